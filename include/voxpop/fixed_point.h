@@ -1,0 +1,14 @@
+#pragma once
+// Sums that come out the same in any order, on any number of threads: 64-bit fixed point, as XGBoost sums its histograms.
+
+#include "voxpop/portable.h"
+
+namespace voxpop {
+
+/// Resolution 2^-24 (6e-8, a float's), range +-2^39: a billion terms of size 500.
+inline constexpr double kFixedScale = 16777216.0;
+
+VOXPOP_HD std::int64_t to_fixed(float value) { return static_cast<std::int64_t>(value * 16777216.0f); }
+VOXPOP_HD double from_fixed(std::int64_t sum) { return static_cast<double>(sum) / kFixedScale; }
+
+}  // namespace voxpop

@@ -1,0 +1,27 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace voxpop {
+
+/// Each verb is one file here: it declares its options on a subcommand of `app` and, when that verb is given, sets `run` to
+/// what it does. Order of a verb: declare options, parse, check, read, one call, write, report.
+using Run = std::function<int()>;
+
+void add_simulate(CLI::App& app, Run& run);
+void add_import(CLI::App& app, Run& run);
+void add_check(CLI::App& app, Run& run);
+void add_fit(CLI::App& app, Run& run);
+void add_info(CLI::App& app, Run& run);
+void add_devices(CLI::App& app, Run& run);
+
+/// Options that many verbs share, with one wording.
+struct CommonOptions {
+  bool quiet = false;  ///< --quiet: no progress and no notes on stderr
+  bool json = false;   ///< --json: the summary on stdout as one JSON object
+};
+void add_common_options(CLI::App& verb, CommonOptions& options);
+/// --threads N: 0 (the default) takes every core this process may use.
+void add_threads_option(CLI::App& verb, int& threads);
+
+}  // namespace voxpop

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <new>
+
+#include "cli/commands.h"
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "voxpop/version.h"
+
+namespace voxpop {
+
+void add_common_options(CLI::App& verb, CommonOptions& options) {
+  verb.add_flag("--quiet", options.quiet, "No progress and no notes on stderr");
+  verb.add_flag("--json", options.json, "Print the summary as one JSON object");
+}
+
+void add_threads_option(CLI::App& verb, int& threads) {
+  verb.add_option("--threads", threads, "CPU threads; 0 = every core this process may use. Results do not depend on it")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+}
+
+namespace {
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
+  app.set_version_flag("--version", std::string("voxpop ") + kVersion);
+  app.footer(
+      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop info fit.h5\n\n"
+      "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 file system, 5 not converged (--strict),\n"
+      "6 device, 130 interrupted.");
+  app.require_subcommand(0, 1);
+  Run run;
+  add_simulate(app, run);
+  add_import(app, run);
+  add_check(app, run);
+  add_fit(app, run);
+  add_info(app, run);
+  add_devices(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    fmt::print(stderr, "voxpop: {}\nRun 'voxpop --help' or 'voxpop VERB --help' for what is possible.\n", error.what());
+    return static_cast<int>(Exit::kUsage);
+  }
+  if (!run) {
+    fmt::print("{}", app.help());
+    return 0;
+  }
+  install_interrupt_handler();
+  return run();
+}
+
+}  // namespace
+}  // namespace voxpop
+
+int main(int argc, char** argv) {
+  using voxpop::Exit;
+  try {
+    return voxpop::run_command_line(argc, argv);
+  } catch (const voxpop::Error& error) {
+    fmt::print(stderr, "voxpop: {}\n", error.what());
+    return static_cast<int>(error.exit());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "voxpop: out of memory; fit fewer votes at a time or use a machine with more\n");
+    return static_cast<int>(Exit::kInternal);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "voxpop: internal error: {}; please report it\n", error.what());
+    return static_cast<int>(Exit::kInternal);
+  }
+}

@@ -1,0 +1,42 @@
+#include "core/output_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "core/error.h"
+
+namespace voxpop {
+
+OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path_, ignored)) throw file_error("{}: is a directory; name a file to write", path_);
+  temporary_ = path_ + ".XXXXXX";
+  const int descriptor = mkstemp(temporary_.data());
+  if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));
+  const mode_t mask = umask(0);  // mkstemp makes files private; give this one the mode any new file would have
+  umask(mask);
+  fchmod(descriptor, 0666 & ~mask);
+  close(descriptor);
+}
+
+OutputFile::~OutputFile() {
+  if (!committed_) unlink(temporary_.c_str());
+}
+
+void OutputFile::commit() {
+  const int descriptor = open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synchronised = descriptor >= 0 && fsync(descriptor) == 0;
+  const int problem = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (!synchronised) throw file_error("{}: cannot write: {}", path_, std::strerror(problem));
+  if (rename(temporary_.c_str(), path_.c_str()) != 0)
+    throw file_error("{}: cannot rename the finished file: {}", path_, std::strerror(errno));
+  committed_ = true;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,417 @@
+#include "io/hdf5.h"
+
+#include <libdeflate.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <simdjson.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+
+#include "core/error.h"
+
+namespace voxpop {
+namespace {
+
+constexpr std::uint64_t kSlabRows = 1 << 17;
+constexpr std::uint64_t kChunkRows = 1 << 16;
+
+/// The innermost message of HDF5's error stack: what actually went wrong.
+std::string hdf5_reason() {
+  std::string reason;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
+        auto& text = *static_cast<std::string*>(out);
+        if (text.empty() && error->desc != nullptr) text = error->desc;
+        return 0;
+      },
+      &reason);
+  return reason.empty() ? "HDF5 gives no reason" : reason;
+}
+
+/// Truncation is the file system's doing, anything else that HDF5 cannot read is bad input.
+Error read_error(const std::string& path, const std::string& what) {
+  const std::string reason = hdf5_reason();
+  if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
+    return file_error("{}: the file is truncated: {}; copy it again", path, reason);
+  return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
+}
+
+void require_utf8(const std::string& path, const std::string& name, std::uint64_t row, std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return;
+  std::string shown;
+  for (const char c : text.substr(0, 40))
+    shown += c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  throw bad_input("{}: '{}' row {} is not UTF-8: {}", path, name, row, shown);
+}
+
+std::string type_name(hid_t type) {
+  const std::size_t bits = 8 * H5Tget_size(type);
+  switch (H5Tget_class(type)) {
+    case H5T_INTEGER: return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+    case H5T_FLOAT: return fmt::format("float{}", bits);
+    case H5T_STRING: return H5Tis_variable_str(type) > 0 ? "string" : fmt::format("string[{}]", bits / 8);
+    case H5T_ENUM: return "enum";
+    case H5T_COMPOUND: return "compound";
+    default: return "another type";
+  }
+}
+
+Handle dataset_type(hid_t dataset) { return {H5Dget_type(dataset), H5Tclose}; }
+Handle dataset_space(hid_t dataset) { return {H5Dget_space(dataset), H5Sclose}; }
+
+std::vector<hsize_t> shape(hid_t space) {
+  const int rank = H5Sget_simple_extent_ndims(space);
+  std::vector<hsize_t> extent(static_cast<std::size_t>(std::max(rank, 0)));
+  if (rank > 0) H5Sget_simple_extent_dims(space, extent.data(), nullptr);
+  return extent;
+}
+
+/// Reads rows [begin, begin + count) of a one-dimensional dataset as `memory_type`.
+bool read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
+  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr) < 0) return false;
+  const Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
+  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0;
+}
+
+/// HDF5's shuffle filter: byte j of every element together, which makes numbers compress.
+void shuffle(const std::uint8_t* in, std::size_t elements, std::size_t element_bytes, std::uint8_t* out) {
+  for (std::size_t j = 0; j < element_bytes; ++j)
+    for (std::size_t i = 0; i < elements; ++i) out[j * elements + i] = in[i * element_bytes + j];
+}
+
+}  // namespace
+
+InputHdf5::InputHdf5(const std::string& path) : path_(path) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) throw file_error("{}: is a directory; name an HDF5 file", path);
+  if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
+  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
+  if (is_hdf5 == 0)
+    throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
+  file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  if (!file_) {
+    const std::string reason = hdf5_reason();
+    if (reason.find("unable to open") != std::string::npos) throw file_error("{}: cannot open: {}", path, reason);
+    throw read_error(path, "cannot open");
+  }
+}
+
+bool InputHdf5::has(const std::string& name) const {
+  for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
+    if (slash > 0 && H5Lexists(file_, name.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
+  return H5Lexists(file_, name.c_str(), H5P_DEFAULT) > 0;
+}
+
+std::vector<std::string> InputHdf5::datasets() const {
+  std::vector<std::string> names;
+  const herr_t status = H5Ovisit2(
+      file_, H5_INDEX_NAME, H5_ITER_NATIVE,
+      [](hid_t, const char* name, const H5O_info_t* info, void* out) -> herr_t {
+        if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+        return 0;
+      },
+      &names, H5O_INFO_BASIC);
+  if (status < 0) throw read_error(path_, "cannot list the datasets");
+  return names;
+}
+
+Handle InputHdf5::open(const std::string& name) const {
+  if (!has(name))
+    throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, name, path_);
+  Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!dataset) throw read_error(path_, fmt::format("cannot open dataset '{}'", name));
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  if (H5Pget_external_count(creation) > 0)
+    throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
+  return dataset;
+}
+
+std::string InputHdf5::describe(const std::string& name) const {
+  const Handle dataset = open(name);
+  std::string text = type_name(dataset_type(dataset)) + " [";
+  const auto extent = shape(dataset_space(dataset));
+  for (std::size_t i = 0; i < extent.size(); ++i) text += fmt::format("{}{}", i ? ", " : "", extent[i]);
+  text += "]";
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
+  for (int i = 0; i < filters; ++i) {
+    std::size_t values = 0;
+    unsigned flags = 0, config = 0;
+    char filter[64] = "";
+    H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
+    text += fmt::format(", {}", std::string_view(filter) == "deflate" ? "gzip" : filter);
+  }
+  return text;
+}
+
+std::string InputHdf5::attribute(const std::string& name) const {
+  if (H5Aexists(file_, name.c_str()) <= 0) return "";
+  const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(attribute), H5Tclose);
+  if (H5Tget_class(type) != H5T_STRING) throw bad_input("{}: attribute '{}' is not a string", path_, name);
+  if (H5Tis_variable_str(type) > 0) {
+    char* text = nullptr;
+    const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(memory, H5T_VARIABLE);
+    H5Tset_cset(memory, H5Tget_cset(type));
+    if (H5Aread(attribute, memory, &text) < 0 || text == nullptr)
+      throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
+    std::string value(text);
+    H5free_memory(text);
+    return value;
+  }
+  std::string value(H5Tget_size(type), '\0');
+  if (H5Aread(attribute, type, value.data()) < 0)
+    throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
+  return value.substr(0, value.find('\0'));
+}
+
+std::uint64_t InputHdf5::rows(const std::string& name) const {
+  const Handle dataset = open(name);
+  const auto extent = shape(dataset_space(dataset));
+  if (extent.size() != 1) throw bad_input("{}: '{}' has {} dimensions; it must have one", path_, name, extent.size());
+  return extent[0];
+}
+
+void InputHdf5::read_integers(const std::string& name, const UseIntegers& use) const {
+  const std::uint64_t total = rows(name);
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_INTEGER)
+    throw bad_input("{}: '{}' is {}; it must be an integer type", path_, name, type_name(type));
+  const Handle space = dataset_space(dataset);
+  std::vector<std::int64_t> slab(std::min(total, kSlabRows));
+  for (std::uint64_t begin = 0; begin < total; begin += kSlabRows) {
+    const std::uint64_t count = std::min(kSlabRows, total - begin);
+    if (!read_rows(dataset, space, H5T_NATIVE_INT64, begin, count, slab.data()))
+      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+    use(begin, std::span<const std::int64_t>(slab).first(count));
+  }
+}
+
+std::vector<std::uint32_t> InputHdf5::read_indices(const std::string& name, std::uint64_t limit,
+                                                   const std::string& of) const {
+  std::vector<std::uint32_t> indices;
+  // Grown slab by slab, not reserved: a damaged header that claims 2^60 rows must fail on reading, not on allocating.
+  read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
+    for (std::size_t i = 0; i < slab.size(); ++i)
+      if (slab[i] < 0 || static_cast<std::uint64_t>(slab[i]) >= limit)
+        throw bad_input("{}: '{}' row {} is {}; {} run from 0 to {}", path_, name, begin + i, slab[i], of,
+                        static_cast<std::int64_t>(limit) - 1);
+    indices.insert(indices.end(), slab.begin(), slab.end());
+  });
+  indices.shrink_to_fit();
+  return indices;
+}
+
+std::vector<double> InputHdf5::read_floats(const std::string& name) const {
+  const std::uint64_t total = rows(name);
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
+    throw bad_input("{}: '{}' is {}; it must be a number type", path_, name, type_name(type));
+  const Handle space = dataset_space(dataset);
+  std::vector<double> values;
+  for (std::uint64_t begin = 0; begin < total; begin += kSlabRows) {
+    const std::uint64_t count = std::min(kSlabRows, total - begin);
+    values.resize(begin + count);
+    if (!read_rows(dataset, space, H5T_NATIVE_DOUBLE, begin, count, values.data() + begin))
+      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+  }
+  return values;
+}
+
+Strings InputHdf5::read_strings(const std::string& name) const {
+  const std::uint64_t total = rows(name);
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_STRING)
+    throw bad_input("{}: '{}' is {}; it must be a string type", path_, name, type_name(type));
+  const Handle space = dataset_space(dataset);
+  Strings strings;
+  const bool variable = H5Tis_variable_str(type) > 0;
+  const std::size_t width = variable ? sizeof(char*) : H5Tget_size(type);
+  const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
+  std::vector<char> buffer(std::min(total, slab) * width);
+  for (std::uint64_t begin = 0; begin < total; begin += slab) {
+    const std::uint64_t count = std::min(slab, total - begin);
+    if (!read_rows(dataset, space, type, begin, count, buffer.data()))
+      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+    // Variable-length rows are HDF5's own allocations: given back even when a row is refused.
+    const auto reclaim = [&](char* rows_) {
+      const hsize_t extent = count;
+      const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+      H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_);
+    };
+    const std::unique_ptr<char, decltype(reclaim)> owned(variable ? buffer.data() : nullptr, reclaim);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::string_view text;
+      if (variable) {
+        const char* row = reinterpret_cast<char* const*>(buffer.data())[i];
+        text = row != nullptr ? std::string_view(row) : std::string_view();
+      } else {
+        const char* row = buffer.data() + i * width;
+        text = std::string_view(row, strnlen(row, width));
+        if (H5Tget_strpad(type) == H5T_STR_SPACEPAD)
+          while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+      }
+      require_utf8(path_, name, begin + i, text);
+      strings.push_back(text);
+    }
+  }
+  return strings;
+}
+
+OutputHdf5::OutputHdf5(OutputFile& output, bool compress) : output_(output), compress_(compress) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  file_ = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  if (!file_) fail("create the file");
+}
+
+void OutputHdf5::fail(const std::string& what) const {
+  throw file_error("{}: cannot {}: {} (is the disk full?)", output_.path(), what, hdf5_reason());
+}
+
+void OutputHdf5::write_attribute(const std::string& name, const std::string& value) {
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  // Variable length lies outside the object header, which holds 64 KiB at most: a long provenance would not fit.
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate2(file_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const char* text = value.c_str();
+  if (!attribute || H5Awrite(attribute, type, &text) < 0) fail(fmt::format("write attribute '{}'", name));
+}
+
+void OutputHdf5::set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) {
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type, std::max<std::size_t>(value.size(), 1));
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate_by_name(file_, dataset.c_str(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT,
+                                           H5P_DEFAULT),
+                         H5Aclose);
+  if (!attribute || H5Awrite(attribute, type, value.c_str()) < 0)
+    fail(fmt::format("write attribute '{}' of '{}'", name, dataset));
+}
+
+void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
+                              std::uint64_t rows) {
+  const hsize_t extent = rows;
+  const Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(links, 1);
+  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, false);  // the same fit gives the same bytes
+  const bool chunked = compress_ && rows > 0;
+  // A chunk is compressed by one core: many small ones for wide strings, 64 Ki rows of numbers otherwise.
+  const hsize_t chunk = std::clamp<hsize_t>((1u << 20) / element_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
+  if (chunked) {
+    H5Pset_chunk(creation, 1, &chunk);
+    H5Pset_shuffle(creation);
+    H5Pset_deflate(creation, 1);
+  }
+  Handle dataset(H5Dcreate2(file_, name.c_str(), type, space, links, creation, H5P_DEFAULT), H5Dclose);
+  if (!dataset) fail(fmt::format("create '{}'", name));
+  if (!chunked) {
+    if (rows > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+      fail(fmt::format("write '{}'", name));
+  } else {
+    const std::size_t chunks = (rows + chunk - 1) / chunk;
+    const std::size_t chunk_bytes = chunk * element_bytes;
+    constexpr std::size_t kBatch = 32;  // bounds the memory that waits for the writer
+    std::vector<std::vector<std::uint8_t>> packed(std::min(chunks, kBatch));
+    for (std::size_t first = 0; first < chunks; first += kBatch) {
+      const std::size_t batch = std::min(kBatch, chunks - first);
+      oneapi::tbb::parallel_for(std::size_t{0}, batch, [&](std::size_t i) {
+        const std::uint64_t begin = (first + i) * chunk;
+        const std::uint64_t count = std::min<std::uint64_t>(chunk, rows - begin);
+        // HDF5 stores whole chunks: the last one is padded with zeros.
+        std::vector<std::uint8_t> raw(chunk_bytes), mixed(chunk_bytes);
+        std::memcpy(raw.data(), static_cast<const std::uint8_t*>(data) + begin * element_bytes, count * element_bytes);
+        shuffle(raw.data(), chunk, element_bytes, mixed.data());
+        const std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(
+            libdeflate_alloc_compressor(1), libdeflate_free_compressor);
+        packed[i].resize(libdeflate_zlib_compress_bound(compressor.get(), chunk_bytes));
+        packed[i].resize(libdeflate_zlib_compress(compressor.get(), mixed.data(), chunk_bytes, packed[i].data(), packed[i].size()));
+      });
+      for (std::size_t i = 0; i < batch; ++i) {
+        const hsize_t offset = (first + i) * chunk;
+        if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, &offset, packed[i].size(), packed[i].data()) < 0)
+          fail(fmt::format("write '{}'", name));
+      }
+    }
+  }
+  if (!dataset.close()) fail(fmt::format("write '{}'", name));
+}
+
+void OutputHdf5::write(const std::string& name, std::span<const float> values) {
+  write_column(name, H5T_IEEE_F32LE, 4, values.data(), values.size());
+}
+void OutputHdf5::write(const std::string& name, std::span<const double> values) {
+  write_column(name, H5T_IEEE_F64LE, 8, values.data(), values.size());
+}
+void OutputHdf5::write(const std::string& name, std::span<const std::int8_t> values) {
+  write_column(name, H5T_STD_I8LE, 1, values.data(), values.size());
+}
+void OutputHdf5::write(const std::string& name, std::span<const std::int32_t> values) {
+  write_column(name, H5T_STD_I32LE, 4, values.data(), values.size());
+}
+void OutputHdf5::write(const std::string& name, std::span<const std::uint32_t> values) {
+  write_column(name, H5T_STD_U32LE, 4, values.data(), values.size());
+}
+void OutputHdf5::write(const std::string& name, std::span<const std::int64_t> values) {
+  write_column(name, H5T_STD_I64LE, 8, values.data(), values.size());
+}
+
+void OutputHdf5::write_enum(const std::string& name, std::span<const std::int8_t> values,
+                            const std::vector<std::string>& names) {
+  const Handle type(H5Tenum_create(H5T_STD_I8LE), H5Tclose);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto value = static_cast<std::int8_t>(i);
+    H5Tenum_insert(type, names[i].c_str(), &value);
+  }
+  write_column(name, type, 1, values.data(), values.size());
+}
+
+void OutputHdf5::write(const std::string& name, const Strings& values) {
+  // Fixed length compresses and reads fast; variable length only where a few long ids would pad all the others.
+  const std::size_t longest = std::max<std::size_t>(values.longest(), 1);
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  if (longest <= 64 || longest * values.size() <= 4 * values.characters()) {
+    H5Tset_size(type, longest);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    std::vector<char> padded(longest * values.size(), '\0');
+    for (std::size_t i = 0; i < values.size(); ++i)
+      std::memcpy(padded.data() + i * longest, values[i].data(), values[i].size());
+    write_column(name, type, longest, padded.data(), values.size());
+    return;
+  }
+  H5Tset_size(type, H5T_VARIABLE);
+  std::vector<std::string> owned(values.size());
+  std::vector<const char*> rows(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    owned[i] = values[i];
+    rows[i] = owned[i].c_str();
+  }
+  const bool compress = std::exchange(compress_, false);  // a chunk of pointers is not to be packed by hand
+  write_column(name, type, sizeof(char*), rows.data(), rows.size());
+  compress_ = compress;
+}
+
+void OutputHdf5::finish() {
+  if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.close()) fail("finish the file");
+  output_.commit();
+}
+
+}  // namespace voxpop

@@ -1,0 +1,102 @@
+#pragma once
+#include <hdf5.h>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/output_file.h"
+#include "core/strings.h"
+
+namespace voxpop {
+
+/// An HDF5 identifier that closes itself.
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+  Handle() = default;
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(id_, other.id_);
+    std::swap(close_, other.close_);
+    return *this;
+  }
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor)
+  explicit operator bool() const { return id_ >= 0; }
+  /// Closes now and says whether that worked: closing a file is where a full disk is noticed.
+  bool close() { return close_(std::exchange(id_, -1)) >= 0; }
+
+ private:
+  hid_t id_ = -1;
+  Close close_ = nullptr;
+};
+
+/// An HDF5 file to read. Every error names the file, the dataset and, where there is one, the row and the value.
+/// Integers are read as signed 64 bit in slabs, checked, then narrowed: HDF5 would turn -2 into 0 if asked for unsigned.
+class InputHdf5 {
+ public:
+  explicit InputHdf5(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  bool has(const std::string& name) const;
+  /// Paths of all datasets, in the file's order.
+  std::vector<std::string> datasets() const;
+  /// Type and shape in words: "int32 [1000000], gzip".
+  std::string describe(const std::string& dataset) const;
+  /// A string attribute of the root group, or "" where there is none.
+  std::string attribute(const std::string& name) const;
+
+  /// Rows of a one-dimensional dataset; throws where it is missing or has another rank.
+  std::uint64_t rows(const std::string& name) const;
+  /// Calls use(first row, values) for each slab of an integer dataset.
+  using UseIntegers = std::function<void(std::uint64_t, std::span<const std::int64_t>)>;
+  void read_integers(const std::string& name, const UseIntegers& use) const;
+  /// A column of indices, each from 0 to limit - 1; `of` names what they point into ("items").
+  std::vector<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const;
+  std::vector<double> read_floats(const std::string& name) const;
+  /// Strings of fixed or variable length, checked to be UTF-8.
+  Strings read_strings(const std::string& name) const;
+
+ private:
+  Handle open(const std::string& name) const;
+  std::string path_;
+  Handle file_;
+};
+
+/// An HDF5 file being written under a temporary name. Columns are chunked, shuffled and gzip-1 unless told otherwise;
+/// chunks are compressed on all cores.
+class OutputHdf5 {
+ public:
+  OutputHdf5(OutputFile& output, bool compress);
+
+  void write_attribute(const std::string& name, const std::string& value);
+  void write(const std::string& name, std::span<const float> values);
+  void write(const std::string& name, std::span<const double> values);
+  void write(const std::string& name, std::span<const std::int8_t> values);
+  void write(const std::string& name, std::span<const std::int32_t> values);
+  void write(const std::string& name, std::span<const std::uint32_t> values);
+  void write(const std::string& name, std::span<const std::int64_t> values);
+  /// An HDF5 enum of int8, `names[value]` being the label.
+  void write_enum(const std::string& name, std::span<const std::int8_t> values, const std::vector<std::string>& names);
+  void write(const std::string& name, const Strings& values);
+  void set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value);
+  /// Closes the HDF5 file and commits the output file.
+  void finish();
+
+ private:
+  void write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data, std::uint64_t rows);
+  [[noreturn]] void fail(const std::string& what) const;
+
+  OutputFile& output_;
+  bool compress_;
+  Handle file_;
+};
+
+}  // namespace voxpop

@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/output_file.h"
+#include "core/strings.h"
+
+namespace voxpop {
+
+/// What the labels should have been, in simulated data: the truth behind a comparisons/1 file (group `truth`).
+struct Truth {
+  std::vector<double> score;           ///< [items], in logits of the reference annotator
+  std::vector<double> discrimination;  ///< [annotators], reference annotator = 1
+  std::vector<double> side_bias;       ///< [annotators], logits, > 0 = to the left
+  Strings kind;                        ///< [annotators], "good", "noisy", "clicker" or "adversary"
+};
+
+struct InputFile {
+  std::string path;
+  std::uint64_t bytes;
+  std::string xxh3;  ///< 16 hex digits of the file's XXH3-64
+};
+
+/// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
+/// `preference`: +1 left, -1 right, 0 tie.
+struct Votes {
+  std::vector<std::uint32_t> left, right, annotator;
+  std::vector<std::int8_t> preference;
+  std::vector<std::int64_t> timestamp;  ///< seconds since 1970, or empty
+  Strings item_ids, annotator_ids, prompt_ids;
+  std::vector<std::uint32_t> prompt;  ///< [items], or empty where the files give none
+  std::optional<Truth> truth;
+  std::vector<InputFile> inputs;
+
+  std::size_t size() const { return preference.size(); }
+};
+
+/// Largest number of votes in one fit: rows are kept in 32 bits.
+inline constexpr std::uint64_t kMaxVotes = 0xfffffff0u;
+
+/// Reads and checks; several files are one data set, their items, annotators and prompts joined by id.
+/// Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items
+/// of two prompts compared, a prompt of a single item, an id twice or not UTF-8, no votes at all.
+Votes read_votes(const std::vector<std::string>& paths, bool quiet);
+
+/// Writes comparisons/1, with the truth where there is one.
+void write_votes(OutputFile& output, const Votes& votes, bool compress);
+
+}  // namespace voxpop
