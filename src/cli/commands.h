@@ -15,6 +15,9 @@ void add_fit(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_devices(CLI::App& app, Run& run);
 
+/// The command line as given, quoted where a shell would need it: for provenance.
+const std::string& command_line();
+
 /// Options that many verbs share, with one wording.
 struct CommonOptions {
   bool quiet = false;  ///< --quiet: no progress and no notes on stderr

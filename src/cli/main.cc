@@ -22,7 +22,17 @@ void add_threads_option(CLI::App& verb, int& threads) {
 
 namespace {
 
+std::string given_command_line;
+
+std::string quoted(const std::string& argument) {
+  if (argument.find_first_of(" \t\n'\"\\$*?;&|<>()") == std::string::npos && !argument.empty()) return argument;
+  std::string out = "'";
+  for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 int run_command_line(int argc, char** argv) {
+  for (int i = 0; i < argc; ++i) given_command_line += (i ? " " : "") + quoted(argv[i]);
   CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
   app.set_version_flag("--version", std::string("voxpop ") + kVersion);
   app.footer(
@@ -53,6 +63,9 @@ int run_command_line(int argc, char** argv) {
 }
 
 }  // namespace
+
+const std::string& command_line() { return given_command_line; }
+
 }  // namespace voxpop
 
 int main(int argc, char** argv) {

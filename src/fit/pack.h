@@ -63,7 +63,7 @@ VOXPOP_HD Pack absolute(Pack x) { return Pack((FloatLanes)((IntLanes)x.v & 0x7ff
 
 VOXPOP_HD Pack square_root(Pack x) {
 #if defined(__AVX512F__)
-  return Pack((FloatLanes)_mm512_sqrt_ps((__m512)x.v));
+  return Pack((FloatLanes)_mm512_maskz_sqrt_ps(0xffff, (__m512)x.v));
 #elif defined(__AVX__)
   return Pack((FloatLanes)_mm256_sqrt_ps((__m256)x.v));
 #else

@@ -351,7 +351,7 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
       }
     }
   }
-  if (!dataset.close()) fail(fmt::format("write '{}'", name));
+  if (!dataset.finish()) fail(fmt::format("write '{}'", name));
 }
 
 void OutputHdf5::write(const std::string& name, std::span<const float> values) {
@@ -410,7 +410,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
 }
 
 void OutputHdf5::finish() {
-  if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.close()) fail("finish the file");
+  if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.finish()) fail("finish the file");
   output_.commit();
 }
 

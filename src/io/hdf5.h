@@ -31,7 +31,7 @@ class Handle {
   operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor)
   explicit operator bool() const { return id_ >= 0; }
   /// Closes now and says whether that worked: closing a file is where a full disk is noticed.
-  bool close() { return close_(std::exchange(id_, -1)) >= 0; }
+  bool finish() { return close_(std::exchange(id_, -1)) >= 0; }
 
  private:
   hid_t id_ = -1;

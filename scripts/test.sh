@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test. With --asan also under the address and undefined-behaviour sanitizers.
+set -euo pipefail
+
+asan=no
+for argument in "$@"; do
+  case $argument in
+    --asan) asan=yes ;;
+    *)
+      echo "test.sh: unknown argument '$argument' (the only option is --asan)" >&2
+      exit 2
+      ;;
+  esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+jobs=$(nproc)
+
+bash scripts/install_dependencies.sh --python
+# shellcheck source=/dev/null
+source .venv/bin/activate  # CMake and the tests find this Python
+
+cmake -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_CUDA=AUTO -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=ON
+cmake --build build/test -j"$jobs"
+ctest --test-dir build/test --no-tests=error --output-on-failure -j"$jobs"
+
+if [[ $asan == yes ]]; then
+  cmake --preset asan
+  cmake --build --preset asan -j"$jobs"
+  ctest --preset asan -j"$jobs"
+fi

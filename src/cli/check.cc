@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "group/limits.h"
+
+namespace voxpop {
+namespace {
+
+struct Arguments {
+  std::vector<std::string> inputs;
+  CommonOptions common;
+};
+
+int check_command(const Arguments& arguments) {
+  Votes votes = read_votes(arguments.inputs, arguments.common.quiet);
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  const Limits limits = find_limits(groups, votes);
+  std::map<std::uint32_t, std::uint32_t> sizes;
+  for (std::size_t c = 0; c < groups.components(); ++c) ++sizes[groups.items_of(c)];
+  if (arguments.common.json) {
+    nlohmann::ordered_json json = {{"votes", limits.votes},
+                                   {"ties", limits.ties},
+                                   {"items", limits.items},
+                                   {"items_without_votes", limits.items_without_votes},
+                                   {"annotators", limits.annotators},
+                                   {"pairs", limits.pairs},
+                                   {"pairs_with_one_vote", limits.pairs_with_one_vote},
+                                   {"pairs_repeated", limits.repeated_pairs},
+                                   {"pairs_swapped", limits.swapped_pairs},
+                                   {"components", limits.components},
+                                   {"largest_component_items", limits.largest_component_items},
+                                   {"annotators_alone", limits.annotators_alone},
+                                   {"duplicate_votes", limits.duplicate_votes},
+                                   {"checking_share", limits.checking_share()},
+                                   {"self_comparisons", 0},
+                                   {"annotators_identified", limits.annotators_identified()},
+                                   {"side_bias_identified", limits.side_bias_identified()},
+                                   {"warnings", limits.warnings()}};
+    fmt::print("{}\n", json.dump(2));
+    return 0;
+  }
+  fmt::print("{} votes ({} ties) on {} items by {} annotators: valid\n", limits.votes, limits.ties, limits.items, limits.annotators);
+  fmt::print("{} components, of", limits.components);
+  int shown = 0;
+  for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown) fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
+  fmt::print("{}\n", sizes.size() > 5 ? ", ..." : "");
+  fmt::print("{} pairs: {} with a single vote; of the {} others, {} ({:.1f} %) were shown both ways round\n", limits.pairs,
+             limits.pairs_with_one_vote, limits.repeated_pairs, limits.swapped_pairs, 100 * limits.swapped_share());
+  fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
+  fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
+             limits.annotators_alone, limits.duplicate_votes);
+  const auto warnings = limits.warnings();
+  for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
+  if (warnings.empty()) fmt::print("\nNothing in the shape of these votes limits the fit.\n");
+  return 0;
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Run& run) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& verb = *app.add_subcommand("check", "Validate votes, and say what limits a fit of them");
+  verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
+  add_common_options(verb, arguments->common);
+  verb.footer("Example:\n  voxpop check votes.h5");
+  verb.callback([=, &run] { run = [arguments] { return check_command(*arguments); }; });
+}
+
+}  // namespace voxpop

@@ -1,0 +1,46 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "io/hdf5.h"
+
+namespace voxpop {
+namespace {
+
+struct Arguments {
+  std::string input;
+  CommonOptions common;
+};
+
+int info_command(const Arguments& arguments) {
+  const InputHdf5 file(arguments.input);
+  const std::string schema = file.attribute("voxpop_schema");
+  nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
+  for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
+  const std::string provenance = file.attribute("provenance");
+  if (!provenance.empty()) json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
+  if (arguments.common.json) {
+    fmt::print("{}\n", json.dump(2));
+    return 0;
+  }
+  fmt::print("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
+  if (json.contains("datasets"))
+    for (const auto& [name, text] : json["datasets"].items()) fmt::print("  {:<30} {}\n", name, text.get<std::string>());
+  if (json.contains("provenance")) fmt::print("provenance: {}\n", json["provenance"].dump(2));
+  return 0;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Run& run) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& verb = *app.add_subcommand("info", "What a file holds: schema, datasets, provenance");
+  verb.add_option("FILE.h5", arguments->input, "A file of any voxpop schema")->required();
+  add_common_options(verb, arguments->common);
+  verb.footer("Example:\n  voxpop info fit.h5 --json");
+  verb.callback([=, &run] { run = [arguments] { return info_command(*arguments); }; });
+}
+
+}  // namespace voxpop

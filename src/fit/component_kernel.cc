@@ -1,0 +1,323 @@
+#include "fit/component_kernel.h"
+
+#include "fit/pack.h"
+#include "voxpop/cholesky.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop::VOXPOP_TARGET {
+namespace {
+
+constexpr std::uint32_t kStage = 256;  // votes staged at a time: columns of 1 KiB, all in the first-level cache
+
+/// Votes of one stage as columns, so that packs load whole. Rows behind the last vote repeat harmless values.
+struct alignas(64) Stage {
+  float winner[kStage], side[kStage], mean[kStage], variance[kStage], site_precision[kStage], site_shift[kStage];
+  float gamma[kStage], beta[kStage], gamma_variance[kStage], covariance[kStage], beta_variance[kStage];
+  float spread[kStage], slope[kStage];
+  float out[kGridNodes][kStage];
+  float log_z[kStage];
+};
+
+VOXPOP_HD void add(std::int64_t& sum, std::int64_t value, bool shared) {
+  if (shared)
+    __atomic_fetch_add(&sum, value, __ATOMIC_RELAXED);
+  else
+    sum += value;
+}
+
+/// P(standard normal < x), by Mills' ratio.
+VOXPOP_HD Pack normal_cdf(Pack x) {
+  const Pack z = absolute(x);
+  const Pack tail = exponential(z * z * -0.5f) * 0.3989422804014327f * mills_ratio(z, Pack(1) / (z + 3.0f));
+  return select(x > Pack(0), Pack(1) - tail, tail);
+}
+
+// Gauss-Hermite nodes and weights for a standard normal; entropies are smooth and reported to two digits.
+constexpr int kEntropyNodes = 9;
+constexpr float kEntropyAt[kEntropyNodes] = {-4.5127458633997826f, -3.2054290028564701f, -2.0768479786778301f,
+                                             -1.0232556637891326f, 0.0f,                 1.0232556637891326f,
+                                             2.0768479786778301f,  3.2054290028564701f,  4.5127458633997826f};
+constexpr float kEntropyWeight[kEntropyNodes] = {2.2345844007746e-05f, 2.7891413212318e-03f, 4.9916406765218e-02f,
+                                                 2.4409750289494e-01f, 4.0634920634921e-01f, 2.4409750289494e-01f,
+                                                 4.9916406765218e-02f, 2.7891413212318e-03f, 2.2345844007746e-05f};
+
+/// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956).
+template <int kTerms>
+VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
+  const Pack log_p = smoothed_logistic<kTerms>(mean, variance).log_value;
+  const Pack log_q = smoothed_logistic<kTerms>(Pack(0) - mean, variance).log_value;
+  const Pack total = Pack(0) - exponential(log_p) * log_p - exponential(log_q) * log_q;
+  const Pack spread = square_root(variance);
+  Pack expected = 0.0f;
+  VOXPOP_UNROLL
+  for (int k = 0; k < kEntropyNodes; ++k) {
+    const Pack logit_ = absolute(mean + spread * kEntropyAt[k]);
+    const Pack odds = exponential(Pack(0) - logit_);
+    expected = expected + (logarithm(odds + 1.0f) + logit_ * odds / (odds + 1.0f)) * kEntropyWeight[k];
+  }
+  return larger(total - expected, Pack(0)) * 1.4426950408889634f;
+}
+
+VOXPOP_HD void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
+                           const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t v = begin + i;
+    while (v >= view.pair_votes[pair + 1]) ++pair;
+    const VoteCode code = view.votes[v];
+    const RaterRecord& rater = view.raters[code.annotator()];
+    const float side = code.first_on_left() ? 1.0f : -1.0f;
+    const Outcome outcome = code.outcome();
+    s.winner[i] = outcome == Outcome::kTie ? 0.0f : outcome == Outcome::kFirst ? 1.0f : -1.0f;
+    s.side[i] = side;
+    s.mean[i] = view.pair_mean[pair];
+    s.variance[i] = view.pair_variance[pair];
+    s.site_precision[i] = view.site_precision[v];
+    s.site_shift[i] = view.site_shift[v];
+    s.gamma[i] = rater.discrimination;
+    s.beta[i] = rater.side_bias * side;
+    s.gamma_variance[i] = rater.discrimination_variance;
+    s.covariance[i] = rater.covariance * side;
+    s.beta_variance[i] = rater.side_bias_variance;
+    if (pass.grid != nullptr) {
+      s.spread[i] = rater.grid_spread;
+      s.slope[i] = rater.grid_slope * side;
+    }
+  }
+  for (std::uint32_t i = count; i % kLanes != 0; ++i) {
+    s.winner[i] = s.side[i] = s.variance[i] = s.gamma[i] = 1.0f;
+    s.mean[i] = s.site_precision[i] = s.site_shift[i] = s.beta[i] = 0.0f;
+    s.gamma_variance[i] = s.covariance[i] = s.beta_variance[i] = s.spread[i] = s.slope[i] = 0.0f;
+  }
+}
+
+VOXPOP_HD Rater<Pack> load_rater(const Stage& s, std::uint32_t i) {
+  return {Pack::load(s.gamma + i), Pack::load(s.beta + i), Pack::load(s.gamma_variance + i), Pack::load(s.covariance + i),
+          Pack::load(s.beta_variance + i)};
+}
+
+VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
+  return cavity_without(Pack::load(s.mean + i), Pack::load(s.variance + i),
+                        Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)});
+}
+
+/// Everything that a pass wants of one stage of votes.
+template <int kTerms, bool kTies>
+VOXPOP_HD void stage_pass(const FitView& view, std::uint32_t begin, std::uint32_t count, Stage& s, const VotePass& pass) {
+  const VoteCode* votes = view.votes + begin;
+  if (pass.grid != nullptr) {
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Cavity<Pack> cavity = load_cavity(s, i);
+      const Pack winner = Pack::load(s.winner + i), spread = Pack::load(s.spread + i), slope = Pack::load(s.slope + i);
+      Rater<Pack> known = load_rater(s, i);
+      known.discrimination_variance = known.covariance = known.side_bias_variance = Pack(0);
+      const Pack gamma = known.discrimination, beta = known.side_bias;
+      const Pack middle = smoothed_vote<kTerms, kTies>(winner, logit(known, cavity)).log_value;
+      for (int g = 0; g < kGridNodes; ++g) {
+        const Pack move = spread * kGridAt[g];
+        known.discrimination = gamma + move;
+        known.side_bias = beta + slope * move;
+        const Pack log_z = g == kGridNodes / 2 ? middle : smoothed_vote<kTerms, kTies>(winner, logit(known, cavity)).log_value;
+        (log_z - middle).store(s.out[g] + i);
+      }
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+      GridSums& sums = pass.grid[votes[i].annotator()];
+      for (int g = 0; g < kGridNodes; ++g) add(sums.log_z[g], to_fixed(s.out[g][i]), pass.shared);
+    }
+  }
+  if (pass.sums != nullptr) {
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Cavity<Pack> cavity = load_cavity(s, i);
+      Rater<Pack> known = load_rater(s, i);
+      const Rater<Pack> uncertain = known;
+      known.discrimination_variance = known.covariance = known.side_bias_variance = Pack(0);
+      const auto z = smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(known, cavity));
+      const auto terms = annotator_terms(known, cavity, z);
+      const Pack side = Pack::load(s.side + i);
+      terms.gradient_gamma.store(s.out[0] + i);
+      (terms.gradient_beta * side).store(s.out[1] + i);
+      terms.information_gamma.store(s.out[2] + i);
+      (terms.information_cross * side).store(s.out[3] + i);
+      terms.information_beta.store(s.out[4] + i);
+      z.log_value.store(s.log_z + i);
+      if (pass.update_sites) {
+        // With annotators known, the one evaluation serves the site too.
+        const bool certain = !any(uncertain.discrimination_variance + uncertain.side_bias_variance > Pack(0));
+        const auto tilted = certain ? z : smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(uncertain, cavity));
+        const Site<Pack> site = matched_site(uncertain, cavity, tilted);
+        site.precision.store(s.site_precision + i);
+        site.shift.store(s.site_shift + i);
+      }
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+      AnnotatorSums& sums = pass.sums[votes[i].annotator()];
+      add(sums.gradient_gamma, to_fixed(s.out[0][i]), pass.shared);
+      add(sums.gradient_beta, to_fixed(s.out[1][i]), pass.shared);
+      add(sums.information_gamma, to_fixed(s.out[2][i]), pass.shared);
+      add(sums.information_cross, to_fixed(s.out[3][i]), pass.shared);
+      add(sums.information_beta, to_fixed(s.out[4][i]), pass.shared);
+      add(sums.log_z, to_fixed(s.log_z[i]), pass.shared);
+    }
+  } else if (pass.update_sites) {
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Cavity<Pack> cavity = load_cavity(s, i);
+      const Rater<Pack> rater = load_rater(s, i);
+      const auto z = smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(rater, cavity));
+      const Site<Pack> site = matched_site(rater, cavity, z);
+      site.precision.store(s.site_precision + i);
+      site.shift.store(s.site_shift + i);
+    }
+  }
+  if (pass.report != nullptr || pass.log_scale != nullptr) {
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Cavity<Pack> cavity = load_cavity(s, i);
+      const Rater<Pack> rater = load_rater(s, i);
+      const Pack winner = Pack::load(s.winner + i);
+      const Logit<Pack> eta = logit(rater, cavity);
+      const auto z = smoothed_vote<kTerms, kTies>(winner, eta);
+      site_log_scale(z.log_value, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)})
+          .store(s.log_z + i);
+      const Pack agrees = select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f)));
+      agrees.store(s.out[0] + i);
+      normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.out[1] + i);
+      // The annotator's discrimination is taken at its mean: information about d, not about the annotator.
+      const Pack spread2 = rater.discrimination * rater.discrimination * cavity.variance;
+      information_bits<kTerms>(eta.mean, spread2).store(s.out[2] + i);
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (pass.log_scale != nullptr) *pass.log_scale += to_fixed(s.log_z[i]);
+      if (pass.report == nullptr) continue;
+      ReportSums& sums = pass.report[votes[i].annotator()];
+      add(sums.bits, to_fixed(s.out[2][i]), pass.shared);
+      if (votes[i].outcome() == Outcome::kTie) continue;
+      add(sums.agreement, to_fixed(s.out[0][i]), pass.shared);
+      add(sums.better, to_fixed(s.out[1][i]), pass.shared);
+      add(sums.decided, 1, pass.shared);
+    }
+  }
+}
+
+void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass& pass) {
+  Stage stage;
+  for (std::uint32_t at = begin; at < end; at += kStage) {
+    const std::uint32_t count = end - at < kStage ? end - at : kStage;
+    stage_votes(view, at, count, pair, stage, pass);
+    if (view.ties)
+      pass.exact ? stage_pass<kExact, true>(view, at, count, stage, pass) : stage_pass<kFast, true>(view, at, count, stage, pass);
+    else
+      pass.exact ? stage_pass<kExact, false>(view, at, count, stage, pass) : stage_pass<kFast, false>(view, at, count, stage, pass);
+    if (pass.update_sites) {
+      __builtin_memcpy(view.site_precision + at, stage.site_precision, count * sizeof(float));
+      __builtin_memcpy(view.site_shift + at, stage.site_shift, count * sizeof(float));
+    }
+  }
+}
+
+float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
+                       float* slot_variance, std::int64_t* log_evidence) {
+  std::uint32_t size = 0;  // the largest in the batch; smaller ones are padded with items that nothing touches
+  for (std::uint32_t lane = 0; lane < n; ++lane) {
+    const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
+    if (items > size) size = items;
+  }
+  float* h = scratch;                            // [size][size][lanes], lower triangle
+  float* shift = h + size * size * kLanes;       // [size][lanes]
+  float* mean = shift + size * kLanes;           // [size][lanes]
+  float* ridge = mean + size * kLanes;           // [lanes]
+  for (std::uint32_t i = 0; i < size; ++i) {
+    for (std::uint32_t j = 0; j <= i; ++j) Pack(i == j ? 1.0f : 0.0f).store(h + (i * size + j) * kLanes);
+    Pack(0).store(shift + i * kLanes);
+  }
+  Pack(0).store(ridge);
+  for (std::uint32_t lane = 0; lane < n; ++lane) {
+    const std::uint32_t c = begin + lane, slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+    float trace = 0;
+    for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+      std::int64_t precision_sum = 0, shift_sum = 0;  // fixed point: the order of a pair's votes leaves no trace
+      for (std::uint32_t v = view.pair_votes[p]; v < view.pair_votes[p + 1]; ++v) {
+        precision_sum += to_fixed(view.site_precision[v]);
+        shift_sum += to_fixed(view.site_shift[v]);
+      }
+      const auto precision = static_cast<float>(from_fixed(precision_sum));
+      const auto moved = static_cast<float>(from_fixed(shift_sum));
+      const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;  // i < j
+      h[(i * size + i) * kLanes + lane] += precision;
+      h[(j * size + j) * kLanes + lane] += precision;
+      h[(j * size + i) * kLanes + lane] -= precision;
+      shift[i * kLanes + lane] += moved;
+      shift[j * kLanes + lane] -= moved;
+      trace += 2 * precision;
+    }
+    // H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not feel it, but
+    // rounding does. A ridge along that direction keeps H as well conditioned as the graph is; it is taken out again below.
+    ridge[lane] = trace / static_cast<float>(items * items);
+    for (std::uint32_t i = 0; i < items; ++i)
+      for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * kLanes + lane] += ridge[lane];
+  }
+  Pack* matrix = reinterpret_cast<Pack*>(h);
+  const Pack log_determinant = invert_positive_definite(matrix, static_cast<int>(size));
+  for (std::uint32_t i = 0; i < size; ++i) {
+    Pack sum = 0.0f;
+    for (std::uint32_t j = 0; j < size; ++j)
+      sum = sum + matrix[i >= j ? i * size + j : j * size + i] * Pack::load(shift + j * kLanes);
+    sum.store(mean + i * kLanes);
+  }
+  float change = 0;
+  for (std::uint32_t lane = 0; lane < n; ++lane) {
+    const std::uint32_t c = begin + lane, slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+    for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+      const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
+      const float pair_mean = mean[i * kLanes + lane] - mean[j * kLanes + lane];
+      const float pair_variance = h[(i * size + i) * kLanes + lane] + h[(j * size + j) * kLanes + lane] - 2 * h[(j * size + i) * kLanes + lane];
+      const float difference = pair_mean - view.pair_mean[p];
+      if (difference * difference > change * pair_variance) change = difference * difference / pair_variance;
+      view.pair_mean[p] = pair_mean;
+      view.pair_variance[p] = pair_variance;
+    }
+    const auto count = static_cast<float>(items);
+    const float along = 1 / (count * (1 + ridge[lane] * count));  // variance of the mean score, ridge and all
+    if (slot_mean != nullptr)
+      for (std::uint32_t i = 0; i < items; ++i) {
+        slot_mean[slot0 + i] = mean[i * kLanes + lane];
+        const float variance = h[(i * size + i) * kLanes + lane] - along;
+        slot_variance[slot0 + i] = variance > 0 ? variance : 0;
+      }
+    if (log_evidence != nullptr) {
+      float quadratic = 0;
+      for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * kLanes + lane] * mean[i * kLanes + lane];
+      const float log_h = log_determinant.v[lane] - logf(1 + ridge[lane] * count);
+      *log_evidence += to_fixed(0.5f * (quadratic - log_h));
+    }
+  }
+  return sqrtf(change);
+}
+
+void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
+                 float* better, float* information) {
+  alignas(64) float mean[kLanes], variance[kLanes], out[3][kLanes];
+  for (std::uint32_t at = begin; at < end; at += kLanes) {
+    const std::uint32_t count = end - at < static_cast<std::uint32_t>(kLanes) ? end - at : static_cast<std::uint32_t>(kLanes);
+    for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(kLanes); ++i) {
+      mean[i] = i < count ? view.pair_mean[at + i] : 0;
+      variance[i] = i < count ? view.pair_variance[at + i] : 1;
+    }
+    const Pack m = Pack::load(mean), v = Pack::load(variance);
+    const Pack logit_mean = m * discrimination, logit_variance = v * discrimination * discrimination;
+    exponential(smoothed_logistic<kExact>(logit_mean, logit_variance).log_value).store(out[0]);
+    normal_cdf(m / square_root(v)).store(out[1]);
+    information_bits<kExact>(logit_mean, logit_variance).store(out[2]);
+    __builtin_memcpy(probability + at, out[0], count * sizeof(float));
+    __builtin_memcpy(better + at, out[1], count * sizeof(float));
+    __builtin_memcpy(information + at, out[2], count * sizeof(float));
+  }
+}
+
+#define VOXPOP_TEXT_OF(x) #x
+#define VOXPOP_TEXT(x) VOXPOP_TEXT_OF(x)
+
+}  // namespace
+
+extern const Kernels kernels;
+const Kernels kernels = {VOXPOP_TEXT(VOXPOP_TARGET), kLanes, process_votes, solve_components, label_pairs};
+
+}  // namespace voxpop::VOXPOP_TARGET

@@ -1,0 +1,224 @@
+#include <fmt/format.h>
+#include <oneapi/tbb/enumerable_thread_specific.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/blocked_range.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "core/error.h"
+#include "fit/dense.h"
+#include "fit/engine.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+namespace {
+
+/// Up to this many annotators every thread adds to sums of its own; beyond, all add to one array, atomically. Both give the
+/// same bits, since integers add in any order.
+constexpr std::size_t kPrivateAnnotators = 1 << 16;
+constexpr std::uint32_t kVotesPerTask = 4096;
+
+struct alignas(64) Scratch {
+  float floats[solve_scratch_floats()];
+};
+
+/// What one thread adds up.
+struct Partial {
+  std::vector<AnnotatorSums> annotators;
+  std::vector<GridSums> grid;
+  std::vector<ReportSums> report;
+  std::int64_t log_scale = 0;
+  float change = 0;
+  std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
+};
+
+template <class Sums>
+void add_sums(std::vector<Sums>& total, const std::vector<Sums>& part) {
+  if (part.empty()) return;
+  auto* out = reinterpret_cast<std::int64_t*>(total.data());
+  const auto* in = reinterpret_cast<const std::int64_t*>(part.data());
+  for (std::size_t i = 0; i < part.size() * sizeof(Sums) / sizeof(std::int64_t); ++i) out[i] += in[i];
+}
+
+class CpuEngine : public Engine {
+ public:
+  CpuEngine(const Groups& groups, const Kernels& kernels)
+      : groups_(groups),
+        kernels_(kernels),
+        site_precision_(groups.votes.size(), 0.0f),
+        site_shift_(groups.votes.size(), 0.0f),
+        pair_mean_(groups.pairs(), 0.0f),
+        pair_variance_(groups.pairs(), 2.0f) {
+    // Small components come first in the groups' order, except those with very many votes, which are met on the way.
+    for (std::uint32_t c = 0; c < groups.components(); ++c) {
+      if (groups.items_of(c) > kDenseItems)
+        throw bad_input(
+            "a component of {} items: components of more than {} are not fitted yet; split the votes by prompt or model "
+            "family ('voxpop check' lists the components)",
+            groups.items_of(c), kDenseItems);
+      if (groups.items_of(c) <= kSmallItems && groups.votes_of(c) <= kSmallVotes) {
+        // A batch: neighbours of about equal size, one a lane.
+        const bool full = batches_.empty() || batches_.back().count == static_cast<std::uint32_t>(kernels.lanes) ||
+                          batches_.back().begin + batches_.back().count != c;
+        if (full)
+          batches_.push_back({c, 1});
+        else
+          ++batches_.back().count;
+      } else {
+        large_.push_back(c);
+      }
+    }
+  }
+
+  std::string device() const override { return fmt::format("cpu ({})", kernels_.name); }
+
+  PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
+    PassResult result;
+    if (options.annotators) result.annotators.assign(groups_.annotators, AnnotatorSums{});
+    if (options.grid) result.grid.assign(groups_.annotators, GridSums{});
+    Threads threads;
+    for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+      const bool last = sweep + 1 == options.sweeps;
+      VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .shared = shared()};
+      const auto prepare = [&](Partial& part) {
+        VotePass mine = pass;
+        if (!last) return mine;
+        mine.sums = options.annotators ? own(part.annotators, result.annotators) : nullptr;
+        mine.grid = options.grid ? own(part.grid, result.grid) : nullptr;
+        return mine;
+      };
+      // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
+      for (const std::uint32_t c : large_) {
+        const float change = solve_dense(view(raters), c, {});
+        if (last) result.change = std::max(result.change, change);
+        pass_over_votes(raters, c, threads, prepare);
+      }
+    }
+    over_batches([&](const Batch& batch) {
+      Partial& part = threads.local();
+      for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+        const bool last = sweep + 1 == options.sweeps;
+        const float change = kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, nullptr);
+        if (last) part.change = std::max(part.change, change);
+        VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .shared = shared()};
+        if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
+        if (last && options.grid) pass.grid = own(part.grid, result.grid);
+        batch_votes(raters, batch, pass);
+      }
+    });
+    for (const Partial& part : threads) {
+      add_sums(result.annotators, part.annotators);
+      add_sums(result.grid, part.grid);
+      result.change = std::max(result.change, part.change);
+    }
+    return result;
+  }
+
+  Posterior posterior(const std::vector<RaterRecord>& raters) override {
+    Posterior out;
+    out.slot_mean.resize(groups_.slot_item.size());
+    out.slot_variance.resize(groups_.slot_item.size());
+    out.annotators.assign(groups_.annotators, ReportSums{});
+    Threads threads;
+    const auto prepare = [&](Partial& part) {
+      return VotePass{.update_sites = false, .exact = true, .shared = shared(), .report = own(part.report, out.annotators), .log_scale = &part.log_scale};
+    };
+    for (const std::uint32_t c : large_) {
+      double log_evidence = 0;
+      solve_dense(view(raters), c, {out.slot_mean.data(), out.slot_variance.data(), &log_evidence});
+      out.log_evidence += log_evidence;
+      pass_over_votes(raters, c, threads, prepare);
+    }
+    over_batches([&](const Batch& batch) {
+      Partial& part = threads.local();
+      kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(), out.slot_variance.data(), &part.log_scale);
+      batch_votes(raters, batch, prepare(part));
+    });
+    std::int64_t log_scale = 0;
+    for (const Partial& part : threads) {
+      add_sums(out.annotators, part.report);
+      log_scale += part.log_scale;
+    }
+    out.log_evidence += from_fixed(log_scale);
+    out.pair_mean = pair_mean_;
+    out.pair_variance = pair_variance_;
+    return out;
+  }
+
+  PairLabels label_pairs(float discrimination) override {
+    PairLabels labels;
+    const auto pairs = static_cast<std::uint32_t>(groups_.pairs());
+    for (auto* column : {&labels.probability, &labels.better, &labels.information}) column->resize(pairs);
+    const std::vector<RaterRecord> none;
+    constexpr std::uint32_t kPairsPerTask = 1 << 14;
+    oneapi::tbb::parallel_for(std::uint32_t{0}, (pairs + kPairsPerTask - 1) / kPairsPerTask, [&](std::uint32_t task) {
+      kernels_.labels(view(none), task * kPairsPerTask, std::min(pairs, (task + 1) * kPairsPerTask), discrimination,
+                      labels.probability.data(), labels.better.data(), labels.information.data());
+    });
+    return labels;
+  }
+
+ private:
+  using Threads = oneapi::tbb::enumerable_thread_specific<Partial>;
+  struct Batch {
+    std::uint32_t begin, count;
+  };
+
+  bool shared() const { return groups_.annotators > kPrivateAnnotators; }
+
+  /// The sums that this thread adds to: its own, or everybody's.
+  template <class Sums>
+  Sums* own(std::vector<Sums>& mine, std::vector<Sums>& everybodys) const {
+    if (shared()) return everybodys.data();
+    if (mine.empty()) mine.assign(groups_.annotators, Sums{});
+    return mine.data();
+  }
+
+  FitView view(const std::vector<RaterRecord>& raters) {
+    return {groups_.component_slots.data(), groups_.component_pairs.data(), groups_.pair_first.data(), groups_.pair_second.data(),
+            groups_.pair_votes.data(),      groups_.votes.data(),           site_precision_.data(),    site_shift_.data(),
+            pair_mean_.data(),              pair_variance_.data(),          raters.data(),             groups_.ties};
+  }
+
+  template <class Work>
+  void over_batches(const Work& work) {
+    oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, batches_.size(), 16), [&](const auto& range) {
+      for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches_[i]);
+    });
+  }
+
+  void batch_votes(const std::vector<RaterRecord>& raters, const Batch& batch, const VotePass& pass) {
+    const std::uint32_t first = groups_.component_pairs[batch.begin];
+    const std::uint32_t last = groups_.component_pairs[batch.begin + batch.count];
+    kernels_.votes(view(raters), groups_.pair_votes[first], groups_.pair_votes[last], first, pass);
+  }
+
+  template <class Prepare>
+  void pass_over_votes(const std::vector<RaterRecord>& raters, std::uint32_t c, Threads& threads, const Prepare& prepare) {
+    const auto first = groups_.pair_votes.begin() + groups_.component_pairs[c];
+    const auto last = groups_.pair_votes.begin() + groups_.component_pairs[c + 1];
+    const std::uint32_t tasks = (*last - *first + kVotesPerTask - 1) / kVotesPerTask;
+    oneapi::tbb::parallel_for(std::uint32_t{0}, tasks, [&](std::uint32_t task) {
+      const std::uint32_t begin = *first + task * kVotesPerTask, end = std::min(*last, begin + kVotesPerTask);
+      const auto pair = static_cast<std::uint32_t>(std::upper_bound(first, last, begin) - groups_.pair_votes.begin() - 1);
+      Partial& part = threads.local();
+      kernels_.votes(view(raters), begin, end, pair, prepare(part));
+    });
+  }
+
+  const Groups& groups_;
+  const Kernels& kernels_;
+  std::vector<Batch> batches_;
+  std::vector<std::uint32_t> large_;
+  std::vector<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels) {
+  return std::make_unique<CpuEngine>(groups, kernels);
+}
+
+}  // namespace voxpop

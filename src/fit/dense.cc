@@ -1,0 +1,86 @@
+#include "fit/dense.h"
+
+#include <oneapi/tbb/parallel_for.h>
+
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+
+float solve_dense(const FitView& view, std::uint32_t c, const DenseOutput& output) {
+  const std::uint32_t slot0 = view.component_slots[c];
+  const Eigen::Index items = view.component_slots[c + 1] - slot0;
+  const std::uint32_t pair0 = view.component_pairs[c], pair_end = view.component_pairs[c + 1];
+
+  std::vector<double> precision(pair_end - pair0), shift(pair_end - pair0);
+  oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
+    std::int64_t precision_sum = 0, shift_sum = 0;
+    for (std::uint32_t v = view.pair_votes[p]; v < view.pair_votes[p + 1]; ++v) {
+      precision_sum += to_fixed(view.site_precision[v]);
+      shift_sum += to_fixed(view.site_shift[v]);
+    }
+    precision[p - pair0] = from_fixed(precision_sum);
+    shift[p - pair0] = from_fixed(shift_sum);
+  });
+
+  Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);
+  Eigen::VectorXd b = Eigen::VectorXd::Zero(items);
+  double trace = 0;
+  for (std::uint32_t p = pair0; p < pair_end; ++p) {
+    const Eigen::Index i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
+    h(i, i) += precision[p - pair0];
+    h(j, j) += precision[p - pair0];
+    h(j, i) -= precision[p - pair0];
+    b(i) += shift[p - pair0];
+    b(j) -= shift[p - pair0];
+    trace += 2 * precision[p - pair0];
+  }
+  // The ridge along the mean of all scores: see solve_components.
+  const auto count = static_cast<double>(items);
+  const double ridge = trace / (count * count);
+  h.triangularView<Eigen::Lower>() += Eigen::MatrixXd::Constant(items, items, ridge);
+  const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(h);  // in place
+  const Eigen::VectorXd mean = factor.solve(b);
+
+  // The inverse, a block of columns a task: blocks are fixed, so the result does not depend on the threads.
+  Eigen::MatrixXd inverse(items, items);
+  constexpr Eigen::Index kBlock = 32;
+  oneapi::tbb::parallel_for(Eigen::Index{0}, (items + kBlock - 1) / kBlock, [&](Eigen::Index block) {
+    const Eigen::Index first = block * kBlock, width = std::min(kBlock, items - first);
+    auto columns = inverse.middleCols(first, width);
+    columns.setZero();
+    columns.block(first, 0, width, width).setIdentity();
+    // L y = e starts at row `first`: the zeros above it stay zeros.
+    const auto lower = factor.matrixL();
+    auto tail = columns.bottomRows(items - first);
+    h.bottomRightCorner(items - first, items - first).triangularView<Eigen::Lower>().solveInPlace(tail);
+    lower.adjoint().solveInPlace(columns);
+  });
+
+  std::vector<float> changes(pair_end - pair0);
+  oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
+    const Eigen::Index i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
+    const double variance = inverse(i, i) + inverse(j, j) - 2 * inverse(i, j);
+    const double difference = mean(i) - mean(j);
+    changes[p - pair0] = static_cast<float>(std::abs(difference - view.pair_mean[p]) / std::sqrt(variance));
+    view.pair_mean[p] = static_cast<float>(difference);
+    view.pair_variance[p] = static_cast<float>(variance);
+  });
+  const double along = 1 / (count * (1 + ridge * count));
+  if (output.slot_mean != nullptr)
+    for (Eigen::Index i = 0; i < items; ++i) {
+      output.slot_mean[slot0 + i] = static_cast<float>(mean(i));
+      output.slot_variance[slot0 + i] = static_cast<float>(std::max(inverse(i, i) - along, 0.0));
+    }
+  if (output.log_evidence != nullptr) {
+    const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
+    *output.log_evidence = 0.5 * (b.dot(mean) - log_determinant);
+  }
+  return changes.empty() ? 0 : *std::max_element(changes.begin(), changes.end());
+}
+
+}  // namespace voxpop

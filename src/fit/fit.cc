@@ -1,0 +1,115 @@
+#include "fit/fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "fit/annotators.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+namespace {
+
+/// While the sites are young, the spread of annotators stays small: else an annotator may settle on the mirrored side.
+constexpr int kWarmUp = 5;
+
+std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators, bool uncertain) {
+  std::vector<RaterRecord> records(annotators.size());
+  std::transform(annotators.begin(), annotators.end(), records.begin(), [=](const auto& a) { return record_of(a, uncertain); });
+  return records;
+}
+
+double moved(const Population& a, const Population& b) {
+  return std::abs(a.mean - b.mean) + std::abs(std::sqrt(a.variance) - std::sqrt(b.variance)) +
+         std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
+}
+
+/// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
+void fit_bradley_terry(Engine& engine, const FitOptions& options, Fit& fit, const std::function<void(int, double)>& report) {
+  double common = 1;
+  while (fit.iterations < options.max_iterations && !fit.converged) {
+    const PassResult pass = engine.update_components(records_of(fit.annotators, false), {.sweeps = fit.iterations == 0 ? 4 : 2, .annotators = true});
+    double gradient = 1 - common, information = 1;
+    for (const AnnotatorSums& sums : pass.annotators) {
+      gradient += from_fixed(sums.gradient_gamma);
+      information += from_fixed(sums.information_gamma);
+    }
+    const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
+    common = std::max(common + step, 0.01);
+    for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
+    fit.change = std::abs(step);
+    fit.converged = fit.change < options.tolerance;
+    report(++fit.iterations, fit.change);
+  }
+  fit.population = {common, 0, 0};
+}
+
+void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
+                const std::function<void(int, double)>& report) {
+  Population& population = fit.population;
+  const auto settle = [&](const Population& next) {
+    fit.change = moved(next, population);
+    population = next;
+    report(++fit.iterations, fit.change);
+  };
+  // First to the mode, with Newton steps ...
+  for (int i = 0; i < options.max_iterations; ++i) {
+    const PassResult pass = engine.update_components(records_of(fit.annotators, false), {.sweeps = i == 0 ? 4 : 1, .annotators = true});
+    for (std::size_t a = 0; a < fit.annotators.size(); ++a) newton_step(fit.annotators[a], pass.annotators[a], population);
+    settle(estimate_population(fit.annotators, votes_of, population, i >= kWarmUp));
+    if (i > kWarmUp && fit.change < 3 * options.tolerance) break;
+  }
+  // ... then to the posterior means, whose moments the population's are.
+  for (int i = 0; i < options.max_iterations && !fit.converged; ++i) {
+    const std::vector<RaterRecord> records = records_of(fit.annotators, true);
+    const PassResult pass = engine.update_components(records, {.sweeps = i == 0 ? 3 : 2, .annotators = true, .grid = true});
+    for (std::size_t a = 0; a < fit.annotators.size(); ++a)
+      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population);
+    settle(estimate_population(fit.annotators, votes_of, population, true));
+    fit.converged = fit.change < options.tolerance;
+  }
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> count_votes(const Groups& groups) {
+  std::vector<std::uint32_t> count(groups.annotators, 0);
+  for (const VoteCode vote : groups.votes) ++count[vote.annotator()];
+  return count;
+}
+
+double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of) {
+  // Enough votes: the quarter of annotators with most votes, and all who voted at least 200 times. Estimates of the others
+  // are drawn to the population's mean, which is not the median where some are random.
+  std::vector<std::uint32_t> counts;
+  for (const std::uint32_t n : votes_of)
+    if (n > 0) counts.push_back(n);
+  std::sort(counts.begin(), counts.end());
+  const std::uint32_t enough = std::min<std::uint32_t>(200, counts[counts.size() - 1 - (counts.size() - 1) / 4]);
+  std::vector<double> values;
+  for (std::size_t a = 0; a < annotators.size(); ++a)
+    if (votes_of[a] >= enough) values.push_back(annotators[a].discrimination);
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  const double median = values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+  return std::max(median, 0.01);
+}
+
+Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
+              const std::function<void(int, double)>& report) {
+  Fit fit;
+  fit.model = options.model;
+  fit.annotators.resize(votes_of.size());
+  if (options.model == Model::kBradleyTerry)
+    fit_bradley_terry(engine, options, fit, report);
+  else
+    fit_raters(engine, votes_of, options, fit, report);
+  // The last sweeps, annotators as they are, with the finer mixture.
+  const auto records = records_of(fit.annotators, options.model == Model::kRater);
+  engine.update_components(records, {.sweeps = 3, .exact = true});
+  fit.posterior = engine.posterior(records);
+  fit.reference_discrimination = reference_discrimination(fit.annotators, votes_of);
+  return fit;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,53 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fit/engine.h"
+
+namespace voxpop {
+
+/// bt: every annotator alike, no side bias (Bradley and Terry 1952). rater: each annotator's discrimination and side bias.
+enum class Model { kBradleyTerry, kRater };
+
+struct FitOptions {
+  Model model = Model::kRater;
+  int max_iterations = 200;    ///< of Newton steps on the annotators, and again of quadrature rounds
+  double tolerance = 1e-3;     ///< settled when the population's mean and sd move less than this in an iteration
+};
+
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated from
+/// the data (empirical Bayes), in prior units (items' sd 1).
+struct Population {
+  double mean = 1, variance = 0.1, side_bias_variance = 0.1;
+};
+
+/// Annotator posteriors, in prior units.
+struct AnnotatorPosterior {
+  double discrimination = 1, side_bias = 0;
+  double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
+};
+
+struct Fit {
+  Model model = Model::kRater;
+  std::vector<AnnotatorPosterior> annotators;
+  Population population;
+  double reference_discrimination = 1;  ///< prior units per logit of the reference annotator
+  Posterior posterior;
+  int iterations = 0;
+  bool converged = false;
+  double change = 0;  ///< what was still moving at the end
+};
+
+/// Votes of each annotator that count in the fit.
+std::vector<std::uint32_t> count_votes(const Groups& groups);
+
+/// Fits the model: EP over components and empirical Bayes over annotators, in turns. `report(iteration, change)` is called
+/// after each iteration. Deterministic: the same votes give the same bits for any number of threads.
+Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
+              const std::function<void(int, double)>& report);
+
+/// The median discrimination of annotators with enough votes; see the definition.
+double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of);
+
+}  // namespace voxpop

@@ -1,0 +1,156 @@
+#include "group/group.h"
+
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_sort.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace voxpop {
+namespace {
+
+constexpr std::uint32_t kNone = 0xffffffffu;
+
+/// Union-find whose root is the smallest item of its set, so that the answer does not depend on the order of votes.
+class UnionFind {
+ public:
+  explicit UnionFind(std::size_t size) : parent_(size) { std::iota(parent_.begin(), parent_.end(), 0u); }
+  std::uint32_t root(std::uint32_t x) {
+    while (parent_[x] != x) x = parent_[x] = parent_[parent_[x]];
+    return x;
+  }
+  void join(std::uint32_t a, std::uint32_t b) {
+    a = root(a);
+    b = root(b);
+    parent_[std::max(a, b)] = std::min(a, b);
+  }
+
+ private:
+  std::vector<std::uint32_t> parent_;
+};
+
+template <class T>
+void release(std::vector<T>& column) {
+  std::vector<T>().swap(column);
+}
+
+struct Component {
+  std::uint32_t items = 0, votes = 0, root = kNone;
+};
+
+/// A vote on its way into order: its pair within the component, then its input row.
+struct Keyed {
+  std::uint64_t pair;  ///< first slot above, second slot below
+  std::uint32_t row;
+  bool operator<(const Keyed& other) const { return pair != other.pair ? pair < other.pair : row < other.row; }
+};
+
+}  // namespace
+
+Groups group_votes(Votes& votes, Ties ties) {
+  const std::size_t items = votes.item_ids.size();
+  const std::size_t rows = votes.size();
+  const auto counts = [&](std::size_t row) { return ties == Ties::kHalf || votes.preference[row] != 0; };
+
+  // Components, smallest first, so that a batch of neighbours is even work; equal ones by their smallest item.
+  UnionFind sets(items);
+  for (std::size_t row = 0; row < rows; ++row)
+    if (counts(row)) sets.join(votes.left[row], votes.right[row]);
+  std::vector<std::uint32_t> component_of(items, kNone);
+  std::vector<Component> components;
+  {
+    std::vector<std::uint32_t> vote_count(items, 0);
+    for (std::size_t row = 0; row < rows; ++row)
+      if (counts(row)) ++vote_count[sets.root(votes.left[row])];
+    std::vector<std::uint32_t> index_of_root(items, kNone);
+    for (std::uint32_t item = 0; item < items; ++item) {
+      const std::uint32_t root = sets.root(item);
+      if (vote_count[root] == 0) continue;
+      if (index_of_root[root] == kNone) {
+        index_of_root[root] = static_cast<std::uint32_t>(components.size());
+        components.push_back({0, vote_count[root], root});
+      }
+      component_of[item] = index_of_root[root];
+      ++components[component_of[item]].items;
+    }
+  }
+  if (components.empty()) throw bad_input("{}: every vote is a tie, and --ties drop leaves none", votes.inputs.front().path);
+  std::vector<std::uint32_t> order(components.size()), place(components.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return std::pair(components[a].items, components[a].votes) < std::pair(components[b].items, components[b].votes);
+  });
+
+  Groups groups;
+  groups.annotators = votes.annotator_ids.size();
+  groups.component_slots.assign(1, 0);
+  std::vector<std::uint32_t> component_votes(1, 0);
+  for (std::uint32_t at = 0; at < order.size(); ++at) {
+    place[order[at]] = at;
+    groups.component_slots.push_back(groups.component_slots.back() + components[order[at]].items);
+    component_votes.push_back(component_votes.back() + components[order[at]].votes);
+  }
+  std::vector<std::uint32_t> slot_of(items, kNone);
+  {
+    std::vector<std::uint32_t> next(groups.component_slots.begin(), groups.component_slots.end() - 1);
+    groups.slot_item.resize(groups.component_slots.back());
+    for (std::uint32_t item = 0; item < items; ++item) {
+      if (component_of[item] == kNone) continue;
+      slot_of[item] = next[place[component_of[item]]]++;
+      groups.slot_item[slot_of[item]] = item;
+    }
+  }
+
+  // Votes: a counting sort by component, then by pair within it.
+  std::vector<Keyed> keyed(component_votes.back());
+  {
+    std::vector<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (!counts(row)) continue;
+      const auto [low, high] = std::minmax(votes.left[row], votes.right[row]);
+      keyed[next[place[component_of[low]]]++] = {std::uint64_t{slot_of[low]} << 32 | slot_of[high], static_cast<std::uint32_t>(row)};
+    }
+  }
+  release(component_of);
+  release(slot_of);
+  oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
+    const auto begin = keyed.begin() + component_votes[c], end = keyed.begin() + component_votes[c + 1];
+    if (end - begin > 10000)
+      oneapi::tbb::parallel_sort(begin, end);
+    else
+      std::sort(begin, end);
+  });
+
+  groups.component_pairs.reserve(order.size() + 1);
+  groups.votes.resize(keyed.size());
+  groups.vote_row.resize(keyed.size());
+  for (std::uint32_t c = 0; c < order.size(); ++c) {
+    groups.component_pairs.push_back(static_cast<std::uint32_t>(groups.pairs()));
+    for (std::uint32_t v = component_votes[c]; v < component_votes[c + 1]; ++v) {
+      if (v == component_votes[c] || keyed[v].pair != keyed[v - 1].pair) {
+        groups.pair_first.push_back(static_cast<std::uint32_t>(keyed[v].pair >> 32));
+        groups.pair_second.push_back(static_cast<std::uint32_t>(keyed[v].pair));
+        groups.pair_votes.push_back(v);
+      }
+      const std::uint32_t row = keyed[v].row;
+      const bool first_on_left = votes.left[row] < votes.right[row];
+      const std::int8_t preference = votes.preference[row];
+      const Outcome outcome = preference == 0                    ? Outcome::kTie
+                              : (preference > 0) == first_on_left ? Outcome::kFirst
+                                                                  : Outcome::kSecond;
+      groups.votes[v] = VoteCode::make(votes.annotator[row], outcome, first_on_left);
+      groups.vote_row[v] = row;
+      groups.ties |= preference == 0;
+    }
+  }
+  groups.component_pairs.push_back(static_cast<std::uint32_t>(groups.pairs()));
+  groups.pair_votes.push_back(static_cast<std::uint32_t>(keyed.size()));
+  release(votes.left);
+  release(votes.right);
+  release(votes.annotator);
+  return groups;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "io/votes.h"
+#include "voxpop/vote.h"
+
+namespace voxpop {
+
+/// How a tie counts: half a vote to each side, or not at all.
+enum class Ties { kHalf, kDrop };
+
+/// Votes in the order in which they are fitted: component by component (small ones first), within it pair by pair.
+/// A component is a set of items that votes connect; scores of two components are never compared. A *slot* is an item's
+/// place in that order. Sizes below: C components, S slots, P pairs, V votes.
+struct Groups {
+  std::vector<std::uint32_t> component_slots;  ///< [C + 1] first slot of each component
+  std::vector<std::uint32_t> component_pairs;  ///< [C + 1] first pair of each component
+  std::vector<std::uint32_t> slot_item;        ///< [S] item index; ascending within a component
+  std::vector<std::uint32_t> pair_first;       ///< [P] slot of the pair's first item, the one of lower index
+  std::vector<std::uint32_t> pair_second;      ///< [P] slot of its second item
+  std::vector<std::uint32_t> pair_votes;       ///< [P + 1] first vote of each pair
+  std::vector<VoteCode> votes;                 ///< [V]
+  std::vector<std::uint32_t> vote_row;         ///< [V] row in the input
+  std::size_t annotators = 0;
+  bool ties = false;  ///< whether any vote is a tie
+
+  std::size_t components() const { return component_slots.size() - 1; }
+  std::size_t pairs() const { return pair_first.size(); }
+  std::uint32_t items_of(std::size_t component) const { return component_slots[component + 1] - component_slots[component]; }
+  std::uint32_t votes_of(std::size_t component) const {
+    return pair_votes[component_pairs[component + 1]] - pair_votes[component_pairs[component]];
+  }
+};
+
+/// Groups votes; the result does not depend on the number of threads. Items without votes are in no component.
+/// Consumes the vote columns left, right and annotator, which are not needed after it (memory: about 40 bytes a vote).
+Groups group_votes(Votes& votes, Ties ties);
+
+}  // namespace voxpop

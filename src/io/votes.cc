@@ -1,0 +1,287 @@
+#include "io/votes.h"
+
+#include <fmt/format.h>
+#include <oneapi/tbb/parallel_sort.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/progress.h"
+#include "io/hdf5.h"
+#include "voxpop/vote.h"
+
+namespace voxpop {
+namespace {
+
+constexpr const char* kSchema = "comparisons/1";
+constexpr std::uint32_t kNoRow = 0xffffffffu;
+
+InputFile fingerprint(const std::string& path) {
+  const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  XXH3_64bits_reset(state.get());
+  std::vector<char> block(1 << 20);
+  std::uint64_t bytes = 0;
+  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get())) {
+    XXH3_64bits_update(state.get(), block.data(), got);
+    bytes += got;
+  }
+  if (std::ferror(file.get())) throw file_error("{}: cannot read: {}", path, std::strerror(errno));
+  return {path, bytes, fmt::format("{:016x}", XXH3_64bits_digest(state.get()))};
+}
+
+/// An id that stands twice would split its item's votes. Sorted hashes find candidates; the ids themselves decide.
+void check_unique(const Strings& ids, const std::string& path, const std::string& dataset) {
+  struct Hashed {
+    std::uint64_t hash;
+    std::uint32_t row;
+    bool operator<(const Hashed& other) const { return hash != other.hash ? hash < other.hash : row < other.row; }
+  };
+  std::vector<Hashed> hashed(ids.size());
+  for (std::uint32_t row = 0; row < ids.size(); ++row) hashed[row] = {XXH3_64bits(ids[row].data(), ids[row].size()), row};
+  oneapi::tbb::parallel_sort(hashed);
+  for (std::size_t i = 1; i < hashed.size(); ++i)
+    for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
+      if (ids[hashed[j].row] == ids[hashed[i].row])
+        throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, hashed[i].row,
+                        ids[hashed[i].row], hashed[j].row);
+}
+
+/// Joins the ids of several files: rows of one file's table become rows of the joint table.
+class IdTable {
+ public:
+  explicit IdTable(Strings& ids) : ids_(ids) {}
+
+  /// Joint row of each of `more`.
+  std::vector<std::uint32_t> join(const Strings& more) {
+    std::vector<std::uint32_t> joint(more.size());
+    for (std::size_t row = 0; row < more.size(); ++row) {
+      const auto [at, is_new] = rows_.try_emplace(std::string(more[row]), static_cast<std::uint32_t>(ids_.size()));
+      if (is_new) ids_.push_back(more[row]);
+      joint[row] = at->second;
+    }
+    return joint;
+  }
+
+ private:
+  Strings& ids_;
+  std::unordered_map<std::string, std::uint32_t> rows_;
+};
+
+void append_mapped(std::vector<std::uint32_t>& column, const std::vector<std::uint32_t>& file_rows,
+                   const std::vector<std::uint32_t>& joint) {
+  column.reserve(column.size() + file_rows.size());
+  for (const std::uint32_t row : file_rows) column.push_back(joint[row]);
+}
+
+std::vector<std::int8_t> read_preferences(const InputHdf5& file) {
+  const std::string name = "comparisons/preference";
+  std::vector<std::int8_t> preference;
+  file.read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
+    for (std::size_t i = 0; i < slab.size(); ++i) {
+      if (slab[i] >= -1 && slab[i] <= 1) continue;
+      if (slab[i] >= -9 && slab[i] <= 9)
+        throw bad_input("{}: '{}' row {} is {}: graded votes are not read yet; keep the sign only", file.path(), name,
+                        begin + i, slab[i]);
+      throw bad_input("{}: '{}' row {} is {}; it must be 1 (left), -1 (right) or 0 (tie)", file.path(), name, begin + i,
+                      slab[i]);
+    }
+    preference.insert(preference.end(), slab.begin(), slab.end());
+  });
+  return preference;
+}
+
+void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t rows, std::uint64_t expected,
+                  const std::string& like) {
+  if (rows != expected)
+    throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, like, expected);
+}
+
+std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::size_t annotators) {
+  if (!file.has("truth/score")) return std::nullopt;
+  Truth truth{file.read_floats("truth/score"), file.read_floats("truth/discrimination"),
+              file.read_floats("truth/side_bias"), file.read_strings("truth/kind")};
+  require_rows(file, "truth/score", truth.score.size(), items, "items/id");
+  for (const auto& [name, rows] : {std::pair{"truth/discrimination", truth.discrimination.size()},
+                                   std::pair{"truth/side_bias", truth.side_bias.size()},
+                                   std::pair{"truth/kind", truth.kind.size()}})
+    require_rows(file, name, rows, annotators, "annotators/id");
+  return truth;
+}
+
+void note_unused(const InputHdf5& file, bool quiet) {
+  static const std::set<std::string> known = {
+      "comparisons/left", "comparisons/right",  "comparisons/annotator", "comparisons/preference", "comparisons/timestamp",
+      "items/id",         "items/prompt",       "annotators/id",         "prompts/id",             "truth/score",
+      "truth/kind",       "truth/discrimination", "truth/side_bias"};
+  std::string unused;
+  for (const std::string& name : file.datasets())
+    if (!known.contains(name)) unused += (unused.empty() ? "" : ", ") + name;
+  if (!unused.empty()) note(quiet, fmt::format("{}: not used: {}", file.path(), unused));
+}
+
+/// The first vote (by row) that compares what cannot be compared.
+void check_pairs(const InputHdf5& file, const std::vector<std::uint32_t>& left, const std::vector<std::uint32_t>& right,
+                 const std::vector<std::uint32_t>& prompt, const Strings& items) {
+  for (std::size_t row = 0; row < left.size(); ++row) {
+    if (left[row] == right[row])
+      throw bad_input("{}: 'comparisons/right' row {} is {} ('{}'), the same item as on the left; drop the row",
+                      file.path(), row, right[row], items[right[row]]);
+    if (!prompt.empty() && prompt[left[row]] != prompt[right[row]])
+      throw bad_input(
+          "{}: 'comparisons/right' row {} is {} ('{}', prompt {}), but the left item answers prompt {}; "
+          "leave 'items/prompt' out if items of different prompts may be compared",
+          file.path(), row, right[row], items[right[row]], prompt[right[row]], prompt[left[row]]);
+  }
+}
+
+void check_prompts(const InputHdf5& file, const std::vector<std::uint32_t>& prompt, const Strings& items) {
+  std::unordered_map<std::uint32_t, std::uint32_t> count;
+  for (const std::uint32_t p : prompt) ++count[p];
+  for (std::size_t row = 0; row < prompt.size(); ++row)
+    if (count[prompt[row]] == 1)
+      throw bad_input("{}: 'items/prompt' row {} is {}: '{}' is that prompt's only item, so nothing compares with it",
+                      file.path(), row, prompt[row], items[row]);
+}
+
+}  // namespace
+
+Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
+  Votes votes;
+  IdTable items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
+  bool every_file_has_prompts = true;
+  Progress progress("reading", paths.size(), quiet);
+  for (std::size_t f = 0; f < paths.size(); ++f) {
+    const InputHdf5 file(paths[f]);
+    const std::string schema = file.attribute("voxpop_schema");
+    if (schema.empty())
+      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")", file.path(), kSchema);
+    if (schema != kSchema) throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), schema, kSchema);
+    note_unused(file, quiet);
+
+    Strings item_ids = file.read_strings("items/id");
+    check_unique(item_ids, file.path(), "items/id");
+    std::vector<std::uint32_t> left = file.read_indices("comparisons/left", item_ids.size(), "item indices");
+    std::vector<std::uint32_t> right = file.read_indices("comparisons/right", item_ids.size(), "item indices");
+    require_rows(file, "comparisons/right", right.size(), left.size(), "comparisons/left");
+    std::vector<std::int8_t> preference = read_preferences(file);
+    require_rows(file, "comparisons/preference", preference.size(), left.size(), "comparisons/left");
+    if (left.empty()) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
+    if (votes.size() + left.size() > kMaxVotes) throw bad_input("{}: more than {} votes together", file.path(), kMaxVotes);
+
+    Strings annotator_ids;
+    std::vector<std::uint32_t> annotator;
+    if (file.has("comparisons/annotator")) {
+      annotator_ids = file.read_strings("annotators/id");
+      check_unique(annotator_ids, file.path(), "annotators/id");
+      if (annotator_ids.size() >= VoteCode::kMaxAnnotators)
+        throw bad_input("{}: 'annotators/id' has {} rows; at most {} are read", file.path(), annotator_ids.size(),
+                        VoteCode::kMaxAnnotators - 1);
+      annotator = file.read_indices("comparisons/annotator", annotator_ids.size(), "annotator indices");
+      require_rows(file, "comparisons/annotator", annotator.size(), left.size(), "comparisons/left");
+    } else {
+      note(quiet, fmt::format("{}: no 'comparisons/annotator': all its votes count as one anonymous annotator's", file.path()));
+      annotator_ids.push_back("anonymous");
+      annotator.assign(left.size(), 0);
+    }
+
+    Strings prompt_ids;
+    std::vector<std::uint32_t> prompt;
+    if (file.has("items/prompt")) {
+      const bool named = file.has("prompts/id");
+      if (named) {
+        prompt_ids = file.read_strings("prompts/id");
+        check_unique(prompt_ids, file.path(), "prompts/id");
+      }
+      prompt = file.read_indices("items/prompt", named ? prompt_ids.size() : std::uint64_t{kNoRow}, "prompt indices");
+      require_rows(file, "items/prompt", prompt.size(), item_ids.size(), "items/id");
+      check_prompts(file, prompt, item_ids);
+      // Without names, a prompt's number is its name: the same number in two files is the same prompt.
+      if (!named) {
+        const std::uint32_t count = prompt.empty() ? 0 : *std::max_element(prompt.begin(), prompt.end()) + 1;
+        if (count > 4 * item_ids.size())
+          throw bad_input("{}: 'items/prompt' runs to {}, with only {} items; number prompts from 0", file.path(), count - 1, item_ids.size());
+        for (std::uint32_t p = 0; p < count; ++p) prompt_ids.push_back(fmt::format("{}", p));
+      }
+    }
+    check_pairs(file, left, right, prompt, item_ids);
+
+    every_file_has_prompts = every_file_has_prompts && !prompt.empty();
+    if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
+      votes.truth = read_truth(file, item_ids.size(), annotator_ids.size());
+      votes.item_ids = std::move(item_ids);
+      votes.annotator_ids = std::move(annotator_ids);
+      votes.prompt_ids = std::move(prompt_ids);
+      votes.prompt = std::move(prompt);
+      votes.left = std::move(left);
+      votes.right = std::move(right);
+      votes.annotator = std::move(annotator);
+      votes.preference = std::move(preference);
+    } else {
+      const auto item_rows = items.join(item_ids);
+      if (!prompt.empty()) {
+        const auto prompt_rows = prompts.join(prompt_ids);
+        votes.prompt.resize(votes.item_ids.size(), kNoRow);
+        for (std::size_t i = 0; i < prompt.size(); ++i) {
+          std::uint32_t& joint = votes.prompt[item_rows[i]];
+          if (joint != kNoRow && joint != prompt_rows[prompt[i]])
+            throw bad_input("{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
+                            file.path(), i, item_ids[i], prompt_ids[prompt[i]], votes.prompt_ids[joint]);
+          joint = prompt_rows[prompt[i]];
+        }
+      }
+      append_mapped(votes.left, left, item_rows);
+      append_mapped(votes.right, right, item_rows);
+      append_mapped(votes.annotator, annotator, annotators.join(annotator_ids));
+      votes.preference.insert(votes.preference.end(), preference.begin(), preference.end());
+    }
+    if (file.has("comparisons/timestamp")) {
+      const std::size_t before = votes.timestamp.size();
+      file.read_integers("comparisons/timestamp", [&](std::uint64_t, std::span<const std::int64_t> slab) {
+        votes.timestamp.insert(votes.timestamp.end(), slab.begin(), slab.end());
+      });
+      require_rows(file, "comparisons/timestamp", votes.timestamp.size() - before, file.rows("comparisons/left"), "comparisons/left");
+    }
+    votes.inputs.push_back(fingerprint(paths[f]));
+    progress.update(f + 1, paths[f]);
+  }
+  if (votes.timestamp.size() != votes.size()) votes.timestamp.clear();
+  if (!every_file_has_prompts) {
+    votes.prompt.clear();
+    votes.prompt_ids = Strings();
+  }
+  return votes;
+}
+
+void write_votes(OutputFile& output, const Votes& votes, bool compress) {
+  OutputHdf5 file(output, compress);
+  file.write_attribute("voxpop_schema", kSchema);
+  file.write("comparisons/left", votes.left);
+  file.write("comparisons/right", votes.right);
+  file.write("comparisons/annotator", votes.annotator);
+  file.write("comparisons/preference", votes.preference);
+  if (!votes.timestamp.empty()) file.write("comparisons/timestamp", votes.timestamp);
+  file.write("items/id", votes.item_ids);
+  if (!votes.prompt.empty()) {
+    file.write("items/prompt", votes.prompt);
+    file.write("prompts/id", votes.prompt_ids);
+  }
+  file.write("annotators/id", votes.annotator_ids);
+  if (votes.truth) {
+    file.write("truth/score", votes.truth->score);
+    file.write("truth/discrimination", votes.truth->discrimination);
+    file.write("truth/side_bias", votes.truth->side_bias);
+    file.write("truth/kind", votes.truth->kind);
+  }
+  file.finish();
+}
+
+}  // namespace voxpop

@@ -1,0 +1,154 @@
+#include "label/labels.h"
+
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_sort.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+double normal_below(double x, double mean, double sd) { return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0))); }
+
+float ratio(std::int64_t fixed_sum, double count) { return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan; }
+
+ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) {
+  ItemLabels out;
+  const auto unit = static_cast<float>(fit.reference_discrimination);
+  out.score.assign(items, 0.0f);
+  out.std_error.assign(items, unit);  // nothing known: the prior, sd 1 in prior units
+  out.votes.assign(items, 0);
+  out.component.assign(items, -1);
+  std::vector<std::uint32_t> component_of(items, 0);
+  for (std::size_t c = 0; c < groups.components(); ++c)
+    for (std::uint32_t slot = groups.component_slots[c]; slot < groups.component_slots[c + 1]; ++slot) {
+      const std::uint32_t item = groups.slot_item[slot];
+      out.score[item] = unit * fit.posterior.slot_mean[slot];
+      out.std_error[item] = unit * std::sqrt(fit.posterior.slot_variance[slot]);
+      out.component[item] = 0;
+      component_of[item] = static_cast<std::uint32_t>(c);
+    }
+  for (std::size_t p = 0; p < groups.pairs(); ++p) {
+    const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
+    out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
+    out.votes[groups.slot_item[groups.pair_second[p]]] += votes;
+  }
+  std::vector<std::int32_t> number(groups.components(), -1);
+  std::int32_t next = 0;
+  for (std::size_t item = 0; item < items; ++item) {
+    if (out.component[item] < 0) continue;
+    std::int32_t& mine = number[component_of[item]];
+    if (mine < 0) mine = next++;
+    out.component[item] = mine;
+  }
+  return out;
+}
+
+AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
+  AnnotatorLabels out;
+  out.votes = count_votes(groups);
+  for (std::size_t a = 0; a < groups.annotators; ++a) {
+    const AnnotatorPosterior& posterior = fit.annotators[a];
+    const ReportSums& sums = fit.posterior.annotators[a];
+    const bool rated = fit.model != Model::kBradleyTerry;
+    const double unit = fit.reference_discrimination;
+    const double discrimination = posterior.discrimination / unit, se = std::sqrt(posterior.discrimination_variance) / unit;
+    const double side_se = std::sqrt(posterior.side_bias_variance);
+    out.discrimination.push_back(static_cast<float>(discrimination));
+    out.discrimination_se.push_back(rated ? static_cast<float>(se) : kNan);
+    out.side_bias.push_back(static_cast<float>(posterior.side_bias));
+    out.side_bias_se.push_back(rated ? static_cast<float>(side_se) : kNan);
+    const auto decided = static_cast<double>(sums.decided);
+    out.agreement.push_back(ratio(sums.agreement, decided));
+    out.expected_accuracy.push_back(ratio(sums.better, decided));
+    out.bits_per_vote.push_back(ratio(sums.bits, out.votes[a]));
+    const auto [flag, probability] =
+        rated ? flag_annotator(discrimination, se, posterior.side_bias, side_se) : std::pair(Flag::kOk, kNan);
+    out.flag.push_back(static_cast<std::int8_t>(flag));
+    out.flag_probability.push_back(probability);
+  }
+  return out;
+}
+
+PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& labels) {
+  struct Key {
+    std::uint64_t items;
+    std::uint32_t pair;
+    bool operator<(const Key& other) const { return items < other.items; }
+  };
+  std::vector<Key> order(groups.pairs());
+  for (std::uint32_t p = 0; p < order.size(); ++p)
+    order[p] = {std::uint64_t{groups.slot_item[groups.pair_first[p]]} << 32 | groups.slot_item[groups.pair_second[p]], p};
+  oneapi::tbb::parallel_sort(order);
+  PairColumns out;
+  for (auto* column : {&out.left, &out.right, &out.votes}) column->resize(order.size());
+  for (auto* column : {&out.wins_left, &out.probability, &out.probability_better, &out.margin, &out.margin_se, &out.information_gain})
+    column->resize(order.size());
+  const auto unit = static_cast<float>(fit.reference_discrimination);
+  oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t row) {
+    const std::uint32_t p = order[row].pair;
+    out.left[row] = static_cast<std::uint32_t>(order[row].items >> 32);
+    out.right[row] = static_cast<std::uint32_t>(order[row].items);
+    out.votes[row] = groups.pair_votes[p + 1] - groups.pair_votes[p];
+    float wins = 0;
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const Outcome outcome = groups.votes[v].outcome();
+      wins += outcome == Outcome::kFirst ? 1.0f : outcome == Outcome::kTie ? 0.5f : 0.0f;
+    }
+    out.wins_left[row] = wins;
+    out.probability[row] = labels.probability[p];
+    out.probability_better[row] = labels.better[p];
+    out.margin[row] = unit * fit.posterior.pair_mean[p];
+    out.margin_se[row] = unit * std::sqrt(fit.posterior.pair_variance[p]);
+    out.information_gain[row] = labels.information[p];
+  });
+  return out;
+}
+
+}  // namespace
+
+const std::vector<std::string>& flag_names() {
+  static const std::vector<std::string> names = {"ok", "noisy", "random", "side_clicker", "adversarial", "too_few_votes"};
+  return names;
+}
+
+std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias, double side_bias_se) {
+  const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
+  const double one_sided = normal_below(-1, side_bias, side_bias_se) + 1 - normal_below(1, side_bias, side_bias_se);
+  std::array<double, 5> probability{};
+  probability[static_cast<int>(Flag::kAdversarial)] = below(-0.1);
+  probability[static_cast<int>(Flag::kSideClicker)] = one_sided * (below(0.6) - below(-0.1));
+  probability[static_cast<int>(Flag::kRandom)] = (1 - one_sided) * (below(0.15) - below(-0.1));
+  probability[static_cast<int>(Flag::kNoisy)] = (1 - one_sided) * (below(0.6) - below(0.15));
+  probability[static_cast<int>(Flag::kOk)] = 1 - below(0.6);
+  const auto best = std::max_element(probability.begin(), probability.end());
+  const bool told = *best >= 0.75 || discrimination_se <= 0.15;
+  return {told ? static_cast<Flag>(best - probability.begin()) : Flag::kTooFewVotes, static_cast<float>(*best)};
+}
+
+Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::size_t items, std::size_t rows) {
+  const PairLabels pair_labels = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
+  Labels labels;
+  labels.items = label_items(groups, fit, items);
+  labels.annotators = label_annotators(groups, fit);
+  labels.pairs = label_pairs(groups, fit, pair_labels);
+  labels.vote_probability_correct.assign(rows, kNan);
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const Outcome outcome = groups.votes[v].outcome();
+      if (outcome == Outcome::kTie) continue;
+      labels.vote_probability_correct[groups.vote_row[v]] = outcome == Outcome::kFirst ? pair_labels.better[p] : 1 - pair_labels.better[p];
+    }
+  });
+  return labels;
+}
+
+}  // namespace voxpop
