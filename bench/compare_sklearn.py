@@ -4,10 +4,12 @@
     .venv/bin/python bench/compare_sklearn.py --voxpop build/release/voxpop --votes votes.h5 --runs 5 --json out.json
 
 scikit-learn fits the plain Bradley-Terry model, as people write it; voxpop fits that one (bt) and the one with annotators
-(rater). scikit-learn's tolerance applies to the gradient of the *mean* loss, so that its default, 1e-4, lets it stop early or
-at once where an item has few of the votes; the row "settled" asks that each item's expected and observed wins agree within
-0.01, and is what voxpop is compared with. Every run is a process of its own. "whole" is its wall time, with Python's imports; "read + fit" leaves out imports,
-labels and output; "fit" is the fit alone. Needs what `scripts/install_dependencies.sh --python` installs.
+(rater). scikit-learn's tolerance applies to the gradient of the *mean* loss: its default, 1e-4, lets it stop early, or before
+the first step, where an item has a small share of the votes. The row "settled" asks that each item's expected and observed
+wins agree within 0.01, and is the one that voxpop is compared with.
+
+Every run is a process of its own. "whole" is its wall time, with Python's imports; "read + fit" leaves out imports, labels and
+output; "fit" is the fit alone. Needs what `scripts/install_dependencies.sh --python` installs.
 """
 
 import argparse
@@ -159,9 +161,9 @@ def main():
     print(f"{'':<24} {'whole':>8} {'read + fit':>10} {'fit':>8} {'steps':>6} {'CPU':>8} {'peak':>10} {'over base':>12}   "
           f"{'faster: whole':>13} {'read + fit':>10}")
     for row in table:
-        print(f"{row['tool']:<24} {row['whole']:>6.2f} s {row['read_fit']:>8.2f} s {row['fit']:>6.2f} s {row['iterations']:>6} {row['cpu']:>6.2f} s "
-              f"{row['peak'] / 2**20:>6.0f} MiB {row['bytes_per_vote']:>7.0f} B/vote {row['whole_speedup']:>12.1f}x "
-              f"{row['read_fit_speedup']:>9.1f}x")
+        print(f"{row['tool']:<24} {row['whole']:>6.2f} s {row['read_fit']:>8.2f} s {row['fit']:>6.2f} s "
+              f"{row['iterations']:>6} {row['cpu']:>6.2f} s {row['peak'] / 2**20:>6.0f} MiB "
+              f"{row['bytes_per_vote']:>5.0f} B/vote   {row['whole_speedup']:>12.1f}x {row['read_fit_speedup']:>9.1f}x")
     print(f"\nmargins of voxpop bt and scikit-learn correlate {correlation:.4f}; "
           f"the rater fit runs {ratio:.2f}x as fast on 2 threads as on 1")
     if runs[DEFAULT][0]["iterations"] == 0:

@@ -52,7 +52,7 @@ class Import : public testing::Test {
     return std::string(std::istreambuf_iterator<char>(file), {});
   }
 
-  Votes import(const std::string& name, std::string_view text, const ImportOptions& options = {}) const {
+  Votes votes_of(const std::string& name, std::string_view text, const ImportOptions& options = {}) const {
     return import_votes({write(name, text)}, options, true);
   }
 
@@ -77,11 +77,11 @@ class Import : public testing::Test {
 };
 
 TEST_F(Import, csv_numbers_ids_in_order_of_first_appearance) {
-  const Votes votes = import("v.csv",
-                             "prompt,left,right,annotator,preference,timestamp\n"
-                             "p,b,a,eve,left,1700000000\n"
-                             "q,c,d,bob,right,1700000001.9\n"
-                             "p,a,b,eve,tie,-0.5\n");
+  const Votes votes = votes_of("v.csv",
+                               "prompt,left,right,annotator,preference,timestamp\n"
+                               "p,b,a,eve,left,1700000000\n"
+                               "q,c,d,bob,right,1700000001.9\n"
+                               "p,a,b,eve,tie,-0.5\n");
   EXPECT_EQ(as_vector(votes.item_ids), (Ids{"b", "a", "c", "d"}));
   EXPECT_EQ(as_vector(votes.annotator_ids), (Ids{"eve", "bob"}));
   EXPECT_EQ(as_vector(votes.prompt_ids), (Ids{"p", "q"}));
@@ -103,26 +103,26 @@ TEST_F(Import, optional_columns_may_be_absent) {
 }
 
 TEST_F(Import, byte_order_mark_crlf_quotes_and_spaces) {
-  const Votes votes = import("v.csv",
-                             "\xef\xbb\xbf left ,right,preference\r\n"
-                             "\"a, \"\"x\"\"\",\"two\r\nlines\",left\r\n"
-                             "\r\n"
-                             " a,a,\" Right \"");
+  const Votes votes = votes_of("v.csv",
+                               "\xef\xbb\xbf left ,right,preference\r\n"
+                               "\"a, \"\"x\"\"\",\"two\r\nlines\",left\r\n"
+                               "\r\n"
+                               " a,a,\" Right \"");
   EXPECT_EQ(as_vector(votes.item_ids), (Ids{"a, \"x\"", "two\r\nlines", " a", "a"}));
   EXPECT_EQ(votes.preference, (Preferences{1, -1}));
 }
 
 TEST_F(Import, tsv) {
-  const Votes votes = import("v.tsv", "left\tright\tpreference\na, b\t\"c\td\"\ttie\n");
+  const Votes votes = votes_of("v.tsv", "left\tright\tpreference\na, b\t\"c\td\"\ttie\n");
   EXPECT_EQ(as_vector(votes.item_ids), (Ids{"a, b", "c\td"}));
 }
 
 TEST_F(Import, jsonl) {
-  const Votes votes =
-      import("v.NDJSON",
-             "{\"left\": 17, \"right\": \"\\u00e9\", \"preference\": -1, \"extra\": {\"x\": [1]}, \"prompt\": null}\r\n"
-             "\n"
-             "{\"prompt\": null, \"preference\": \"LEFT\", \"right\": 17, \"left\": \"b\"}");
+  const Votes votes = votes_of(
+      "v.NDJSON",
+      "{\"left\": 17, \"right\": \"\\u00e9\", \"preference\": -1, \"extra\": {\"x\": [1]}, \"prompt\": null}\r\n"
+      "\n"
+      "{\"prompt\": null, \"preference\": \"LEFT\", \"right\": 17, \"left\": \"b\"}");
   EXPECT_EQ(as_vector(votes.item_ids), (Ids{"17", "\xc3\xa9", "b"}));
   EXPECT_EQ(votes.left, (Indices{0, 2}));
   EXPECT_EQ(votes.right, (Indices{1, 0}));
@@ -163,7 +163,7 @@ TEST_F(Import, several_files_are_one_set) {
 TEST_F(Import, prompts_that_do_not_determine_the_items_are_left_out) {
   const std::string header = "left,right,preference,prompt\n";
   for (const std::string rows : {"a,b,1,p\na,b,1,q\n", "a,b,1,p\nc,d,1,\n", "a,b,1,\na,b,1,p\n", "a,b,1,\n"}) {
-    const Votes votes = import("v.csv", header + rows);
+    const Votes votes = votes_of("v.csv", header + rows);
     EXPECT_TRUE(votes.prompt.empty()) << rows;
     EXPECT_EQ(votes.prompt_ids.size(), 0u) << rows;
   }
@@ -175,7 +175,7 @@ TEST_F(Import, prompts_that_do_not_determine_the_items_are_left_out) {
 }
 
 TEST_F(Import, preferences_without_a_map) {
-  const Votes votes = import("v.csv", "left,right,preference\na,b,TIE\na,b,+1\na,b,0\na,b,-9\na,b,3\na,b, left\n");
+  const Votes votes = votes_of("v.csv", "left,right,preference\na,b,TIE\na,b,+1\na,b,0\na,b,-9\na,b,3\na,b, left\n");
   EXPECT_EQ(votes.preference, (Preferences{0, 1, 0, -9, 3, 1}));
   for (const std::string value : {"10", "-10", "1.0", "+-1", "", "lef"})
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
@@ -186,15 +186,16 @@ TEST_F(Import, map_replaces_the_usual_values) {
   ImportOptions options;
   options.map = "A>B=left,A<B=right, A=B =Tie,A>>B=2,A<<B=-2";
   const Votes votes =
-      import("v.csv", "left,right,preference\na,b,A>B\na,b,A<B\na,b,A=B\na,b,A>>B\na,b,A<<B\n", options);
+      votes_of("v.csv", "left,right,preference\na,b,A>B\na,b,A<B\na,b,A=B\na,b,A>>B\na,b,A<<B\n", options);
   EXPECT_EQ(votes.preference, (Preferences{1, -1, 0, 2, -2}));
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,left\n", options),
                "v.csv: line 2: preference is 'left'; add it to --map");
   options.map = "1=right";
-  EXPECT_EQ(import("v.csv", "left,right,preference\na,b,1\n", options).preference, (Preferences{-1}));
+  EXPECT_EQ(votes_of("v.csv", "left,right,preference\na,b,1\n", options).preference, (Preferences{-1}));
   options.map = "true=left,false=right";
-  EXPECT_EQ(import("v.jsonl", "{\"left\":1,\"right\":2,\"preference\":false}", options).preference, (Preferences{-1}));
-  for (const std::string map : {"A", "A=B", "A=10", "A=left,"}) {
+  EXPECT_EQ(votes_of("v.jsonl", "{\"left\":1,\"right\":2,\"preference\":false}", options).preference,
+            (Preferences{-1}));
+  for (const std::string map : {"A", "A=B", "A=10", "A=left,", "A=left,A=right"}) {
     options.map = map;
     EXPECT_PRED2(contains, error_of(write("v.csv", "left,right,preference\na,b,A\n"), Exit::kUsage, options),
                  "--map: '")
@@ -205,7 +206,7 @@ TEST_F(Import, map_replaces_the_usual_values) {
 TEST_F(Import, columns_by_other_names) {
   ImportOptions options;
   options.left = "model_a", options.right = "model_b", options.preference = "winner", options.annotator = "judge";
-  const Votes votes = import("v.csv", "winner,judge,model_b,model_a,left\nleft,j,b,a,x\n", options);
+  const Votes votes = votes_of("v.csv", "winner,judge,model_b,model_a,left\nleft,j,b,a,x\n", options);
   EXPECT_EQ(as_vector(votes.item_ids), (Ids{"a", "b"}));
   EXPECT_EQ(as_vector(votes.annotator_ids), (Ids{"j"}));
   EXPECT_EQ(
@@ -280,7 +281,7 @@ TEST_F(Import, format_comes_from_the_name_or_the_option) {
   EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not say what it holds");
   ImportOptions options;
   options.format = TableFormat::kCsv;
-  EXPECT_EQ(import("v.txt", text, options).size(), 1u);
+  EXPECT_EQ(votes_of("v.txt", text, options).size(), 1u);
 }
 
 TEST_F(Import, gzip_cut_short_at_any_byte_is_a_file_error) {

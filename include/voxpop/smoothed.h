@@ -18,39 +18,39 @@ struct Smoothed {
   Real first, second, third, fourth;
 };
 
-/// Mixture terms: kFast is within 8.5e-5 of a likelihood, relatively, for |mean| < 10 (3e-5 in probability); kExact 5.2e-8.
-enum : int { kFast = 5, kExact = 8 };
+/// Mixture terms. kFast is within 2.5e-4 of a likelihood, relatively (9e-5 in probability); kExact within 5.2e-8.
+enum : int { kFast = 4, kExact = 8 };
 
-/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-10, 0], by Lawson's iteration.
+/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-limit, 0], by Lawson's iteration.
 template <int kTerms>
 struct LogisticMixture;
 template <>
 struct LogisticMixture<kFast> {
-  float scale[kFast] = {0.2765890548390538f, 0.37677137474113015f, 0.5107572260798977f, 0.7024778176516788f,
-                        0.99542028760241f};
-  float weight[kFast] = {0.012326134504819621f, 0.12566516038486758f, 0.3443605214972123f, 0.3942352420461228f,
-                         0.1234129415669777f};
+  float limit = 8;
+  float scale[kFast] = {0.3111183345774395f, 0.4466232419686856f, 0.640003580862693f, 0.9369140646206385f};
+  float weight[kFast] = {0.04431429958133785f, 0.29077297630443855f, 0.47337466731127587f, 0.19153805680294758f};
 };
 template <>
 struct LogisticMixture<kExact> {
+  float limit = 10;
   double scale[kExact] = {0.2521849953194491, 0.3280352643071454, 0.41771832501722866, 0.5262357703771979,
                           0.6586897899689903, 0.8234240629983531, 1.0350925986114434,  1.3256638154555203};
   double weight[kExact] = {0.003439002442473187, 0.04444298160473577, 0.15362136813930385, 0.2647209640941784,
                            0.2838866744219496,   0.18596612911273266, 0.058945686587308234, 0.004977193597318183};
 };
 
-/// 1 / (2 cosh(x / 2)) = sum_k weight_k exp(-precision_k x^2 / 2). Within 2.6e-5 and 1.4e-8, relatively, for |x| < 10.
+/// 1 / (2 cosh(x / 2)) = sum_k weight_k exp(-precision_k x^2 / 2), within 8.5e-5 and 1.4e-8, relatively.
 template <int kTerms>
 struct SecantMixture;
 template <>
 struct SecantMixture<kFast> {
-  float precision[kFast] = {0.03909751957262732f, 0.09253516956346294f, 0.20239753378199912f, 0.42319394242648267f,
-                            0.8942831122554342f};
-  float weight[kFast] = {0.037952729149338116f, 0.13865564779014028f, 0.17623007175849578f, 0.12042797102417524f,
-                         0.026720397835905987f};
+  float limit = 8;
+  float precision[kFast] = {0.050728636096129175f, 0.13743401329620497f, 0.3331007369789712f, 0.7716778612386276f};
+  float weight[kFast] = {0.08015893652044734f, 0.2026381863827878f, 0.17079494898685288f, 0.04636544408258736f};
 };
 template <>
 struct SecantMixture<kExact> {
+  float limit = 10;
   double precision[kExact] = {0.031709296180263066, 0.06672170962449772, 0.12782494228308353, 0.22690814004214413,
                               0.3808333856543672,   0.6204304385011088,  1.0054427306455969,  1.6748154532623434};
   double weight[kExact] = {0.01757004354778397, 0.0821547567902575,  0.1277617410899843,   0.12594787234103702,
@@ -81,6 +81,7 @@ template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   constexpr LogisticMixture<kTerms> mixture;
   const Real distance = absolute(mean);
+  const auto likely = mean > 0.0f;
   Real shift = Real(0), tail = Real(0), d1 = Real(0), d2 = Real(0), d3 = Real(0), d4 = Real(0);
   VOXPOP_UNROLL
   for (int k = 0; k < kTerms; ++k) {
@@ -91,37 +92,31 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
     const Real inverse = Real(1) / (spread * reach);  // one division serves slope and 1 / (z + 3)
     const Real slope = inverse * reach * scale;       // scale / spread
     const Real z = distance * slope;
-    if (k == 0) shift = z * z * 0.5f;  // the widest term decides the tail: keep its exponent aside, so none underflows
-    const Real density = exponential(shift - z * z * 0.5f) * Real(mixture.weight[k]);
+    // On the unlikely side the widest term decides: its exponent is kept aside, so that nothing underflows.
+    if (k == 0) shift = select(likely, Real(0), z * z * 0.5f);
+    const Real density = exponential(shift - z * z * 0.5f) * Real(mixture.weight[k] * 0.3989422804014327);  // / sqrt(2 pi)
     tail = tail + density * mills_ratio(z, inverse * spread2);
     const Real density_slope = density * slope;
+    const Real slope2 = slope * slope, z2 = z * z;
     d1 = d1 + density_slope;
     d2 = d2 + density_slope * slope * z;
-    const Real slope2 = slope * slope, z2 = z * z;
     d3 = d3 + density_slope * slope2 * (z2 - 1.0f);
     d4 = d4 + density_slope * slope2 * slope * (z2 - 3.0f) * z;
   }
-  // Here tail etc. lack the factor exp(-shift) / sqrt(2 pi). On the likely side F = 1 - tail: restore it there.
-  const auto likely = mean > 0.0f;
-  constexpr float kInverseRootTwoPi = 0.3989422804014327f;
-  const Real factor = exponential(Real(0) - shift) * Real(0.3989422804014327);
-  const Real likely_value = Real(1) - tail * factor;
-  const Real scale_back = select(likely, factor / likely_value, Real(1) / tail);
-  const Real sign = select(likely, Real(-1), Real(1));
-  Smoothed<Real> out;
-  out.log_value = select(likely, logarithm(likely_value), logarithm(tail * kInverseRootTwoPi) - shift);
-  out.first = d1 * scale_back;
-  out.second = d2 * scale_back * sign;
-  out.third = d3 * scale_back;
-  out.fourth = d4 * scale_back * sign;
-  // Far out F is exp(mean + variance / 2) to the last digit, while the mixture's tail is Gaussian.
-  const auto far = mean + variance < -10.0f;
+  const Real value = select(likely, Real(1) - tail, tail);  // lacks exp(-shift), as the derivatives do
+  const Real scale_back = Real(1) / value;
+  const Real even = select(likely, Real(0) - scale_back, scale_back);
+  Smoothed<Real> out{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even};
+  // Far out the mixture's tail is Gaussian, but F is exp(mean + variance / 2) (1 - ratio), to the last digit.
+  const auto far = variance * 1.5f + mean < Real(-mixture.limit);
   if (any(far)) {
-    out.log_value = select(far, mean + variance * 0.5f, out.log_value);
-    out.first = select(far, Real(1), out.first);
-    out.second = select(far, Real(1), out.second);
-    out.third = select(far, Real(1), out.third);
-    out.fourth = select(far, Real(1), out.fourth);
+    const Real ratio = exponential(smaller(variance * 1.5f + mean, Real(-1)));
+    const Real norm = Real(1) / (Real(1) - ratio);
+    out.log_value = select(far, mean + variance * 0.5f + logarithm(Real(1) - ratio), out.log_value);
+    out.first = select(far, (Real(1) - ratio * 2.0f) * norm, out.first);
+    out.second = select(far, (Real(1) - ratio * 4.0f) * norm, out.second);
+    out.third = select(far, (Real(1) - ratio * 8.0f) * norm, out.third);
+    out.fourth = select(far, (Real(1) - ratio * 16.0f) * norm, out.fourth);
   }
   return out;
 }
@@ -153,7 +148,7 @@ VOXPOP_HD Smoothed<Real> smoothed_tie(Real mean, Real variance) {
   out.third = d3 * scale_back;
   out.fourth = d4 * scale_back;
   const Real distance = absolute(mean);
-  const auto far = variance * 0.5f - distance < -10.0f;
+  const auto far = variance * 0.5f - distance < Real(-mixture.limit);
   if (any(far)) {
     const Real sign = select(mean > 0.0f, Real(-1), Real(1));
     out.log_value = select(far, variance * 0.125f - distance * 0.5f, out.log_value);

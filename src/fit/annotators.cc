@@ -27,9 +27,8 @@ Precision precision_of(const AnnotatorSums& sums, const Population& population) 
 }
 
 // Gauss-Hermite weights for the nodes kGridAt, standard normal.
-constexpr double kGridWeight[kGridNodes] = {5.482688559722180e-04, 3.075712396758650e-02, 2.401231786050130e-01,
-                                            4.571428571428570e-01, 2.401231786050130e-01, 3.075712396758650e-02,
-                                            5.482688559722180e-04};
+constexpr double kGridWeight[kGridNodes] = {0.011257411327720693, 0.22207592200561264, 0.53333333333333333, 0.22207592200561264,
+                                            0.011257411327720693};
 
 }  // namespace
 
@@ -45,22 +44,20 @@ void newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const
   annotator.side_bias_variance = p.gamma / det;
 }
 
-RaterRecord record_of(const AnnotatorPosterior& a, bool uncertain) {
+RaterRecord record_of(const AnnotatorPosterior& a) {
   RaterRecord record;
   record.discrimination = static_cast<float>(a.discrimination);
   record.side_bias = static_cast<float>(a.side_bias);
-  if (uncertain) {
-    record.discrimination_variance = static_cast<float>(a.discrimination_variance);
-    record.covariance = static_cast<float>(a.covariance);
-    record.side_bias_variance = static_cast<float>(a.side_bias_variance);
-    record.grid_spread = static_cast<float>(1.2 * std::sqrt(a.discrimination_variance));
-    record.grid_slope = static_cast<float>(a.covariance / a.discrimination_variance);
-  }
+  record.discrimination_variance = static_cast<float>(a.discrimination_variance);
+  record.covariance = static_cast<float>(a.covariance);
+  record.side_bias_variance = static_cast<float>(a.side_bias_variance);
+  record.grid_spread = static_cast<float>(1.2 * std::sqrt(a.discrimination_variance));
+  record.grid_slope = a.discrimination_variance > 0 ? static_cast<float>(a.covariance / a.discrimination_variance) : 0.0f;
   return record;
 }
 
 void integrate_discrimination(AnnotatorPosterior& a, const RaterRecord& record, const AnnotatorSums& sums, const GridSums& grid,
-                              const Population& population) {
+                              const Population& population, double damping) {
   const double spread = record.grid_spread, ridge = record.grid_slope;
   double log_weight[kGridNodes], largest = -INFINITY;
   for (int g = 0; g < kGridNodes; ++g) {
@@ -87,8 +84,8 @@ void integrate_discrimination(AnnotatorPosterior& a, const RaterRecord& record, 
   const double gradient = from_fixed(sums.gradient_beta) - a.side_bias * prior_beta;
   const double cross = precision_of(sums, population).cross;
   const double slope = -cross / beta_precision;
-  a.discrimination += shift;
-  a.side_bias += std::clamp(gradient / beta_precision, -kLongestStep, kLongestStep) + ridge * shift;
+  a.discrimination += damping * shift;
+  a.side_bias += damping * (std::clamp(gradient / beta_precision, -kLongestStep, kLongestStep) + ridge * shift);
   a.discrimination_variance = variance;
   a.covariance = slope * variance;
   a.side_bias_variance = 1 / beta_precision + slope * slope * variance;

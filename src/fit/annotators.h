@@ -11,12 +11,13 @@ namespace voxpop {
 void newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population);
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on which
-/// beta follows gamma; `record` holds the nodes that `grid` was summed at, `sums` the terms at the middle node.
+/// beta follows gamma; `record` holds the nodes that `grid` was summed at, `sums` the terms at the middle node. Means move by
+/// the share `damping` of the way.
 void integrate_discrimination(AnnotatorPosterior& annotator, const RaterRecord& record, const AnnotatorSums& sums,
-                              const GridSums& grid, const Population& population);
+                              const GridSums& grid, const Population& population, double damping);
 
 /// The nodes of the next quadrature: centred on the current posterior, a little wider.
-RaterRecord record_of(const AnnotatorPosterior& annotator, bool uncertain);
+RaterRecord record_of(const AnnotatorPosterior& annotator);
 
 /// Moment estimates of the population, with a weak hyperprior: mean ~ N(1, 1), each variance as if two more annotators
 /// had been seen at 0.1. Annotators without votes are left out.

@@ -14,8 +14,7 @@ struct alignas(64) Stage {
   float winner[kStage], side[kStage], mean[kStage], variance[kStage], site_precision[kStage], site_shift[kStage];
   float gamma[kStage], beta[kStage], gamma_variance[kStage], covariance[kStage], beta_variance[kStage];
   float spread[kStage], slope[kStage];
-  float out[kGridNodes][kStage];
-  float log_z[kStage];
+  float terms[5][kStage], grid[kGridNodes][kStage];  // what comes out, a row a quantity
 };
 
 VOXPOP_HD void add(std::int64_t& sum, std::int64_t value, bool shared) {
@@ -42,11 +41,10 @@ constexpr float kEntropyWeight[kEntropyNodes] = {2.2345844007746e-05f, 2.7891413
                                                  4.9916406765218e-02f, 2.7891413212318e-03f, 2.2345844007746e-05f};
 
 /// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956).
-template <int kTerms>
 VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
-  const Pack log_p = smoothed_logistic<kTerms>(mean, variance).log_value;
-  const Pack log_q = smoothed_logistic<kTerms>(Pack(0) - mean, variance).log_value;
-  const Pack total = Pack(0) - exponential(log_p) * log_p - exponential(log_q) * log_q;
+  const Pack log_p = smoothed_logistic<kFast>(Pack(0) - absolute(mean), variance).log_value;  // of the unlikelier side
+  const Pack p = exponential(log_p);
+  const Pack total = Pack(0) - p * log_p - (Pack(1) - p) * logarithm(Pack(1) - p);
   const Pack spread = square_root(variance);
   Pack expected = 0.0f;
   VOXPOP_UNROLL
@@ -75,9 +73,11 @@ VOXPOP_HD void stage_votes(const FitView& view, std::uint32_t begin, std::uint32
     s.site_shift[i] = view.site_shift[v];
     s.gamma[i] = rater.discrimination;
     s.beta[i] = rater.side_bias * side;
-    s.gamma_variance[i] = rater.discrimination_variance;
-    s.covariance[i] = rater.covariance * side;
-    s.beta_variance[i] = rater.side_bias_variance;
+    if (pass.uncertain) {
+      s.gamma_variance[i] = rater.discrimination_variance;
+      s.covariance[i] = rater.covariance * side;
+      s.beta_variance[i] = rater.side_bias_variance;
+    }
     if (pass.grid != nullptr) {
       s.spread[i] = rater.grid_spread;
       s.slope[i] = rater.grid_slope * side;
@@ -90,7 +90,11 @@ VOXPOP_HD void stage_votes(const FitView& view, std::uint32_t begin, std::uint32
   }
 }
 
-VOXPOP_HD Rater<Pack> load_rater(const Stage& s, std::uint32_t i) {
+VOXPOP_HD Rater<Pack> load_known_rater(const Stage& s, std::uint32_t i) {
+  return {Pack::load(s.gamma + i), Pack::load(s.beta + i), Pack(0), Pack(0), Pack(0)};
+}
+
+VOXPOP_HD Rater<Pack> load_uncertain_rater(const Stage& s, std::uint32_t i) {
   return {Pack::load(s.gamma + i), Pack::load(s.beta + i), Pack::load(s.gamma_variance + i), Pack::load(s.covariance + i),
           Pack::load(s.beta_variance + i)};
 }
@@ -100,100 +104,85 @@ VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
                         Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)});
 }
 
-/// Everything that a pass wants of one stage of votes.
+/// New sites, and what the votes say of their annotators, all from the same cavities.
 template <int kTerms, bool kTies>
-VOXPOP_HD void stage_pass(const FitView& view, std::uint32_t begin, std::uint32_t count, Stage& s, const VotePass& pass) {
-  const VoteCode* votes = view.votes + begin;
-  if (pass.grid != nullptr) {
-    for (std::uint32_t i = 0; i < count; i += kLanes) {
-      const Cavity<Pack> cavity = load_cavity(s, i);
-      const Pack winner = Pack::load(s.winner + i), spread = Pack::load(s.spread + i), slope = Pack::load(s.slope + i);
-      Rater<Pack> known = load_rater(s, i);
-      known.discrimination_variance = known.covariance = known.side_bias_variance = Pack(0);
-      const Pack gamma = known.discrimination, beta = known.side_bias;
-      const Pack middle = smoothed_vote<kTerms, kTies>(winner, logit(known, cavity)).log_value;
-      for (int g = 0; g < kGridNodes; ++g) {
-        const Pack move = spread * kGridAt[g];
-        known.discrimination = gamma + move;
-        known.side_bias = beta + slope * move;
-        const Pack log_z = g == kGridNodes / 2 ? middle : smoothed_vote<kTerms, kTies>(winner, logit(known, cavity)).log_value;
-        (log_z - middle).store(s.out[g] + i);
-      }
-    }
-    for (std::uint32_t i = 0; i < count; ++i) {
-      GridSums& sums = pass.grid[votes[i].annotator()];
-      for (int g = 0; g < kGridNodes; ++g) add(sums.log_z[g], to_fixed(s.out[g][i]), pass.shared);
-    }
-  }
-  if (pass.sums != nullptr) {
-    for (std::uint32_t i = 0; i < count; i += kLanes) {
-      const Cavity<Pack> cavity = load_cavity(s, i);
-      Rater<Pack> known = load_rater(s, i);
-      const Rater<Pack> uncertain = known;
-      known.discrimination_variance = known.covariance = known.side_bias_variance = Pack(0);
-      const auto z = smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(known, cavity));
-      const auto terms = annotator_terms(known, cavity, z);
+VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s, const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; i += kLanes) {
+    const Cavity<Pack> cavity = load_cavity(s, i);
+    const Pack winner = Pack::load(s.winner + i);
+    Rater<Pack> rater = load_known_rater(s, i);
+    Smoothed<Pack> z;
+    if (pass.sums != nullptr || !pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
+    if (pass.sums != nullptr) {
+      const auto terms = annotator_terms(rater, cavity, z);
       const Pack side = Pack::load(s.side + i);
-      terms.gradient_gamma.store(s.out[0] + i);
-      (terms.gradient_beta * side).store(s.out[1] + i);
-      terms.information_gamma.store(s.out[2] + i);
-      (terms.information_cross * side).store(s.out[3] + i);
-      terms.information_beta.store(s.out[4] + i);
-      z.log_value.store(s.log_z + i);
-      if (pass.update_sites) {
-        // With annotators known, the one evaluation serves the site too.
-        const bool certain = !any(uncertain.discrimination_variance + uncertain.side_bias_variance > Pack(0));
-        const auto tilted = certain ? z : smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(uncertain, cavity));
-        const Site<Pack> site = matched_site(uncertain, cavity, tilted);
-        site.precision.store(s.site_precision + i);
-        site.shift.store(s.site_shift + i);
+      terms.gradient_gamma.store(s.terms[0] + i);
+      (terms.gradient_beta * side).store(s.terms[1] + i);
+      terms.information_gamma.store(s.terms[2] + i);
+      (terms.information_cross * side).store(s.terms[3] + i);
+      terms.information_beta.store(s.terms[4] + i);
+    }
+    if (pass.grid != nullptr) {
+      const Pack spread = Pack::load(s.spread + i), slope = Pack::load(s.slope + i);
+      Rater<Pack> moved = rater;
+      for (int g = 0; g < kGridNodes; ++g) {
+        if (g == kGridNodes / 2) continue;  // the middle node, to which the others are relative
+        const Pack move = spread * kGridAt[g];
+        moved.discrimination = rater.discrimination + move;
+        moved.side_bias = rater.side_bias + slope * move;
+        (smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value - z.log_value).store(s.grid[g] + i);
       }
     }
-    for (std::uint32_t i = 0; i < count; ++i) {
-      AnnotatorSums& sums = pass.sums[votes[i].annotator()];
-      add(sums.gradient_gamma, to_fixed(s.out[0][i]), pass.shared);
-      add(sums.gradient_beta, to_fixed(s.out[1][i]), pass.shared);
-      add(sums.information_gamma, to_fixed(s.out[2][i]), pass.shared);
-      add(sums.information_cross, to_fixed(s.out[3][i]), pass.shared);
-      add(sums.information_beta, to_fixed(s.out[4][i]), pass.shared);
-      add(sums.log_z, to_fixed(s.log_z[i]), pass.shared);
-    }
-  } else if (pass.update_sites) {
-    for (std::uint32_t i = 0; i < count; i += kLanes) {
-      const Cavity<Pack> cavity = load_cavity(s, i);
-      const Rater<Pack> rater = load_rater(s, i);
-      const auto z = smoothed_vote<kTerms, kTies>(Pack::load(s.winner + i), logit(rater, cavity));
+    if (pass.update_sites) {
+      if (pass.uncertain) {
+        rater = load_uncertain_rater(s, i);
+        z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
+      }
       const Site<Pack> site = matched_site(rater, cavity, z);
       site.precision.store(s.site_precision + i);
       site.shift.store(s.site_shift + i);
     }
   }
-  if (pass.report != nullptr || pass.log_scale != nullptr) {
-    for (std::uint32_t i = 0; i < count; i += kLanes) {
-      const Cavity<Pack> cavity = load_cavity(s, i);
-      const Rater<Pack> rater = load_rater(s, i);
-      const Pack winner = Pack::load(s.winner + i);
-      const Logit<Pack> eta = logit(rater, cavity);
-      const auto z = smoothed_vote<kTerms, kTies>(winner, eta);
-      site_log_scale(z.log_value, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)})
-          .store(s.log_z + i);
-      const Pack agrees = select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f)));
-      agrees.store(s.out[0] + i);
-      normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.out[1] + i);
-      // The annotator's discrimination is taken at its mean: information about d, not about the annotator.
-      const Pack spread2 = rater.discrimination * rater.discrimination * cavity.variance;
-      information_bits<kTerms>(eta.mean, spread2).store(s.out[2] + i);
-    }
+  if (pass.sums != nullptr)
     for (std::uint32_t i = 0; i < count; ++i) {
-      if (pass.log_scale != nullptr) *pass.log_scale += to_fixed(s.log_z[i]);
-      if (pass.report == nullptr) continue;
-      ReportSums& sums = pass.report[votes[i].annotator()];
-      add(sums.bits, to_fixed(s.out[2][i]), pass.shared);
-      if (votes[i].outcome() == Outcome::kTie) continue;
-      add(sums.agreement, to_fixed(s.out[0][i]), pass.shared);
-      add(sums.better, to_fixed(s.out[1][i]), pass.shared);
-      add(sums.decided, 1, pass.shared);
+      AnnotatorSums& sums = pass.sums[votes[i].annotator()];
+      add(sums.gradient_gamma, to_fixed(s.terms[0][i]), pass.shared);
+      add(sums.gradient_beta, to_fixed(s.terms[1][i]), pass.shared);
+      add(sums.information_gamma, to_fixed(s.terms[2][i]), pass.shared);
+      add(sums.information_cross, to_fixed(s.terms[3][i]), pass.shared);
+      add(sums.information_beta, to_fixed(s.terms[4][i]), pass.shared);
     }
+  if (pass.grid != nullptr)
+    for (std::uint32_t i = 0; i < count; ++i) {
+      GridSums& sums = pass.grid[votes[i].annotator()];
+      for (int g = 0; g < kGridNodes; ++g)
+        if (g != kGridNodes / 2) add(sums.log_z[g], to_fixed(s.grid[g][i]), pass.shared);
+    }
+}
+
+/// What is said of annotators at the end, and the sites' part of the log evidence.
+template <int kTerms, bool kTies>
+VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s, const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; i += kLanes) {
+    const Cavity<Pack> cavity = load_cavity(s, i);
+    const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
+    const Pack winner = Pack::load(s.winner + i);
+    const Logit<Pack> eta = logit(rater, cavity);
+    const Pack log_z = smoothed_vote<kTerms, kTies>(winner, eta).log_value;
+    site_log_scale(log_z, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)}).store(s.terms[3] + i);
+    select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f))).store(s.terms[0] + i);
+    normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.terms[1] + i);
+    // Of d alone: the annotator's discrimination is taken at its mean.
+    information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance).store(s.terms[2] + i);
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    *pass.log_scale += to_fixed(s.terms[3][i]);
+    ReportSums& sums = pass.report[votes[i].annotator()];
+    add(sums.bits, to_fixed(s.terms[2][i]), pass.shared);
+    if (votes[i].outcome() == Outcome::kTie) continue;
+    add(sums.agreement, to_fixed(s.terms[0][i]), pass.shared);
+    add(sums.better, to_fixed(s.terms[1][i]), pass.shared);
+    add(sums.decided, 1, pass.shared);
   }
 }
 
@@ -202,10 +191,13 @@ void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, 
   for (std::uint32_t at = begin; at < end; at += kStage) {
     const std::uint32_t count = end - at < kStage ? end - at : kStage;
     stage_votes(view, at, count, pair, stage, pass);
-    if (view.ties)
-      pass.exact ? stage_pass<kExact, true>(view, at, count, stage, pass) : stage_pass<kFast, true>(view, at, count, stage, pass);
+    const VoteCode* votes = view.votes + at;
+    if (pass.report != nullptr)
+      view.ties ? report_stage<kExact, true>(votes, count, stage, pass) : report_stage<kExact, false>(votes, count, stage, pass);
+    else if (view.ties)
+      pass.exact ? update_stage<kExact, true>(votes, count, stage, pass) : update_stage<kFast, true>(votes, count, stage, pass);
     else
-      pass.exact ? stage_pass<kExact, false>(view, at, count, stage, pass) : stage_pass<kFast, false>(view, at, count, stage, pass);
+      pass.exact ? update_stage<kExact, false>(votes, count, stage, pass) : update_stage<kFast, false>(votes, count, stage, pass);
     if (pass.update_sites) {
       __builtin_memcpy(view.site_precision + at, stage.site_precision, count * sizeof(float));
       __builtin_memcpy(view.site_shift + at, stage.site_shift, count * sizeof(float));
@@ -305,7 +297,7 @@ void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, fl
     const Pack logit_mean = m * discrimination, logit_variance = v * discrimination * discrimination;
     exponential(smoothed_logistic<kExact>(logit_mean, logit_variance).log_value).store(out[0]);
     normal_cdf(m / square_root(v)).store(out[1]);
-    information_bits<kExact>(logit_mean, logit_variance).store(out[2]);
+    information_bits(logit_mean, logit_variance).store(out[2]);
     __builtin_memcpy(probability + at, out[0], count * sizeof(float));
     __builtin_memcpy(better + at, out[1], count * sizeof(float));
     __builtin_memcpy(information + at, out[2], count * sizeof(float));

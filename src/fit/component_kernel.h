@@ -15,9 +15,8 @@ inline constexpr std::uint32_t kSmallItems = 32;
 inline constexpr std::uint32_t kSmallVotes = 8192;
 
 /// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
-inline constexpr int kGridNodes = 7;
-inline constexpr float kGridAt[kGridNodes] = {-3.7504397177257425f, -2.3667594107345415f, -1.1544053947399682f, 0.0f,
-                                              1.1544053947399682f,  2.3667594107345415f,  3.7504397177257425f};
+inline constexpr int kGridNodes = 5;
+inline constexpr float kGridAt[kGridNodes] = {-2.856970013872806f, -1.355626179974266f, 0.0f, 1.355626179974266f, 2.856970013872806f};
 
 /// An annotator as the kernels read it.
 struct alignas(32) RaterRecord {
@@ -29,7 +28,7 @@ struct alignas(32) RaterRecord {
 
 /// Sums of one annotator in fixed point (voxpop/fixed_point.h), all additive over votes in any order.
 struct AnnotatorSums {
-  std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta, log_z;
+  std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
 };
 struct GridSums {
   std::int64_t log_z[kGridNodes];  ///< relative to the middle node
@@ -51,14 +50,15 @@ struct FitView {
   bool ties;
 };
 
-/// What a pass over votes adds up. Pointers may be null. With `shared`, other threads add to the same sums.
+/// What a pass over votes adds up. Pointers may be null; `grid` needs `sums`. With `shared`, other threads add to the same sums.
 struct VotePass {
   bool update_sites = true;
-  bool exact = false;  ///< kExact mixture terms instead of kFast
+  bool exact = false;      ///< kExact mixture terms instead of kFast
+  bool uncertain = false;  ///< sites integrate over the annotators' (co)variances
   bool shared = false;
   AnnotatorSums* sums = nullptr;
   GridSums* grid = nullptr;
-  ReportSums* report = nullptr;
+  ReportSums* report = nullptr;       ///< with it, nothing else is done but log_scale
   std::int64_t* log_scale = nullptr;  ///< sum of the sites' log scales
 };
 

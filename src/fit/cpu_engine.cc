@@ -81,7 +81,7 @@ class CpuEngine : public Engine {
     Threads threads;
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const bool last = sweep + 1 == options.sweeps;
-      VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .shared = shared()};
+      VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
       const auto prepare = [&](Partial& part) {
         VotePass mine = pass;
         if (!last) return mine;
@@ -102,7 +102,7 @@ class CpuEngine : public Engine {
         const bool last = sweep + 1 == options.sweeps;
         const float change = kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, nullptr);
         if (last) part.change = std::max(part.change, change);
-        VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .shared = shared()};
+        VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
         if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
         if (last && options.grid) pass.grid = own(part.grid, result.grid);
         batch_votes(raters, batch, pass);
@@ -116,14 +116,14 @@ class CpuEngine : public Engine {
     return result;
   }
 
-  Posterior posterior(const std::vector<RaterRecord>& raters) override {
+  Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) override {
     Posterior out;
     out.slot_mean.resize(groups_.slot_item.size());
     out.slot_variance.resize(groups_.slot_item.size());
     out.annotators.assign(groups_.annotators, ReportSums{});
     Threads threads;
     const auto prepare = [&](Partial& part) {
-      return VotePass{.update_sites = false, .exact = true, .shared = shared(), .report = own(part.report, out.annotators), .log_scale = &part.log_scale};
+      return VotePass{.update_sites = false, .exact = true, .uncertain = uncertain, .shared = shared(), .report = own(part.report, out.annotators), .log_scale = &part.log_scale};
     };
     for (const std::uint32_t c : large_) {
       double log_evidence = 0;

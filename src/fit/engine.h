@@ -14,6 +14,7 @@ struct PassOptions {
   bool update_sites = true;
   bool annotators = false;  ///< gradients and information of annotators, at the last sweep's cavities
   bool grid = false;        ///< log-likelihood of each annotator on its quadrature nodes
+  bool uncertain = false;   ///< sites integrate over the annotators' variances; else annotators are taken as known
   bool exact = false;       ///< the finer mixture: for the last passes
 };
 
@@ -41,7 +42,7 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::string device() const = 0;
   virtual PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
-  virtual Posterior posterior(const std::vector<RaterRecord>& raters) = 0;
+  virtual Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
   virtual PairLabels label_pairs(float discrimination) = 0;
 };

@@ -13,9 +13,9 @@ namespace {
 /// While the sites are young, the spread of annotators stays small: else an annotator may settle on the mirrored side.
 constexpr int kWarmUp = 5;
 
-std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators, bool uncertain) {
+std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
   std::vector<RaterRecord> records(annotators.size());
-  std::transform(annotators.begin(), annotators.end(), records.begin(), [=](const auto& a) { return record_of(a, uncertain); });
+  std::transform(annotators.begin(), annotators.end(), records.begin(), record_of);
   return records;
 }
 
@@ -28,7 +28,7 @@ double moved(const Population& a, const Population& b) {
 void fit_bradley_terry(Engine& engine, const FitOptions& options, Fit& fit, const std::function<void(int, double)>& report) {
   double common = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
-    const PassResult pass = engine.update_components(records_of(fit.annotators, false), {.sweeps = fit.iterations == 0 ? 4 : 2, .annotators = true});
+    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1, .annotators = true});
     double gradient = 1 - common, information = 1;
     for (const AnnotatorSums& sums : pass.annotators) {
       gradient += from_fixed(sums.gradient_gamma);
@@ -44,28 +44,63 @@ void fit_bradley_terry(Engine& engine, const FitOptions& options, Fit& fit, cons
   fit.population = {common, 0, 0};
 }
 
+/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of all
+/// items. Aitken's delta-squared extrapolates it; where it swings from side to side, steps are damped instead.
+class Accelerator {
+ public:
+  double damping() const { return damping_; }
+  /// Given the population's mean after each iteration; returns the factor to stretch all discriminations by, mostly 1.
+  double stretch(double mean) {
+    means_.push_back(mean);
+    if (means_.size() < 3) return 1;
+    const std::size_t last = means_.size() - 1;
+    const double step = means_[last] - means_[last - 1], before = means_[last - 1] - means_[last - 2];
+    const double ratio = step / before;
+    if (ratio < -0.5) damping_ = std::max(0.5 * damping_, 0.1);
+    if (!(ratio > 0.3 && ratio < 0.98)) return 1;
+    const double jump = std::clamp(step * ratio / (1 - ratio) / mean, -0.3, 0.3);
+    means_.clear();
+    return 1 + jump;
+  }
+
+ private:
+  std::vector<double> means_;
+  double damping_ = 1;
+};
+
 void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
                 const std::function<void(int, double)>& report) {
   Population& population = fit.population;
-  const auto settle = [&](const Population& next) {
+  Accelerator accelerator;
+  const auto settle = [&](Population next, bool accelerate) {
     fit.change = moved(next, population);
+    if (accelerate) {
+      const double stretch = accelerator.stretch(next.mean);
+      if (stretch != 1) {
+        for (AnnotatorPosterior& a : fit.annotators) a.discrimination *= stretch;
+        next.mean *= stretch;
+        next.variance *= stretch * stretch;
+      }
+    }
     population = next;
     report(++fit.iterations, fit.change);
+    if (getenv("VT")) fprintf(stderr,"%d %.5f mu %.4f sd %.4f sb %.4f\n",fit.iterations,fit.change,population.mean,std::sqrt(population.variance),std::sqrt(population.side_bias_variance));
   };
-  // First to the mode, with Newton steps ...
+  // Near the mode first, by Newton steps, which are cheap ...
   for (int i = 0; i < options.max_iterations; ++i) {
-    const PassResult pass = engine.update_components(records_of(fit.annotators, false), {.sweeps = i == 0 ? 4 : 1, .annotators = true});
+    const bool warm = i >= kWarmUp;
+    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = i == 0 ? 4 : 1, .annotators = true, .uncertain = warm});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a) newton_step(fit.annotators[a], pass.annotators[a], population);
-    settle(estimate_population(fit.annotators, votes_of, population, i >= kWarmUp));
-    if (i > kWarmUp && fit.change < 3 * options.tolerance) break;
+    settle(estimate_population(fit.annotators, votes_of, population, warm), i >= kWarmUp + 4);
+    if (i > kWarmUp && fit.change < 10 * options.tolerance) break;
   }
   // ... then to the posterior means, whose moments the population's are.
   for (int i = 0; i < options.max_iterations && !fit.converged; ++i) {
-    const std::vector<RaterRecord> records = records_of(fit.annotators, true);
-    const PassResult pass = engine.update_components(records, {.sweeps = i == 0 ? 3 : 2, .annotators = true, .grid = true});
+    const std::vector<RaterRecord> records = records_of(fit.annotators);
+    const PassResult pass = engine.update_components(records, {.sweeps = 1, .annotators = true, .grid = true, .uncertain = true});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
-      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population);
-    settle(estimate_population(fit.annotators, votes_of, population, true));
+      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, accelerator.damping());
+    settle(estimate_population(fit.annotators, votes_of, population, true), true);
     fit.converged = fit.change < options.tolerance;
   }
 }
@@ -79,13 +114,13 @@ std::vector<std::uint32_t> count_votes(const Groups& groups) {
 }
 
 double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of) {
-  // Enough votes: the quarter of annotators with most votes, and all who voted at least 200 times. Estimates of the others
-  // are drawn to the population's mean, which is not the median where some are random.
+  // Enough votes: 50, or where fewer have so many, the quarter with most votes. Estimates of the others are drawn to the
+  // population's mean, which is not the median where some are random.
   std::vector<std::uint32_t> counts;
   for (const std::uint32_t n : votes_of)
     if (n > 0) counts.push_back(n);
   std::sort(counts.begin(), counts.end());
-  const std::uint32_t enough = std::min<std::uint32_t>(200, counts[counts.size() - 1 - (counts.size() - 1) / 4]);
+  const std::uint32_t enough = std::min<std::uint32_t>(50, counts[counts.size() - 1 - (counts.size() - 1) / 4]);
   std::vector<double> values;
   for (std::size_t a = 0; a < annotators.size(); ++a)
     if (votes_of[a] >= enough) values.push_back(annotators[a].discrimination);
@@ -105,9 +140,10 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   else
     fit_raters(engine, votes_of, options, fit, report);
   // The last sweeps, annotators as they are, with the finer mixture.
-  const auto records = records_of(fit.annotators, options.model == Model::kRater);
-  engine.update_components(records, {.sweeps = 3, .exact = true});
-  fit.posterior = engine.posterior(records);
+  const auto records = records_of(fit.annotators);
+  const bool uncertain = options.model == Model::kRater;
+  engine.update_components(records, {.sweeps = 2, .uncertain = uncertain, .exact = true});
+  fit.posterior = engine.posterior(records, uncertain);
   fit.reference_discrimination = reference_discrimination(fit.annotators, votes_of);
   return fit;
 }

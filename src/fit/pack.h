@@ -73,10 +73,9 @@ VOXPOP_HD Pack square_root(Pack x) {
 #endif
 }
 
-/// Cephes' expf: 2 units in the last place for -87 < x < 88; clamped outside.
+/// Cephes' expf, 2 units in the last place for -87 < x < 88: below it is exp(-87), above it is not to be called.
 VOXPOP_HD Pack exponential(Pack x) {
   x = select(x < Pack(-87.0f), Pack(-87.0f), x);
-  x = select(x > Pack(88.0f), Pack(88.0f), x);
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
   FloatLanes n = x.v * 1.44269504f + kRound;
   const IntLanes exponent = (IntLanes)n << 23;

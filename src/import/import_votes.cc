@@ -1,11 +1,13 @@
 #include "import/import_votes.h"
 
+#include <fmt/ranges.h>
 #include <simdjson.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <utility>
 
 #include "core/error.h"
 #include "import/id_table.h"
@@ -47,7 +49,10 @@ class PreferenceMap {
         throw usage_error(
             "--map: '{}' maps to nothing known; write VALUE=left, VALUE=right, VALUE=tie or a grade from -{} to {}",
             shown(entry), kLargestGrade, kLargestGrade);
-      mapped.emplace_back(trimmed(entry.substr(0, equals)), *meaning);
+      const std::string value(trimmed(entry.substr(0, equals)));
+      for (const auto& [earlier, its_meaning] : mapped)
+        if (earlier == value) throw usage_error("--map: '{}' is mapped twice; keep one", shown(value));
+      mapped.emplace_back(value, *meaning);
     }
     preferences_ = std::move(mapped);
     any_case_ = false;
@@ -180,13 +185,15 @@ Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& o
   const auto optional = [](const std::optional<std::string>& name, const char* usual) {
     return Column{name.value_or(usual), fmt::format("--{}", usual), name.has_value()};
   };
-  const std::vector<Column> columns = {// in the order of the enum above
-                                       {options.left, "--left", true},
-                                       {options.right, "--right", true},
-                                       {options.preference, "--preference", true},
-                                       optional(options.annotator, "annotator"),
-                                       optional(options.prompt, "prompt"),
-                                       optional(options.timestamp, "timestamp")};
+  // In the order of the enum above.
+  const std::vector<Column> columns = {
+      {options.left, "--left", true},
+      {options.right, "--right", true},
+      {options.preference, "--preference", true},
+      optional(options.annotator, "annotator"),
+      optional(options.prompt, "prompt"),
+      optional(options.timestamp, "timestamp"),
+  };
 
   const auto size_on_disk = [](const std::string& path) -> std::uint64_t {
     std::error_code error;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
+#include <utility>
 
 #include "core/error.h"
 

@@ -24,7 +24,7 @@ struct SimulateOptions {
   std::uint64_t responses = 4;         ///< a prompt; for arena: items in all
   std::uint64_t pairs_per_prompt = 5;  ///< distinct pairs of a prompt's responses (rlhf), pairs drawn (arena)
   std::uint64_t votes_per_pair = 4;    ///< by different annotators
-  std::uint64_t annotators = 500;      ///< their volumes follow a Pareto law: a fifth gives four fifths of the votes
+  std::uint64_t annotators = 500;      ///< their volumes follow a Pareto law
   Mix mix;
   double ties = 0;                     ///< share of votes that are ties
   std::uint64_t seed = 1;
