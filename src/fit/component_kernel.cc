@@ -32,13 +32,12 @@ VOXPOP_HD Pack normal_cdf(Pack x) {
 }
 
 // Gauss-Hermite nodes and weights for a standard normal; entropies are smooth and reported to two digits.
-constexpr int kEntropyNodes = 9;
-constexpr float kEntropyAt[kEntropyNodes] = {-4.5127458633997826f, -3.2054290028564701f, -2.0768479786778301f,
-                                             -1.0232556637891326f, 0.0f,                 1.0232556637891326f,
-                                             2.0768479786778301f,  3.2054290028564701f,  4.5127458633997826f};
-constexpr float kEntropyWeight[kEntropyNodes] = {2.2345844007746e-05f, 2.7891413212318e-03f, 4.9916406765218e-02f,
-                                                 2.4409750289494e-01f, 4.0634920634921e-01f, 2.4409750289494e-01f,
-                                                 4.9916406765218e-02f, 2.7891413212318e-03f, 2.2345844007746e-05f};
+constexpr int kEntropyNodes = 7;
+constexpr float kEntropyAt[kEntropyNodes] = {-3.7504397177257425f, -2.3667594107345415f, -1.1544053947399682f, 0.0f,
+                                             1.1544053947399682f,  2.3667594107345415f,  3.7504397177257425f};
+constexpr float kEntropyWeight[kEntropyNodes] = {5.482688559722180e-04f, 3.075712396758650e-02f, 2.401231786050130e-01f,
+                                                 4.571428571428570e-01f, 2.401231786050130e-01f, 3.075712396758650e-02f,
+                                                 5.482688559722180e-04f};
 
 /// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956).
 VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
@@ -56,33 +55,38 @@ VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
   return larger(total - expected, Pack(0)) * 1.4426950408889634f;
 }
 
-VOXPOP_HD void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
-                           const VotePass& pass) {
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t v = begin + i;
-    while (v >= view.pair_votes[pair + 1]) ++pair;
-    const VoteCode code = view.votes[v];
-    const RaterRecord& rater = view.raters[code.annotator()];
-    const float side = code.first_on_left() ? 1.0f : -1.0f;
-    const Outcome outcome = code.outcome();
-    s.winner[i] = outcome == Outcome::kTie ? 0.0f : outcome == Outcome::kFirst ? 1.0f : -1.0f;
-    s.side[i] = side;
-    s.mean[i] = view.pair_mean[pair];
-    s.variance[i] = view.pair_variance[pair];
-    s.site_precision[i] = view.site_precision[v];
-    s.site_shift[i] = view.site_shift[v];
-    s.gamma[i] = rater.discrimination;
-    s.beta[i] = rater.side_bias * side;
-    if (pass.uncertain) {
-      s.gamma_variance[i] = rater.discrimination_variance;
-      s.covariance[i] = rater.covariance * side;
-      s.beta_variance[i] = rater.side_bias_variance;
+void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s, const VotePass& pass) {
+  // Looked up, not branched on: votes are as unpredictable as branches get.
+  constexpr float kWinner[4] = {-1.0f, 1.0f, 0.0f, 0.0f};
+  static_assert(static_cast<int>(Outcome::kSecond) == 0 && static_cast<int>(Outcome::kFirst) == 1 && static_cast<int>(Outcome::kTie) == 2);
+  constexpr float kSide[2] = {-1.0f, 1.0f};
+  for (std::uint32_t i = 0; i < count; ++pair) {
+    const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
+    const std::uint32_t pair_end = view.pair_votes[pair + 1] - begin, stop = pair_end < count ? pair_end : count;
+    for (; i < stop; ++i) {
+      const VoteCode code = view.votes[begin + i];
+      const RaterRecord& rater = view.raters[code.annotator()];
+      const float side = kSide[code.first_on_left()];
+      s.winner[i] = kWinner[static_cast<int>(code.outcome())];
+      s.side[i] = side;
+      s.mean[i] = mean;
+      s.variance[i] = variance;
+      s.gamma[i] = rater.discrimination;
+      s.beta[i] = rater.side_bias * side;
+      if (pass.uncertain) {
+        s.gamma_variance[i] = rater.discrimination_variance;
+        s.covariance[i] = rater.covariance * side;
+        s.beta_variance[i] = rater.side_bias_variance;
+      }
+      if (pass.grid != nullptr) {
+        s.spread[i] = rater.grid_spread;
+        s.slope[i] = rater.grid_slope * side;
+      }
     }
-    if (pass.grid != nullptr) {
-      s.spread[i] = rater.grid_spread;
-      s.slope[i] = rater.grid_slope * side;
-    }
+    if (i < pair_end) break;  // this pair goes on in the next stage
   }
+  __builtin_memcpy(s.site_precision, view.site_precision + begin, count * sizeof(float));
+  __builtin_memcpy(s.site_shift, view.site_shift + begin, count * sizeof(float));
   for (std::uint32_t i = count; i % kLanes != 0; ++i) {
     s.winner[i] = s.side[i] = s.variance[i] = s.gamma[i] = 1.0f;
     s.mean[i] = s.site_precision[i] = s.site_shift[i] = s.beta[i] = 0.0f;

@@ -96,7 +96,7 @@ class CpuEngine : public Engine {
         pass_over_votes(raters, c, threads, prepare);
       }
     }
-    over_batches([&](const Batch& batch) {
+    over_batches(options.stride, [&](const Batch& batch) {
       Partial& part = threads.local();
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
         const bool last = sweep + 1 == options.sweeps;
@@ -131,7 +131,7 @@ class CpuEngine : public Engine {
       out.log_evidence += log_evidence;
       pass_over_votes(raters, c, threads, prepare);
     }
-    over_batches([&](const Batch& batch) {
+    over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
       kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(), out.slot_variance.data(), &part.log_scale);
       batch_votes(raters, batch, prepare(part));
@@ -183,9 +183,10 @@ class CpuEngine : public Engine {
   }
 
   template <class Work>
-  void over_batches(const Work& work) {
-    oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, batches_.size(), 16), [&](const auto& range) {
-      for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches_[i]);
+  void over_batches(std::size_t stride, const Work& work) {
+    const std::size_t count = (batches_.size() + stride - 1) / stride;
+    oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, count, 16), [&](const auto& range) {
+      for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches_[i * stride]);
     });
   }
 

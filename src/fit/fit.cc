@@ -10,6 +10,12 @@
 namespace voxpop {
 namespace {
 
+/// A fit of many votes finds its annotators on a sample of about this many first.
+constexpr std::size_t kSampleVotes = 250000;
+
+/// A pair's mean may still move by this, in posterior sds, when EP counts as settled.
+constexpr float kSettled = 1e-2f;
+
 /// While the sites are young, the spread of annotators stays small: else an annotator may settle on the mirrored side.
 constexpr int kWarmUp = 5;
 
@@ -19,16 +25,26 @@ std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annot
   return records;
 }
 
+/// Every so-manieth batch of components makes the sample.
+std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of) {
+  const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
+  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / kSampleVotes, 1));
+}
+
 double moved(const Population& a, const Population& b) {
   return std::abs(a.mean - b.mean) + std::abs(std::sqrt(a.variance) - std::sqrt(b.variance)) +
          std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
 }
 
 /// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
-void fit_bradley_terry(Engine& engine, const FitOptions& options, Fit& fit, const std::function<void(int, double)>& report) {
+void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
+                       const std::function<void(int, double)>& report) {
   double common = 1;
+  std::uint32_t stride = sample_stride(votes_of);
+  int sweeps = 4;
   while (fit.iterations < options.max_iterations && !fit.converged) {
-    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1, .annotators = true});
+    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
+    sweeps = 1;
     double gradient = 1 - common, information = 1;
     for (const AnnotatorSums& sums : pass.annotators) {
       gradient += from_fixed(sums.gradient_gamma);
@@ -38,8 +54,11 @@ void fit_bradley_terry(Engine& engine, const FitOptions& options, Fit& fit, cons
     common = std::max(common + step, 0.01);
     for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
     fit.change = std::abs(step);
-    fit.converged = fit.change < options.tolerance;
     report(++fit.iterations, fit.change);
+    if (fit.change >= options.tolerance) continue;
+    fit.converged = stride == 1;
+    if (stride > 1) sweeps = 3;  // on to all votes; most components have not been seen yet
+    stride = 1;
   }
   fit.population = {common, 0, 0};
 }
@@ -74,7 +93,7 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   Accelerator accelerator;
   const auto settle = [&](Population next, bool accelerate) {
     fit.change = moved(next, population);
-    if (accelerate) {
+    if (accelerate && fit.change > 3 * options.tolerance) {
       const double stretch = accelerator.stretch(next.mean);
       if (stretch != 1) {
         for (AnnotatorPosterior& a : fit.annotators) a.discrimination *= stretch;
@@ -86,22 +105,30 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
     report(++fit.iterations, fit.change);
     if (getenv("VT")) fprintf(stderr,"%d %.5f mu %.4f sd %.4f sb %.4f\n",fit.iterations,fit.change,population.mean,std::sqrt(population.variance),std::sqrt(population.side_bias_variance));
   };
-  // Near the mode first, by Newton steps, which are cheap ...
-  for (int i = 0; i < options.max_iterations; ++i) {
-    const bool warm = i >= kWarmUp;
-    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = i == 0 ? 4 : 1, .annotators = true, .uncertain = warm});
+  // Where there are many votes, annotators are found on a sample first, then the sites of all votes follow.
+  std::uint32_t stride = sample_stride(votes_of);
+  // Near the mode, by Newton steps, which are cheap ...
+  do {
+    const bool warm = fit.iterations >= kWarmUp;
+    const PassResult pass = engine.update_components(
+        records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .annotators = true, .uncertain = warm});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a) newton_step(fit.annotators[a], pass.annotators[a], population);
-    settle(estimate_population(fit.annotators, votes_of, population, warm), i >= kWarmUp + 4);
-    if (i > kWarmUp && fit.change < 10 * options.tolerance) break;
-  }
+    settle(estimate_population(fit.annotators, votes_of, population, warm), fit.iterations >= kWarmUp + 4);
+  } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 10 * options.tolerance));
   // ... then to the posterior means, whose moments the population's are.
-  for (int i = 0; i < options.max_iterations && !fit.converged; ++i) {
+  int sweeps = 1;
+  while (fit.iterations < options.max_iterations && !fit.converged) {
     const std::vector<RaterRecord> records = records_of(fit.annotators);
-    const PassResult pass = engine.update_components(records, {.sweeps = 1, .annotators = true, .grid = true, .uncertain = true});
+    const PassResult pass =
+        engine.update_components(records, {.sweeps = sweeps, .stride = stride, .annotators = true, .grid = true, .uncertain = true});
+    sweeps = 1;
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, accelerator.damping());
     settle(estimate_population(fit.annotators, votes_of, population, true), true);
-    fit.converged = fit.change < options.tolerance;
+    if (fit.change >= (stride > 1 ? 8 : 1) * options.tolerance) continue;  // a sample is no finer than that
+    fit.converged = stride == 1;
+    if (stride > 1) sweeps = 4;
+    stride = 1;
   }
 }
 
@@ -136,13 +163,17 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   fit.model = options.model;
   fit.annotators.resize(votes_of.size());
   if (options.model == Model::kBradleyTerry)
-    fit_bradley_terry(engine, options, fit, report);
+    fit_bradley_terry(engine, votes_of, options, fit, report);
   else
     fit_raters(engine, votes_of, options, fit, report);
   // The last sweeps, annotators as they are, with the finer mixture.
   const auto records = records_of(fit.annotators);
   const bool uncertain = options.model == Model::kRater;
-  engine.update_components(records, {.sweeps = 2, .uncertain = uncertain, .exact = true});
+  float change = engine.update_components(records, {.sweeps = 2, .uncertain = uncertain, .exact = true}).change;
+  for (int i = 0; i < 50 && change > kSettled; ++i)
+    change = engine.update_components(records, {.uncertain = uncertain, .exact = true}).change;
+  fit.converged = fit.converged && change <= kSettled;
+  fit.change = std::max(fit.change, static_cast<double>(change));
   fit.posterior = engine.posterior(records, uncertain);
   fit.reference_discrimination = reference_discrimination(fit.annotators, votes_of);
   return fit;

@@ -13,7 +13,7 @@ enum class Model { kBradleyTerry, kRater };
 struct FitOptions {
   Model model = Model::kRater;
   int max_iterations = 200;    ///< of Newton steps on the annotators, and again of quadrature rounds
-  double tolerance = 3e-3;     ///< settled when the population's mean and sd move less than this in an iteration
+  double tolerance = 5e-3;     ///< settled when the population's mean and sds together move less than this in an iteration
 };
 
 /// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated from
