@@ -183,10 +183,10 @@ int fit_command(const Arguments& arguments) {
     OutputFile output(arguments.output);
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
-    const Groups groups = group_votes(votes, arguments.ties);
+    Groups groups = group_votes(votes, arguments.ties);
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
-    const std::unique_ptr<Engine> engine = make_cpu_engine(groups, *choose_kernels());
+    std::unique_ptr<Engine> engine = make_cpu_engine(groups, *choose_kernels());
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
@@ -196,10 +196,17 @@ int fit_command(const Arguments& arguments) {
     }
     seconds.fit = watch.lap();
     const Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
+    const std::string device = engine->device();
+    // Writing needs memory of its own: give back what only fitting needed.
+    engine.reset();
+    groups = Groups();
+    const double log_evidence = fit.posterior.log_evidence;
+    fit.posterior = Posterior();
+    fit.posterior.log_evidence = log_evidence;
     seconds.label = watch.lap();
     if (arguments.strict && !fit.converged)
       throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was written. Raise --max-iterations or leave --strict out", fit.iterations, fit.change));
-    Json provenance = describe_run(arguments, votes, limits, fit, engine->device(), threads);
+    Json provenance = describe_run(arguments, votes, limits, fit, device, threads);
     provenance["seconds"] = {{"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
     write_fit(output, votes, labels, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
@@ -214,7 +221,7 @@ int fit_command(const Arguments& arguments) {
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
       fmt::print("{}\n", provenance.dump(2));
     } else {
-      print_summary(arguments, votes, limits, fit, labels, engine->device(), threads, seconds);
+      print_summary(arguments, votes, limits, fit, labels, device, threads, seconds);
     }
     return 0;
   });

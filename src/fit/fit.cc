@@ -55,7 +55,7 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
     for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
     fit.change = std::abs(step);
     report(++fit.iterations, fit.change);
-    if (fit.change >= options.tolerance) continue;
+    if (fit.change >= 1e-3) continue;
     fit.converged = stride == 1;
     if (stride > 1) sweeps = 3;  // on to all votes; most components have not been seen yet
     stride = 1;
@@ -91,9 +91,11 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
                 const std::function<void(int, double)>& report) {
   Population& population = fit.population;
   Accelerator accelerator;
+  const auto voters = static_cast<double>(std::count_if(votes_of.begin(), votes_of.end(), [](std::uint32_t n) { return n > 0; }));
+  const auto tolerance = [&] { return std::min(0.01, options.tolerance * std::sqrt(population.variance / voters)); };
   const auto settle = [&](Population next, bool accelerate) {
     fit.change = moved(next, population);
-    if (accelerate && fit.change > 3 * options.tolerance) {
+    if (accelerate && fit.change > tolerance()) {
       const double stretch = accelerator.stretch(next.mean);
       if (stretch != 1) {
         for (AnnotatorPosterior& a : fit.annotators) a.discrimination *= stretch;
@@ -103,7 +105,6 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
     }
     population = next;
     report(++fit.iterations, fit.change);
-    if (getenv("VT")) fprintf(stderr,"%d %.5f mu %.4f sd %.4f sb %.4f\n",fit.iterations,fit.change,population.mean,std::sqrt(population.variance),std::sqrt(population.side_bias_variance));
   };
   // Where there are many votes, annotators are found on a sample first, then the sites of all votes follow.
   std::uint32_t stride = sample_stride(votes_of);
@@ -114,7 +115,7 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
         records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .annotators = true, .uncertain = warm});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a) newton_step(fit.annotators[a], pass.annotators[a], population);
     settle(estimate_population(fit.annotators, votes_of, population, warm), fit.iterations >= kWarmUp + 4);
-  } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 10 * options.tolerance));
+  } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 5 * tolerance()));
   // ... then to the posterior means, whose moments the population's are.
   int sweeps = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
@@ -125,7 +126,7 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, accelerator.damping());
     settle(estimate_population(fit.annotators, votes_of, population, true), true);
-    if (fit.change >= (stride > 1 ? 8 : 1) * options.tolerance) continue;  // a sample is no finer than that
+    if (fit.change >= (stride > 1 ? 4 : 1) * tolerance()) continue;  // a sample is no finer than that
     fit.converged = stride == 1;
     if (stride > 1) sweeps = 4;
     stride = 1;

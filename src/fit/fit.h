@@ -13,7 +13,9 @@ enum class Model { kBradleyTerry, kRater };
 struct FitOptions {
   Model model = Model::kRater;
   int max_iterations = 200;    ///< of Newton steps on the annotators, and again of quadrature rounds
-  double tolerance = 5e-3;     ///< settled when the population's mean and sds together move less than this in an iteration
+  /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
+  /// error with which so many annotators show that mean; by 0.01 at most.
+  double tolerance = 0.2;
 };
 
 /// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated from

@@ -2,6 +2,7 @@
 
 #include <libdeflate.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
 #include <simdjson.h>
 #include <sys/stat.h>
 
@@ -9,9 +10,8 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
+#include <limits>
 #include <memory>
-#include <mutex>
 
 #include "core/error.h"
 
@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t kSlabRows = 1 << 17;
 constexpr std::uint64_t kChunkRows = 1 << 16;
+constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
 
 /// The innermost message of HDF5's error stack: what actually went wrong.
 std::string hdf5_reason() {
@@ -78,6 +79,39 @@ bool read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin
   if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr) < 0) return false;
   const Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
   return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0;
+}
+
+/// How a chunked dataset is packed, where all cores can unpack it: at most shuffle, then gzip. HDF5 itself would use one.
+struct Packing {
+  hsize_t chunk_rows = 0;  ///< 0: leave it to HDF5
+  bool shuffled = false;
+};
+
+Packing packing_of(hid_t dataset, std::uint64_t rows, std::size_t width) {
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  Packing packing;
+  if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, 1, &packing.chunk_rows) != 1) return {};
+  const int filters = H5Pget_nfilters(creation);
+  if (filters < 1 || filters > 2 || packing.chunk_rows * width > kLargestChunk) return {};
+  for (int i = 0; i < filters; ++i) {
+    std::size_t values = 0;
+    unsigned flags = 0, config = 0;
+    const H5Z_filter_t filter = H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &config);
+    if (filter != (i + 1 == filters ? H5Z_FILTER_DEFLATE : H5Z_FILTER_SHUFFLE)) return {};
+    packing.shuffled |= filter == H5Z_FILTER_SHUFFLE;
+  }
+  for (hsize_t offset = 0; offset < rows; offset += packing.chunk_rows) {
+    hsize_t stored = 0;
+    // A chunk that was never written has no bytes: its rows are the fill value, which HDF5 knows.
+    if (H5Dget_chunk_storage_size(dataset, &offset, &stored) < 0 || stored == 0) return {};
+  }
+  return packing;
+}
+
+/// The opposite of shuffle().
+void unshuffle(const std::uint8_t* in, std::size_t elements, std::size_t element_bytes, std::uint8_t* out) {
+  for (std::size_t j = 0; j < element_bytes; ++j)
+    for (std::size_t i = 0; i < elements; ++i) out[i * element_bytes + j] = in[j * elements + i];
 }
 
 /// HDF5's shuffle filter: byte j of every element together, which makes numbers compress.
@@ -182,20 +216,105 @@ std::uint64_t InputHdf5::rows(const std::string& name) const {
   return extent[0];
 }
 
+void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
+                           const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const {
+  const std::size_t width = H5Tget_size(memory_type);
+  const Packing packing = as_stored && total > 0 ? packing_of(dataset, total, width) : Packing{};
+  const auto damaged = [&](std::uint64_t row) {
+    return bad_input("{}: cannot read '{}' from row {}: its compressed data are damaged; copy the file again", path_, name, row);
+  };
+  if (packing.chunk_rows == 0) {
+    const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
+    const Handle space = dataset_space(dataset);
+    std::vector<std::uint8_t> buffer(std::min(total, slab) * width);
+    for (std::uint64_t begin = 0; begin < total; begin += slab) {
+      const std::uint64_t count = std::min(slab, total - begin);
+      if (!read_rows(dataset, space, memory_type, begin, count, buffer.data()))
+        throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+      use(begin, count, buffer.data());
+    }
+    return;
+  }
+  const std::size_t chunk_bytes = packing.chunk_rows * width;
+  const std::size_t batch = 4 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
+  struct Chunk {
+    std::vector<std::uint8_t> packed, mixed, rows;
+    bool good = false;
+  };
+  std::vector<Chunk> chunks(std::min<std::size_t>(batch, (total + packing.chunk_rows - 1) / packing.chunk_rows));
+  for (std::uint64_t begin = 0; begin < total; begin += chunks.size() * packing.chunk_rows) {
+    std::size_t count = 0;
+    for (; count < chunks.size() && begin + count * packing.chunk_rows < total; ++count) {
+      const hsize_t offset = begin + count * packing.chunk_rows;
+      hsize_t stored = 0;
+      std::uint32_t skipped = 0;
+      if (H5Dget_chunk_storage_size(dataset, &offset, &stored) < 0 || stored > 2 * chunk_bytes + 1024) throw damaged(offset);
+      chunks[count].packed.resize(stored);
+      if (H5Dread_chunk(dataset, H5P_DEFAULT, &offset, &skipped, chunks[count].packed.data()) < 0)
+        throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, offset));
+      if (skipped != 0) throw damaged(offset);
+    }
+    oneapi::tbb::parallel_for(std::size_t{0}, count, [&](std::size_t i) {
+      Chunk& chunk = chunks[i];
+      chunk.rows.resize(chunk_bytes);
+      if (packing.shuffled) chunk.mixed.resize(chunk_bytes);
+      const std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> unpack(
+          libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+      std::uint8_t* out = packing.shuffled ? chunk.mixed.data() : chunk.rows.data();
+      chunk.good = libdeflate_zlib_decompress(unpack.get(), chunk.packed.data(), chunk.packed.size(), out, chunk_bytes, nullptr) == LIBDEFLATE_SUCCESS;
+      if (packing.shuffled) unshuffle(chunk.mixed.data(), packing.chunk_rows, width, chunk.rows.data());
+    });
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t row = begin + i * packing.chunk_rows;
+      if (!chunks[i].good) throw damaged(row);
+      use(row, std::min<std::uint64_t>(packing.chunk_rows, total - row), chunks[i].rows.data());
+    }
+  }
+}
+
+namespace {
+
+/// Widens `count` little-endian integers as they lie in the file; unsigned ones beyond 2^63 - 1 stay out of any range.
+template <class T>
+void widen(const std::uint8_t* bytes, std::uint64_t count, std::int64_t* out) {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, bytes + i * sizeof(T), sizeof(T));
+    out[i] = std::in_range<std::int64_t>(value) ? static_cast<std::int64_t>(value) : std::numeric_limits<std::int64_t>::max();
+  }
+}
+using Widen = void (*)(const std::uint8_t*, std::uint64_t, std::int64_t*);
+
+/// The conversion for a plain integer type, or null for one that HDF5 should convert.
+Widen widen_from(hid_t type) {
+  const bool plain = H5Tget_order(type) == H5T_ORDER_LE && H5Tget_precision(type) == 8 * H5Tget_size(type) && H5Tget_offset(type) == 0;
+  const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
+  if (!plain && H5Tget_size(type) != 1) return nullptr;
+  switch (H5Tget_size(type)) {
+    case 1: return is_signed ? widen<std::int8_t> : widen<std::uint8_t>;
+    case 2: return is_signed ? widen<std::int16_t> : widen<std::uint16_t>;
+    case 4: return is_signed ? widen<std::int32_t> : widen<std::uint32_t>;
+    case 8: return is_signed ? widen<std::int64_t> : widen<std::uint64_t>;
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
 void InputHdf5::read_integers(const std::string& name, const UseIntegers& use) const {
   const std::uint64_t total = rows(name);
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_INTEGER)
     throw bad_input("{}: '{}' is {}; it must be an integer type", path_, name, type_name(type));
-  const Handle space = dataset_space(dataset);
-  std::vector<std::int64_t> slab(std::min(total, kSlabRows));
-  for (std::uint64_t begin = 0; begin < total; begin += kSlabRows) {
-    const std::uint64_t count = std::min(kSlabRows, total - begin);
-    if (!read_rows(dataset, space, H5T_NATIVE_INT64, begin, count, slab.data()))
-      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
-    use(begin, std::span<const std::int64_t>(slab).first(count));
-  }
+  const Widen convert = widen_from(type);
+  std::vector<std::int64_t> slab;
+  read_slabs(name, dataset, convert != nullptr ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, convert != nullptr, total,
+             [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+               slab.resize(count);
+               (convert != nullptr ? convert : widen<std::int64_t>)(bytes, count, slab.data());
+               use(begin, slab);
+             });
 }
 
 std::vector<std::uint32_t> InputHdf5::read_indices(const std::string& name, std::uint64_t limit,
@@ -219,14 +338,11 @@ std::vector<double> InputHdf5::read_floats(const std::string& name) const {
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
     throw bad_input("{}: '{}' is {}; it must be a number type", path_, name, type_name(type));
-  const Handle space = dataset_space(dataset);
   std::vector<double> values;
-  for (std::uint64_t begin = 0; begin < total; begin += kSlabRows) {
-    const std::uint64_t count = std::min(kSlabRows, total - begin);
+  read_slabs(name, dataset, H5T_NATIVE_DOUBLE, false, total, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
     values.resize(begin + count);
-    if (!read_rows(dataset, space, H5T_NATIVE_DOUBLE, begin, count, values.data() + begin))
-      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
-  }
+    std::memcpy(values.data() + begin, bytes, count * sizeof(double));
+  });
   return values;
 }
 
@@ -236,38 +352,32 @@ Strings InputHdf5::read_strings(const std::string& name) const {
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_STRING)
     throw bad_input("{}: '{}' is {}; it must be a string type", path_, name, type_name(type));
-  const Handle space = dataset_space(dataset);
   Strings strings;
   const bool variable = H5Tis_variable_str(type) > 0;
-  const std::size_t width = variable ? sizeof(char*) : H5Tget_size(type);
-  const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
-  std::vector<char> buffer(std::min(total, slab) * width);
-  for (std::uint64_t begin = 0; begin < total; begin += slab) {
-    const std::uint64_t count = std::min(slab, total - begin);
-    if (!read_rows(dataset, space, type, begin, count, buffer.data()))
-      throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+  const std::size_t width = H5Tget_size(type);
+  const bool space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+  read_slabs(name, dataset, type, !variable, total, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
     // Variable-length rows are HDF5's own allocations: given back even when a row is refused.
-    const auto reclaim = [&](char* rows_) {
+    const auto reclaim = [&](std::uint8_t* rows_read) {
       const hsize_t extent = count;
       const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
-      H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_);
+      H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_read);
     };
-    const std::unique_ptr<char, decltype(reclaim)> owned(variable ? buffer.data() : nullptr, reclaim);
+    const std::unique_ptr<std::uint8_t, decltype(reclaim)> owned(variable ? bytes : nullptr, reclaim);
     for (std::uint64_t i = 0; i < count; ++i) {
       std::string_view text;
       if (variable) {
-        const char* row = reinterpret_cast<char* const*>(buffer.data())[i];
+        const char* row = reinterpret_cast<char* const*>(bytes)[i];
         text = row != nullptr ? std::string_view(row) : std::string_view();
       } else {
-        const char* row = buffer.data() + i * width;
+        const char* row = reinterpret_cast<const char*>(bytes) + i * width;
         text = std::string_view(row, strnlen(row, width));
-        if (H5Tget_strpad(type) == H5T_STR_SPACEPAD)
-          while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+        while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
       }
       require_utf8(path_, name, begin + i, text);
       strings.push_back(text);
     }
-  }
+  });
   return strings;
 }
 
@@ -328,10 +438,11 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
   } else {
     const std::size_t chunks = (rows + chunk - 1) / chunk;
     const std::size_t chunk_bytes = chunk * element_bytes;
-    constexpr std::size_t kBatch = 32;  // bounds the memory that waits for the writer
-    std::vector<std::vector<std::uint8_t>> packed(std::min(chunks, kBatch));
-    for (std::size_t first = 0; first < chunks; first += kBatch) {
-      const std::size_t batch = std::min(kBatch, chunks - first);
+    // As many at a time as keep all cores busy: more would only wait for the writer, in memory.
+    const std::size_t at_once = 2 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
+    std::vector<std::vector<std::uint8_t>> packed(std::min(chunks, at_once));
+    for (std::size_t first = 0; first < chunks; first += at_once) {
+      const std::size_t batch = std::min(at_once, chunks - first);
       oneapi::tbb::parallel_for(std::size_t{0}, batch, [&](std::size_t i) {
         const std::uint64_t begin = (first + i) * chunk;
         const std::uint64_t count = std::min<std::uint64_t>(chunk, rows - begin);

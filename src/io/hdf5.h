@@ -66,6 +66,10 @@ class InputHdf5 {
 
  private:
   Handle open(const std::string& name) const;
+  /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type, so
+  /// that compressed chunks may be unpacked on all cores.
+  void read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
+                  const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const;
   std::string path_;
   Handle file_;
 };
