@@ -36,33 +36,6 @@ double moved(const Population& a, const Population& b) {
          std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
 }
 
-/// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
-void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
-                       const std::function<void(int, double)>& report) {
-  double common = 1;
-  std::uint32_t stride = sample_stride(votes_of);
-  int sweeps = 4;
-  while (fit.iterations < options.max_iterations && !fit.converged) {
-    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
-    sweeps = 1;
-    double gradient = 1 - common, information = 1;
-    for (const AnnotatorSums& sums : pass.annotators) {
-      gradient += from_fixed(sums.gradient_gamma);
-      information += from_fixed(sums.information_gamma);
-    }
-    const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
-    common = std::max(common + step, 0.01);
-    for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
-    fit.change = std::abs(step);
-    report(++fit.iterations, fit.change);
-    if (fit.change >= 1e-3) continue;
-    fit.converged = stride == 1;
-    if (stride > 1) sweeps = 3;  // on to all votes; most components have not been seen yet
-    stride = 1;
-  }
-  fit.population = {common, 0, 0};
-}
-
 /// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of all
 /// items. Aitken's delta-squared extrapolates it; where it swings from side to side, steps are damped instead.
 class Accelerator {
@@ -86,6 +59,33 @@ class Accelerator {
   std::vector<double> means_;
   double damping_ = 1;
 };
+
+/// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
+void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
+                       const std::function<void(int, double)>& report) {
+  double common = 1;
+  std::uint32_t stride = sample_stride(votes_of);
+  int sweeps = 4;
+  while (fit.iterations < options.max_iterations && !fit.converged) {
+    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
+    sweeps = 1;
+    double gradient = 1 - common, information = 1;
+    for (const AnnotatorSums& sums : pass.annotators) {
+      gradient += from_fixed(sums.gradient_gamma);
+      information += from_fixed(sums.information_gamma);
+    }
+    const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
+    common = std::max(common + step, 0.01);
+    for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
+    fit.change = std::abs(step);
+    report(++fit.iterations, fit.change);
+    if (fit.change >= (stride > 1 ? 0.02 : 0.005) * common) continue;
+    fit.converged = stride == 1;
+    if (stride > 1) sweeps = 3;  // on to all votes; most components have not been seen yet
+    stride = 1;
+  }
+  fit.population = {common, 0, 0};
+}
 
 void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
                 const std::function<void(int, double)>& report) {
