@@ -45,7 +45,6 @@ struct Arguments {
 
 struct Seconds {
   double read = 0, group = 0, fit = 0, label = 0, write = 0;
-  double total() const { return read + group + fit + label + write; }
 };
 
 const char* name_of(Model model) { return model == Model::kBradleyTerry ? "bt" : "rater"; }
@@ -211,8 +210,6 @@ int fit_command(const Arguments& arguments) {
     write_fit(output, votes, labels, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
     if (arguments.common.json) {
-      provenance["seconds"]["write"] = seconds.write;
-      provenance["seconds"]["total"] = seconds.total();
       provenance["output"] = arguments.output;
       std::map<std::string, int> flags;
       for (std::size_t a = 0; a < labels.annotators.flag.size(); ++a)

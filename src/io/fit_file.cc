@@ -2,15 +2,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/stopwatch.h"
 #include "io/hdf5.h"
 
 namespace voxpop {
 
-void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const nlohmann::ordered_json& provenance,
-               bool compress) {
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlohmann::ordered_json& provenance, bool compress) {
+  const Stopwatch watch;
   OutputHdf5 file(output, compress);
   file.write_attribute("voxpop_schema", "fit/1");
-  file.write_attribute("provenance", provenance.dump());
 
   const ItemLabels& items = labels.items;
   file.write("items/id", votes.item_ids);
@@ -48,6 +48,12 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.write("pairs/information_gain", pairs.information_gain);
 
   file.write("votes/probability_correct", labels.vote_probability_correct);
+  double total = 0;
+  auto& seconds = provenance["seconds"];
+  seconds["write"] = watch.seconds();
+  for (const auto& phase : seconds) total += phase.get<double>();
+  seconds["total"] = total;
+  file.write_attribute("provenance", provenance.dump());
   file.finish();
 }
 

@@ -16,6 +16,10 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
+/// Relative error of a discrimination that more votes do not take away: expectation propagation's own. On simulated votes,
+/// 2 to 5 a pair, it makes strong annotators 2 to 9 % too weak, most of which the unit (the reference annotator) takes up.
+constexpr double kMethodError = 0.03;
+
 double normal_below(double x, double mean, double sd) { return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0))); }
 
 float ratio(std::int64_t fixed_sum, double count) { return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan; }
@@ -60,7 +64,8 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
     const ReportSums& sums = fit.posterior.annotators[a];
     const bool rated = fit.model != Model::kBradleyTerry;
     const double unit = fit.reference_discrimination;
-    const double discrimination = posterior.discrimination / unit, se = std::sqrt(posterior.discrimination_variance) / unit;
+    const double discrimination = posterior.discrimination / unit;
+    const double se = std::hypot(std::sqrt(posterior.discrimination_variance) / unit, kMethodError * discrimination);
     const double side_se = std::sqrt(posterior.side_bias_variance);
     out.discrimination.push_back(static_cast<float>(discrimination));
     out.discrimination_se.push_back(rated ? static_cast<float>(se) : kNan);

@@ -19,7 +19,7 @@ struct ItemLabels {
 
 struct AnnotatorLabels {
   std::vector<std::uint32_t> votes;
-  std::vector<float> discrimination, discrimination_se;  ///< reference annotator = 1
+  std::vector<float> discrimination, discrimination_se;  ///< reference annotator = 1; the error includes 3 % for the method's own
   std::vector<float> side_bias, side_bias_se;            ///< logits, > 0 = to the left
   std::vector<float> agreement, expected_accuracy, bits_per_vote;
   std::vector<std::int8_t> flag;
