@@ -170,7 +170,7 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   // The last sweeps, annotators as they are, with the finer mixture.
   const auto records = records_of(fit.annotators);
   const bool uncertain = options.model == Model::kRater;
-  float change = engine.update_components(records, {.sweeps = 2, .uncertain = uncertain, .exact = true}).change;
+  float change = INFINITY;  // EP converges quadratically here: once below kSettled, the next sweep has nothing to do
   for (int i = 0; i < 50 && change > kSettled; ++i)
     change = engine.update_components(records, {.uncertain = uncertain, .exact = true}).change;
   fit.converged = fit.converged && change <= kSettled;
