@@ -1,5 +1,5 @@
-// The hot parts of a fit, one thread, votes a second: each pass of the engine over 360,000 RLHF votes, and the steps around.
-// Run on an idle machine: build/release/bench/voxpop_bench
+// The hot parts of a fit, one thread, votes a second: each pass of the engine over 360,000 RLHF votes, and the steps
+// around. Run on an idle machine: build/release/bench/voxpop_bench
 
 #include <benchmark/benchmark.h>
 #include <oneapi/tbb/global_control.h>
@@ -33,7 +33,8 @@ const Groups& groups_of(Shape shape) {
   return shape == Shape::kRlhf ? rlhf : arena;
 }
 
-/// One pass; `shape` and `pass` select what. Every vote's site is checked to be finite by the change the engine reports.
+/// One pass; `shape` and `pass` select what. Every vote's site is checked to be finite by the change the engine
+/// reports.
 void update(benchmark::State& state, Shape shape, PassOptions pass) {
   const oneapi::tbb::global_control one(oneapi::tbb::global_control::max_allowed_parallelism, 1);
   const Groups& groups = groups_of(shape);

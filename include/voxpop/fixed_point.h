@@ -1,5 +1,6 @@
 #pragma once
-// Sums that come out the same in any order, on any number of threads: 64-bit fixed point, as XGBoost sums its histograms.
+// Sums that come out the same in any order, on any number of threads: 64-bit fixed point, as XGBoost sums its
+// histograms.
 
 #include "voxpop/portable.h"
 

@@ -1,7 +1,8 @@
 #pragma once
 // The one integral of voxpop: a vote's likelihood averaged over a Gaussian. Everything else - the EP site of a vote, an
 // annotator's gradient and information, a label's probability - follows from it and its derivatives by the chain rule,
-// because F(mean, variance) = E[f(mean + sqrt(variance) x)], x ~ N(0, 1), solves the heat equation dF/dvariance = F''/2.
+// because F(mean, variance) = E[f(mean + sqrt(variance) x)], x ~ N(0, 1), solves the heat equation dF/dvariance =
+// F''/2.
 //
 // A logistic function is a scale mixture of normal distribution functions, and a hyperbolic secant one of Gaussians
 // (Andrews and Mallows 1974); a few terms of the mixture make the integral closed (Monahan and Stefanski 1992). Unlike
@@ -21,7 +22,8 @@ struct Smoothed {
 /// Mixture terms. kFast is within 2.5e-4 of a likelihood, relatively (9e-5 in probability); kExact within 5.2e-8.
 enum : int { kFast = 4, kExact = 8 };
 
-/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-limit, 0], by Lawson's iteration.
+/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-limit, 0], by Lawson's
+/// iteration.
 template <int kTerms>
 struct LogisticMixture;
 template <>
@@ -35,7 +37,7 @@ struct LogisticMixture<kExact> {
   float limit = 10;
   double scale[kExact] = {0.2521849953194491, 0.3280352643071454, 0.41771832501722866, 0.5262357703771979,
                           0.6586897899689903, 0.8234240629983531, 1.0350925986114434,  1.3256638154555203};
-  double weight[kExact] = {0.003439002442473187, 0.04444298160473577, 0.15362136813930385, 0.2647209640941784,
+  double weight[kExact] = {0.003439002442473187, 0.04444298160473577, 0.15362136813930385,  0.2647209640941784,
                            0.2838866744219496,   0.18596612911273266, 0.058945686587308234, 0.004977193597318183};
 };
 
@@ -94,7 +96,8 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
     const Real z = distance * slope;
     // On the unlikely side the widest term decides: its exponent is kept aside, so that nothing underflows.
     if (k == 0) shift = select(likely, Real(0), z * z * 0.5f);
-    const Real density = exponential(shift - z * z * 0.5f) * Real(mixture.weight[k] * 0.3989422804014327);  // / sqrt(2 pi)
+    const Real density =
+        exponential(shift - z * z * 0.5f) * Real(mixture.weight[k] * 0.3989422804014327);  // / sqrt(2 pi)
     tail = tail + density * mills_ratio(z, inverse * spread2);
     const Real density_slope = density * slope;
     const Real slope2 = slope * slope, z2 = z * z;
@@ -121,7 +124,8 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   return out;
 }
 
-/// E[sqrt(sigma(eta) sigma(-eta))], eta = mean + sqrt(variance) x: half a vote to each side, which is what a tie is worth.
+/// E[sqrt(sigma(eta) sigma(-eta))], eta = mean + sqrt(variance) x: half a vote to each side, which is what a tie is
+/// worth.
 template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_tie(Real mean, Real variance) {
   constexpr SecantMixture<kTerms> mixture;

@@ -2,9 +2,9 @@
 // One vote: its likelihood, its EP site, and what it says of its annotator.
 //
 // A vote compares the two items of a pair, first and second; d = score(first) - score(second), prior sd 1 an item.
-// Shown with the first item on the left, annotator (gamma, beta) picks it with probability sigma(gamma d + beta); shown on
-// the right, beta changes sign. Minka (2001) for EP; Louis (1982) for the observed information under missing data, which
-// here is just minus the second derivative of log Z.
+// Shown with the first item on the left, annotator (gamma, beta) picks it with probability sigma(gamma d + beta); shown
+// on the right, beta changes sign. Minka (2001) for EP; Louis (1982) for the observed information under missing data,
+// which here is just minus the second derivative of log Z.
 
 #include "voxpop/smoothed.h"
 
@@ -28,9 +28,9 @@ struct VoteCode {
 /// An annotator as a vote sees it: posterior means, and (co)variances where the vote should integrate over them.
 template <class Real>
 struct Rater {
-  Real discrimination;            ///< gamma, in logits per prior sd of an item
-  Real side_bias;                 ///< beta, in logits, towards the pair's first item
-  Real discrimination_variance;   ///< 0: take gamma as known
+  Real discrimination;           ///< gamma, in logits per prior sd of an item
+  Real side_bias;                ///< beta, in logits, towards the pair's first item
+  Real discrimination_variance;  ///< 0: take gamma as known
   Real covariance;
   Real side_bias_variance;
 };
@@ -99,7 +99,8 @@ VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& 
   return {curvature * shrink, (gamma * z.first + cavity.mean * curvature) * shrink};
 }
 
-/// The Gaussian that remains of N(mean, variance) when a site is taken out. Precision never falls below the prior's, 1/2.
+/// The Gaussian that remains of N(mean, variance) when a site is taken out. Precision never falls below the prior's,
+/// 1/2.
 template <class Real>
 VOXPOP_HD Cavity<Real> cavity_without(Real mean, Real variance, const Site<Real>& site) {
   const Real precision = Real(1) / variance;
@@ -113,7 +114,8 @@ VOXPOP_HD AnnotatorTerms<Real> annotator_terms(const Rater<Real>& rater, const C
                                                const Smoothed<Real>& z) {
   const Real mean = cavity.mean, pull = rater.discrimination * cavity.variance;
   const Real gamma1 = mean * z.first + pull * z.second;  // (dZ/dgamma) / Z, by the heat equation
-  const Real gamma2 = (mean * mean + cavity.variance) * z.second + mean * pull * z.third * 2.0f + pull * pull * z.fourth;
+  const Real gamma2 =
+      (mean * mean + cavity.variance) * z.second + mean * pull * z.third * 2.0f + pull * pull * z.fourth;
   const Real cross2 = mean * z.second + pull * z.third;
   return {gamma1, z.first, gamma1 * gamma1 - gamma2, gamma1 * z.first - cross2, z.first * z.first - z.second};
 }

@@ -43,13 +43,16 @@ int check_command(const Arguments& arguments) {
     fmt::print("{}\n", json.dump(2));
     return 0;
   }
-  fmt::print("{} votes ({} ties) on {} items by {} annotators: valid\n", limits.votes, limits.ties, limits.items, limits.annotators);
+  fmt::print("{} votes ({} ties) on {} items by {} annotators: valid\n", limits.votes, limits.ties, limits.items,
+             limits.annotators);
   fmt::print("{} components, of", limits.components);
   int shown = 0;
-  for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown) fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
+  for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
+    fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
   fmt::print("{}\n", sizes.size() > 5 ? ", ..." : "");
-  fmt::print("{} pairs: {} with a single vote; of the {} others, {} ({:.1f} %) were shown both ways round\n", limits.pairs,
-             limits.pairs_with_one_vote, limits.repeated_pairs, limits.swapped_pairs, 100 * limits.swapped_share());
+  fmt::print("{} pairs: {} with a single vote; of the {} others, {} ({:.1f} %) were shown both ways round\n",
+             limits.pairs, limits.pairs_with_one_vote, limits.repeated_pairs, limits.swapped_pairs,
+             100 * limits.swapped_share());
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
              limits.annotators_alone, limits.duplicate_votes);

@@ -4,8 +4,8 @@
 
 namespace voxpop {
 
-/// Each verb is one file here: it declares its options on a subcommand of `app` and, when that verb is given, sets `run` to
-/// what it does. Order of a verb: declare options, parse, check, read, one call, write, report.
+/// Each verb is one file here: it declares its options on a subcommand of `app` and, when that verb is given, sets
+/// `run` to what it does. Order of a verb: declare options, parse, check, read, one call, write, report.
 using Run = std::function<int()>;
 
 void add_simulate(CLI::App& app, Run& run);

@@ -13,11 +13,12 @@ namespace {
 int devices_command(const CommonOptions& common) {
   const Kernels& kernels = *choose_kernels();
   if (common.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"devices", {{{"name", "cpu"},
-                                                             {"cores", available_cores()},
-                                                             {"instruction_set", kernels.name},
-                                                             {"votes_at_once", kernels.lanes}}}},
-                                               {"cuda", "not in this build"}}
+    fmt::print("{}\n", nlohmann::ordered_json{{"devices",
+                                               {{{"name", "cpu"},
+                                                 {"cores", available_cores()},
+                                                 {"instruction_set", kernels.name},
+                                                 {"votes_at_once", kernels.lanes}}}},
+                                              {"cuda", "not in this build"}}
                            .dump(2));
   } else {
     fmt::print("cpu   {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);

@@ -1,23 +1,23 @@
 #include "fit/fit.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <ctime>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
 #include "core/threads.h"
-#include "fmt/chrono.h"
 #include "group/limits.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -31,8 +31,8 @@ using Json = nlohmann::ordered_json;
 struct Arguments {
   std::vector<std::string> inputs;
   std::string output;
-  Model model = Model::kRater;
-  Ties ties = Ties::kHalf;
+  std::string model = "rater";
+  std::string ties = "half";
   std::string device = "auto";
   int threads = 0;
   int max_iterations = 200;
@@ -47,12 +47,15 @@ struct Seconds {
   double read = 0, group = 0, fit = 0, label = 0, write = 0;
 };
 
-const char* name_of(Model model) { return model == Model::kBradleyTerry ? "bt" : "rater"; }
-const char* name_of(Ties ties) { return ties == Ties::kHalf ? "half" : "drop"; }
+// What the choices on the command line mean.
+const std::map<std::string, Model> kModels = {{"bt", Model::kBradleyTerry}, {"rater", Model::kRater}};
+const std::map<std::string, Ties> kTies = {{"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
-Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit, const std::string& device, int threads) {
+Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
+                  const std::string& device, int threads) {
   Json inputs = Json::array();
-  for (const InputFile& input : votes.inputs) inputs.push_back({{"path", input.path}, {"bytes", input.bytes}, {"xxh3", input.xxh3}});
+  for (const InputFile& input : votes.inputs)
+    inputs.push_back({{"path", input.path}, {"bytes", input.bytes}, {"xxh3", input.xxh3}});
   return {{"version", kVersion},
           {"command_line", arguments.command_line},
           {"written", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
@@ -63,8 +66,8 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"annotators", votes.annotator_ids.size()},
           {"pairs", limits.pairs},
           {"components", limits.components},
-          {"model", name_of(fit.model)},
-          {"ties", name_of(arguments.ties)},
+          {"model", arguments.model},
+          {"ties", arguments.ties},
           {"hyperparameters",
            {{"item_sd", 1.0},
             {"discrimination_mean", fit.population.mean},
@@ -111,15 +114,18 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 }
 
 void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
-  fmt::print("\n{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias", "agreement", "flag", "p");
+  fmt::print("\n{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
+             "agreement", "flag", "p");
   if (votes.truth) fmt::print("  {:>16}", "truth");
   fmt::print("\n");
   for (const std::size_t a : annotators_to_show(annotators, 10)) {
-    fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}", votes.annotator_ids[a].substr(0, 16),
-               annotators.votes[a], annotators.discrimination[a], annotators.discrimination_se[a], annotators.side_bias[a],
-               annotators.side_bias_se[a], annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
+    fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}",
+               votes.annotator_ids[a].substr(0, 16), annotators.votes[a], annotators.discrimination[a],
+               annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
+               annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
     if (votes.truth)
-      fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a], votes.truth->kind[a]);
+      fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
+                 votes.truth->kind[a]);
     fmt::print("\n");
   }
   std::vector<std::size_t> counts(flag_names().size(), 0);
@@ -130,30 +136,35 @@ void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
   fmt::print("\n");
 }
 
-void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit, const Labels& labels,
-                   const std::string& device, int threads, const Seconds& seconds) {
-  fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items, limits.pairs,
-             limits.components, limits.annotators);
-  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads\n", name_of(fit.model), name_of(arguments.ties), limits.ties,
+void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
+                   const Labels& labels, const std::string& device, int threads, const Seconds& seconds) {
+  fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
+             limits.pairs, limits.components, limits.annotators);
+  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads\n", arguments.model, arguments.ties, limits.ties,
              limits.dropped_ties > 0 ? fmt::format(", {} dropped", limits.dropped_ties) : "", device, threads);
-  fmt::print("{} after {} iterations; log evidence {:.1f}\n", fit.converged ? "converged" : "NOT CONVERGED", fit.iterations, fit.posterior.log_evidence);
+  fmt::print("{} after {} iterations; log evidence {:.1f}\n", fit.converged ? "converged" : "NOT CONVERGED",
+             fit.iterations, fit.posterior.log_evidence);
   const auto& pairs = labels.pairs;
   const auto count = static_cast<double>(pairs.left.size());
-  const double sure = static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
-                                                        [](float p) { return p > 0.95f || p < 0.05f; }));
+  const double sure =
+      static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
+                                        [](float p) { return p > 0.95f || p < 0.05f; }));
   double correct = 0, decided = 0;
   for (const float p : labels.vote_probability_correct)
     if (!std::isnan(p)) {
       correct += p;
       decided += 1;
     }
-  fmt::print("{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % of pairs\n",
-             100 * correct / std::max(decided, 1.0), 100 * sure / count);
+  fmt::print(
+      "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
+      "of pairs\n",
+      100 * correct / std::max(decided, 1.0), 100 * sure / count);
   if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels.annotators);
   if (votes.truth) {
     const TruthComparison t = compare_with_truth(labels, *votes.truth);
     fmt::print("\nagainst the simulated truth                      voxpop   majority vote\n");
-    fmt::print("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered, 100 * t.pairs_ordered_majority);
+    fmt::print("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered,
+               100 * t.pairs_ordered_majority);
     fmt::print("  calibration error of pairs/probability        {:7.4f}\n", t.ece_probability);
     fmt::print("  calibration error of pairs/probability_better {:7.4f}\n", t.ece_probability_better);
     fmt::print("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
@@ -166,8 +177,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
   for (const std::string& warning : limits.warnings()) fmt::print("\nWARNING: {}\n", warning);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n", seconds.read,
-             seconds.group, seconds.fit, seconds.label, seconds.write, static_cast<double>(usage.ru_maxrss) / 1024);
+  fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
+             seconds.read, seconds.group, seconds.fit, seconds.label, seconds.write,
+             static_cast<double>(usage.ru_maxrss) / 1024);
   fmt::print("wrote {}\n", arguments.output);
 }
 
@@ -182,16 +194,19 @@ int fit_command(const Arguments& arguments) {
     OutputFile output(arguments.output);
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
-    Groups groups = group_votes(votes, arguments.ties);
+    Groups groups = group_votes(votes, kTies.at(arguments.ties));
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make_cpu_engine(groups, *choose_kernels());
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
-      fit = fit_model(*engine, count_votes(groups), {.model = arguments.model, .max_iterations = arguments.max_iterations}, [&](int iteration, double change) {
-        progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)), fmt::format("iteration {}, change {:.1e}", iteration, change));
-      });
+      fit = fit_model(*engine, count_votes(groups),
+                      {.model = kModels.at(arguments.model), .max_iterations = arguments.max_iterations},
+                      [&](int iteration, double change) {
+                        progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
+                                        fmt::format("iteration {}, change {:.1e}", iteration, change));
+                      });
     }
     seconds.fit = watch.lap();
     const Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
@@ -204,9 +219,12 @@ int fit_command(const Arguments& arguments) {
     fit.posterior.log_evidence = log_evidence;
     seconds.label = watch.lap();
     if (arguments.strict && !fit.converged)
-      throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was written. Raise --max-iterations or leave --strict out", fit.iterations, fit.change));
+      throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
+                                                   "written. Raise --max-iterations or leave --strict out",
+                                                   fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, threads);
-    provenance["seconds"] = {{"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
+    provenance["seconds"] = {
+        {"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
     write_fit(output, votes, labels, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
     if (arguments.common.json) {
@@ -216,7 +234,7 @@ int fit_command(const Arguments& arguments) {
         if (labels.annotators.votes[a] > 0) ++flags[flag_names()[labels.annotators.flag[a]]];
       if (fit.model != Model::kBradleyTerry) provenance["flags"] = flags;
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
-      fmt::print("{}\n", provenance.dump(2));
+      fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
       print_summary(arguments, votes, limits, fit, labels, device, threads, seconds);
     }
@@ -229,18 +247,24 @@ int fit_command(const Arguments& arguments) {
 void add_fit(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, annotator estimates");
-  verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")->required();
+  verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
+      ->required();
   verb.add_option("-o,--output", arguments->output, "Fit to write (fit/1)")->required();
   verb.add_option("--model", arguments->model, "bt: all annotators alike; rater: discrimination and side bias of each")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Model>{{"bt", Model::kBradleyTerry}, {"rater", Model::kRater}}))
-      ->default_str("rater");
+      ->check(CLI::IsMember(kModels))
+      ->capture_default_str();
   verb.add_option("--ties", arguments->ties, "half: a tie is half a vote to each side; drop: ties do not count")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Ties>{{"half", Ties::kHalf}, {"drop", Ties::kDrop}}))
-      ->default_str("half");
-  verb.add_option("--device", arguments->device, "Where to compute; this build has the CPU only")->check(CLI::IsMember({"auto", "cpu"}))->capture_default_str();
+      ->check(CLI::IsMember(kTies))
+      ->capture_default_str();
+  verb.add_option("--device", arguments->device, "Where to compute; this build has the CPU only")
+      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->capture_default_str();
   add_threads_option(verb, arguments->threads);
-  verb.add_option("--max-iterations", arguments->max_iterations, "Give up settling after this many iterations")->check(CLI::PositiveNumber)->capture_default_str();
-  verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")->capture_default_str();
+  verb.add_option("--max-iterations", arguments->max_iterations, "Give up settling after this many iterations")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
+      ->capture_default_str();
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);

@@ -22,12 +22,13 @@ int info_command(const Arguments& arguments) {
   const std::string provenance = file.attribute("provenance");
   if (!provenance.empty()) json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
   if (arguments.common.json) {
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
   }
   fmt::print("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
   if (json.contains("datasets"))
-    for (const auto& [name, text] : json["datasets"].items()) fmt::print("  {:<30} {}\n", name, text.get<std::string>());
+    for (const auto& [name, text] : json["datasets"].items())
+      fmt::print("  {:<30} {}\n", name, text.get<std::string>());
   if (json.contains("provenance")) fmt::print("provenance: {}\n", json["provenance"].dump(2));
   return 0;
 }

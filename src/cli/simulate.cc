@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -10,9 +11,13 @@
 namespace voxpop {
 namespace {
 
+const std::map<std::string, Shape> kShapes = {
+    {"rlhf", Shape::kRlhf}, {"arena", Shape::kArena}, {"chain", Shape::kChain}};
+
 struct Arguments {
   std::string output;
   SimulateOptions options;
+  std::string shape = "rlhf";
   std::string mix = "good=.7,noisy=.15,clicker=.1,adversary=.05";
   bool no_compress = false;
   CommonOptions common;
@@ -32,7 +37,8 @@ int simulate_command(Arguments arguments) {
                            .dump(2));
   } else {
     fmt::print("{}: {} votes on {} items by {} annotators, with the truth beside them (group 'truth'), seed {}\n",
-               arguments.output, votes.size(), votes.item_ids.size(), votes.annotator_ids.size(), arguments.options.seed);
+               arguments.output, votes.size(), votes.item_ids.size(), votes.annotator_ids.size(),
+               arguments.options.seed);
   }
   return 0;
 }
@@ -41,27 +47,43 @@ int simulate_command(Arguments arguments) {
 
 void add_simulate(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("simulate", "Write votes whose truth is known, to try voxpop on or to test a pipeline");
+  CLI::App& verb =
+      *app.add_subcommand("simulate", "Write votes whose truth is known, to try voxpop on or to test a pipeline");
   SimulateOptions& options = arguments->options;
-  verb.add_option("OUT.h5", arguments->output, "File to write (comparisons/1, with the truth in group 'truth')")->required();
-  auto* shape = verb.add_option("--shape", options.shape, "rlhf: prompts of a few responses; arena: one set of items; chain: each item against the next")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Shape>{{"rlhf", Shape::kRlhf}, {"arena", Shape::kArena}, {"chain", Shape::kChain}}))
-      ->default_str("rlhf");
-  (void)shape;
+  verb.add_option("OUT.h5", arguments->output, "File to write (comparisons/1, with the truth in group 'truth')")
+      ->required();
+  verb.add_option("--shape", arguments->shape,
+                  "rlhf: prompts of a few responses; arena: one set of items; chain: each item against the next")
+      ->check(CLI::IsMember(kShapes))
+      ->capture_default_str();
   const auto positive = CLI::Range(std::uint64_t{1}, std::uint64_t{4000000000});
-  auto* prompts = verb.add_option("--prompts", options.prompts, "Prompts (50000; arena: 1000000; chain: 500)")->check(positive);
-  auto* responses = verb.add_option("--responses", options.responses, "Responses a prompt (4); for arena, items in all (100)")->check(positive);
-  auto* pairs = verb.add_option("--pairs-per-prompt", options.pairs_per_prompt, "Distinct pairs compared a prompt (5; arena: 1)")->check(positive);
-  auto* per_pair = verb.add_option("--votes-per-pair", options.votes_per_pair, "Votes a pair, by different annotators (4; arena: 1)")->check(positive);
-  verb.add_option("--annotators", options.annotators, "Annotators; their volumes follow a Pareto law")->check(positive)->capture_default_str();
+  auto* prompts =
+      verb.add_option("--prompts", options.prompts, "Prompts (50000; arena: 1000000; chain: 500)")->check(positive);
+  auto* responses =
+      verb.add_option("--responses", options.responses, "Responses a prompt (4); for arena, items in all (100)")
+          ->check(positive);
+  auto* pairs =
+      verb.add_option("--pairs-per-prompt", options.pairs_per_prompt, "Distinct pairs compared a prompt (5; arena: 1)")
+          ->check(positive);
+  auto* per_pair =
+      verb.add_option("--votes-per-pair", options.votes_per_pair, "Votes a pair, by different annotators (4; arena: 1)")
+          ->check(positive);
+  verb.add_option("--annotators", options.annotators, "Annotators; their volumes follow a Pareto law")
+      ->check(positive)
+      ->capture_default_str();
   verb.add_option("--mix", arguments->mix, "Shares of annotators by kind")->capture_default_str();
-  verb.add_option("--ties", options.ties, "Share of votes that are ties")->check(CLI::Range(0.0, 0.95))->capture_default_str();
+  verb.add_option("--ties", options.ties, "Share of votes that are ties")
+      ->check(CLI::Range(0.0, 0.95))
+      ->capture_default_str();
   verb.add_option("--seed", options.seed, "Seed; the same seed gives the same file")->capture_default_str();
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);
-  verb.footer("Example, 180,000 votes on 20,000 prompts:\n  voxpop simulate votes.h5 --prompts 20000 --responses 4 --pairs-per-prompt 3 --votes-per-pair 3 --annotators 300");
+  verb.footer(
+      "Example, 180,000 votes on 20,000 prompts:\n  voxpop simulate votes.h5 --prompts 20000 --responses 4 "
+      "--pairs-per-prompt 3 --votes-per-pair 3 --annotators 300");
   verb.callback([=, &run] {
     SimulateOptions& o = arguments->options;
+    o.shape = kShapes.at(arguments->shape);
     // Defaults that make about a million votes of each shape (chain: 2,000 items).
     if (o.shape == Shape::kArena) {
       if (prompts->empty()) o.prompts = 1000000;

@@ -3,8 +3,8 @@
 
 namespace voxpop {
 
-/// A file that appears under its name only when complete: written beside it under a temporary name, synchronised, renamed.
-/// Destroyed without commit(), it leaves nothing and an older file of that name untouched.
+/// A file that appears under its name only when complete: written beside it under a temporary name, synchronised,
+/// renamed. Destroyed without commit(), it leaves nothing and an older file of that name untouched.
 class OutputFile {
  public:
   /// Throws Error(kFileSystem) at once when the folder is missing or not writable, before any long work is done.

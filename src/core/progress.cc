@@ -28,7 +28,8 @@ void Progress::update(std::uint64_t done, const std::string& detail) {
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   if (terminal_) {
     const int filled = static_cast<int>(share * 30);
-    fmt::print(stderr, "\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", what_, "", filled, "", 30 - filled, share * 100, detail);
+    fmt::print(stderr, "\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", what_, "", filled, "", 30 - filled, share * 100,
+               detail);
     std::fflush(stderr);
     next_ = now + std::chrono::milliseconds(100);
   } else {

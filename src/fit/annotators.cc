@@ -27,15 +27,16 @@ Precision precision_of(const AnnotatorSums& sums, const Population& population) 
 }
 
 // Gauss-Hermite weights for the nodes kGridAt, standard normal.
-constexpr double kGridWeight[kGridNodes] = {0.011257411327720693, 0.22207592200561264, 0.53333333333333333, 0.22207592200561264,
-                                            0.011257411327720693};
+constexpr double kGridWeight[kGridNodes] = {0.011257411327720693, 0.22207592200561264, 0.53333333333333333,
+                                            0.22207592200561264, 0.011257411327720693};
 
 }  // namespace
 
 void newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population) {
   const Precision p = precision_of(sums, population);
   const double det = p.determinant();
-  const double g0 = from_fixed(sums.gradient_gamma) - (annotator.discrimination - population.mean) / population.variance;
+  const double g0 =
+      from_fixed(sums.gradient_gamma) - (annotator.discrimination - population.mean) / population.variance;
   const double g1 = from_fixed(sums.gradient_beta) - annotator.side_bias / population.side_bias_variance;
   annotator.discrimination += std::clamp((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
   annotator.side_bias += std::clamp((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
@@ -52,18 +53,20 @@ RaterRecord record_of(const AnnotatorPosterior& a) {
   record.covariance = static_cast<float>(a.covariance);
   record.side_bias_variance = static_cast<float>(a.side_bias_variance);
   record.grid_spread = static_cast<float>(1.2 * std::sqrt(a.discrimination_variance));
-  record.grid_slope = a.discrimination_variance > 0 ? static_cast<float>(a.covariance / a.discrimination_variance) : 0.0f;
+  record.grid_slope =
+      a.discrimination_variance > 0 ? static_cast<float>(a.covariance / a.discrimination_variance) : 0.0f;
   return record;
 }
 
-void integrate_discrimination(AnnotatorPosterior& a, const RaterRecord& record, const AnnotatorSums& sums, const GridSums& grid,
-                              const Population& population, double damping) {
+void integrate_discrimination(AnnotatorPosterior& a, const RaterRecord& record, const AnnotatorSums& sums,
+                              const GridSums& grid, const Population& population, double damping) {
   const double spread = record.grid_spread, ridge = record.grid_slope;
   double log_weight[kGridNodes], largest = -INFINITY;
   for (int g = 0; g < kGridNodes; ++g) {
     const double at = kGridAt[g];
     const double gamma = a.discrimination + spread * at, beta = a.side_bias + ridge * spread * at;
-    log_weight[g] = from_fixed(grid.log_z[g]) - 0.5 * (gamma - population.mean) * (gamma - population.mean) / population.variance -
+    log_weight[g] = from_fixed(grid.log_z[g]) -
+                    0.5 * (gamma - population.mean) * (gamma - population.mean) / population.variance -
                     0.5 * beta * beta / population.side_bias_variance + 0.5 * at * at;
     largest = std::max(largest, log_weight[g]);
   }
@@ -91,8 +94,8 @@ void integrate_discrimination(AnnotatorPosterior& a, const RaterRecord& record, 
   a.side_bias_variance = 1 / beta_precision + slope * slope * variance;
 }
 
-Population estimate_population(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of,
-                               const Population& before, bool variances) {
+Population estimate_population(const std::vector<AnnotatorPosterior>& annotators,
+                               const std::vector<std::uint32_t>& votes_of, const Population& before, bool variances) {
   double count = 0, sum = 0;
   for (std::size_t a = 0; a < annotators.size(); ++a) {
     if (votes_of[a] == 0) continue;

@@ -55,10 +55,12 @@ VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
   return larger(total - expected, Pack(0)) * 1.4426950408889634f;
 }
 
-void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s, const VotePass& pass) {
+void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
+                 const VotePass& pass) {
   // Looked up, not branched on: votes are as unpredictable as branches get.
   constexpr float kWinner[4] = {-1.0f, 1.0f, 0.0f, 0.0f};
-  static_assert(static_cast<int>(Outcome::kSecond) == 0 && static_cast<int>(Outcome::kFirst) == 1 && static_cast<int>(Outcome::kTie) == 2);
+  static_assert(static_cast<int>(Outcome::kSecond) == 0 && static_cast<int>(Outcome::kFirst) == 1 &&
+                static_cast<int>(Outcome::kTie) == 2);
   constexpr float kSide[2] = {-1.0f, 1.0f};
   for (std::uint32_t i = 0; i < count; ++pair) {
     const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
@@ -99,8 +101,8 @@ VOXPOP_HD Rater<Pack> load_known_rater(const Stage& s, std::uint32_t i) {
 }
 
 VOXPOP_HD Rater<Pack> load_uncertain_rater(const Stage& s, std::uint32_t i) {
-  return {Pack::load(s.gamma + i), Pack::load(s.beta + i), Pack::load(s.gamma_variance + i), Pack::load(s.covariance + i),
-          Pack::load(s.beta_variance + i)};
+  return {Pack::load(s.gamma + i), Pack::load(s.beta + i), Pack::load(s.gamma_variance + i),
+          Pack::load(s.covariance + i), Pack::load(s.beta_variance + i)};
 }
 
 VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
@@ -173,8 +175,10 @@ VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s
     const Pack winner = Pack::load(s.winner + i);
     const Logit<Pack> eta = logit(rater, cavity);
     const Pack log_z = smoothed_vote<kTerms, kTies>(winner, eta).log_value;
-    site_log_scale(log_z, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)}).store(s.terms[3] + i);
-    select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f))).store(s.terms[0] + i);
+    site_log_scale(log_z, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)})
+        .store(s.terms[3] + i);
+    select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f)))
+        .store(s.terms[0] + i);
     normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.terms[1] + i);
     // Of d alone: the annotator's discrimination is taken at its mean.
     information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance).store(s.terms[2] + i);
@@ -190,18 +194,22 @@ VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s
   }
 }
 
-void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass& pass) {
+void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair,
+                   const VotePass& pass) {
   Stage stage;
   for (std::uint32_t at = begin; at < end; at += kStage) {
     const std::uint32_t count = end - at < kStage ? end - at : kStage;
     stage_votes(view, at, count, pair, stage, pass);
     const VoteCode* votes = view.votes + at;
     if (pass.report != nullptr)
-      view.ties ? report_stage<kExact, true>(votes, count, stage, pass) : report_stage<kExact, false>(votes, count, stage, pass);
+      view.ties ? report_stage<kExact, true>(votes, count, stage, pass)
+                : report_stage<kExact, false>(votes, count, stage, pass);
     else if (view.ties)
-      pass.exact ? update_stage<kExact, true>(votes, count, stage, pass) : update_stage<kFast, true>(votes, count, stage, pass);
+      pass.exact ? update_stage<kExact, true>(votes, count, stage, pass)
+                 : update_stage<kFast, true>(votes, count, stage, pass);
     else
-      pass.exact ? update_stage<kExact, false>(votes, count, stage, pass) : update_stage<kFast, false>(votes, count, stage, pass);
+      pass.exact ? update_stage<kExact, false>(votes, count, stage, pass)
+                 : update_stage<kFast, false>(votes, count, stage, pass);
     if (pass.update_sites) {
       __builtin_memcpy(view.site_precision + at, stage.site_precision, count * sizeof(float));
       __builtin_memcpy(view.site_shift + at, stage.site_shift, count * sizeof(float));
@@ -216,10 +224,10 @@ float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n
     const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
     if (items > size) size = items;
   }
-  float* h = scratch;                            // [size][size][lanes], lower triangle
-  float* shift = h + size * size * kLanes;       // [size][lanes]
-  float* mean = shift + size * kLanes;           // [size][lanes]
-  float* ridge = mean + size * kLanes;           // [lanes]
+  float* h = scratch;                       // [size][size][lanes], lower triangle
+  float* shift = h + size * size * kLanes;  // [size][lanes]
+  float* mean = shift + size * kLanes;      // [size][lanes]
+  float* ridge = mean + size * kLanes;      // [lanes]
   for (std::uint32_t i = 0; i < size; ++i) {
     for (std::uint32_t j = 0; j <= i; ++j) Pack(i == j ? 1.0f : 0.0f).store(h + (i * size + j) * kLanes);
     Pack(0).store(shift + i * kLanes);
@@ -244,8 +252,9 @@ float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n
       shift[j * kLanes + lane] -= moved;
       trace += 2 * precision;
     }
-    // H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not feel it, but
-    // rounding does. A ridge along that direction keeps H as well conditioned as the graph is; it is taken out again below.
+    // H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not feel it,
+    // but rounding does. A ridge along that direction keeps H as well conditioned as the graph is; it is taken out
+    // again below.
     ridge[lane] = trace / static_cast<float>(items * items);
     for (std::uint32_t i = 0; i < items; ++i)
       for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * kLanes + lane] += ridge[lane];
@@ -264,7 +273,8 @@ float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n
     for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
       const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
       const float pair_mean = mean[i * kLanes + lane] - mean[j * kLanes + lane];
-      const float pair_variance = h[(i * size + i) * kLanes + lane] + h[(j * size + j) * kLanes + lane] - 2 * h[(j * size + i) * kLanes + lane];
+      const float pair_variance =
+          h[(i * size + i) * kLanes + lane] + h[(j * size + j) * kLanes + lane] - 2 * h[(j * size + i) * kLanes + lane];
       const float difference = pair_mean - view.pair_mean[p];
       if (difference * difference > change * pair_variance) change = difference * difference / pair_variance;
       view.pair_mean[p] = pair_mean;
@@ -292,7 +302,8 @@ void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, fl
                  float* better, float* information) {
   alignas(64) float mean[kLanes], variance[kLanes], out[3][kLanes];
   for (std::uint32_t at = begin; at < end; at += kLanes) {
-    const std::uint32_t count = end - at < static_cast<std::uint32_t>(kLanes) ? end - at : static_cast<std::uint32_t>(kLanes);
+    const std::uint32_t count =
+        end - at < static_cast<std::uint32_t>(kLanes) ? end - at : static_cast<std::uint32_t>(kLanes);
     for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(kLanes); ++i) {
       mean[i] = i < count ? view.pair_mean[at + i] : 0;
       variance[i] = i < count ? view.pair_variance[at + i] : 1;

@@ -1,6 +1,6 @@
 #pragma once
-// The hot loops of the CPU engine, built once for each instruction set and chosen when the program starts. Plain pointers
-// only: see CMakeLists.txt for why.
+// The hot loops of the CPU engine, built once for each instruction set and chosen when the program starts. Plain
+// pointers only: see CMakeLists.txt for why.
 //
 // Votes go through in packs of 8 or 16; small components are solved 8 or 16 at a time, one in each lane.
 
@@ -16,7 +16,8 @@ inline constexpr std::uint32_t kSmallVotes = 8192;
 
 /// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
 inline constexpr int kGridNodes = 5;
-inline constexpr float kGridAt[kGridNodes] = {-2.856970013872806f, -1.355626179974266f, 0.0f, 1.355626179974266f, 2.856970013872806f};
+inline constexpr float kGridAt[kGridNodes] = {-2.856970013872806f, -1.355626179974266f, 0.0f, 1.355626179974266f,
+                                              2.856970013872806f};
 
 /// An annotator as the kernels read it.
 struct alignas(32) RaterRecord {
@@ -34,10 +35,10 @@ struct GridSums {
   std::int64_t log_z[kGridNodes];  ///< relative to the middle node
 };
 struct ReportSums {
-  std::int64_t agreement;   ///< votes that agree with the rest of the evidence; one half where that is even
-  std::int64_t better;      ///< sum of the probability that the vote picked the better item; ties left out
-  std::int64_t bits;        ///< expected information of a vote about d, in bits
-  std::int64_t decided;     ///< votes that are not ties, a plain count
+  std::int64_t agreement;  ///< votes that agree with the rest of the evidence; one half where that is even
+  std::int64_t better;     ///< sum of the probability that the vote picked the better item; ties left out
+  std::int64_t bits;       ///< expected information of a vote about d, in bits
+  std::int64_t decided;    ///< votes that are not ties, a plain count
 };
 
 /// Groups (src/group) and the EP state, as pointers. `sites` is what EP remembers; pair moments follow from it.
@@ -50,7 +51,8 @@ struct FitView {
   bool ties;
 };
 
-/// What a pass over votes adds up. Pointers may be null; `grid` needs `sums`. With `shared`, other threads add to the same sums.
+/// What a pass over votes adds up. Pointers may be null; `grid` needs `sums`. With `shared`, other threads add to the
+/// same sums.
 struct VotePass {
   bool update_sites = true;
   bool exact = false;      ///< kExact mixture terms instead of kFast
@@ -67,10 +69,11 @@ struct Kernels {
   int lanes;
   /// Votes [begin, end): new sites from the pair moments, and sums. `pair` holds vote `begin`.
   void (*votes)(const FitView&, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass&);
-  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`: solve_scratch_floats().
-  /// Returns the largest change of a pair's mean in posterior sds. Optional: slot moments (centred) and log determinants.
-  float (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean, float* slot_variance,
-                 std::int64_t* log_evidence);
+  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`:
+  /// solve_scratch_floats(). Returns the largest change of a pair's mean in posterior sds. Optional: slot moments
+  /// (centred) and log determinants.
+  float (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
+                 float* slot_variance, std::int64_t* log_evidence);
   /// Pairs [begin, end): labels from the pair moments; `discrimination`: the reference annotator's, prior units.
   void (*labels)(const FitView&, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
                  float* better, float* information);
@@ -79,7 +82,8 @@ struct Kernels {
 /// Floats of scratch that `solve` needs (64-byte aligned).
 inline constexpr std::size_t solve_scratch_floats() { return 16 * (kSmallItems * kSmallItems + 3 * kSmallItems + 4); }
 
-/// The fastest kernels this processor can run; `name` forces a set ("generic", "avx2", "avx512"), null if it cannot run.
+/// The fastest kernels this processor can run; `name` forces a set ("generic", "avx2", "avx512"), null if it cannot
+/// run.
 const Kernels* choose_kernels(const char* name = nullptr);
 
 }  // namespace voxpop

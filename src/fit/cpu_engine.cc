@@ -1,7 +1,7 @@
 #include <fmt/format.h>
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/blocked_range.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,8 +15,8 @@
 namespace voxpop {
 namespace {
 
-/// Up to this many annotators every thread adds to sums of its own; beyond, all add to one array, atomically. Both give the
-/// same bits, since integers add in any order.
+/// Up to this many annotators every thread adds to sums of its own; beyond, all add to one array, atomically. Both give
+/// the same bits, since integers add in any order.
 constexpr std::size_t kPrivateAnnotators = 1 << 16;
 constexpr std::uint32_t kVotesPerTask = 4096;
 
@@ -55,7 +55,8 @@ class CpuEngine : public Engine {
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
       if (groups.items_of(c) > kDenseItems)
         throw bad_input(
-            "a component of {} items: components of more than {} are not fitted yet; split the votes by prompt or model "
+            "a component of {} items: components of more than {} are not fitted yet; split the votes by prompt or "
+            "model "
             "family ('voxpop check' lists the components)",
             groups.items_of(c), kDenseItems);
       if (groups.items_of(c) <= kSmallItems && groups.votes_of(c) <= kSmallVotes) {
@@ -81,7 +82,10 @@ class CpuEngine : public Engine {
     Threads threads;
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const bool last = sweep + 1 == options.sweeps;
-      VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
+      VotePass pass{.update_sites = options.update_sites,
+                    .exact = options.exact,
+                    .uncertain = options.uncertain,
+                    .shared = shared()};
       const auto prepare = [&](Partial& part) {
         VotePass mine = pass;
         if (!last) return mine;
@@ -100,9 +104,13 @@ class CpuEngine : public Engine {
       Partial& part = threads.local();
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
         const bool last = sweep + 1 == options.sweeps;
-        const float change = kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, nullptr);
+        const float change =
+            kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, nullptr);
         if (last) part.change = std::max(part.change, change);
-        VotePass pass{.update_sites = options.update_sites, .exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
+        VotePass pass{.update_sites = options.update_sites,
+                      .exact = options.exact,
+                      .uncertain = options.uncertain,
+                      .shared = shared()};
         if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
         if (last && options.grid) pass.grid = own(part.grid, result.grid);
         batch_votes(raters, batch, pass);
@@ -123,7 +131,12 @@ class CpuEngine : public Engine {
     out.annotators.assign(groups_.annotators, ReportSums{});
     Threads threads;
     const auto prepare = [&](Partial& part) {
-      return VotePass{.update_sites = false, .exact = true, .uncertain = uncertain, .shared = shared(), .report = own(part.report, out.annotators), .log_scale = &part.log_scale};
+      return VotePass{.update_sites = false,
+                      .exact = true,
+                      .uncertain = uncertain,
+                      .shared = shared(),
+                      .report = own(part.report, out.annotators),
+                      .log_scale = &part.log_scale};
     };
     for (const std::uint32_t c : large_) {
       double log_evidence = 0;
@@ -133,7 +146,8 @@ class CpuEngine : public Engine {
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
-      kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(), out.slot_variance.data(), &part.log_scale);
+      kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
+                     out.slot_variance.data(), &part.log_scale);
       batch_votes(raters, batch, prepare(part));
     });
     std::int64_t log_scale = 0;
@@ -177,9 +191,18 @@ class CpuEngine : public Engine {
   }
 
   FitView view(const std::vector<RaterRecord>& raters) {
-    return {groups_.component_slots.data(), groups_.component_pairs.data(), groups_.pair_first.data(), groups_.pair_second.data(),
-            groups_.pair_votes.data(),      groups_.votes.data(),           site_precision_.data(),    site_shift_.data(),
-            pair_mean_.data(),              pair_variance_.data(),          raters.data(),             groups_.ties};
+    return {groups_.component_slots.data(),
+            groups_.component_pairs.data(),
+            groups_.pair_first.data(),
+            groups_.pair_second.data(),
+            groups_.pair_votes.data(),
+            groups_.votes.data(),
+            site_precision_.data(),
+            site_shift_.data(),
+            pair_mean_.data(),
+            pair_variance_.data(),
+            raters.data(),
+            groups_.ties};
   }
 
   template <class Work>
@@ -197,13 +220,15 @@ class CpuEngine : public Engine {
   }
 
   template <class Prepare>
-  void pass_over_votes(const std::vector<RaterRecord>& raters, std::uint32_t c, Threads& threads, const Prepare& prepare) {
+  void pass_over_votes(const std::vector<RaterRecord>& raters, std::uint32_t c, Threads& threads,
+                       const Prepare& prepare) {
     const auto first = groups_.pair_votes.begin() + groups_.component_pairs[c];
     const auto last = groups_.pair_votes.begin() + groups_.component_pairs[c + 1];
     const std::uint32_t tasks = (*last - *first + kVotesPerTask - 1) / kVotesPerTask;
     oneapi::tbb::parallel_for(std::uint32_t{0}, tasks, [&](std::uint32_t task) {
       const std::uint32_t begin = *first + task * kVotesPerTask, end = std::min(*last, begin + kVotesPerTask);
-      const auto pair = static_cast<std::uint32_t>(std::upper_bound(first, last, begin) - groups_.pair_votes.begin() - 1);
+      const auto pair =
+          static_cast<std::uint32_t>(std::upper_bound(first, last, begin) - groups_.pair_votes.begin() - 1);
       Partial& part = threads.local();
       kernels_.votes(view(raters), begin, end, pair, prepare(part));
     });

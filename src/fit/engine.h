@@ -10,8 +10,8 @@ namespace voxpop {
 
 /// What one pass over all votes should bring.
 struct PassOptions {
-  int sweeps = 1;           ///< EP sweeps over each component: solve, then new sites
-  std::uint32_t stride = 1; ///< only every so-manieth batch of small components: a sample, for the first iterations
+  int sweeps = 1;            ///< EP sweeps over each component: solve, then new sites
+  std::uint32_t stride = 1;  ///< only every so-manieth batch of small components: a sample, for the first iterations
   bool update_sites = true;
   bool annotators = false;  ///< gradients and information of annotators, at the last sweep's cavities
   bool grid = false;        ///< log-likelihood of each annotator on its quadrature nodes

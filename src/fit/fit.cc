@@ -36,8 +36,8 @@ double moved(const Population& a, const Population& b) {
          std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
 }
 
-/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of all
-/// items. Aitken's delta-squared extrapolates it; where it swings from side to side, steps are damped instead.
+/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
+/// all items. Aitken's delta-squared extrapolates it; where it swings from side to side, steps are damped instead.
 class Accelerator {
  public:
   double damping() const { return damping_; }
@@ -67,7 +67,8 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
   std::uint32_t stride = sample_stride(votes_of);
   int sweeps = 4;
   while (fit.iterations < options.max_iterations && !fit.converged) {
-    const PassResult pass = engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
+    const PassResult pass =
+        engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
     sweeps = 1;
     double gradient = 1 - common, information = 1;
     for (const AnnotatorSums& sums : pass.annotators) {
@@ -91,7 +92,8 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
                 const std::function<void(int, double)>& report) {
   Population& population = fit.population;
   Accelerator accelerator;
-  const auto voters = static_cast<double>(std::count_if(votes_of.begin(), votes_of.end(), [](std::uint32_t n) { return n > 0; }));
+  const auto voters =
+      static_cast<double>(std::count_if(votes_of.begin(), votes_of.end(), [](std::uint32_t n) { return n > 0; }));
   const auto tolerance = [&] { return std::min(0.01, options.tolerance * std::sqrt(population.variance / voters)); };
   const auto settle = [&](Population next, bool accelerate) {
     fit.change = moved(next, population);
@@ -112,19 +114,22 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   do {
     const bool warm = fit.iterations >= kWarmUp;
     const PassResult pass = engine.update_components(
-        records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .annotators = true, .uncertain = warm});
-    for (std::size_t a = 0; a < fit.annotators.size(); ++a) newton_step(fit.annotators[a], pass.annotators[a], population);
+        records_of(fit.annotators),
+        {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .annotators = true, .uncertain = warm});
+    for (std::size_t a = 0; a < fit.annotators.size(); ++a)
+      newton_step(fit.annotators[a], pass.annotators[a], population);
     settle(estimate_population(fit.annotators, votes_of, population, warm), fit.iterations >= kWarmUp + 4);
   } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 5 * tolerance()));
   // ... then to the posterior means, whose moments the population's are.
   int sweeps = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
     const std::vector<RaterRecord> records = records_of(fit.annotators);
-    const PassResult pass =
-        engine.update_components(records, {.sweeps = sweeps, .stride = stride, .annotators = true, .grid = true, .uncertain = true});
+    const PassResult pass = engine.update_components(
+        records, {.sweeps = sweeps, .stride = stride, .annotators = true, .grid = true, .uncertain = true});
     sweeps = 1;
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
-      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, accelerator.damping());
+      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population,
+                               accelerator.damping());
     settle(estimate_population(fit.annotators, votes_of, population, true), true);
     if (fit.change >= (stride > 1 ? 4 : 1) * tolerance()) continue;  // a sample is no finer than that
     fit.converged = stride == 1;
@@ -141,9 +146,10 @@ std::vector<std::uint32_t> count_votes(const Groups& groups) {
   return count;
 }
 
-double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of) {
-  // Enough votes: 50, or where fewer have so many, the quarter with most votes. Estimates of the others are drawn to the
-  // population's mean, which is not the median where some are random.
+double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators,
+                                const std::vector<std::uint32_t>& votes_of) {
+  // Enough votes: 50, or where fewer have so many, the quarter with most votes. Estimates of the others are drawn to
+  // the population's mean, which is not the median where some are random.
   std::vector<std::uint32_t> counts;
   for (const std::uint32_t n : votes_of)
     if (n > 0) counts.push_back(n);

@@ -7,19 +7,20 @@
 
 namespace voxpop {
 
-/// bt: every annotator alike, no side bias (Bradley and Terry 1952). rater: each annotator's discrimination and side bias.
+/// bt: every annotator alike, no side bias (Bradley and Terry 1952). rater: each annotator's discrimination and side
+/// bias.
 enum class Model { kBradleyTerry, kRater };
 
 struct FitOptions {
   Model model = Model::kRater;
-  int max_iterations = 200;    ///< of Newton steps on the annotators, and again of quadrature rounds
+  int max_iterations = 200;  ///< of Newton steps on the annotators, and again of quadrature rounds
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
   /// error with which so many annotators show that mean; by 0.01 at most.
   double tolerance = 0.2;
 };
 
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated from
-/// the data (empirical Bayes), in prior units (items' sd 1).
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated
+/// from the data (empirical Bayes), in prior units (items' sd 1).
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
 };
@@ -44,12 +45,13 @@ struct Fit {
 /// Votes of each annotator that count in the fit.
 std::vector<std::uint32_t> count_votes(const Groups& groups);
 
-/// Fits the model: EP over components and empirical Bayes over annotators, in turns. `report(iteration, change)` is called
-/// after each iteration. Deterministic: the same votes give the same bits for any number of threads.
+/// Fits the model: EP over components and empirical Bayes over annotators, in turns. `report(iteration, change)` is
+/// called after each iteration. Deterministic: the same votes give the same bits for any number of threads.
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report);
 
 /// The median discrimination of annotators with enough votes; see the definition.
-double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators, const std::vector<std::uint32_t>& votes_of);
+double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators,
+                                const std::vector<std::uint32_t>& votes_of);
 
 }  // namespace voxpop

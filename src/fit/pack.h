@@ -1,7 +1,7 @@
 #pragma once
 // A pack of floats that behaves like one float in the formulas of include/voxpop. Compiler vectors, so that each
-// instruction set a source file is built for gets its own code; names live in a namespace of that instruction set, so that
-// the linker never merges them.
+// instruction set a source file is built for gets its own code; names live in a namespace of that instruction set, so
+// that the linker never merges them.
 
 #include "voxpop/portable.h"
 

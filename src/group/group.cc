@@ -76,7 +76,8 @@ Groups group_votes(Votes& votes, Ties ties) {
       ++components[component_of[item]].items;
     }
   }
-  if (components.empty()) throw bad_input("{}: every vote is a tie, and --ties drop leaves none", votes.inputs.front().path);
+  if (components.empty())
+    throw bad_input("{}: every vote is a tie, and --ties drop leaves none", votes.inputs.front().path);
   std::vector<std::uint32_t> order(components.size()), place(components.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -110,7 +111,8 @@ Groups group_votes(Votes& votes, Ties ties) {
     for (std::size_t row = 0; row < rows; ++row) {
       if (!counts(row)) continue;
       const auto [low, high] = std::minmax(votes.left[row], votes.right[row]);
-      keyed[next[place[component_of[low]]]++] = {std::uint64_t{slot_of[low]} << 32 | slot_of[high], static_cast<std::uint32_t>(row)};
+      keyed[next[place[component_of[low]]]++] = {std::uint64_t{slot_of[low]} << 32 | slot_of[high],
+                                                 static_cast<std::uint32_t>(row)};
     }
   }
   release(component_of);
@@ -137,7 +139,7 @@ Groups group_votes(Votes& votes, Ties ties) {
       const std::uint32_t row = keyed[v].row;
       const bool first_on_left = votes.left[row] < votes.right[row];
       const std::int8_t preference = votes.preference[row];
-      const Outcome outcome = preference == 0                    ? Outcome::kTie
+      const Outcome outcome = preference == 0                     ? Outcome::kTie
                               : (preference > 0) == first_on_left ? Outcome::kFirst
                                                                   : Outcome::kSecond;
       groups.votes[v] = VoteCode::make(votes.annotator[row], outcome, first_on_left);

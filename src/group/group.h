@@ -27,7 +27,9 @@ struct Groups {
 
   std::size_t components() const { return component_slots.size() - 1; }
   std::size_t pairs() const { return pair_first.size(); }
-  std::uint32_t items_of(std::size_t component) const { return component_slots[component + 1] - component_slots[component]; }
+  std::uint32_t items_of(std::size_t component) const {
+    return component_slots[component + 1] - component_slots[component];
+  }
   std::uint32_t votes_of(std::size_t component) const {
     return pair_votes[component_pairs[component + 1]] - pair_votes[component_pairs[component]];
   }

@@ -47,26 +47,34 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
 
 std::vector<std::string> Limits::warnings() const {
   std::vector<std::string> out;
-  const auto share = [](std::uint64_t part, std::uint64_t whole) { return 100.0 * static_cast<double>(part) / static_cast<double>(whole); };
+  const auto share = [](std::uint64_t part, std::uint64_t whole) {
+    return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+  };
   if (annotators <= 1)
     out.push_back("There is one annotator only: how reliable they are cannot be told from their votes alone.");
   else if (!annotators_identified())
+    out.push_back(
+        fmt::format("These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote "
+                    "({:.0f} % of pairs "
+                    "have a single vote). Read discriminations as what is usual in the population, not as findings; "
+                    "collect second votes.",
+                    100 * checking_share(), share(pairs_with_one_vote, pairs)));
+  if (annotators_alone > 0 && annotators_alone < annotators)
     out.push_back(fmt::format(
-        "These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote ({:.0f} % of pairs "
-        "have a single vote). Read discriminations as what is usual in the population, not as findings; collect second votes.",
-        100 * checking_share(), share(pairs_with_one_vote, pairs)));
-  if (annotators_alone > 0 && annotators > 1)
-    out.push_back(fmt::format("{} of {} annotators (e.g. '{}') share no pair with anyone, so nobody's votes check theirs directly.",
-                              annotators_alone, annotators, first_alone));
+        "{} of {} annotators (e.g. '{}') share no pair with anyone, so nobody's votes check theirs directly.",
+        annotators_alone, annotators, first_alone));
   if (repeated_pairs > 0 && !side_bias_identified())
-    out.push_back(fmt::format("Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "
-                              "bias cannot be told from preference.",
-                              100 * swapped_share()));
+    out.push_back(fmt::format(
+        "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "
+        "bias cannot be told from preference.",
+        100 * swapped_share()));
   if (duplicate_votes > 0)
-    out.push_back(fmt::format("{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair; each counts as evidence of its own.",
-                              duplicate_votes, share(duplicate_votes, votes)));
+    out.push_back(fmt::format(
+        "{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair; each counts as evidence of its own.",
+        duplicate_votes, share(duplicate_votes, votes)));
   if (items_without_votes > 0)
-    out.push_back(fmt::format("{} of {} items have no vote that counts: their score is 0 +- the prior.", items_without_votes, items));
+    out.push_back(fmt::format("{} of {} items have no vote that counts: their score is 0 +- the prior.",
+                              items_without_votes, items));
   return out;
 }
 

@@ -7,7 +7,8 @@
 
 namespace voxpop {
 
-void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlohmann::ordered_json& provenance, bool compress) {
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlohmann::ordered_json& provenance,
+               bool compress) {
   const Stopwatch watch;
   OutputHdf5 file(output, compress);
   file.write_attribute("voxpop_schema", "fit/1");
@@ -53,7 +54,7 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   seconds["write"] = watch.seconds();
   for (const auto& phase : seconds) total += phase.get<double>();
   seconds["total"] = total;
-  file.write_attribute("provenance", provenance.dump());
+  file.write_attribute("provenance", provenance.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   file.finish();
 }
 

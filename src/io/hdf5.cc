@@ -55,12 +55,18 @@ void require_utf8(const std::string& path, const std::string& name, std::uint64_
 std::string type_name(hid_t type) {
   const std::size_t bits = 8 * H5Tget_size(type);
   switch (H5Tget_class(type)) {
-    case H5T_INTEGER: return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
-    case H5T_FLOAT: return fmt::format("float{}", bits);
-    case H5T_STRING: return H5Tis_variable_str(type) > 0 ? "string" : fmt::format("string[{}]", bits / 8);
-    case H5T_ENUM: return "enum";
-    case H5T_COMPOUND: return "compound";
-    default: return "another type";
+    case H5T_INTEGER:
+      return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+    case H5T_FLOAT:
+      return fmt::format("float{}", bits);
+    case H5T_STRING:
+      return H5Tis_variable_str(type) > 0 ? "string" : fmt::format("string[{}]", bits / 8);
+    case H5T_ENUM:
+      return "enum";
+    case H5T_COMPOUND:
+      return "compound";
+    default:
+      return "another type";
   }
 }
 
@@ -81,7 +87,8 @@ bool read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin
   return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0;
 }
 
-/// How a chunked dataset is packed, where all cores can unpack it: at most shuffle, then gzip. HDF5 itself would use one.
+/// How a chunked dataset is packed, where all cores can unpack it: at most shuffle, then gzip. HDF5 itself would use
+/// one.
 struct Packing {
   hsize_t chunk_rows = 0;  ///< 0: leave it to HDF5
   bool shuffled = false;
@@ -96,7 +103,8 @@ Packing packing_of(hid_t dataset, std::uint64_t rows, std::size_t width) {
   for (int i = 0; i < filters; ++i) {
     std::size_t values = 0;
     unsigned flags = 0, config = 0;
-    const H5Z_filter_t filter = H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &config);
+    const H5Z_filter_t filter =
+        H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &config);
     if (filter != (i + 1 == filters ? H5Z_FILTER_DEFLATE : H5Z_FILTER_SHUFFLE)) return {};
     packing.shuffled |= filter == H5Z_FILTER_SHUFFLE;
   }
@@ -216,12 +224,14 @@ std::uint64_t InputHdf5::rows(const std::string& name) const {
   return extent[0];
 }
 
-void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
+void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored,
+                           std::uint64_t total,
                            const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const {
   const std::size_t width = H5Tget_size(memory_type);
   const Packing packing = as_stored && total > 0 ? packing_of(dataset, total, width) : Packing{};
   const auto damaged = [&](std::uint64_t row) {
-    return bad_input("{}: cannot read '{}' from row {}: its compressed data are damaged; copy the file again", path_, name, row);
+    return bad_input("{}: cannot read '{}' from row {}: its compressed data are damaged; copy the file again", path_,
+                     name, row);
   };
   if (packing.chunk_rows == 0) {
     const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
@@ -248,7 +258,8 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
       const hsize_t offset = begin + count * packing.chunk_rows;
       hsize_t stored = 0;
       std::uint32_t skipped = 0;
-      if (H5Dget_chunk_storage_size(dataset, &offset, &stored) < 0 || stored > 2 * chunk_bytes + 1024) throw damaged(offset);
+      if (H5Dget_chunk_storage_size(dataset, &offset, &stored) < 0 || stored > 2 * chunk_bytes + 1024)
+        throw damaged(offset);
       chunks[count].packed.resize(stored);
       if (H5Dread_chunk(dataset, H5P_DEFAULT, &offset, &skipped, chunks[count].packed.data()) < 0)
         throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, offset));
@@ -261,7 +272,8 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
       const std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> unpack(
           libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
       std::uint8_t* out = packing.shuffled ? chunk.mixed.data() : chunk.rows.data();
-      chunk.good = libdeflate_zlib_decompress(unpack.get(), chunk.packed.data(), chunk.packed.size(), out, chunk_bytes, nullptr) == LIBDEFLATE_SUCCESS;
+      chunk.good = libdeflate_zlib_decompress(unpack.get(), chunk.packed.data(), chunk.packed.size(), out, chunk_bytes,
+                                              nullptr) == LIBDEFLATE_SUCCESS;
       if (packing.shuffled) unshuffle(chunk.mixed.data(), packing.chunk_rows, width, chunk.rows.data());
     });
     for (std::size_t i = 0; i < count; ++i) {
@@ -280,22 +292,29 @@ void widen(const std::uint8_t* bytes, std::uint64_t count, std::int64_t* out) {
   for (std::uint64_t i = 0; i < count; ++i) {
     T value;
     std::memcpy(&value, bytes + i * sizeof(T), sizeof(T));
-    out[i] = std::in_range<std::int64_t>(value) ? static_cast<std::int64_t>(value) : std::numeric_limits<std::int64_t>::max();
+    out[i] = std::in_range<std::int64_t>(value) ? static_cast<std::int64_t>(value)
+                                                : std::numeric_limits<std::int64_t>::max();
   }
 }
 using Widen = void (*)(const std::uint8_t*, std::uint64_t, std::int64_t*);
 
 /// The conversion for a plain integer type, or null for one that HDF5 should convert.
 Widen widen_from(hid_t type) {
-  const bool plain = H5Tget_order(type) == H5T_ORDER_LE && H5Tget_precision(type) == 8 * H5Tget_size(type) && H5Tget_offset(type) == 0;
+  const bool plain =
+      H5Tget_order(type) == H5T_ORDER_LE && H5Tget_precision(type) == 8 * H5Tget_size(type) && H5Tget_offset(type) == 0;
   const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
   if (!plain && H5Tget_size(type) != 1) return nullptr;
   switch (H5Tget_size(type)) {
-    case 1: return is_signed ? widen<std::int8_t> : widen<std::uint8_t>;
-    case 2: return is_signed ? widen<std::int16_t> : widen<std::uint16_t>;
-    case 4: return is_signed ? widen<std::int32_t> : widen<std::uint32_t>;
-    case 8: return is_signed ? widen<std::int64_t> : widen<std::uint64_t>;
-    default: return nullptr;
+    case 1:
+      return is_signed ? widen<std::int8_t> : widen<std::uint8_t>;
+    case 2:
+      return is_signed ? widen<std::int16_t> : widen<std::uint16_t>;
+    case 4:
+      return is_signed ? widen<std::int32_t> : widen<std::uint32_t>;
+    case 8:
+      return is_signed ? widen<std::int64_t> : widen<std::uint64_t>;
+    default:
+      return nullptr;
   }
 }
 
@@ -339,10 +358,11 @@ std::vector<double> InputHdf5::read_floats(const std::string& name) const {
   if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
     throw bad_input("{}: '{}' is {}; it must be a number type", path_, name, type_name(type));
   std::vector<double> values;
-  read_slabs(name, dataset, H5T_NATIVE_DOUBLE, false, total, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-    values.resize(begin + count);
-    std::memcpy(values.data() + begin, bytes, count * sizeof(double));
-  });
+  read_slabs(name, dataset, H5T_NATIVE_DOUBLE, false, total,
+             [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+               values.resize(begin + count);
+               std::memcpy(values.data() + begin, bytes, count * sizeof(double));
+             });
   return values;
 }
 
@@ -407,9 +427,9 @@ void OutputHdf5::set_dataset_attribute(const std::string& dataset, const std::st
   H5Tset_size(type, std::max<std::size_t>(value.size(), 1));
   H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate_by_name(file_, dataset.c_str(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT,
-                                           H5P_DEFAULT),
-                         H5Aclose);
+  const Handle attribute(
+      H5Acreate_by_name(file_, dataset.c_str(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+      H5Aclose);
   if (!attribute || H5Awrite(attribute, type, value.c_str()) < 0)
     fail(fmt::format("write attribute '{}' of '{}'", name, dataset));
 }
@@ -424,7 +444,8 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
   H5Pset_obj_track_times(creation, false);  // the same fit gives the same bytes
   const bool chunked = compress_ && rows > 0;
   // A chunk is compressed by one core: many small ones for wide strings, 64 Ki rows of numbers otherwise.
-  const hsize_t chunk = std::clamp<hsize_t>((1u << 20) / element_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
+  const hsize_t chunk =
+      std::clamp<hsize_t>((1u << 20) / element_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
   if (chunked) {
     H5Pset_chunk(creation, 1, &chunk);
     H5Pset_shuffle(creation);
@@ -453,7 +474,8 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
         const std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(
             libdeflate_alloc_compressor(1), libdeflate_free_compressor);
         packed[i].resize(libdeflate_zlib_compress_bound(compressor.get(), chunk_bytes));
-        packed[i].resize(libdeflate_zlib_compress(compressor.get(), mixed.data(), chunk_bytes, packed[i].data(), packed[i].size()));
+        packed[i].resize(
+            libdeflate_zlib_compress(compressor.get(), mixed.data(), chunk_bytes, packed[i].data(), packed[i].size()));
       });
       for (std::size_t i = 0; i < batch; ++i) {
         const hsize_t offset = (first + i) * chunk;

@@ -39,7 +39,8 @@ class Handle {
 };
 
 /// An HDF5 file to read. Every error names the file, the dataset and, where there is one, the row and the value.
-/// Integers are read as signed 64 bit in slabs, checked, then narrowed: HDF5 would turn -2 into 0 if asked for unsigned.
+/// Integers are read as signed 64 bit in slabs, checked, then narrowed: HDF5 would turn -2 into 0 if asked for
+/// unsigned.
 class InputHdf5 {
  public:
   explicit InputHdf5(const std::string& path);
@@ -66,8 +67,8 @@ class InputHdf5 {
 
  private:
   Handle open(const std::string& name) const;
-  /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type, so
-  /// that compressed chunks may be unpacked on all cores.
+  /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type,
+  /// so that compressed chunks may be unpacked on all cores.
   void read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
                   const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const;
   std::string path_;
@@ -95,7 +96,8 @@ class OutputHdf5 {
   void finish();
 
  private:
-  void write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data, std::uint64_t rows);
+  void write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
+                    std::uint64_t rows);
   [[noreturn]] void fail(const std::string& what) const;
 
   OutputFile& output_;

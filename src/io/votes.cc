@@ -46,7 +46,8 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     bool operator<(const Hashed& other) const { return hash != other.hash ? hash < other.hash : row < other.row; }
   };
   std::vector<Hashed> hashed(ids.size());
-  for (std::uint32_t row = 0; row < ids.size(); ++row) hashed[row] = {XXH3_64bits(ids[row].data(), ids[row].size()), row};
+  for (std::uint32_t row = 0; row < ids.size(); ++row)
+    hashed[row] = {XXH3_64bits(ids[row].data(), ids[row].size()), row};
   oneapi::tbb::parallel_sort(hashed);
   for (std::size_t i = 1; i < hashed.size(); ++i)
     for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
@@ -110,18 +111,27 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   Truth truth{file.read_floats("truth/score"), file.read_floats("truth/discrimination"),
               file.read_floats("truth/side_bias"), file.read_strings("truth/kind")};
   require_rows(file, "truth/score", truth.score.size(), items, "items/id");
-  for (const auto& [name, rows] : {std::pair{"truth/discrimination", truth.discrimination.size()},
-                                   std::pair{"truth/side_bias", truth.side_bias.size()},
-                                   std::pair{"truth/kind", truth.kind.size()}})
+  for (const auto& [name, rows] :
+       {std::pair{"truth/discrimination", truth.discrimination.size()},
+        std::pair{"truth/side_bias", truth.side_bias.size()}, std::pair{"truth/kind", truth.kind.size()}})
     require_rows(file, name, rows, annotators, "annotators/id");
   return truth;
 }
 
 void note_unused(const InputHdf5& file, bool quiet) {
-  static const std::set<std::string> known = {
-      "comparisons/left", "comparisons/right",  "comparisons/annotator", "comparisons/preference", "comparisons/timestamp",
-      "items/id",         "items/prompt",       "annotators/id",         "prompts/id",             "truth/score",
-      "truth/kind",       "truth/discrimination", "truth/side_bias"};
+  static const std::set<std::string> known = {"comparisons/left",
+                                              "comparisons/right",
+                                              "comparisons/annotator",
+                                              "comparisons/preference",
+                                              "comparisons/timestamp",
+                                              "items/id",
+                                              "items/prompt",
+                                              "annotators/id",
+                                              "prompts/id",
+                                              "truth/score",
+                                              "truth/kind",
+                                              "truth/discrimination",
+                                              "truth/side_bias"};
   std::string unused;
   for (const std::string& name : file.datasets())
     if (!known.contains(name)) unused += (unused.empty() ? "" : ", ") + name;
@@ -163,7 +173,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     const InputHdf5 file(paths[f]);
     const std::string schema = file.attribute("voxpop_schema");
     if (schema.empty())
-      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")", file.path(), kSchema);
+      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")",
+                      file.path(), kSchema);
     if (schema != kSchema) throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), schema, kSchema);
     note_unused(file, quiet);
 
@@ -175,7 +186,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     std::vector<std::int8_t> preference = read_preferences(file);
     require_rows(file, "comparisons/preference", preference.size(), left.size(), "comparisons/left");
     if (left.empty()) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
-    if (votes.size() + left.size() > kMaxVotes) throw bad_input("{}: more than {} votes together", file.path(), kMaxVotes);
+    if (votes.size() + left.size() > kMaxVotes)
+      throw bad_input("{}: more than {} votes together", file.path(), kMaxVotes);
 
     Strings annotator_ids;
     std::vector<std::uint32_t> annotator;
@@ -188,7 +200,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       annotator = file.read_indices("comparisons/annotator", annotator_ids.size(), "annotator indices");
       require_rows(file, "comparisons/annotator", annotator.size(), left.size(), "comparisons/left");
     } else {
-      note(quiet, fmt::format("{}: no 'comparisons/annotator': all its votes count as one anonymous annotator's", file.path()));
+      note(quiet, fmt::format("{}: no 'comparisons/annotator': all its votes count as one anonymous annotator's",
+                              file.path()));
       annotator_ids.push_back("anonymous");
       annotator.assign(left.size(), 0);
     }
@@ -208,7 +221,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       if (!named) {
         const std::uint32_t count = prompt.empty() ? 0 : *std::max_element(prompt.begin(), prompt.end()) + 1;
         if (count > 4 * item_ids.size())
-          throw bad_input("{}: 'items/prompt' runs to {}, with only {} items; number prompts from 0", file.path(), count - 1, item_ids.size());
+          throw bad_input("{}: 'items/prompt' runs to {}, with only {} items; number prompts from 0", file.path(),
+                          count - 1, item_ids.size());
         for (std::uint32_t p = 0; p < count; ++p) prompt_ids.push_back(fmt::format("{}", p));
       }
     }
@@ -233,8 +247,9 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
         for (std::size_t i = 0; i < prompt.size(); ++i) {
           std::uint32_t& joint = votes.prompt[item_rows[i]];
           if (joint != kNoRow && joint != prompt_rows[prompt[i]])
-            throw bad_input("{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
-                            file.path(), i, item_ids[i], prompt_ids[prompt[i]], votes.prompt_ids[joint]);
+            throw bad_input(
+                "{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
+                file.path(), i, item_ids[i], prompt_ids[prompt[i]], votes.prompt_ids[joint]);
           joint = prompt_rows[prompt[i]];
         }
       }
@@ -248,7 +263,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       file.read_integers("comparisons/timestamp", [&](std::uint64_t, std::span<const std::int64_t> slab) {
         votes.timestamp.insert(votes.timestamp.end(), slab.begin(), slab.end());
       });
-      require_rows(file, "comparisons/timestamp", votes.timestamp.size() - before, file.rows("comparisons/left"), "comparisons/left");
+      require_rows(file, "comparisons/timestamp", votes.timestamp.size() - before, file.rows("comparisons/left"),
+                   "comparisons/left");
     }
     votes.inputs.push_back(fingerprint(paths[f]));
     progress.update(f + 1, paths[f]);

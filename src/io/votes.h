@@ -41,8 +41,8 @@ struct Votes {
 inline constexpr std::uint64_t kMaxVotes = 0xfffffff0u;
 
 /// Reads and checks; several files are one data set, their items, annotators and prompts joined by id.
-/// Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items
-/// of two prompts compared, a prompt of a single item, an id twice or not UTF-8, no votes at all.
+/// Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself,
+/// items of two prompts compared, a prompt of a single item, an id twice or not UTF-8, no votes at all.
 Votes read_votes(const std::vector<std::string>& paths, bool quiet);
 
 /// Writes comparisons/1, with the truth where there is one.

@@ -16,13 +16,18 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-/// Relative error of a discrimination that more votes do not take away: expectation propagation's own. On simulated votes,
-/// 2 to 5 a pair, it makes strong annotators 2 to 9 % too weak, most of which the unit (the reference annotator) takes up.
+/// Relative error of a discrimination that more votes do not take away: expectation propagation's own. On simulated
+/// votes, 2 to 5 a pair, it makes strong annotators 2 to 9 % too weak, most of which the unit (the reference annotator)
+/// takes up.
 constexpr double kMethodError = 0.03;
 
-double normal_below(double x, double mean, double sd) { return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0))); }
+double normal_below(double x, double mean, double sd) {
+  return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0)));
+}
 
-float ratio(std::int64_t fixed_sum, double count) { return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan; }
+float ratio(std::int64_t fixed_sum, double count) {
+  return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan;
+}
 
 ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) {
   ItemLabels out;
@@ -91,11 +96,13 @@ PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& 
   };
   std::vector<Key> order(groups.pairs());
   for (std::uint32_t p = 0; p < order.size(); ++p)
-    order[p] = {std::uint64_t{groups.slot_item[groups.pair_first[p]]} << 32 | groups.slot_item[groups.pair_second[p]], p};
+    order[p] = {std::uint64_t{groups.slot_item[groups.pair_first[p]]} << 32 | groups.slot_item[groups.pair_second[p]],
+                p};
   oneapi::tbb::parallel_sort(order);
   PairColumns out;
   for (auto* column : {&out.left, &out.right, &out.votes}) column->resize(order.size());
-  for (auto* column : {&out.wins_left, &out.probability, &out.probability_better, &out.margin, &out.margin_se, &out.information_gain})
+  for (auto* column :
+       {&out.wins_left, &out.probability, &out.probability_better, &out.margin, &out.margin_se, &out.information_gain})
     column->resize(order.size());
   const auto unit = static_cast<float>(fit.reference_discrimination);
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t row) {
@@ -121,11 +128,13 @@ PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& 
 }  // namespace
 
 const std::vector<std::string>& flag_names() {
-  static const std::vector<std::string> names = {"ok", "noisy", "random", "side_clicker", "adversarial", "too_few_votes"};
+  static const std::vector<std::string> names = {"ok",           "noisy",       "random",
+                                                 "side_clicker", "adversarial", "too_few_votes"};
   return names;
 }
 
-std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias, double side_bias_se) {
+std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
+                                      double side_bias_se) {
   const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
   const double one_sided = normal_below(-1, side_bias, side_bias_se) + 1 - normal_below(1, side_bias, side_bias_se);
   std::array<double, 5> probability{};
@@ -150,7 +159,8 @@ Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::si
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       const Outcome outcome = groups.votes[v].outcome();
       if (outcome == Outcome::kTie) continue;
-      labels.vote_probability_correct[groups.vote_row[v]] = outcome == Outcome::kFirst ? pair_labels.better[p] : 1 - pair_labels.better[p];
+      labels.vote_probability_correct[groups.vote_row[v]] =
+          outcome == Outcome::kFirst ? pair_labels.better[p] : 1 - pair_labels.better[p];
     }
   });
   return labels;

@@ -12,15 +12,16 @@ enum class Flag : std::int8_t { kOk, kNoisy, kRandom, kSideClicker, kAdversarial
 const std::vector<std::string>& flag_names();
 
 struct ItemLabels {
-  std::vector<float> score, std_error;   ///< [items], logits of the reference annotator, centred in the component
-  std::vector<std::uint32_t> votes;      ///< [items]
-  std::vector<std::int32_t> component;   ///< [items], numbered by first item; -1: no votes
+  std::vector<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
+  std::vector<std::uint32_t> votes;     ///< [items]
+  std::vector<std::int32_t> component;  ///< [items], numbered by first item; -1: no votes
 };
 
 struct AnnotatorLabels {
   std::vector<std::uint32_t> votes;
-  std::vector<float> discrimination, discrimination_se;  ///< reference annotator = 1; the error includes 3 % for the method's own
-  std::vector<float> side_bias, side_bias_se;            ///< logits, > 0 = to the left
+  std::vector<float> discrimination,
+      discrimination_se;                       ///< reference annotator = 1; the error includes 3 % for the method's own
+  std::vector<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
   std::vector<float> agreement, expected_accuracy, bits_per_vote;
   std::vector<std::int8_t> flag;
   std::vector<float> flag_probability;
@@ -42,10 +43,11 @@ struct Labels {
 /// Everything that `fit/1` says beyond the fit itself. `rows`: votes in the input, counted or not.
 Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::size_t items, std::size_t rows);
 
-/// The flag of one annotator and its probability, from the posterior of (discrimination, side bias): the likeliest region of
-/// adversarial (discrimination < -0.1); side_clicker (|side bias| > 1, < 0.6); random (< 0.15); noisy (< 0.6); ok.
-/// too_few_votes where no region has probability 0.75 and the discrimination is known no better than +-0.15; its
-/// probability is then that of the likeliest region.
-std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias, double side_bias_se);
+/// The flag of one annotator and its probability, from the posterior of (discrimination, side bias): the likeliest
+/// region of adversarial (discrimination < -0.1); side_clicker (|side bias| > 1, < 0.6); random (< 0.15); noisy (<
+/// 0.6); ok. too_few_votes where no region has probability 0.75 and the discrimination is known no better than +-0.15;
+/// its probability is then that of the likeliest region.
+std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
+                                      double side_bias_se);
 
 }  // namespace voxpop

@@ -11,15 +11,16 @@ struct TruthComparison {
   double pairs_ordered_majority;  ///< the same by majority vote; even pairs count one half
   double margin_correlation;      ///< of pairs/margin with the true score difference
   double discrimination_correlation;
-  double coverage;                ///< share of 95 % intervals of discrimination that hold the truth
-  double auc_bad_annotators;      ///< how well low discrimination finds annotators who are not "good"
+  double coverage;            ///< share of 95 % intervals of discrimination that hold the truth
+  double auc_bad_annotators;  ///< how well low discrimination finds annotators who are not "good"
 };
 
 TruthComparison compare_with_truth(const Labels& labels, const Truth& truth);
 
 /// Expected calibration error: mean over `bins` equal bins of |mean predicted - mean outcome|, weighted by their counts
 /// (Guo et al. 2017). Outcomes are probabilities or 0/1.
-double expected_calibration_error(const std::vector<float>& predicted, const std::vector<float>& outcome, int bins = 15);
+double expected_calibration_error(const std::vector<float>& predicted, const std::vector<float>& outcome,
+                                  int bins = 15);
 
 /// Area under the ROC curve: the chance that a positive has the higher value, ties one half.
 double area_under_curve(const std::vector<float>& value, const std::vector<bool>& positive);

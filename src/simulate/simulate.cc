@@ -101,9 +101,13 @@ Mix parse_mix(const std::string& text) {
                                           : nullptr;
     const char* number = equals == std::string::npos ? nullptr : entry.c_str() + equals + 1;
     const char* end = entry.c_str() + entry.size();
-    const bool parsed = share != nullptr && number != nullptr && std::from_chars(number, end, *share).ptr == end && number != end;
-    require(parsed && *share >= 0 && *share <= 1,
-            fmt::format("--mix entry '{}' is not KIND=SHARE with a kind of good, noisy, clicker, adversary and a share from 0 to 1", entry));
+    const bool parsed =
+        share != nullptr && number != nullptr && std::from_chars(number, end, *share).ptr == end && number != end;
+    require(
+        parsed && *share >= 0 && *share <= 1,
+        fmt::format(
+            "--mix entry '{}' is not KIND=SHARE with a kind of good, noisy, clicker, adversary and a share from 0 to 1",
+            entry));
     at = comma + 1;
   }
   const double sum = mix.good + mix.noisy + mix.clicker + mix.adversary;
@@ -113,15 +117,18 @@ Mix parse_mix(const std::string& text) {
 
 Votes simulate_votes(const SimulateOptions& o) {
   require(o.responses >= 2, "--responses must be at least 2");
-  require(o.annotators >= o.votes_per_pair, "--annotators must be at least --votes-per-pair: a pair's votes are by different annotators");
+  require(o.annotators >= o.votes_per_pair,
+          "--annotators must be at least --votes-per-pair: a pair's votes are by different annotators");
   require(o.annotators < VoteCode::kMaxAnnotators, "--annotators is too large");
   const std::uint64_t possible = o.responses * (o.responses - 1) / 2;
   if (o.shape == Shape::kRlhf)
     require(o.pairs_per_prompt <= possible,
-            fmt::format("--pairs-per-prompt {} of {} responses: there are only {} pairs", o.pairs_per_prompt, o.responses, possible));
+            fmt::format("--pairs-per-prompt {} of {} responses: there are only {} pairs", o.pairs_per_prompt,
+                        o.responses, possible));
   const std::uint64_t items = o.shape == Shape::kArena ? o.responses : o.prompts * o.responses;
   const std::uint64_t pairs = o.shape == Shape::kChain ? items - 1 : o.prompts * o.pairs_per_prompt;
-  require(items < 0xfffffff0u && pairs < kMaxVotes / o.votes_per_pair, "more votes or items than one file can hold (4 billion)");
+  require(items < 0xfffffff0u && pairs < kMaxVotes / o.votes_per_pair,
+          "more votes or items than one file can hold (4 billion)");
 
   Random random(o.seed);
   Votes votes;
@@ -153,14 +160,16 @@ Votes simulate_votes(const SimulateOptions& o) {
       votes.left.push_back(left);
       votes.right.push_back(right);
       votes.annotator.push_back(annotator);
-      logits.push_back(truth.discrimination[annotator] * (truth.score[left] - truth.score[right]) + truth.side_bias[annotator]);
+      logits.push_back(truth.discrimination[annotator] * (truth.score[left] - truth.score[right]) +
+                       truth.side_bias[annotator]);
     }
   };
   if (o.shape == Shape::kChain) {
     for (std::uint32_t i = 0; i + 1 < items; ++i) vote_on(i, i + 1);
   } else if (o.shape == Shape::kArena) {
     for (std::uint64_t p = 0; p < pairs; ++p) {
-      const std::uint32_t a = random.below(items), b = (a + 1 + random.below(items - 1)) % static_cast<std::uint32_t>(items);
+      const std::uint32_t a = random.below(items),
+                          b = (a + 1 + random.below(items - 1)) % static_cast<std::uint32_t>(items);
       vote_on(a, b);
     }
   } else {

@@ -26,7 +26,7 @@ struct SimulateOptions {
   std::uint64_t votes_per_pair = 4;    ///< by different annotators
   std::uint64_t annotators = 500;      ///< their volumes follow a Pareto law
   Mix mix;
-  double ties = 0;                     ///< share of votes that are ties
+  double ties = 0;  ///< share of votes that are ties
   std::uint64_t seed = 1;
 };
 
