@@ -217,8 +217,8 @@ void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, 
   }
 }
 
-float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
-                       float* slot_variance, std::int64_t* log_evidence) {
+void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
+                      float* slot_variance, SolveSums& sums) {
   std::uint32_t size = 0;  // the largest in the batch; smaller ones are padded with items that nothing touches
   for (std::uint32_t lane = 0; lane < n; ++lane) {
     const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
@@ -282,20 +282,25 @@ float solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n
     }
     const auto count = static_cast<float>(items);
     const float along = 1 / (count * (1 + ridge[lane] * count));  // variance of the mean score, ridge and all
-    if (slot_mean != nullptr)
-      for (std::uint32_t i = 0; i < items; ++i) {
-        slot_mean[slot0 + i] = mean[i * kLanes + lane];
-        const float variance = h[(i * size + i) * kLanes + lane] - along;
-        slot_variance[slot0 + i] = variance > 0 ? variance : 0;
-      }
-    if (log_evidence != nullptr) {
+    float squares = 0;
+    for (std::uint32_t i = 0; i < items; ++i) {
+      const float m = mean[i * kLanes + lane], variance = h[(i * size + i) * kLanes + lane] - along;
+      squares += m * m + variance;
+      if (slot_mean == nullptr) continue;
+      slot_mean[slot0 + i] = m;
+      slot_variance[slot0 + i] = variance > 0 ? variance : 0;
+    }
+    sums.squares += to_fixed(squares);
+    sums.freedom += items - 1;
+    if (slot_mean != nullptr) {
       float quadratic = 0;
       for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * kLanes + lane] * mean[i * kLanes + lane];
       const float log_h = log_determinant.v[lane] - logf(1 + ridge[lane] * count);
-      *log_evidence += to_fixed(0.5f * (quadratic - log_h));
+      sums.log_evidence += to_fixed(0.5f * (quadratic - log_h));
     }
   }
-  return sqrtf(change);
+  const float largest = sqrtf(change);
+  if (largest > sums.change) sums.change = largest;
 }
 
 void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,

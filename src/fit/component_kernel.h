@@ -64,16 +64,23 @@ struct VotePass {
   std::int64_t* log_scale = nullptr;  ///< sum of the sites' log scales
 };
 
+/// What solving components adds up: integers and a maximum, so in any order.
+struct SolveSums {
+  float change = 0;               ///< largest change of a pair's mean, in posterior sds
+  std::int64_t squares = 0;       ///< fixed point: posterior E[score^2], scores centred in their component, summed ...
+  std::int64_t freedom = 0;       ///< ... over so many degrees of freedom: items minus one, of each component
+  std::int64_t log_evidence = 0;  ///< fixed point: the components' part; only with slot moments
+};
+
 struct Kernels {
   const char* name;
   int lanes;
   /// Votes [begin, end): new sites from the pair moments, and sums. `pair` holds vote `begin`.
   void (*votes)(const FitView&, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass&);
-  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`:
-  /// solve_scratch_floats(). Returns the largest change of a pair's mean in posterior sds. Optional: slot moments
-  /// (centred) and log determinants.
-  float (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
-                 float* slot_variance, std::int64_t* log_evidence);
+  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`: solve_scratch_floats().
+  /// Slot moments, centred, where wanted (else null).
+  void (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
+                float* slot_variance, SolveSums& sums);
   /// Pairs [begin, end): labels from the pair moments; `discrimination`: the reference annotator's, prior units.
   void (*labels)(const FitView&, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
                  float* better, float* information);

@@ -30,7 +30,7 @@ struct Partial {
   std::vector<GridSums> grid;
   std::vector<ReportSums> report;
   std::int64_t log_scale = 0;
-  float change = 0;
+  SolveSums solved;
   std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
 };
 
@@ -40,6 +40,13 @@ void add_sums(std::vector<Sums>& total, const std::vector<Sums>& part) {
   auto* out = reinterpret_cast<std::int64_t*>(total.data());
   const auto* in = reinterpret_cast<const std::int64_t*>(part.data());
   for (std::size_t i = 0; i < part.size() * sizeof(Sums) / sizeof(std::int64_t); ++i) out[i] += in[i];
+}
+
+void add_solved(SolveSums& total, const SolveSums& part) {
+  total.change = std::max(total.change, part.change);
+  total.squares += part.squares;
+  total.freedom += part.freedom;
+  total.log_evidence += part.log_evidence;
 }
 
 class CpuEngine : public Engine {
@@ -79,7 +86,9 @@ class CpuEngine : public Engine {
     PassResult result;
     if (options.annotators) result.annotators.assign(groups_.annotators, AnnotatorSums{});
     if (options.grid) result.grid.assign(groups_.annotators, GridSums{});
+    if (options.stretch != 1) stretch_sites(options.stretch);
     Threads threads;
+    SolveSums solved;
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const bool last = sweep + 1 == options.sweeps;
       VotePass pass{.update_sites = options.update_sites,
@@ -95,8 +104,8 @@ class CpuEngine : public Engine {
       };
       // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
       for (const std::uint32_t c : large_) {
-        const float change = solve_dense(view(raters), c, {});
-        if (last) result.change = std::max(result.change, change);
+        SolveSums earlier;
+        solve_dense(view(raters), c, nullptr, nullptr, last ? solved : earlier);
         pass_over_votes(raters, c, threads, prepare);
       }
     }
@@ -104,9 +113,9 @@ class CpuEngine : public Engine {
       Partial& part = threads.local();
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
         const bool last = sweep + 1 == options.sweeps;
-        const float change =
-            kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, nullptr);
-        if (last) part.change = std::max(part.change, change);
+        SolveSums earlier;
+        kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
+                       last ? part.solved : earlier);
         VotePass pass{.update_sites = options.update_sites,
                       .exact = options.exact,
                       .uncertain = options.uncertain,
@@ -119,8 +128,10 @@ class CpuEngine : public Engine {
     for (const Partial& part : threads) {
       add_sums(result.annotators, part.annotators);
       add_sums(result.grid, part.grid);
-      result.change = std::max(result.change, part.change);
+      add_solved(solved, part.solved);
     }
+    result.change = solved.change;
+    if (solved.freedom > 0) result.score_variance = from_fixed(solved.squares) / static_cast<double>(solved.freedom);
     return result;
   }
 
@@ -130,6 +141,7 @@ class CpuEngine : public Engine {
     out.slot_variance.resize(groups_.slot_item.size());
     out.annotators.assign(groups_.annotators, ReportSums{});
     Threads threads;
+    SolveSums solved;
     const auto prepare = [&](Partial& part) {
       return VotePass{.update_sites = false,
                       .exact = true,
@@ -139,23 +151,22 @@ class CpuEngine : public Engine {
                       .log_scale = &part.log_scale};
     };
     for (const std::uint32_t c : large_) {
-      double log_evidence = 0;
-      solve_dense(view(raters), c, {out.slot_mean.data(), out.slot_variance.data(), &log_evidence});
-      out.log_evidence += log_evidence;
+      solve_dense(view(raters), c, out.slot_mean.data(), out.slot_variance.data(), solved);
       pass_over_votes(raters, c, threads, prepare);
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
       kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
-                     out.slot_variance.data(), &part.log_scale);
+                     out.slot_variance.data(), part.solved);
       batch_votes(raters, batch, prepare(part));
     });
     std::int64_t log_scale = 0;
     for (const Partial& part : threads) {
       add_sums(out.annotators, part.report);
+      add_solved(solved, part.solved);
       log_scale += part.log_scale;
     }
-    out.log_evidence += from_fixed(log_scale);
+    out.log_evidence = from_fixed(solved.log_evidence + log_scale);
     out.pair_mean = pair_mean_;
     out.pair_variance = pair_variance_;
     return out;
@@ -203,6 +214,17 @@ class CpuEngine : public Engine {
             pair_variance_.data(),
             raters.data(),
             groups_.ties};
+  }
+
+  /// A site lives on d: where gamma d is what a vote sees, gamma * c and d / c see the same.
+  void stretch_sites(float factor) {
+    const oneapi::tbb::blocked_range<std::size_t> all(0, site_precision_.size(), 1 << 14);
+    oneapi::tbb::parallel_for(all, [&](const auto& range) {
+      for (std::size_t v = range.begin(); v != range.end(); ++v) {
+        site_precision_[v] *= factor * factor;
+        site_shift_[v] *= factor;
+      }
+    });
   }
 
   template <class Work>

@@ -11,7 +11,7 @@
 
 namespace voxpop {
 
-float solve_dense(const FitView& view, std::uint32_t c, const DenseOutput& output) {
+void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums) {
   const std::uint32_t slot0 = view.component_slots[c];
   const Eigen::Index items = view.component_slots[c + 1] - slot0;
   const std::uint32_t pair0 = view.component_pairs[c], pair_end = view.component_pairs[c + 1];
@@ -71,16 +71,21 @@ float solve_dense(const FitView& view, std::uint32_t c, const DenseOutput& outpu
     view.pair_variance[p] = static_cast<float>(variance);
   });
   const double along = 1 / (count * (1 + ridge * count));
-  if (output.slot_mean != nullptr)
-    for (Eigen::Index i = 0; i < items; ++i) {
-      output.slot_mean[slot0 + i] = static_cast<float>(mean(i));
-      output.slot_variance[slot0 + i] = static_cast<float>(std::max(inverse(i, i) - along, 0.0));
-    }
-  if (output.log_evidence != nullptr) {
-    const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
-    *output.log_evidence = 0.5 * (b.dot(mean) - log_determinant);
+  double squares = 0;
+  for (Eigen::Index i = 0; i < items; ++i) {
+    const double variance = std::max(inverse(i, i) - along, 0.0);
+    squares += mean(i) * mean(i) + variance;
+    if (slot_mean == nullptr) continue;
+    slot_mean[slot0 + i] = static_cast<float>(mean(i));
+    slot_variance[slot0 + i] = static_cast<float>(variance);
   }
-  return changes.empty() ? 0 : *std::max_element(changes.begin(), changes.end());
+  sums.change = std::max(sums.change, *std::max_element(changes.begin(), changes.end()));
+  sums.squares += static_cast<std::int64_t>(squares * kFixedScale);
+  sums.freedom += items - 1;
+  if (slot_mean != nullptr) {
+    const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
+    sums.log_evidence += static_cast<std::int64_t>(0.5 * (b.dot(mean) - log_determinant) * kFixedScale);
+  }
 }
 
 }  // namespace voxpop

@@ -12,6 +12,7 @@ namespace voxpop {
 struct PassOptions {
   int sweeps = 1;            ///< EP sweeps over each component: solve, then new sites
   std::uint32_t stride = 1;  ///< only every so-manieth batch of small components: a sample, for the first iterations
+  float stretch = 1;         ///< all discriminations were multiplied by this since the last pass: sites follow first
   bool update_sites = true;
   bool annotators = false;  ///< gradients and information of annotators, at the last sweep's cavities
   bool grid = false;        ///< log-likelihood of each annotator on its quadrature nodes
@@ -23,6 +24,7 @@ struct PassResult {
   std::vector<AnnotatorSums> annotators;  ///< [annotators] or empty
   std::vector<GridSums> grid;             ///< [annotators] or empty
   float change = 0;                       ///< largest change of a pair's mean in the last sweep, in posterior sds
+  double score_variance = 1;              ///< posterior mean square of scores about their component's mean; prior: 1
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.

@@ -36,29 +36,10 @@ double moved(const Population& a, const Population& b) {
          std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
 }
 
-/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
-/// all items. Aitken's delta-squared extrapolates it; where it swings from side to side, steps are damped instead.
-class Accelerator {
- public:
-  double damping() const { return damping_; }
-  /// Given the population's mean after each iteration; returns the factor to stretch all discriminations by, mostly 1.
-  double stretch(double mean) {
-    means_.push_back(mean);
-    if (means_.size() < 3) return 1;
-    const std::size_t last = means_.size() - 1;
-    const double step = means_[last] - means_[last - 1], before = means_[last - 1] - means_[last - 2];
-    const double ratio = step / before;
-    if (ratio < -0.5) damping_ = std::max(0.5 * damping_, 0.1);
-    if (!(ratio > 0.3 && ratio < 0.98)) return 1;
-    const double jump = std::clamp(step * ratio / (1 - ratio) / mean, -0.3, 0.3);
-    means_.clear();
-    return 1 + jump;
-  }
-
- private:
-  std::vector<double> means_;
-  double damping_ = 1;
-};
+/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of all
+/// scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set back to
+/// 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor.
+double expansion(const PassResult& pass) { return std::clamp(std::sqrt(pass.score_variance), 0.7, 1.4); }
 
 /// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
 void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
@@ -66,9 +47,11 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
   double common = 1;
   std::uint32_t stride = sample_stride(votes_of);
   int sweeps = 4;
+  double stretch = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
-    const PassResult pass =
-        engine.update_components(records_of(fit.annotators), {.sweeps = sweeps, .stride = stride, .annotators = true});
+    const PassResult pass = engine.update_components(
+        records_of(fit.annotators),
+        {.sweeps = sweeps, .stride = stride, .stretch = static_cast<float>(stretch), .annotators = true});
     sweeps = 1;
     double gradient = 1 - common, information = 1;
     for (const AnnotatorSums& sums : pass.annotators) {
@@ -76,9 +59,11 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
       information += from_fixed(sums.information_gamma);
     }
     const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
-    common = std::max(common + step, 0.01);
+    const double before = common;
+    common = std::max((common + step) * expansion(pass), 0.01);
     for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
-    fit.change = std::abs(step);
+    stretch = common / before;
+    fit.change = std::abs(common - before);
     report(++fit.iterations, fit.change);
     if (fit.change >= (stride > 1 ? 0.02 : 0.005) * common) continue;
     fit.converged = stride == 1;
@@ -91,20 +76,27 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
 void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
                 const std::function<void(int, double)>& report) {
   Population& population = fit.population;
-  Accelerator accelerator;
+  double damping = 1, last_step = 0, stretch = 1;
+  int swings = 0;
   const auto voters =
       static_cast<double>(std::count_if(votes_of.begin(), votes_of.end(), [](std::uint32_t n) { return n > 0; }));
   const auto tolerance = [&] { return std::min(0.01, options.tolerance * std::sqrt(population.variance / voters)); };
-  const auto settle = [&](Population next, bool accelerate) {
-    fit.change = moved(next, population);
-    if (accelerate && fit.change > tolerance()) {
-      const double stretch = accelerator.stretch(next.mean);
-      if (stretch != 1) {
-        for (AnnotatorPosterior& a : fit.annotators) a.discrimination *= stretch;
-        next.mean *= stretch;
-        next.variance *= stretch * stretch;
-      }
+  const auto settle = [&](const PassResult& pass, bool variances) {
+    Population next = estimate_population(fit.annotators, votes_of, population, variances);
+    stretch = variances ? expansion(pass) : 1;
+    for (AnnotatorPosterior& a : fit.annotators) {
+      a.discrimination *= stretch;
+      a.discrimination_variance *= stretch * stretch;
+      a.covariance *= stretch;
     }
+    next.mean *= stretch;
+    next.variance *= stretch * stretch;
+    // Where a few annotators share most votes, all moving at once may swing from side to side for good.
+    const double step = next.mean - population.mean;
+    swings = step * last_step < 0 && std::abs(step) > 0.7 * std::abs(last_step) ? swings + 1 : 0;
+    if (swings >= 3) damping = std::max(0.5 * damping, 0.1), swings = 0;
+    last_step = step;
+    fit.change = moved(next, population);
     population = next;
     report(++fit.iterations, fit.change);
   };
@@ -115,22 +107,22 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
     const bool warm = fit.iterations >= kWarmUp;
     const PassResult pass = engine.update_components(
         records_of(fit.annotators),
-        {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .annotators = true, .uncertain = warm});
+        {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .stretch = static_cast<float>(stretch), .annotators = true, .uncertain = warm});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       newton_step(fit.annotators[a], pass.annotators[a], population);
-    settle(estimate_population(fit.annotators, votes_of, population, warm), fit.iterations >= kWarmUp + 4);
+    settle(pass, warm);
   } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 5 * tolerance()));
   // ... then to the posterior means, whose moments the population's are.
   int sweeps = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
     const std::vector<RaterRecord> records = records_of(fit.annotators);
     const PassResult pass = engine.update_components(
-        records, {.sweeps = sweeps, .stride = stride, .annotators = true, .grid = true, .uncertain = true});
+        records, {.sweeps = sweeps, .stride = stride, .stretch = static_cast<float>(stretch), .annotators = true, .grid = true, .uncertain = true});
     sweeps = 1;
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population,
-                               accelerator.damping());
-    settle(estimate_population(fit.annotators, votes_of, population, true), true);
+                               damping);
+    settle(pass, true);
     if (fit.change >= (stride > 1 ? 4 : 1) * tolerance()) continue;  // a sample is no finer than that
     fit.converged = stride == 1;
     if (stride > 1) sweeps = 4;

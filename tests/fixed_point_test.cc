@@ -1,0 +1,40 @@
+#include "voxpop/fixed_point.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+namespace voxpop {
+namespace {
+
+TEST(FixedPoint, literal_values) {
+  EXPECT_EQ(to_fixed(1.0f), 16777216);
+  EXPECT_EQ(to_fixed(-2.5f), -41943040);
+  EXPECT_EQ(to_fixed(0.0f), 0);
+  EXPECT_EQ(from_fixed(8388608), 0.5);
+  EXPECT_EQ(from_fixed(to_fixed(500.0f) * 1000000000), 5e11);  // a billion terms of size 500 fit
+}
+
+TEST(FixedPoint, a_float_comes_back_within_the_resolution) {
+  for (const float x : {3.14159f, -1e-3f, 123456.0f, 5.9e-8f, -0.1f}) EXPECT_NEAR(from_fixed(to_fixed(x)), x, 6e-8);
+}
+
+TEST(FixedPoint, the_order_of_terms_leaves_no_trace) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 100);
+  std::vector<float> terms(10000);
+  for (float& term : terms) term = normal(random);
+  const auto sum = [&] {
+    std::int64_t total = 0;
+    for (const float term : terms) total += to_fixed(term);
+    return total;
+  };
+  const std::int64_t before = sum();
+  std::shuffle(terms.begin(), terms.end(), random);
+  EXPECT_EQ(sum(), before);
+}
+
+}  // namespace
+}  // namespace voxpop

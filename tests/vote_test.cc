@@ -1,0 +1,130 @@
+#include "voxpop/vote.h"
+
+#include <random>
+
+#include "helpers.h"
+
+namespace voxpop {
+namespace {
+
+using test::Density;
+using test::tilted;
+
+TEST(VoteCode, round_trip) {
+  for (const std::uint32_t annotator : {0u, 5u, VoteCode::kMaxAnnotators - 1})
+    for (const Outcome outcome : {Outcome::kFirst, Outcome::kSecond, Outcome::kTie})
+      for (const bool first_on_left : {false, true}) {
+        const VoteCode code = VoteCode::make(annotator, outcome, first_on_left);
+        EXPECT_EQ(code.annotator(), annotator);
+        EXPECT_EQ(code.outcome(), outcome);
+        EXPECT_EQ(code.first_on_left(), first_on_left);
+      }
+  EXPECT_EQ(VoteCode::make(5, Outcome::kTie, true).bits, 45u);
+}
+
+TEST(Logit, moments_of_a_product) {
+  const Logit<double> eta = logit(Rater<double>{2, 1, 0.5, 0.25, 0.125}, Cavity<double>{3, 4});
+  EXPECT_DOUBLE_EQ(eta.mean, 7);
+  EXPECT_DOUBLE_EQ(eta.variance, 4 * 4 + 0.5 * (9 + 4) + 2 * 0.25 * 3 + 0.125);
+}
+
+TEST(Cavity, product_with_the_site_gives_the_posterior_back) {
+  const Cavity<double> cavity = cavity_without(0.7, 1.0, Site<double>{0.2, 0.3});
+  EXPECT_DOUBLE_EQ(cavity.mean, 0.5);
+  EXPECT_DOUBLE_EQ(cavity.variance, 1.25);
+}
+
+TEST(Cavity, is_never_wider_than_the_prior) {
+  EXPECT_NEAR(cavity_without(0.0, 1.0, Site<double>{0.9, 0.0}).variance, 2, 1e-3);
+  EXPECT_NEAR(cavity_without(0.0, 1.0, Site<double>{7.0, 0.0}).variance, 2, 1e-3);
+}
+
+/// A known annotator's vote on a pair that the other votes know as N(mean, variance).
+struct Case {
+  double winner, gamma, beta;
+  Cavity<double> cavity;
+  Rater<double> rater() const { return {gamma, beta, 0, 0, 0}; }
+  Smoothed<double> smoothed() const { return smoothed_vote<kExact, true>(winner, logit(rater(), cavity)); }
+  double log_z(double more_gamma, double more_beta) const {
+    return tilted(winner, gamma + more_gamma, beta + more_beta, cavity.mean, cavity.variance).log_integral();
+  }
+};
+
+std::vector<Case> random_cases(double strongest, int count) {
+  std::mt19937 random(7);
+  const auto uniform = [&](double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random);
+  };
+  std::vector<Case> cases;
+  for (int i = 0; i < count; ++i)
+    cases.push_back({static_cast<double>(i % 3 - 1), uniform(-strongest, strongest), uniform(-3, 3),
+                     {uniform(-2, 2), uniform(0.05, 2)}});
+  return cases;
+}
+
+std::string describe(const Case& c) {
+  return "winner " + std::to_string(c.winner) + ", gamma " + std::to_string(c.gamma) + ", beta " +
+         std::to_string(c.beta) + ", mean " + std::to_string(c.cavity.mean) + ", variance " +
+         std::to_string(c.cavity.variance);
+}
+
+TEST(Vote, site_has_the_tilted_moments) {
+  for (const Case& c : random_cases(8, 300)) {
+    SCOPED_TRACE(describe(c));
+    const Density exact = tilted(c.winner, c.gamma, c.beta, c.cavity.mean, c.cavity.variance);
+    const Site<double> site = matched_site(c.rater(), c.cavity, c.smoothed());
+    const double precision = 1 / c.cavity.variance + site.precision;
+    const double mean = (c.cavity.mean / c.cavity.variance + site.shift) / precision;
+    const double sd = std::sqrt(exact.variance());
+    EXPECT_NEAR(c.smoothed().log_value, exact.log_integral(), 1e-5);
+    EXPECT_NEAR(mean, exact.mean(), 1e-5 * sd);
+    EXPECT_NEAR(1 / std::sqrt(precision), sd, 1e-5 * sd);
+  }
+}
+
+TEST(Vote, annotator_terms_are_derivatives_of_log_z) {
+  const double h = 2e-3;
+  for (const Case& c : random_cases(3, 100)) {
+    SCOPED_TRACE(describe(c));
+    const AnnotatorTerms<double> terms = annotator_terms(c.rater(), c.cavity, c.smoothed());
+    const double middle = c.log_z(0, 0), more = c.log_z(h, 0), less = c.log_z(-h, 0), up = c.log_z(0, h),
+                 down = c.log_z(0, -h);
+    EXPECT_NEAR(terms.gradient_gamma, (more - less) / (2 * h), 1e-5);
+    EXPECT_NEAR(terms.gradient_beta, (up - down) / (2 * h), 1e-5);
+    EXPECT_NEAR(terms.information_gamma, -(more - 2 * middle + less) / (h * h), 1e-4);
+    EXPECT_NEAR(terms.information_beta, -(up - 2 * middle + down) / (h * h), 1e-4);
+    const double cross = (c.log_z(h, h) - c.log_z(h, -h) - c.log_z(-h, h) + c.log_z(-h, -h)) / (4 * h * h);
+    EXPECT_NEAR(terms.information_cross, -cross, 1e-4);
+  }
+}
+
+TEST(Vote, site_log_scale_makes_the_normaliser_exact) {
+  for (const Case& c : random_cases(3, 30)) {
+    SCOPED_TRACE(describe(c));
+    const Site<double> site = matched_site(c.rater(), c.cavity, c.smoothed());
+    const double sd = std::sqrt(c.cavity.variance);
+    const Density product(
+        [&](double d) {
+          return test::log_normal(d, c.cavity.mean, c.cavity.variance) - site.precision * d * d / 2 + site.shift * d;
+        },
+        c.cavity.mean - 25 * sd, c.cavity.mean + 25 * sd);
+    EXPECT_NEAR(site_log_scale(-1.25, c.cavity, site), -1.25 - product.log_integral(), 1e-10);
+  }
+}
+
+TEST(Vote, mirrored_votes_say_the_same) {
+  const Cavity<double> cavity{0.8, 1.1}, mirrored{-0.8, 1.1};
+  const auto site = [](double winner, double gamma, double beta, const Cavity<double>& c) {
+    const Rater<double> rater{gamma, beta, 0.2, 0.05, 0.1};
+    return matched_site(rater, c, smoothed_vote<kExact, true>(winner, logit(rater, c)));
+  };
+  // The other item first: d, the winner and beta (and its covariance with gamma) change sign.
+  const Rater<double> other{1.3, -0.4, 0.2, -0.05, 0.1};
+  const Site<double> a = site(1, 1.3, 0.4, cavity);
+  const Site<double> b = matched_site(other, mirrored, smoothed_vote<kExact, true>(-1.0, logit(other, mirrored)));
+  EXPECT_NEAR(a.precision, b.precision, 1e-14);
+  EXPECT_NEAR(a.shift, -b.shift, 1e-14);
+}
+
+}  // namespace
+}  // namespace voxpop
