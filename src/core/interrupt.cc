@@ -1,18 +1,23 @@
 #include "core/interrupt.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 
 #include "core/error.h"
+#include "core/output_file.h"
 
 namespace voxpop {
 namespace {
 
 std::atomic<bool> interrupted{false};
 
-void remember_signal(int signal) {
-  interrupted.store(true, std::memory_order_relaxed);
-  std::signal(signal, SIG_DFL);
+void remember_signal(int) {
+  if (interrupted.exchange(true, std::memory_order_relaxed)) {
+    remove_unfinished_output();
+    _exit(static_cast<int>(Exit::kInterrupted));
+  }
 }
 
 }  // namespace

@@ -11,6 +11,21 @@
 #include "core/error.h"
 
 namespace voxpop {
+namespace {
+
+// The temporary file that a signal handler would have to remove; empty when there is none.
+char unfinished[4200];
+
+void remember_unfinished(const std::string& path) {
+  unfinished[0] = '\0';
+  if (path.size() < sizeof unfinished) std::memcpy(unfinished, path.c_str(), path.size() + 1);
+}
+
+}  // namespace
+
+void remove_unfinished_output() {
+  if (unfinished[0] != '\0') unlink(unfinished);
+}
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
@@ -19,6 +34,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   temporary_ = path_ + ".XXXXXX";
   const int descriptor = mkstemp(temporary_.data());
   if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));
+  remember_unfinished(temporary_);
   const mode_t mask = umask(0);  // mkstemp makes files private; give this one the mode any new file would have
   umask(mask);
   fchmod(descriptor, 0666 & ~mask);
@@ -27,6 +43,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
 
 OutputFile::~OutputFile() {
   if (!committed_) unlink(temporary_.c_str());
+  remember_unfinished("");
 }
 
 void OutputFile::commit() {

@@ -22,4 +22,7 @@ class OutputFile {
   bool committed_ = false;
 };
 
+/// Removes the temporary file of the output being written, if any. May be called in a signal handler.
+void remove_unfinished_output();
+
 }  // namespace voxpop

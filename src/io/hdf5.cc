@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "io/damage_guard.h"
 
 namespace voxpop {
 namespace {
@@ -131,6 +132,7 @@ void shuffle(const std::uint8_t* in, std::size_t elements, std::size_t element_b
 }  // namespace
 
 InputHdf5::InputHdf5(const std::string& path) : path_(path) {
+  const DamageGuard guard(path_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
@@ -147,13 +149,20 @@ InputHdf5::InputHdf5(const std::string& path) : path_(path) {
   }
 }
 
+InputHdf5::~InputHdf5() {
+  const DamageGuard guard(path_);
+  file_ = Handle();
+}
+
 bool InputHdf5::has(const std::string& name) const {
+  const DamageGuard guard(path_);
   for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
     if (slash > 0 && H5Lexists(file_, name.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
   return H5Lexists(file_, name.c_str(), H5P_DEFAULT) > 0;
 }
 
 std::vector<std::string> InputHdf5::datasets() const {
+  const DamageGuard guard(path_);
   std::vector<std::string> names;
   const herr_t status = H5Ovisit2(
       file_, H5_INDEX_NAME, H5_ITER_NATIVE,
@@ -178,6 +187,7 @@ Handle InputHdf5::open(const std::string& name) const {
 }
 
 std::string InputHdf5::describe(const std::string& name) const {
+  const DamageGuard guard(path_);
   const Handle dataset = open(name);
   std::string text = type_name(dataset_type(dataset)) + " [";
   const auto extent = shape(dataset_space(dataset));
@@ -196,6 +206,7 @@ std::string InputHdf5::describe(const std::string& name) const {
 }
 
 std::string InputHdf5::attribute(const std::string& name) const {
+  const DamageGuard guard(path_);
   if (H5Aexists(file_, name.c_str()) <= 0) return "";
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), H5Aclose);
   const Handle type(H5Aget_type(attribute), H5Tclose);
@@ -218,6 +229,7 @@ std::string InputHdf5::attribute(const std::string& name) const {
 }
 
 std::uint64_t InputHdf5::rows(const std::string& name) const {
+  const DamageGuard guard(path_);
   const Handle dataset = open(name);
   const auto extent = shape(dataset_space(dataset));
   if (extent.size() != 1) throw bad_input("{}: '{}' has {} dimensions; it must have one", path_, name, extent.size());
@@ -227,6 +239,7 @@ std::uint64_t InputHdf5::rows(const std::string& name) const {
 void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored,
                            std::uint64_t total,
                            const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const {
+  const DamageGuard guard(path_);
   const std::size_t width = H5Tget_size(memory_type);
   const Packing packing = as_stored && total > 0 ? packing_of(dataset, total, width) : Packing{};
   const auto damaged = [&](std::uint64_t row) {
@@ -242,6 +255,7 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
       if (!read_rows(dataset, space, memory_type, begin, count, buffer.data()))
         throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
       use(begin, count, buffer.data());
+      guard.still_alive();
     }
     return;
   }
@@ -253,6 +267,7 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
   };
   std::vector<Chunk> chunks(std::min<std::size_t>(batch, (total + packing.chunk_rows - 1) / packing.chunk_rows));
   for (std::uint64_t begin = 0; begin < total; begin += chunks.size() * packing.chunk_rows) {
+    guard.still_alive();
     std::size_t count = 0;
     for (; count < chunks.size() && begin + count * packing.chunk_rows < total; ++count) {
       const hsize_t offset = begin + count * packing.chunk_rows;

@@ -44,6 +44,7 @@ class Handle {
 class InputHdf5 {
  public:
   explicit InputHdf5(const std::string& path);
+  ~InputHdf5();
 
   const std::string& path() const { return path_; }
   bool has(const std::string& name) const;

@@ -1,0 +1,288 @@
+#include "fit/fit.h"
+
+#include <random>
+
+#include "fit/annotators.h"
+#include "helpers.h"
+#include "label/truth_comparison.h"
+#include "simulate/simulate.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+namespace {
+
+struct Fitted {
+  Fit fit;
+  Labels labels;
+};
+
+Fitted fit_votes(Votes& votes, const FitOptions& options) {
+  const std::size_t items = votes.item_ids.size(), rows = votes.size();
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  const auto engine = make_cpu_engine(groups, *choose_kernels());
+  Fitted out;
+  out.fit = fit_model(*engine, count_votes(groups), options, [](int, double) {});
+  out.labels = make_labels(groups, out.fit, *engine, items, rows);
+  return out;
+}
+
+/// Item 0 wins 30 of 40 votes against item 1, shown either way round by turns.
+Fitted fit_30_of_40() {
+  std::vector<test::Row> rows;
+  for (int v = 0; v < 40; ++v) {
+    const bool first_wins = v % 4 != 0;
+    const bool swapped = v % 8 >= 4;
+    rows.push_back({swapped ? 1u : 0u, swapped ? 0u : 1u, 0, first_wins != swapped ? 1 : -1});
+  }
+  Votes votes = test::make_votes(2, 1, rows);
+  return fit_votes(votes, {.model = Model::kBradleyTerry});
+}
+
+/// The exact posterior of d for such votes, given gamma; its integral is the evidence.
+test::Density exact_30_of_40(double gamma) {
+  return test::Density(
+      [gamma](double d) {
+        return test::log_normal(d, 0, 2) + 30 * test::log_logistic(gamma * d) + 10 * test::log_logistic(-gamma * d);
+      },
+      -8, 8);
+}
+
+TEST(BradleyTerry, two_items_match_quadrature) {
+  const Fit fit = fit_30_of_40().fit;
+  EXPECT_TRUE(fit.converged);
+  const test::Density exact = exact_30_of_40(fit.population.mean);
+  const double sd = std::sqrt(exact.variance());
+  EXPECT_NEAR(fit.posterior.pair_mean[0], exact.mean(), 1e-2 * sd);
+  EXPECT_NEAR(std::sqrt(fit.posterior.pair_variance[0]), sd, 1e-2 * sd);
+  EXPECT_NEAR(fit.posterior.log_evidence, exact.log_integral(), 1e-2);
+}
+
+TEST(BradleyTerry, common_discrimination_is_where_evidence_and_prior_peak) {
+  const Fit fit = fit_30_of_40().fit;
+  double best = 0, peak = -INFINITY;
+  for (double g = 0.05; g < 4; g += 0.005) {
+    const double value = exact_30_of_40(g).log_integral() + test::log_normal(g, 1, 1);
+    if (value > peak) peak = value, best = g;
+  }
+  EXPECT_NEAR(fit.population.mean, best, 0.02);
+}
+
+/// For any prior N(0, 2), the posterior's average gradient is 0: gamma (wins - E[expected wins]) = E[d] / 2.
+TEST(BradleyTerry, expected_wins_equal_observed_wins_less_the_prior) {
+  const auto [fit, labels] = fit_30_of_40();
+  const double gamma = fit.population.mean;
+  EXPECT_NEAR(40 * labels.pairs.probability[0], 30 - fit.posterior.pair_mean[0] / (2 * gamma), 0.02);
+  EXPECT_EQ(labels.pairs.wins_left[0], 30);
+  EXPECT_NEAR(labels.pairs.margin[0], gamma * fit.posterior.pair_mean[0], 1e-5);
+  EXPECT_NEAR(labels.pairs.probability_better[0], exact_30_of_40(gamma).average([](double d) { return d > 0 ? 1 : 0; }), 2e-3);
+}
+
+/// 20,000 votes of 100 annotators, as a crowd is.
+class Rater : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    Votes votes = simulate_votes({.prompts = 1000, .responses = 4, .pairs_per_prompt = 5, .votes_per_pair = 4, .annotators = 100, .mix = {}, .seed = 3});
+    truth_ = *votes.truth;
+    fitted_ = fit_votes(votes, {});
+  }
+  static Truth truth_;
+  static Fitted fitted_;
+};
+Truth Rater::truth_;
+Fitted Rater::fitted_;
+
+TEST_F(Rater, converges) {
+  EXPECT_TRUE(fitted_.fit.converged);
+  EXPECT_GT(fitted_.fit.iterations, 5);
+  EXPECT_LT(fitted_.fit.iterations, 100);
+}
+
+TEST_F(Rater, finds_adversaries_and_clickers) {
+  const AnnotatorLabels& a = fitted_.labels.annotators;
+  int adversaries = 0, clickers = 0;
+  for (std::size_t i = 0; i < a.votes.size(); ++i) {
+    if (a.votes[i] < 100) continue;
+    SCOPED_TRACE(truth_.kind[i]);
+    if (truth_.kind[i] == "adversary") {
+      ++adversaries;
+      EXPECT_LT(a.discrimination[i], 0);
+      EXPECT_EQ(static_cast<Flag>(a.flag[i]), Flag::kAdversarial);
+    }
+    if (truth_.kind[i] == "clicker") {
+      ++clickers;
+      EXPECT_GT(truth_.side_bias[i] * a.side_bias[i], 3);  // the truth is +-3, > 0 to the left
+      EXPECT_EQ(static_cast<Flag>(a.flag[i]), Flag::kSideClicker);
+    }
+    if (truth_.kind[i] == "good") {
+      EXPECT_GT(a.discrimination[i], 0.4);
+      EXPECT_LT(std::abs(a.side_bias[i]), 1);
+    }
+  }
+  EXPECT_GE(adversaries, 2);
+  EXPECT_GE(clickers, 4);
+}
+
+TEST_F(Rater, orders_more_pairs_than_the_majority) {
+  const TruthComparison t = compare_with_truth(fitted_.labels, truth_);
+  EXPECT_GT(t.pairs_ordered, t.pairs_ordered_majority + 0.01);
+  EXPECT_LT(t.ece_probability, 0.03);
+  EXPECT_LT(t.ece_probability_better, 0.03);
+  EXPECT_GT(t.discrimination_correlation, 0.9);
+  EXPECT_GT(t.auc_bad_annotators, 0.95);
+  EXPECT_GT(t.coverage, 0.8);
+}
+
+/// With 2 votes a pair the mirror image, every annotator an adversary, explains the votes nearly as well.
+TEST(Fit, two_votes_a_pair_do_not_mirror) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    Votes votes = simulate_votes({.prompts = 3000, .responses = 4, .pairs_per_prompt = 3, .votes_per_pair = 2, .annotators = 100, .mix = {}, .seed = seed});
+    const Truth truth = *votes.truth;
+    const Fitted fitted = fit_votes(votes, {});
+    EXPECT_GT(compare_with_truth(fitted.labels, truth).pairs_ordered, 0.7) << "seed " << seed;
+  }
+}
+
+TEST(Fit, stops_after_as_many_iterations_as_told) {
+  Votes votes = simulate_votes({.prompts = 50, .annotators = 10, .mix = {}, .seed = 1});
+  const Fit fit = fit_votes(votes, {.max_iterations = 3}).fit;
+  EXPECT_EQ(fit.iterations, 3);
+  EXPECT_FALSE(fit.converged);
+}
+
+TEST(ReferenceDiscrimination, is_a_median) {
+  const auto reference = [](const std::vector<double>& discriminations, const std::vector<std::uint32_t>& votes) {
+    std::vector<AnnotatorPosterior> annotators;
+    for (const double d : discriminations) annotators.push_back({.discrimination = d});
+    return reference_discrimination(annotators, votes);
+  };
+  EXPECT_EQ(reference({1, 4, 2}, {60, 60, 60}), 2);
+  EXPECT_EQ(reference({1, 10, 2, 3}, {60, 60, 60, 60}), 2.5);
+  EXPECT_EQ(reference({1, 4, 2, 9, 9}, {50, 50, 50, 49, 0}), 2);   // 50 votes are enough
+  EXPECT_EQ(reference({1, 2, 3, 7}, {1, 2, 3, 40}), 7);            // else the quarter with most votes
+  EXPECT_EQ(reference({1, 1, 1, 1, 1, 1, 3, 5}, {1, 1, 1, 1, 1, 1, 9, 9}), 4);
+  EXPECT_EQ(reference({-1, -2, -3}, {60, 60, 60}), 0.01);          // never negative
+}
+
+TEST(Population, moments_by_hand) {
+  const std::vector<AnnotatorPosterior> annotators = {
+      {.discrimination = 1.2, .side_bias = 0.3, .discrimination_variance = 0.02, .side_bias_variance = 0.05},
+      {.discrimination = 0.8, .side_bias = -0.1, .discrimination_variance = 0.02, .side_bias_variance = 0.05},
+      {.discrimination = 7, .side_bias = 7}};  // has no votes
+  const Population before{.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2};
+  const Population next = estimate_population(annotators, {10, 10, 0}, before, true);
+  EXPECT_NEAR(next.mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);                       // = 1
+  EXPECT_NEAR(next.variance, (0.2 + 0.04 + 0.04 + 0.02 + 0.02) / 4, 1e-12);             // = 0.08
+  EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.09 + 0.01 + 0.05 + 0.05) / 4, 1e-12);   // = 0.1
+  const Population mean_only = estimate_population(annotators, {10, 10, 0}, before, false);
+  EXPECT_NEAR(mean_only.mean, 1, 1e-12);
+  EXPECT_EQ(mean_only.variance, 0.1);
+  EXPECT_EQ(mean_only.side_bias_variance, 0.2);
+  const Population mirrored = estimate_population({{.discrimination = -9}}, {10}, before, true);
+  EXPECT_EQ(mirrored.mean, 0.05);
+}
+
+AnnotatorSums sums_of(double gradient_gamma, double gradient_beta, double gamma, double cross, double beta) {
+  const auto fixed = [](double x) { return static_cast<std::int64_t>(std::llround(x * kFixedScale)); };
+  return {fixed(gradient_gamma), fixed(gradient_beta), fixed(gamma), fixed(cross), fixed(beta)};
+}
+
+const Population kPopulation{.mean = 1, .variance = 0.25, .side_bias_variance = 0.1};
+
+TEST(NewtonStep, stays_at_a_maximum) {
+  AnnotatorPosterior a{.discrimination = 1.5, .side_bias = 0.4};
+  newton_step(a, sums_of(2, 4, 6, 2, 10), kPopulation);  // the prior pulls by -2 and -4
+  EXPECT_NEAR(a.discrimination, 1.5, 1e-12);
+  EXPECT_NEAR(a.side_bias, 0.4, 1e-12);
+  // Precision [[6 + 4, 2], [2, 10 + 10]], determinant 196.
+  EXPECT_NEAR(a.discrimination_variance, 20.0 / 196, 1e-12);
+  EXPECT_NEAR(a.covariance, -2.0 / 196, 1e-12);
+  EXPECT_NEAR(a.side_bias_variance, 10.0 / 196, 1e-12);
+}
+
+TEST(NewtonStep, reaches_a_quadratic_maximum_at_once) {
+  // Log-likelihood -(gamma - 1.2)^2 3 - (beta - 0.1)^2 5: its product with the prior peaks at 1.12 and 0.05.
+  AnnotatorPosterior a{.discrimination = 1, .side_bias = 0};
+  newton_step(a, sums_of(1.2, 1, 6, 0, 10), kPopulation);
+  EXPECT_NEAR(a.discrimination, 1.12, 1e-6);
+  EXPECT_NEAR(a.side_bias, 0.05, 1e-6);
+}
+
+TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
+  AnnotatorPosterior a{.discrimination = 1, .side_bias = 0};
+  newton_step(a, sums_of(900, -900, -50, 0, -50), kPopulation);
+  EXPECT_NEAR(a.discrimination, 1.3, 1e-12);
+  EXPECT_NEAR(a.side_bias, -0.3, 1e-12);
+  EXPECT_GT(a.discrimination_variance, 0);
+  EXPECT_GT(a.side_bias_variance, 0);
+}
+
+/// A handful of votes on pairs that the other votes know as N(mean, variance), by one annotator.
+struct Handful {
+  double winner, mean, variance;
+};
+const std::vector<Handful> kHandful = {{1, 1.0, 0.4}, {1, 0.7, 0.8}, {-1, 0.4, 0.6}, {1, -0.2, 0.5}, {1, 1.5, 0.3}, {0, 0.3, 0.5}};
+
+double log_likelihood_of_handful(double gamma, double beta) {
+  double sum = 0;
+  for (const Handful& v : kHandful) sum += test::tilted(v.winner, gamma, beta, v.mean, v.variance).log_integral();
+  return sum;
+}
+
+/// integrate_discrimination until it settles, on sums that come from integration and differences.
+AnnotatorPosterior settle(const Population& population) {
+  AnnotatorPosterior a{.discrimination = population.mean, .discrimination_variance = population.variance, .side_bias_variance = population.side_bias_variance};
+  const auto f = log_likelihood_of_handful;
+  for (int round = 0; round < 15; ++round) {
+    const RaterRecord record = record_of(a);
+    const double g = a.discrimination, b = a.side_bias, h = 1e-3;
+    const double middle = f(g, b);
+    GridSums grid{};
+    for (int k = 0; k < kGridNodes; ++k) {
+      const double move = record.grid_spread * kGridAt[k];
+      grid.log_z[k] = to_fixed(static_cast<float>(f(g + move, b + record.grid_slope * move) - middle));
+    }
+    const AnnotatorSums sums = sums_of(
+        (f(g + h, b) - f(g - h, b)) / (2 * h), (f(g, b + h) - f(g, b - h)) / (2 * h),
+        -(f(g + h, b) - 2 * middle + f(g - h, b)) / (h * h),
+        -(f(g + h, b + h) - f(g + h, b - h) - f(g - h, b + h) + f(g - h, b - h)) / (4 * h * h),
+        -(f(g, b + h) - 2 * middle + f(g, b - h)) / (h * h));
+    integrate_discrimination(a, record, sums, grid, population, 1);
+  }
+  return a;
+}
+
+TEST(IntegrateDiscrimination, matches_a_fine_grid_when_side_bias_is_known) {
+  const Population population{.mean = 1, .variance = 0.5, .side_bias_variance = 1e-6};
+  const test::Density exact(
+      [&](double g) { return log_likelihood_of_handful(g, 0) + test::log_normal(g, 1, 0.5); }, -4, 6, 201);
+  const AnnotatorPosterior a = settle(population);
+  const double sd = std::sqrt(exact.variance());
+  EXPECT_NEAR(a.discrimination, exact.mean(), 0.02 * sd);
+  EXPECT_NEAR(std::sqrt(a.discrimination_variance), sd, 0.02 * sd);
+  EXPECT_NEAR(a.side_bias, 0, 1e-3);
+}
+
+TEST(IntegrateDiscrimination, is_close_to_a_fine_grid_over_both) {
+  const Population population{.mean = 1, .variance = 0.5, .side_bias_variance = 0.3};
+  double total = 0, gamma = 0, gamma2 = 0, beta = 0, beta2 = 0;
+  for (double g = -2; g <= 4; g += 0.1)
+    for (double b = -2.5; b <= 2.5; b += 0.1) {
+      const double weight = std::exp(log_likelihood_of_handful(g, b) + test::log_normal(g, 1, 0.5) + test::log_normal(b, 0, 0.3));
+      total += weight;
+      gamma += weight * g;
+      gamma2 += weight * g * g;
+      beta += weight * b;
+      beta2 += weight * b * b;
+    }
+  gamma /= total;
+  beta /= total;
+  const double sd = std::sqrt(gamma2 / total - gamma * gamma), beta_sd = std::sqrt(beta2 / total - beta * beta);
+  const AnnotatorPosterior a = settle(population);
+  EXPECT_NEAR(a.discrimination, gamma, 0.1 * sd);
+  EXPECT_NEAR(std::sqrt(a.discrimination_variance), sd, 0.1 * sd);
+  EXPECT_NEAR(a.side_bias, beta, 0.1 * beta_sd);
+  EXPECT_NEAR(std::sqrt(a.side_bias_variance), beta_sd, 0.1 * beta_sd);
+}
+
+}  // namespace
+}  // namespace voxpop

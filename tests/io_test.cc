@@ -1,0 +1,307 @@
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "helpers.h"
+#include "io/fit_file.h"
+#include "io/hdf5.h"
+
+namespace voxpop {
+namespace {
+
+using Indices = std::vector<std::uint32_t>;
+
+std::vector<std::string> as_vector(const Strings& strings) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < strings.size(); ++i) out.emplace_back(strings[i]);
+  return out;
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+void write_text(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+
+class OutputFileTest : public test::FileTest {};
+
+TEST_F(OutputFileTest, appears_only_when_committed) {
+  {
+    OutputFile output(path("new.h5"));
+    write_text(output.temporary(), "half");
+    EXPECT_FALSE(std::filesystem::exists(path("new.h5")));
+  }
+  EXPECT_EQ(files(), 0u);
+  {
+    OutputFile output(path("new.h5"));
+    write_text(output.temporary(), "whole");
+    output.commit();
+  }
+  EXPECT_EQ(text_of(path("new.h5")), "whole");
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(OutputFileTest, keeps_an_old_file_until_then) {
+  write_text(path("old.h5"), "old");
+  {
+    OutputFile output(path("old.h5"));
+    write_text(output.temporary(), "half");
+  }
+  EXPECT_EQ(text_of(path("old.h5")), "old");
+  EXPECT_EQ(files(), 1u);
+  OutputFile output(path("old.h5"));
+  write_text(output.temporary(), "new");
+  output.commit();
+  EXPECT_EQ(text_of(path("old.h5")), "new");
+}
+
+TEST_F(OutputFileTest, says_at_once_where_it_cannot_write) {
+  for (const std::string& target : {path("none/new.h5"), path("")}) {
+    try {
+      const OutputFile output(target);
+      ADD_FAILURE() << target;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kFileSystem);
+      EXPECT_PRED2(test::contains, error.what(), target + ":");
+    }
+  }
+  EXPECT_EQ(files(), 0u);
+}
+
+class VotesFile : public test::FileTest {
+ protected:
+  std::string write(const std::string& name, const Votes& votes, bool compress = true) const {
+    OutputFile output(path(name));
+    write_votes(output, votes, compress);
+    return path(name);
+  }
+  /// The error of reading, without the folder.
+  std::string error_of(const std::string& name) const {
+    try {
+      read_votes({path(name)}, true);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kBadInput) << error.what();
+      return std::string(error.what()).substr(path("").size());
+    }
+    return "no error";
+  }
+};
+
+/// Votes with everything that a file can hold.
+Votes full_votes() {
+  Votes votes;
+  for (const char* id : {"b\xc3\xa4r", "\xe7\x86\x8a", "a", "\xf0\x9f\x90\xbb"}) votes.item_ids.push_back(id);
+  for (const char* id : {"eve", "b\xc3\xb6" "b"}) votes.annotator_ids.push_back(id);
+  for (const char* id : {"which?", "why?"}) votes.prompt_ids.push_back(id);
+  votes.left = {0, 1, 3};
+  votes.right = {1, 0, 2};
+  votes.annotator = {0, 1, 1};
+  votes.preference = {1, 0, -1};
+  votes.timestamp = {1700000000, -1, 4102444800};
+  votes.prompt = {1, 1, 0, 0};
+  votes.truth = Truth{{0.5, -0.5, 1, 2}, {1, -0.8}, {0, 3}, {}};
+  votes.truth->kind.push_back("good");
+  votes.truth->kind.push_back("adversary");
+  return votes;
+}
+
+TEST_F(VotesFile, round_trip) {
+  const Votes votes = full_votes();
+  for (const bool compress : {true, false}) {
+    const Votes read = read_votes({write("v.h5", votes, compress)}, true);
+    EXPECT_EQ(as_vector(read.item_ids), as_vector(votes.item_ids));
+    EXPECT_EQ(as_vector(read.annotator_ids), as_vector(votes.annotator_ids));
+    EXPECT_EQ(as_vector(read.prompt_ids), as_vector(votes.prompt_ids));
+    EXPECT_EQ(read.left, votes.left);
+    EXPECT_EQ(read.right, votes.right);
+    EXPECT_EQ(read.annotator, votes.annotator);
+    EXPECT_EQ(read.preference, votes.preference);
+    EXPECT_EQ(read.timestamp, votes.timestamp);
+    EXPECT_EQ(read.prompt, votes.prompt);
+    ASSERT_TRUE(read.truth.has_value());
+    EXPECT_EQ(read.truth->score, votes.truth->score);
+    EXPECT_EQ(read.truth->discrimination, votes.truth->discrimination);
+    EXPECT_EQ(read.truth->side_bias, votes.truth->side_bias);
+    EXPECT_EQ(as_vector(read.truth->kind), as_vector(votes.truth->kind));
+    ASSERT_EQ(read.inputs.size(), 1u);
+    EXPECT_EQ(read.inputs[0].bytes, std::filesystem::file_size(path("v.h5")));
+    EXPECT_EQ(read.inputs[0].xxh3.size(), 16u);
+  }
+}
+
+TEST_F(VotesFile, many_votes_cross_chunks) {
+  Votes votes = test::make_votes(1000, 7, {});
+  for (std::uint32_t v = 0; v < 200000; ++v) {
+    votes.left.push_back(v % 1000);
+    votes.right.push_back((v + 1 + v / 1000) % 1000);
+    if (votes.left.back() == votes.right.back()) votes.right.back() = (votes.right.back() + 1) % 1000;
+    votes.annotator.push_back(v % 7);
+    votes.preference.push_back(static_cast<std::int8_t>(v % 3 - 1));
+    votes.timestamp.push_back(1700000000 + std::int64_t{v} * v);
+  }
+  for (const bool compress : {true, false}) {
+    const Votes read = read_votes({write("v.h5", votes, compress)}, true);
+    EXPECT_EQ(read.left, votes.left);
+    EXPECT_EQ(read.right, votes.right);
+    EXPECT_EQ(read.preference, votes.preference);
+    EXPECT_EQ(read.timestamp, votes.timestamp);
+  }
+}
+
+bool is_variable_length(const std::string& path, const char* dataset) {
+  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  const Handle set(H5Dopen2(file, dataset, H5P_DEFAULT), H5Dclose);
+  const Handle type(H5Dget_type(set), H5Tclose);
+  return H5Tis_variable_str(type) > 0;
+}
+
+TEST_F(VotesFile, a_few_long_ids_do_not_pad_the_others) {
+  Votes votes = test::make_votes(100, 1, {{0, 99, 0, 1}});
+  Strings ids;
+  for (int i = 0; i < 99; ++i) ids.push_back("i" + std::to_string(i));
+  ids.push_back(std::string(5000, 'x') + "\xc3\xa9");
+  votes.item_ids = ids;
+  const std::string file = write("v.h5", votes);
+  EXPECT_TRUE(is_variable_length(file, "items/id"));
+  EXPECT_FALSE(is_variable_length(file, "annotators/id"));
+  EXPECT_EQ(as_vector(read_votes({file}, true).item_ids), as_vector(ids));
+}
+
+TEST_F(VotesFile, several_files_are_joined_by_id) {
+  // Prompt p has items a and b, q has c, d and e; the second file numbers everything in another way.
+  Votes first, second;
+  for (const char* id : {"a", "b", "c", "e"}) first.item_ids.push_back(id);
+  for (const char* id : {"d", "c", "a", "b"}) second.item_ids.push_back(id);
+  for (const char* id : {"eve", "bob"}) first.annotator_ids.push_back(id);
+  for (const char* id : {"ann", "eve"}) second.annotator_ids.push_back(id);
+  for (const char* id : {"p", "q"}) first.prompt_ids.push_back(id);
+  for (const char* id : {"q", "p"}) second.prompt_ids.push_back(id);
+  first.prompt = second.prompt = {0, 0, 1, 1};
+  first.left = {0, 1}, first.right = {1, 0}, first.annotator = {0, 1}, first.preference = {1, -1};
+  second.left = {0, 2}, second.right = {1, 3}, second.annotator = {0, 1}, second.preference = {0, 1};
+  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, true);
+  EXPECT_EQ(as_vector(votes.item_ids), (std::vector<std::string>{"a", "b", "c", "e", "d"}));
+  EXPECT_EQ(as_vector(votes.annotator_ids), (std::vector<std::string>{"eve", "bob", "ann"}));
+  EXPECT_EQ(as_vector(votes.prompt_ids), (std::vector<std::string>{"p", "q"}));
+  EXPECT_EQ(votes.left, (Indices{0, 1, 4, 0}));
+  EXPECT_EQ(votes.right, (Indices{1, 0, 2, 1}));
+  EXPECT_EQ(votes.annotator, (Indices{0, 1, 2, 0}));
+  EXPECT_EQ(votes.preference, (std::vector<std::int8_t>{1, -1, 0, 1}));
+  EXPECT_EQ(votes.prompt, (Indices{0, 0, 1, 1, 1}));
+  EXPECT_EQ(votes.inputs.size(), 2u);
+}
+
+TEST_F(VotesFile, errors_name_dataset_row_and_value) {
+  const auto error = [&](const std::function<void(Votes&)>& damage) {
+    Votes votes = full_votes();
+    damage(votes);
+    write("v.h5", votes);
+    return error_of("v.h5");
+  };
+  EXPECT_EQ(error([](Votes&) {}), "no error");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.left[2] = 9; }), "v.h5: 'comparisons/left' row 2 is 9; item indices run from 0 to 3");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator[1] = 2; }), "v.h5: 'comparisons/annotator' row 1 is 2; annotator indices run");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 2; }), "v.h5: 'comparisons/preference' row 0 is 2: graded");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }), "v.h5: 'comparisons/preference' row 0 is 50; it must be");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[1] = 1; }), "v.h5: 'comparisons/right' row 1 is 1 (");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[0] = 2; }), "v.h5: 'comparisons/right' row 0 is 2 ('a', prompt 0)");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right.pop_back(); }), "v.h5: 'comparisons/right' has 2 rows, but 'comparisons/left' has 3");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.timestamp.pop_back(); }), "v.h5: 'comparisons/timestamp' has 2 rows");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator_ids.push_back("eve"); v.truth.reset(); }), "v.h5: 'annotators/id' row 2 is 'eve', as row 0 is");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.prompt_ids.push_back("\xff"); }), "v.h5: 'prompts/id' row 2 is not UTF-8: \\xff");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.left.clear(), v.right.clear(), v.annotator.clear(), v.preference.clear(), v.timestamp.clear(); }),
+               "v.h5: 'comparisons/left' has no rows");
+}
+
+class FitFile : public test::FileTest {};
+
+/// A dataset as `memory_type`, by the HDF5 C library alone; `type_name`: what it is in the file.
+template <class T>
+std::vector<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_t expected_type) {
+  const Handle set(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose);
+  EXPECT_TRUE(static_cast<bool>(set)) << name;
+  if (!set) return {};
+  const Handle type(H5Dget_type(set), H5Tclose);
+  if (expected_type >= 0) {
+    EXPECT_GT(H5Tequal(type, expected_type), 0) << name;
+  }
+  const Handle space(H5Dget_space(set), H5Sclose);
+  std::vector<T> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
+  EXPECT_GE(H5Dread(set, memory_type >= 0 ? memory_type : static_cast<hid_t>(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0) << name;
+  return values;
+}
+
+TEST_F(FitFile, holds_every_column_in_its_type) {
+  Votes votes = test::make_votes(3, 2, {{0, 1, 0, 1}, {2, 1, 1, 0}});
+  Labels labels;
+  labels.items = {{1, 0.5f, -1.5f}, {0.1f, 0.2f, 0.3f}, {1, 2, 1}, {0, 0, 0}};
+  AnnotatorLabels& a = labels.annotators;
+  a.votes = {1, 1};
+  a.discrimination = {1, -0.5f};
+  a.discrimination_se = {0.1f, 0.2f};
+  a.side_bias = {0, 2};
+  a.side_bias_se = {0.3f, 0.4f};
+  a.agreement = {0.9f, NAN};
+  a.expected_accuracy = {0.8f, 0.3f};
+  a.bits_per_vote = {0.2f, 0.1f};
+  a.flag = {static_cast<std::int8_t>(Flag::kOk), static_cast<std::int8_t>(Flag::kAdversarial)};
+  a.flag_probability = {0.99f, 0.95f};
+  labels.pairs = {{0, 1}, {1, 2}, {1, 1}, {1, 0.5f}, {0.6f, 0.7f}, {0.65f, 0.75f}, {0.5f, 2}, {0.3f, 0.4f}, {0.2f, 0.1f}};
+  labels.vote_probability_correct = {0.65f, NAN};
+  nlohmann::ordered_json provenance = {{"version", "x"}, {"seconds", {{"read", 1.0}, {"fit", 2.0}}}};
+  for (const bool compress : {true, false}) {
+    OutputFile output(path("fit.h5"));
+    write_fit(output, votes, labels, provenance, compress);
+    const Handle file(H5Fopen(path("fit.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+    ASSERT_TRUE(static_cast<bool>(file));
+    const auto floats = [&](const char* name) { return read_column<float>(file, name, H5T_NATIVE_FLOAT, H5T_IEEE_F32LE); };
+    const auto counts = [&](const char* name) { return read_column<std::uint32_t>(file, name, H5T_NATIVE_UINT32, H5T_STD_U32LE); };
+    EXPECT_EQ(floats("items/score"), labels.items.score);
+    EXPECT_EQ(floats("items/std_error"), labels.items.std_error);
+    EXPECT_EQ(counts("items/votes"), labels.items.votes);
+    EXPECT_EQ(read_column<std::int32_t>(file, "items/component", H5T_NATIVE_INT32, H5T_STD_I32LE), labels.items.component);
+    EXPECT_EQ(counts("annotators/votes"), a.votes);
+    EXPECT_EQ(floats("annotators/discrimination"), a.discrimination);
+    EXPECT_EQ(floats("annotators/discrimination_se"), a.discrimination_se);
+    EXPECT_EQ(floats("annotators/side_bias"), a.side_bias);
+    EXPECT_EQ(floats("annotators/side_bias_se"), a.side_bias_se);
+    EXPECT_EQ(floats("annotators/agreement")[0], 0.9f);
+    EXPECT_TRUE(std::isnan(floats("annotators/agreement")[1]));
+    EXPECT_EQ(floats("annotators/expected_accuracy"), a.expected_accuracy);
+    EXPECT_EQ(floats("annotators/bits_per_vote"), a.bits_per_vote);
+    EXPECT_EQ(floats("annotators/flag_probability"), a.flag_probability);
+    EXPECT_EQ(counts("pairs/left"), labels.pairs.left);
+    EXPECT_EQ(counts("pairs/right"), labels.pairs.right);
+    EXPECT_EQ(counts("pairs/votes"), labels.pairs.votes);
+    EXPECT_EQ(floats("pairs/wins_left"), labels.pairs.wins_left);
+    EXPECT_EQ(floats("pairs/probability"), labels.pairs.probability);
+    EXPECT_EQ(floats("pairs/probability_better"), labels.pairs.probability_better);
+    EXPECT_EQ(floats("pairs/margin"), labels.pairs.margin);
+    EXPECT_EQ(floats("pairs/margin_se"), labels.pairs.margin_se);
+    EXPECT_EQ(floats("pairs/information_gain"), labels.pairs.information_gain);
+    EXPECT_EQ(floats("votes/probability_correct")[0], 0.65f);
+    EXPECT_TRUE(std::isnan(floats("votes/probability_correct")[1]));
+
+    EXPECT_EQ(read_column<std::int8_t>(file, "annotators/flag", -1, -1), a.flag);
+    const Handle flag(H5Dopen2(file, "annotators/flag", H5P_DEFAULT), H5Dclose);
+    const Handle type(H5Dget_type(flag), H5Tclose);
+    ASSERT_EQ(H5Tget_class(type), H5T_ENUM);
+    char name[32];
+    ASSERT_GE(H5Tenum_nameof(type, &a.flag[1], name, sizeof name), 0);
+    EXPECT_STREQ(name, "adversarial");
+
+    const InputHdf5 input(path("fit.h5"));
+    EXPECT_EQ(input.attribute("voxpop_schema"), "fit/1");
+    EXPECT_EQ(as_vector(input.read_strings("items/id")), (std::vector<std::string>{"i0", "i1", "i2"}));
+    EXPECT_EQ(as_vector(input.read_strings("annotators/id")), (std::vector<std::string>{"a0", "a1"}));
+    EXPECT_FALSE(input.has("items/prompt"));
+    EXPECT_EQ(input.describe("pairs/margin"), compress ? "float32 [2], shuffle, gzip" : "float32 [2]");
+    const auto json = nlohmann::json::parse(input.attribute("provenance"));
+    EXPECT_EQ(json.at("version"), "x");
+    EXPECT_GE(json.at("seconds").at("total"), 3.0);
+  }
+}
+
+}  // namespace
+}  // namespace voxpop
