@@ -178,6 +178,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     if (schema != kSchema) throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), schema, kSchema);
     note_unused(file, quiet);
 
+    if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
+      throw bad_input("{}: more than {} votes together; fit fewer at a time", file.path(), kMaxVotes);
     Strings item_ids = file.read_strings("items/id");
     check_unique(item_ids, file.path(), "items/id");
     std::vector<std::uint32_t> left = file.read_indices("comparisons/left", item_ids.size(), "item indices");
@@ -186,8 +188,6 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     std::vector<std::int8_t> preference = read_preferences(file);
     require_rows(file, "comparisons/preference", preference.size(), left.size(), "comparisons/left");
     if (left.empty()) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
-    if (votes.size() + left.size() > kMaxVotes)
-      throw bad_input("{}: more than {} votes together", file.path(), kMaxVotes);
 
     Strings annotator_ids;
     std::vector<std::uint32_t> annotator;
