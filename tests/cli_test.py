@@ -1076,7 +1076,7 @@ class BadVotes(CliTest):
             with self.subTest(name):
                 self.refuse(without(name), name)
         with self.subTest("nothing at all"):
-            self.refuse({}, "items/id")
+            self.refuse({}, "no dataset")
 
     def test_dataset_that_is_something_else(self):
         cases = {

@@ -1,5 +1,6 @@
 #pragma once
-// Expectation propagation of one component in double precision, with the shared formulas but none of the engine's loops.
+// Expectation propagation of one component in double precision, with the shared formulas but none of the engine's
+// loops.
 
 #include <Eigen/Dense>
 #include <vector>
@@ -14,7 +15,7 @@ class DoubleEp {
   DoubleEp(std::size_t items, std::vector<KnownVote> votes)
       : items_(static_cast<Eigen::Index>(items)), votes_(std::move(votes)), sites_(votes_.size(), {0, 0}) {
     double moved = 1;
-    for (sweeps = 0; moved > 1e-13 && sweeps < 2000; ++sweeps) {
+    for (sweeps = 0; moved > 1e-11 && sweeps < 2000; ++sweeps) {
       moved = 0;
       solve();
       for (std::size_t v = 0; v < votes_.size(); ++v) moved = std::max(moved, update(v));
@@ -73,7 +74,8 @@ class DoubleEp {
     const Eigen::VectorXd direction = covariance.col(i) - covariance.col(j);
     covariance -= more / (1 + more * pair_variance(i, j)) * direction * direction.transpose();
     mean = covariance * shift_;
-    return std::max(std::abs(more) / (1 + site.precision), std::abs(site.shift - old.shift) / (1 + std::abs(site.shift)));
+    return std::max(std::abs(more) / (1 + site.precision),
+                    std::abs(site.shift - old.shift) / (1 + std::abs(site.shift)));
   }
 
   Eigen::Index items_;

@@ -57,6 +57,7 @@ TEST(BradleyTerry, two_items_match_quadrature) {
   EXPECT_NEAR(fit.posterior.log_evidence, exact.log_integral(), 1e-2);
 }
 
+// Fails today (0.77 for 0.83): expansion() stretches towards the likelihood's maximum alone, without the prior N(1, 1).
 TEST(BradleyTerry, common_discrimination_is_where_evidence_and_prior_peak) {
   const Fit fit = fit_30_of_40().fit;
   double best = 0, peak = -INFINITY;
@@ -74,14 +75,21 @@ TEST(BradleyTerry, expected_wins_equal_observed_wins_less_the_prior) {
   EXPECT_NEAR(40 * labels.pairs.probability[0], 30 - fit.posterior.pair_mean[0] / (2 * gamma), 0.02);
   EXPECT_EQ(labels.pairs.wins_left[0], 30);
   EXPECT_NEAR(labels.pairs.margin[0], gamma * fit.posterior.pair_mean[0], 1e-5);
-  EXPECT_NEAR(labels.pairs.probability_better[0], exact_30_of_40(gamma).average([](double d) { return d > 0 ? 1 : 0; }), 2e-3);
+  EXPECT_NEAR(labels.pairs.probability_better[0], exact_30_of_40(gamma).average([](double d) { return d > 0 ? 1 : 0; }),
+              2e-3);
 }
 
 /// 20,000 votes of 100 annotators, as a crowd is.
 class Rater : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    Votes votes = simulate_votes({.prompts = 1000, .responses = 4, .pairs_per_prompt = 5, .votes_per_pair = 4, .annotators = 100, .mix = {}, .seed = 3});
+    Votes votes = simulate_votes({.prompts = 1000,
+                                  .responses = 4,
+                                  .pairs_per_prompt = 5,
+                                  .votes_per_pair = 4,
+                                  .annotators = 100,
+                                  .mix = {},
+                                  .seed = 3});
     truth_ = *votes.truth;
     fitted_ = fit_votes(votes, {});
   }
@@ -135,10 +143,32 @@ TEST_F(Rater, orders_more_pairs_than_the_majority) {
 /// With 2 votes a pair the mirror image, every annotator an adversary, explains the votes nearly as well.
 TEST(Fit, two_votes_a_pair_do_not_mirror) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
-    Votes votes = simulate_votes({.prompts = 3000, .responses = 4, .pairs_per_prompt = 3, .votes_per_pair = 2, .annotators = 100, .mix = {}, .seed = seed});
+    Votes votes = simulate_votes({.prompts = 3000,
+                                  .responses = 4,
+                                  .pairs_per_prompt = 3,
+                                  .votes_per_pair = 2,
+                                  .annotators = 100,
+                                  .mix = {},
+                                  .seed = seed});
     const Truth truth = *votes.truth;
     const Fitted fitted = fit_votes(votes, {});
     EXPECT_GT(compare_with_truth(fitted.labels, truth).pairs_ordered, 0.7) << "seed " << seed;
+  }
+}
+
+// Fails today: as a deterministic judge votes, discriminations run off to 1e7 and sites overshoot.
+TEST(Fit, votes_without_noise_settle) {
+  for (const Model model : {Model::kBradleyTerry, Model::kRater}) {
+    Votes votes = simulate_votes({.prompts = 300, .pairs_per_prompt = 6, .annotators = 20, .mix = {1, 0, 0, 0}});
+    const Truth truth = *votes.truth;
+    for (std::size_t v = 0; v < votes.size(); ++v)
+      votes.preference[v] = truth.score[votes.left[v]] > truth.score[votes.right[v]] ? 1 : -1;
+    const Fitted fitted = fit_votes(votes, {.model = model});
+    EXPECT_TRUE(fitted.fit.converged);
+    EXPECT_GT(fitted.fit.population.mean, 3);
+    EXPECT_LT(fitted.fit.population.mean, 100);
+    EXPECT_LT(fitted.fit.population.variance, 100);
+    EXPECT_EQ(compare_with_truth(fitted.labels, truth).pairs_ordered, 1);
   }
 }
 
@@ -157,10 +187,10 @@ TEST(ReferenceDiscrimination, is_a_median) {
   };
   EXPECT_EQ(reference({1, 4, 2}, {60, 60, 60}), 2);
   EXPECT_EQ(reference({1, 10, 2, 3}, {60, 60, 60, 60}), 2.5);
-  EXPECT_EQ(reference({1, 4, 2, 9, 9}, {50, 50, 50, 49, 0}), 2);   // 50 votes are enough
-  EXPECT_EQ(reference({1, 2, 3, 7}, {1, 2, 3, 40}), 7);            // else the quarter with most votes
+  EXPECT_EQ(reference({1, 4, 2, 9, 9}, {50, 50, 50, 49, 0}), 2);  // 50 votes are enough
+  EXPECT_EQ(reference({1, 2, 3, 7}, {1, 2, 3, 40}), 7);           // else the quarter with most votes
   EXPECT_EQ(reference({1, 1, 1, 1, 1, 1, 3, 5}, {1, 1, 1, 1, 1, 1, 9, 9}), 4);
-  EXPECT_EQ(reference({-1, -2, -3}, {60, 60, 60}), 0.01);          // never negative
+  EXPECT_EQ(reference({-1, -2, -3}, {60, 60, 60}), 0.01);  // never negative
 }
 
 TEST(Population, moments_by_hand) {
@@ -170,9 +200,9 @@ TEST(Population, moments_by_hand) {
       {.discrimination = 7, .side_bias = 7}};  // has no votes
   const Population before{.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2};
   const Population next = estimate_population(annotators, {10, 10, 0}, before, true);
-  EXPECT_NEAR(next.mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);                       // = 1
-  EXPECT_NEAR(next.variance, (0.2 + 0.04 + 0.04 + 0.02 + 0.02) / 4, 1e-12);             // = 0.08
-  EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.09 + 0.01 + 0.05 + 0.05) / 4, 1e-12);   // = 0.1
+  EXPECT_NEAR(next.mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);                      // = 1
+  EXPECT_NEAR(next.variance, (0.2 + 0.04 + 0.04 + 0.02 + 0.02) / 4, 1e-12);            // = 0.08
+  EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.09 + 0.01 + 0.05 + 0.05) / 4, 1e-12);  // = 0.1
   const Population mean_only = estimate_population(annotators, {10, 10, 0}, before, false);
   EXPECT_NEAR(mean_only.mean, 1, 1e-12);
   EXPECT_EQ(mean_only.variance, 0.1);
@@ -220,7 +250,8 @@ TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
 struct Handful {
   double winner, mean, variance;
 };
-const std::vector<Handful> kHandful = {{1, 1.0, 0.4}, {1, 0.7, 0.8}, {-1, 0.4, 0.6}, {1, -0.2, 0.5}, {1, 1.5, 0.3}, {0, 0.3, 0.5}};
+const std::vector<Handful> kHandful = {{1, 1.0, 0.4},  {1, 0.7, 0.8}, {-1, 0.4, 0.6},
+                                       {1, -0.2, 0.5}, {1, 1.5, 0.3}, {0, 0.3, 0.5}};
 
 double log_likelihood_of_handful(double gamma, double beta) {
   double sum = 0;
@@ -230,7 +261,9 @@ double log_likelihood_of_handful(double gamma, double beta) {
 
 /// integrate_discrimination until it settles, on sums that come from integration and differences.
 AnnotatorPosterior settle(const Population& population) {
-  AnnotatorPosterior a{.discrimination = population.mean, .discrimination_variance = population.variance, .side_bias_variance = population.side_bias_variance};
+  AnnotatorPosterior a{.discrimination = population.mean,
+                       .discrimination_variance = population.variance,
+                       .side_bias_variance = population.side_bias_variance};
   const auto f = log_likelihood_of_handful;
   for (int round = 0; round < 15; ++round) {
     const RaterRecord record = record_of(a);
@@ -241,11 +274,11 @@ AnnotatorPosterior settle(const Population& population) {
       const double move = record.grid_spread * kGridAt[k];
       grid.log_z[k] = to_fixed(static_cast<float>(f(g + move, b + record.grid_slope * move) - middle));
     }
-    const AnnotatorSums sums = sums_of(
-        (f(g + h, b) - f(g - h, b)) / (2 * h), (f(g, b + h) - f(g, b - h)) / (2 * h),
-        -(f(g + h, b) - 2 * middle + f(g - h, b)) / (h * h),
-        -(f(g + h, b + h) - f(g + h, b - h) - f(g - h, b + h) + f(g - h, b - h)) / (4 * h * h),
-        -(f(g, b + h) - 2 * middle + f(g, b - h)) / (h * h));
+    const AnnotatorSums sums =
+        sums_of((f(g + h, b) - f(g - h, b)) / (2 * h), (f(g, b + h) - f(g, b - h)) / (2 * h),
+                -(f(g + h, b) - 2 * middle + f(g - h, b)) / (h * h),
+                -(f(g + h, b + h) - f(g + h, b - h) - f(g - h, b + h) + f(g - h, b - h)) / (4 * h * h),
+                -(f(g, b + h) - 2 * middle + f(g, b - h)) / (h * h));
     integrate_discrimination(a, record, sums, grid, population, 1);
   }
   return a;
@@ -253,8 +286,8 @@ AnnotatorPosterior settle(const Population& population) {
 
 TEST(IntegrateDiscrimination, matches_a_fine_grid_when_side_bias_is_known) {
   const Population population{.mean = 1, .variance = 0.5, .side_bias_variance = 1e-6};
-  const test::Density exact(
-      [&](double g) { return log_likelihood_of_handful(g, 0) + test::log_normal(g, 1, 0.5); }, -4, 6, 201);
+  const test::Density exact([&](double g) { return log_likelihood_of_handful(g, 0) + test::log_normal(g, 1, 0.5); }, -4,
+                            6, 201);
   const AnnotatorPosterior a = settle(population);
   const double sd = std::sqrt(exact.variance());
   EXPECT_NEAR(a.discrimination, exact.mean(), 0.02 * sd);
@@ -265,9 +298,10 @@ TEST(IntegrateDiscrimination, matches_a_fine_grid_when_side_bias_is_known) {
 TEST(IntegrateDiscrimination, is_close_to_a_fine_grid_over_both) {
   const Population population{.mean = 1, .variance = 0.5, .side_bias_variance = 0.3};
   double total = 0, gamma = 0, gamma2 = 0, beta = 0, beta2 = 0;
-  for (double g = -2; g <= 4; g += 0.1)
-    for (double b = -2.5; b <= 2.5; b += 0.1) {
-      const double weight = std::exp(log_likelihood_of_handful(g, b) + test::log_normal(g, 1, 0.5) + test::log_normal(b, 0, 0.3));
+  for (double g = -2; g <= 4; g += 0.15)
+    for (double b = -2.5; b <= 2.5; b += 0.15) {
+      const double weight =
+          std::exp(log_likelihood_of_handful(g, b) + test::log_normal(g, 1, 0.5) + test::log_normal(b, 0, 0.3));
       total += weight;
       gamma += weight * g;
       gamma2 += weight * g * g;

@@ -24,7 +24,8 @@ std::string describe(const Groups& groups, std::size_t pair, std::size_t vote) {
 std::vector<std::string> describe(const Groups& groups) {
   std::vector<std::string> out;
   for (std::size_t p = 0; p < groups.pairs(); ++p)
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) out.push_back(describe(groups, p, v));
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+      out.push_back(describe(groups, p, v));
   return out;
 }
 
@@ -67,8 +68,8 @@ TEST(Group, one_vote) {
 TEST(Group, dropped_ties_connect_nothing) {
   Votes votes = make_votes(8, 3, kRows);
   const Groups groups = group_votes(votes, Ties::kDrop);
-  EXPECT_EQ(describe(groups), (std::vector<std::string>{"0<4 a1 right", "2>7 a1 right", "1>3 a1 right", "1>3 a2 left",
-                                                        "1<5 a0 right"}));
+  EXPECT_EQ(describe(groups),
+            (std::vector<std::string>{"0<4 a1 right", "2>7 a1 right", "1>3 a1 right", "1>3 a2 left", "1<5 a0 right"}));
   EXPECT_FALSE(groups.ties);
   Votes bridge = make_votes(4, 1, {{0, 1, 0, 1}, {1, 2, 0, 0}, {2, 3, 0, 1}});
   EXPECT_EQ(group_votes(bridge, Ties::kDrop).components(), 2u);
@@ -92,7 +93,8 @@ std::vector<Row> random_rows(std::uint32_t items, std::uint32_t annotators, int 
   for (int i = 0; i < count; ++i) {
     // Neighbours within blocks of up to 11 items, so that there are components of many sizes.
     const std::uint32_t left = below(items), right = (left / 11) * 11 + (left + 1 + below(3)) % 11;
-    if (right != left && right < items) rows.push_back({left, right, below(annotators), static_cast<int>(below(3)) - 1});
+    if (right != left && right < items)
+      rows.push_back({left, right, below(annotators), static_cast<int>(below(3)) - 1});
   }
   return rows;
 }
@@ -105,10 +107,12 @@ TEST(Group, every_vote_is_found_again) {
   std::vector<bool> seen(rows.size(), false);
   for (std::size_t c = 0; c < groups.components(); ++c) {
     if (c > 0) {
-      EXPECT_GE(std::pair(groups.items_of(c), groups.votes_of(c)), std::pair(groups.items_of(c - 1), groups.votes_of(c - 1)));
+      EXPECT_GE(std::pair(groups.items_of(c), groups.votes_of(c)),
+                std::pair(groups.items_of(c - 1), groups.votes_of(c - 1)));
     }
     for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p) {
-      const std::uint32_t first = groups.slot_item[groups.pair_first[p]], second = groups.slot_item[groups.pair_second[p]];
+      const std::uint32_t first = groups.slot_item[groups.pair_first[p]],
+                          second = groups.slot_item[groups.pair_second[p]];
       EXPECT_LT(first, second);
       EXPECT_GE(groups.pair_first[p], groups.component_slots[c]);
       EXPECT_LT(groups.pair_second[p], groups.component_slots[c + 1]);

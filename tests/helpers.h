@@ -30,8 +30,8 @@ inline double log_normal(double x, double mean, double variance) {
   return -((x - mean) * (x - mean) / variance + std::log(2 * std::numbers::pi * variance)) / 2;
 }
 
-/// A density given by its logarithm, on equal steps over [low, high]: a trapezoid sum, which converges exponentially for
-/// the densities here, where both ends are far out.
+/// A density given by its logarithm, on equal steps over [low, high]: a trapezoid sum, which converges exponentially
+/// for the densities here, where both ends are far out.
 class Density {
  public:
   template <class LogDensity>
@@ -48,7 +48,8 @@ class Density {
   template <class Function>
   double average(const Function& function) const {
     double sum = 0;
-    for (std::size_t i = 0; i < weight_.size(); ++i) sum += weight_[i] * function(low_ + step_ * static_cast<double>(i));
+    for (std::size_t i = 0; i < weight_.size(); ++i)
+      sum += weight_[i] * function(low_ + step_ * static_cast<double>(i));
     return sum;
   }
   double mean() const {

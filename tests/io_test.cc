@@ -92,7 +92,10 @@ class VotesFile : public test::FileTest {
 Votes full_votes() {
   Votes votes;
   for (const char* id : {"b\xc3\xa4r", "\xe7\x86\x8a", "a", "\xf0\x9f\x90\xbb"}) votes.item_ids.push_back(id);
-  for (const char* id : {"eve", "b\xc3\xb6" "b"}) votes.annotator_ids.push_back(id);
+  for (const char* id : {"eve",
+                         "b\xc3\xb6"
+                         "b"})
+    votes.annotator_ids.push_back(id);
   for (const char* id : {"which?", "why?"}) votes.prompt_ids.push_back(id);
   votes.left = {0, 1, 3};
   votes.right = {1, 0, 2};
@@ -200,17 +203,31 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
     return error_of("v.h5");
   };
   EXPECT_EQ(error([](Votes&) {}), "no error");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.left[2] = 9; }), "v.h5: 'comparisons/left' row 2 is 9; item indices run from 0 to 3");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator[1] = 2; }), "v.h5: 'comparisons/annotator' row 1 is 2; annotator indices run");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 2; }), "v.h5: 'comparisons/preference' row 0 is 2: graded");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }), "v.h5: 'comparisons/preference' row 0 is 50; it must be");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.left[2] = 9; }),
+               "v.h5: 'comparisons/left' row 2 is 9; item indices run from 0 to 3");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator[1] = 2; }),
+               "v.h5: 'comparisons/annotator' row 1 is 2; annotator indices run");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 2; }),
+               "v.h5: 'comparisons/preference' row 0 is 2: graded");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }),
+               "v.h5: 'comparisons/preference' row 0 is 50; it must be");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[1] = 1; }), "v.h5: 'comparisons/right' row 1 is 1 (");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[0] = 2; }), "v.h5: 'comparisons/right' row 0 is 2 ('a', prompt 0)");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right.pop_back(); }), "v.h5: 'comparisons/right' has 2 rows, but 'comparisons/left' has 3");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.timestamp.pop_back(); }), "v.h5: 'comparisons/timestamp' has 2 rows");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator_ids.push_back("eve"); v.truth.reset(); }), "v.h5: 'annotators/id' row 2 is 'eve', as row 0 is");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.prompt_ids.push_back("\xff"); }), "v.h5: 'prompts/id' row 2 is not UTF-8: \\xff");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.left.clear(), v.right.clear(), v.annotator.clear(), v.preference.clear(), v.timestamp.clear(); }),
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[0] = 2; }),
+               "v.h5: 'comparisons/right' row 0 is 2 ('a', prompt 0)");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.right.pop_back(); }),
+               "v.h5: 'comparisons/right' has 2 rows, but 'comparisons/left' has 3");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.timestamp.pop_back(); }),
+               "v.h5: 'comparisons/timestamp' has 2 rows");
+  EXPECT_PRED2(test::contains, error([](Votes& v) {
+                 v.annotator_ids.push_back("eve");
+                 v.truth.reset();
+               }),
+               "v.h5: 'annotators/id' row 2 is 'eve', as row 0 is");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.prompt_ids.push_back("\xff"); }),
+               "v.h5: 'prompts/id' row 2 is not UTF-8: \\xff");
+  EXPECT_PRED2(test::contains, error([](Votes& v) {
+                 v.left.clear(), v.right.clear(), v.annotator.clear(), v.preference.clear(), v.timestamp.clear();
+               }),
                "v.h5: 'comparisons/left' has no rows");
 }
 
@@ -228,7 +245,10 @@ std::vector<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_
   }
   const Handle space(H5Dget_space(set), H5Sclose);
   std::vector<T> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
-  EXPECT_GE(H5Dread(set, memory_type >= 0 ? memory_type : static_cast<hid_t>(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0) << name;
+  EXPECT_GE(H5Dread(set, memory_type >= 0 ? memory_type : static_cast<hid_t>(type), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                    values.data()),
+            0)
+      << name;
   return values;
 }
 
@@ -247,7 +267,8 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
   a.bits_per_vote = {0.2f, 0.1f};
   a.flag = {static_cast<std::int8_t>(Flag::kOk), static_cast<std::int8_t>(Flag::kAdversarial)};
   a.flag_probability = {0.99f, 0.95f};
-  labels.pairs = {{0, 1}, {1, 2}, {1, 1}, {1, 0.5f}, {0.6f, 0.7f}, {0.65f, 0.75f}, {0.5f, 2}, {0.3f, 0.4f}, {0.2f, 0.1f}};
+  labels.pairs = {{0, 1},         {1, 2},    {1, 1},       {1, 0.5f},   {0.6f, 0.7f},
+                  {0.65f, 0.75f}, {0.5f, 2}, {0.3f, 0.4f}, {0.2f, 0.1f}};
   labels.vote_probability_correct = {0.65f, NAN};
   nlohmann::ordered_json provenance = {{"version", "x"}, {"seconds", {{"read", 1.0}, {"fit", 2.0}}}};
   for (const bool compress : {true, false}) {
@@ -255,12 +276,17 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
     write_fit(output, votes, labels, provenance, compress);
     const Handle file(H5Fopen(path("fit.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
     ASSERT_TRUE(static_cast<bool>(file));
-    const auto floats = [&](const char* name) { return read_column<float>(file, name, H5T_NATIVE_FLOAT, H5T_IEEE_F32LE); };
-    const auto counts = [&](const char* name) { return read_column<std::uint32_t>(file, name, H5T_NATIVE_UINT32, H5T_STD_U32LE); };
+    const auto floats = [&](const char* name) {
+      return read_column<float>(file, name, H5T_NATIVE_FLOAT, H5T_IEEE_F32LE);
+    };
+    const auto counts = [&](const char* name) {
+      return read_column<std::uint32_t>(file, name, H5T_NATIVE_UINT32, H5T_STD_U32LE);
+    };
     EXPECT_EQ(floats("items/score"), labels.items.score);
     EXPECT_EQ(floats("items/std_error"), labels.items.std_error);
     EXPECT_EQ(counts("items/votes"), labels.items.votes);
-    EXPECT_EQ(read_column<std::int32_t>(file, "items/component", H5T_NATIVE_INT32, H5T_STD_I32LE), labels.items.component);
+    EXPECT_EQ(read_column<std::int32_t>(file, "items/component", H5T_NATIVE_INT32, H5T_STD_I32LE),
+              labels.items.component);
     EXPECT_EQ(counts("annotators/votes"), a.votes);
     EXPECT_EQ(floats("annotators/discrimination"), a.discrimination);
     EXPECT_EQ(floats("annotators/discrimination_se"), a.discrimination_se);

@@ -59,14 +59,16 @@ class MadeUpEngine : public Engine {
 class LabelsTest : public testing::Test {
  protected:
   LabelsTest() {
-    Votes votes = test::make_votes(6, 3, {{5, 3, 0, 1}, {1, 0, 0, 1}, {0, 1, 1, 0}, {2, 0, 1, -1}, {1, 2, 0, -1}, {1, 2, 1, -1}, {3, 5, 1, 0}});
+    Votes votes = test::make_votes(
+        6, 3, {{5, 3, 0, 1}, {1, 0, 0, 1}, {0, 1, 1, 0}, {2, 0, 1, -1}, {1, 2, 0, -1}, {1, 2, 1, -1}, {3, 5, 1, 0}});
     groups_ = group_votes(votes, Ties::kHalf);
     // Slots are items 3, 5, 0, 1, 2; pairs are 3-5, 0-1, 0-2, 1-2.
     Fit fit;
     fit.reference_discrimination = 2;
-    fit.annotators = {{.discrimination = 3, .side_bias = 0.5, .discrimination_variance = 0.04, .side_bias_variance = 0.09},
-                      {.discrimination = -2, .side_bias = 0, .discrimination_variance = 0.01, .side_bias_variance = 0.01},
-                      {.discrimination = 2, .side_bias = 0, .discrimination_variance = 4, .side_bias_variance = 1}};
+    fit.annotators = {
+        {.discrimination = 3, .side_bias = 0.5, .discrimination_variance = 0.04, .side_bias_variance = 0.09},
+        {.discrimination = -2, .side_bias = 0, .discrimination_variance = 0.01, .side_bias_variance = 0.01},
+        {.discrimination = 2, .side_bias = 0, .discrimination_variance = 4, .side_bias_variance = 1}};
     fit.posterior.slot_mean = {0.5f, -0.5f, 1, 0, -1};
     fit.posterior.slot_variance = {0.25f, 0.25f, 0.04f, 0.09f, 0.16f};
     fit.posterior.pair_mean = {1, 1, 2, 1};

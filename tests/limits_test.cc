@@ -59,7 +59,8 @@ TEST(Limits, one_vote_a_pair) {
   const Limits limits = limits_of(6, 2, {{0, 1, 0, 1}, {2, 3, 1, 1}, {4, 5, 0, 1}});
   EXPECT_EQ(limits.checking_votes, 0u);
   EXPECT_FALSE(limits.annotators_identified());
-  EXPECT_TRUE(warns(limits, "hardly tell annotators apart: only 0 % of them could contradict another vote (100 % of pairs"));
+  EXPECT_TRUE(
+      warns(limits, "hardly tell annotators apart: only 0 % of them could contradict another vote (100 % of pairs"));
 }
 
 TEST(Limits, sides_never_swapped) {

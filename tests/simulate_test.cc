@@ -48,7 +48,13 @@ TEST(Simulate, first_votes_of_seed_1_on_every_machine) {
 }
 
 TEST(Simulate, a_prompt_has_distinct_pairs_and_a_pair_distinct_annotators) {
-  const Votes votes = simulate_votes({.prompts = 300, .responses = 4, .pairs_per_prompt = 5, .votes_per_pair = 4, .annotators = 12, .mix = {}, .seed = 2});
+  const Votes votes = simulate_votes({.prompts = 300,
+                                      .responses = 4,
+                                      .pairs_per_prompt = 5,
+                                      .votes_per_pair = 4,
+                                      .annotators = 12,
+                                      .mix = {},
+                                      .seed = 2});
   ASSERT_EQ(votes.size(), 300u * 5 * 4);
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::set<std::uint32_t>> voters;
   std::map<std::uint32_t, std::set<std::pair<std::uint32_t, std::uint32_t>>> pairs;
@@ -71,7 +77,8 @@ TEST(Simulate, kinds_come_in_the_shares_asked_for) {
   EXPECT_NEAR(count.at("noisy"), 150, 5);
   EXPECT_NEAR(count.at("clicker"), 100, 5);
   EXPECT_NEAR(count.at("adversary"), 50, 5);
-  EXPECT_EQ(kinds(simulate_votes({.prompts = 10, .annotators = 20, .mix = parse_mix("adversary=1")})).at("adversary"), 20);
+  EXPECT_EQ(kinds(simulate_votes({.prompts = 10, .annotators = 20, .mix = parse_mix("adversary=1")})).at("adversary"),
+            20);
 }
 
 TEST(Simulate, the_reference_annotator_has_discrimination_1) {
@@ -86,7 +93,9 @@ TEST(Simulate, votes_follow_the_truth) {
   double left = 0, count = 0;
   for (std::size_t v = 0; v < votes.size(); ++v) {
     const std::uint32_t a = votes.annotator[v];
-    const double eta = votes.truth->discrimination[a] * (votes.truth->score[votes.left[v]] - votes.truth->score[votes.right[v]]) + votes.truth->side_bias[a];
+    const double eta =
+        votes.truth->discrimination[a] * (votes.truth->score[votes.left[v]] - votes.truth->score[votes.right[v]]) +
+        votes.truth->side_bias[a];
     if (std::abs(eta - 1) > 0.2) continue;
     count += 1;
     left += votes.preference[v] == 1;
@@ -104,12 +113,19 @@ TEST(Simulate, ties_come_in_the_share_asked_for) {
 }
 
 TEST(Simulate, arena_and_chain) {
-  const Votes arena = simulate_votes({.shape = Shape::kArena, .prompts = 500, .responses = 20, .pairs_per_prompt = 2, .votes_per_pair = 1, .annotators = 5, .mix = {}});
+  const Votes arena = simulate_votes({.shape = Shape::kArena,
+                                      .prompts = 500,
+                                      .responses = 20,
+                                      .pairs_per_prompt = 2,
+                                      .votes_per_pair = 1,
+                                      .annotators = 5,
+                                      .mix = {}});
   EXPECT_EQ(arena.size(), 1000u);
   EXPECT_EQ(arena.item_ids.size(), 20u);
   EXPECT_TRUE(arena.prompt.empty());
   for (std::size_t v = 0; v < arena.size(); ++v) EXPECT_NE(arena.left[v], arena.right[v]);
-  const Votes chain = simulate_votes({.shape = Shape::kChain, .prompts = 50, .responses = 2, .votes_per_pair = 1, .annotators = 5, .mix = {}});
+  const Votes chain = simulate_votes(
+      {.shape = Shape::kChain, .prompts = 50, .responses = 2, .votes_per_pair = 1, .annotators = 5, .mix = {}});
   EXPECT_EQ(chain.size(), 99u);
   for (std::size_t v = 0; v < chain.size(); ++v)
     EXPECT_EQ(std::max(chain.left[v], chain.right[v]) - std::min(chain.left[v], chain.right[v]), 1u);
@@ -119,7 +135,8 @@ TEST(Simulate, refuses_numbers_that_do_not_fit_together) {
   const auto error = [](const SimulateOptions& options) { return usage_error_of([&] { simulate_votes(options); }); };
   EXPECT_PRED2(test::contains, error({.responses = 1, .mix = {}}), "--responses must be at least 2");
   EXPECT_PRED2(test::contains, error({.responses = 3, .pairs_per_prompt = 4, .mix = {}}), "there are only 3 pairs");
-  EXPECT_PRED2(test::contains, error({.votes_per_pair = 4, .annotators = 3, .mix = {}}), "--annotators must be at least --votes-per-pair");
+  EXPECT_PRED2(test::contains, error({.votes_per_pair = 4, .annotators = 3, .mix = {}}),
+               "--annotators must be at least --votes-per-pair");
 }
 
 TEST(ParseMix, literal) {
@@ -132,8 +149,11 @@ TEST(ParseMix, literal) {
 
 TEST(ParseMix, errors) {
   for (const std::string entry : {"good", "good=", "bad=1", "good=x", "good=0.5x", "good=-1", "good=2", "=1"})
-    EXPECT_PRED2(test::contains, usage_error_of([&] { parse_mix(entry); }), "--mix entry '" + entry + "' is not KIND=SHARE") << entry;
-  EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix("good=.5"); }), "--mix shares add up to 0.5; they must add up to 1");
+    EXPECT_PRED2(test::contains, usage_error_of([&] { parse_mix(entry); }),
+                 "--mix entry '" + entry + "' is not KIND=SHARE")
+        << entry;
+  EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix("good=.5"); }),
+               "--mix shares add up to 0.5; they must add up to 1");
   EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix(""); }), "--mix shares add up to 0;");
 }
 

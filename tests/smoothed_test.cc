@@ -10,18 +10,18 @@ using test::Density;
 /// log F and F^(n) / F by integration of the likelihood and its own derivatives over N(mean, variance).
 Smoothed<double> integrate(bool tie, double mean, double variance) {
   using Ratio = double (*)(double);
-  // Derivatives of sigma over sigma, in s = sigma(x) and q = 1 - s; of 1 / (2 cosh(x / 2)) over itself, in t = tanh(x / 2).
-  static const Ratio logistic[4] = {
-      [](double x) { return 1 / (1 + std::exp(x)); },
-      [](double x) { return -std::tanh(x / 2) / (1 + std::exp(x)); },
-      [](double x) {
-        const double s = 1 / (1 + std::exp(-x));
-        return (1 - 6 * s + 6 * s * s) / (1 + std::exp(x));
-      },
-      [](double x) {
-        const double s = 1 / (1 + std::exp(-x));
-        return -std::tanh(x / 2) * (1 - 12 * s + 12 * s * s) / (1 + std::exp(x));
-      }};
+  // Derivatives of sigma over sigma, in s = sigma(x) and q = 1 - s; of 1 / (2 cosh(x / 2)) over itself, in t = tanh(x /
+  // 2).
+  static const Ratio logistic[4] = {[](double x) { return 1 / (1 + std::exp(x)); },
+                                    [](double x) { return -std::tanh(x / 2) / (1 + std::exp(x)); },
+                                    [](double x) {
+                                      const double s = 1 / (1 + std::exp(-x));
+                                      return (1 - 6 * s + 6 * s * s) / (1 + std::exp(x));
+                                    },
+                                    [](double x) {
+                                      const double s = 1 / (1 + std::exp(-x));
+                                      return -std::tanh(x / 2) * (1 - 12 * s + 12 * s * s) / (1 + std::exp(x));
+                                    }};
   static const Ratio secant[4] = {
       [](double x) { return -std::tanh(x / 2) / 2; },
       [](double x) { return (2 * std::pow(std::tanh(x / 2), 2) - 1) / 4; },
@@ -32,9 +32,8 @@ Smoothed<double> integrate(bool tie, double mean, double variance) {
   if (variance == 0)
     return {test::log_likelihood(winner, mean), ratio[0](mean), ratio[1](mean), ratio[2](mean), ratio[3](mean)};
   const double sd = std::sqrt(variance);
-  const Density density(
-      [&](double x) { return test::log_likelihood(winner, x) + test::log_normal(x, mean, variance); },
-      mean - 13 * sd - (tie ? variance / 2 : 0), mean + 13 * sd + (tie ? variance / 2 : variance));
+  const Density density([&](double x) { return test::log_likelihood(winner, x) + test::log_normal(x, mean, variance); },
+                        mean - 13 * sd - (tie ? variance / 2 : 0), mean + 13 * sd + (tie ? variance / 2 : variance));
   return {density.log_integral(), density.average(ratio[0]), density.average(ratio[1]), density.average(ratio[2]),
           density.average(ratio[3])};
 }
@@ -81,6 +80,9 @@ TEST(Smoothed, literal_values_at_a_known_logit) {
   EXPECT_NEAR(smoothed_tie<kExact>(2.0, 0.0).log_value, -1.12692801, 6e-8);  // the two above, averaged
 }
 
+// The next four fail today: votes far on the unlikely side are off, e.g. by 0.27 in log F at mean -28, variance 12, and
+// by 0.055 for a tie at mean 30, variance 40. There the tilted mass lies beyond the mixture's limit, but the far branch
+// does not begin yet (or, for a tie of large variance, begins too early).
 TEST(Smoothed, logistic_exact_matches_integration) {
   const Errors usual = largest_errors<kExact, double>(false, kUsual, everywhere);
   EXPECT_LT(usual.log_value, 1e-6);

@@ -1,6 +1,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace voxpop {
 
@@ -24,6 +27,10 @@ struct CommonOptions {
   bool json = false;   ///< --json: the summary on stdout as one JSON object
 };
 void add_common_options(CLI::App& verb, CommonOptions& options);
+/// Refuses, as a usage error, an output that is one of the inputs: it would replace what was read.
+void require_other_output(const std::vector<std::string>& inputs, const std::string& output);
+/// Seeds fit 32 bits, so that every tool that reads the provenance can hold them.
+inline const CLI::Range kSeedRange(std::uint64_t{0}, std::uint64_t{4294967295});
 /// --threads N: 0 (the default) takes every core this process may use.
 void add_threads_option(CLI::App& verb, int& threads);
 

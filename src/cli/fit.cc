@@ -191,6 +191,7 @@ int fit_command(const Arguments& arguments) {
     const bool quiet = arguments.common.quiet;
     Stopwatch watch;
     Seconds seconds;
+    require_other_output(arguments.inputs, arguments.output);
     OutputFile output(arguments.output);
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
@@ -261,7 +262,7 @@ void add_fit(CLI::App& app, Run& run) {
       ->capture_default_str();
   add_threads_option(verb, arguments->threads);
   verb.add_option("--max-iterations", arguments->max_iterations, "Give up settling after this many iterations")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
       ->capture_default_str();

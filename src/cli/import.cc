@@ -1,13 +1,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "core/error.h"
 #include "import/import_votes.h"
 
 namespace voxpop {
@@ -51,11 +49,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes,
 }
 
 int import_command(const ImportArguments& arguments) {
-  for (const std::string& input : arguments.inputs) {
-    std::error_code ignored;
-    if (std::filesystem::equivalent(input, arguments.output, ignored))
-      throw usage_error("{}: is an input and the output; name another output", input);
-  }
+  require_other_output(arguments.inputs, arguments.output);
   OutputFile output(arguments.output);
   std::vector<std::string> unused_columns;
   const Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &unused_columns);

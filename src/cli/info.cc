@@ -20,7 +20,10 @@ int info_command(const Arguments& arguments) {
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
   for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
   const std::string provenance = file.attribute("provenance");
-  if (!provenance.empty()) json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
+  if (!provenance.empty()) {
+    json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
+    if (json["provenance"].is_discarded()) json["provenance"] = provenance;  // not JSON: shown as it is
+  }
   if (arguments.common.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;

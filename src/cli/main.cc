@@ -1,5 +1,9 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <new>
 
 #include "cli/commands.h"
@@ -12,6 +16,14 @@ namespace voxpop {
 void add_common_options(CLI::App& verb, CommonOptions& options) {
   verb.add_flag("--quiet", options.quiet, "No progress and no notes on stderr");
   verb.add_flag("--json", options.json, "Print the summary as one JSON object");
+}
+
+void require_other_output(const std::vector<std::string>& inputs, const std::string& output) {
+  for (const std::string& input : inputs) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(input, output, ignored))
+      throw usage_error("{}: is an input and the output; name another output", input);
+  }
 }
 
 void add_threads_option(CLI::App& verb, int& threads) {
@@ -51,7 +63,7 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    fmt::print(stderr, "voxpop: {}\nRun 'voxpop --help' or 'voxpop VERB --help' for what is possible.\n", error.what());
+    fmt::print(stderr, "voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n", error.what());
     return static_cast<int>(Exit::kUsage);
   }
   if (!run) {
@@ -68,10 +80,14 @@ const std::string& command_line() { return given_command_line; }
 
 }  // namespace voxpop
 
-int main(int argc, char** argv) {
+namespace {
+
+int run_and_report(int argc, char** argv) {
   using voxpop::Exit;
   try {
-    return voxpop::run_command_line(argc, argv);
+    const int status = voxpop::run_command_line(argc, argv);
+    if (std::fflush(stdout) != 0) throw voxpop::file_error("standard output: cannot write: {}", std::strerror(errno));
+    return status;
   } catch (const voxpop::Error& error) {
     fmt::print(stderr, "voxpop: {}\n", error.what());
     return static_cast<int>(error.exit());
@@ -82,4 +98,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "voxpop: internal error: {}; please report it\n", error.what());
     return static_cast<int>(Exit::kInternal);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
+  _exit(run_and_report(argc, argv));
 }

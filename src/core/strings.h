@@ -1,10 +1,14 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace voxpop {
+
+/// Text from a file as an error may show it: shortened, without control characters and bytes that are not UTF-8.
+std::string shown(std::string_view text);
 
 /// Many short strings in one block of memory: a pointer's worth of overhead each, not an allocation.
 class Strings {

@@ -77,8 +77,8 @@ struct Kernels {
   int lanes;
   /// Votes [begin, end): new sites from the pair moments, and sums. `pair` holds vote `begin`.
   void (*votes)(const FitView&, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass&);
-  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`: solve_scratch_floats().
-  /// Slot moments, centred, where wanted (else null).
+  /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`:
+  /// solve_scratch_floats(). Slot moments, centred, where wanted (else null).
   void (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
                 float* slot_variance, SolveSums& sums);
   /// Pairs [begin, end): labels from the pair moments; `discrimination`: the reference annotator's, prior units.

@@ -36,9 +36,9 @@ double moved(const Population& a, const Population& b) {
          std::abs(std::sqrt(a.side_bias_variance) - std::sqrt(b.side_bias_variance));
 }
 
-/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of all
-/// scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set back to
-/// 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor.
+/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
+/// all scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set
+/// back to 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor.
 double expansion(const PassResult& pass) { return std::clamp(std::sqrt(pass.score_variance), 0.7, 1.4); }
 
 /// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
@@ -105,9 +105,12 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   // Near the mode, by Newton steps, which are cheap ...
   do {
     const bool warm = fit.iterations >= kWarmUp;
-    const PassResult pass = engine.update_components(
-        records_of(fit.annotators),
-        {.sweeps = fit.iterations == 0 ? 4 : 1, .stride = stride, .stretch = static_cast<float>(stretch), .annotators = true, .uncertain = warm});
+    const PassResult pass =
+        engine.update_components(records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1,
+                                                              .stride = stride,
+                                                              .stretch = static_cast<float>(stretch),
+                                                              .annotators = true,
+                                                              .uncertain = warm});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       newton_step(fit.annotators[a], pass.annotators[a], population);
     settle(pass, warm);
@@ -116,12 +119,15 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   int sweeps = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
     const std::vector<RaterRecord> records = records_of(fit.annotators);
-    const PassResult pass = engine.update_components(
-        records, {.sweeps = sweeps, .stride = stride, .stretch = static_cast<float>(stretch), .annotators = true, .grid = true, .uncertain = true});
+    const PassResult pass = engine.update_components(records, {.sweeps = sweeps,
+                                                               .stride = stride,
+                                                               .stretch = static_cast<float>(stretch),
+                                                               .annotators = true,
+                                                               .grid = true,
+                                                               .uncertain = true});
     sweeps = 1;
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
-      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population,
-                               damping);
+      integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, damping);
     settle(pass, true);
     if (fit.change >= (stride > 1 ? 4 : 1) * tolerance()) continue;  // a sample is no finer than that
     fit.converged = stride == 1;

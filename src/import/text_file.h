@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/progress.h"
+#include "core/strings.h"
 
 namespace voxpop {
 
@@ -30,8 +31,6 @@ class TextFile {
   bool at_start_ = true;
 };
 
-/// Text from a file as an error may show it: shortened, without control characters and bytes that are not UTF-8.
-std::string shown(std::string_view text);
 /// Without spaces, tabs and carriage returns at either end.
 std::string_view trimmed(std::string_view text);
 

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "io/damage_guard.h"
 
 namespace voxpop {
@@ -38,8 +39,7 @@ std::string hdf5_reason() {
 }
 
 /// Truncation is the file system's doing, anything else that HDF5 cannot read is bad input.
-Error read_error(const std::string& path, const std::string& what) {
-  const std::string reason = hdf5_reason();
+Error read_error(const std::string& path, const std::string& what, const std::string& reason = hdf5_reason()) {
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
   return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
@@ -81,11 +81,12 @@ std::vector<hsize_t> shape(hid_t space) {
   return extent;
 }
 
-/// Reads rows [begin, begin + count) of a one-dimensional dataset as `memory_type`.
-bool read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
-  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr) < 0) return false;
+/// Reads rows [begin, begin + count) of a one-dimensional dataset as `memory_type`. Returns what went wrong, or "":
+/// HDF5 forgets its reason with the next call, a handle's closing included.
+std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
+  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr) < 0) return hdf5_reason();
   const Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
-  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0;
+  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
 }
 
 /// How a chunked dataset is packed, where all cores can unpack it: at most shuffle, then gzip. HDF5 itself would use
@@ -136,7 +137,7 @@ InputHdf5::InputHdf5(const std::string& path) : path_(path) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
-  if (S_ISDIR(status.st_mode)) throw file_error("{}: is a directory; name an HDF5 file", path);
+  if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
   if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   if (is_hdf5 == 0)
@@ -156,9 +157,18 @@ InputHdf5::~InputHdf5() {
 
 bool InputHdf5::has(const std::string& name) const {
   const DamageGuard guard(path_);
-  for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
-    if (slash > 0 && H5Lexists(file_, name.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
-  return H5Lexists(file_, name.c_str(), H5P_DEFAULT) > 0;
+  for (std::size_t end = name.find('/', 1);;
+       end = name.find('/', end + 1)) {  // each group on the way, then the dataset
+    const std::string part = name.substr(0, end);
+    if (H5Lexists(file_, part.c_str(), H5P_DEFAULT) <= 0) return false;
+    H5L_info_t link{};
+    if (H5Lget_info(file_, part.c_str(), &link, H5P_DEFAULT) < 0)
+      throw read_error(path_, fmt::format("cannot open '{}'", part));
+    // Votes must not make voxpop read other files.
+    if (link.type == H5L_TYPE_EXTERNAL)
+      throw bad_input("{}: '{}' is a link into another file; copy the data into this one first", path_, part);
+    if (end == std::string::npos) return true;
+  }
 }
 
 std::vector<std::string> InputHdf5::datasets() const {
@@ -209,8 +219,9 @@ std::string InputHdf5::attribute(const std::string& name) const {
   const DamageGuard guard(path_);
   if (H5Aexists(file_, name.c_str()) <= 0) return "";
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), H5Aclose);
-  const Handle type(H5Aget_type(attribute), H5Tclose);
-  if (H5Tget_class(type) != H5T_STRING) throw bad_input("{}: attribute '{}' is not a string", path_, name);
+  const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
+  if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
+    throw bad_input("{}: attribute '{}' is not a single string", path_, name);
   if (H5Tis_variable_str(type) > 0) {
     char* text = nullptr;
     const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
@@ -240,11 +251,12 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
                            std::uint64_t total,
                            const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const {
   const DamageGuard guard(path_);
-  // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with nothing.
+  // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
+  // nothing.
   if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <
                        static_cast<double>(total) * static_cast<double>(H5Tget_size(dataset_type(dataset))))
-    throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_, name,
-                    total, H5Dget_storage_size(dataset));
+    throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
+                    name, total, H5Dget_storage_size(dataset));
   const std::size_t width = H5Tget_size(memory_type);
   const Packing packing = as_stored && total > 0 ? packing_of(dataset, total, width) : Packing{};
   const auto damaged = [&](std::uint64_t row) {
@@ -257,8 +269,8 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
     std::vector<std::uint8_t> buffer(std::min(total, slab) * width);
     for (std::uint64_t begin = 0; begin < total; begin += slab) {
       const std::uint64_t count = std::min(slab, total - begin);
-      if (!read_rows(dataset, space, memory_type, begin, count, buffer.data()))
-        throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin));
+      const std::string problem = read_rows(dataset, space, memory_type, begin, count, buffer.data());
+      if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
       use(begin, count, buffer.data());
       guard.still_alive();
     }
@@ -306,17 +318,18 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
 
 namespace {
 
-/// Widens `count` little-endian integers as they lie in the file; unsigned ones beyond 2^63 - 1 stay out of any range.
+/// Widens `count` little-endian integers as they lie in the file. Returns the first row beyond 2^63 - 1, or `count`.
 template <class T>
-void widen(const std::uint8_t* bytes, std::uint64_t count, std::int64_t* out) {
+std::uint64_t widen(const std::uint8_t* bytes, std::uint64_t count, std::int64_t* out) {
   for (std::uint64_t i = 0; i < count; ++i) {
     T value;
     std::memcpy(&value, bytes + i * sizeof(T), sizeof(T));
-    out[i] = std::in_range<std::int64_t>(value) ? static_cast<std::int64_t>(value)
-                                                : std::numeric_limits<std::int64_t>::max();
+    if (!std::in_range<std::int64_t>(value)) return i;
+    out[i] = static_cast<std::int64_t>(value);
   }
+  return count;
 }
-using Widen = void (*)(const std::uint8_t*, std::uint64_t, std::int64_t*);
+using Widen = std::uint64_t (*)(const std::uint8_t*, std::uint64_t, std::int64_t*);
 
 /// The conversion for a plain integer type, or null for one that HDF5 should convert.
 Widen widen_from(hid_t type) {
@@ -351,7 +364,14 @@ void InputHdf5::read_integers(const std::string& name, const UseIntegers& use) c
   read_slabs(name, dataset, convert != nullptr ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, convert != nullptr, total,
              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
                slab.resize(count);
-               (convert != nullptr ? convert : widen<std::int64_t>)(bytes, count, slab.data());
+               const std::uint64_t good =
+                   (convert != nullptr ? convert : widen<std::int64_t>)(bytes, count, slab.data());
+               if (good < count) {
+                 std::uint64_t value = 0;
+                 std::memcpy(&value, bytes + 8 * good, 8);
+                 throw bad_input("{}: '{}' row {} is {}; no index or preference is so large", path_, name, begin + good,
+                                 value);
+               }
                use(begin, slab);
              });
 }
@@ -456,6 +476,7 @@ void OutputHdf5::set_dataset_attribute(const std::string& dataset, const std::st
 
 void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
                               std::uint64_t rows) {
+  check_interrupt();
   const hsize_t extent = rows;
   const Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
@@ -563,6 +584,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
 }
 
 void OutputHdf5::finish() {
+  check_interrupt();
   if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.finish()) fail("finish the file");
   output_.commit();
 }

@@ -53,7 +53,7 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
       if (ids[hashed[j].row] == ids[hashed[i].row])
         throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, hashed[i].row,
-                        ids[hashed[i].row], hashed[j].row);
+                        shown(ids[hashed[i].row]), hashed[j].row);
 }
 
 /// Joins the ids of several files: rows of one file's table become rows of the joint table.
@@ -144,12 +144,12 @@ void check_pairs(const InputHdf5& file, const std::vector<std::uint32_t>& left, 
   for (std::size_t row = 0; row < left.size(); ++row) {
     if (left[row] == right[row])
       throw bad_input("{}: 'comparisons/right' row {} is {} ('{}'), the same item as on the left; drop the row",
-                      file.path(), row, right[row], items[right[row]]);
+                      file.path(), row, right[row], shown(items[right[row]]));
     if (!prompt.empty() && prompt[left[row]] != prompt[right[row]])
       throw bad_input(
           "{}: 'comparisons/right' row {} is {} ('{}', prompt {}), but the left item answers prompt {}; "
           "leave 'items/prompt' out if items of different prompts may be compared",
-          file.path(), row, right[row], items[right[row]], prompt[right[row]], prompt[left[row]]);
+          file.path(), row, right[row], shown(items[right[row]]), prompt[right[row]], prompt[left[row]]);
   }
 }
 
@@ -159,7 +159,7 @@ void check_prompts(const InputHdf5& file, const std::vector<std::uint32_t>& prom
   for (std::size_t row = 0; row < prompt.size(); ++row)
     if (count[prompt[row]] == 1)
       throw bad_input("{}: 'items/prompt' row {} is {}: '{}' is that prompt's only item, so nothing compares with it",
-                      file.path(), row, prompt[row], items[row]);
+                      file.path(), row, prompt[row], shown(items[row]));
 }
 
 }  // namespace
@@ -249,7 +249,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
           if (joint != kNoRow && joint != prompt_rows[prompt[i]])
             throw bad_input(
                 "{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
-                file.path(), i, item_ids[i], prompt_ids[prompt[i]], votes.prompt_ids[joint]);
+                file.path(), i, shown(item_ids[i]), shown(prompt_ids[prompt[i]]), shown(votes.prompt_ids[joint]));
           joint = prompt_rows[prompt[i]];
         }
       }

@@ -116,6 +116,7 @@ Mix parse_mix(const std::string& text) {
 }
 
 Votes simulate_votes(const SimulateOptions& o) {
+  require(o.ties >= 0 && o.ties <= 0.95, "--ties must be a share from 0 to 0.95");
   require(o.responses >= 2, "--responses must be at least 2");
   require(o.annotators >= o.votes_per_pair,
           "--annotators must be at least --votes-per-pair: a pair's votes are by different annotators");
