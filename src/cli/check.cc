@@ -40,7 +40,7 @@ int check_command(const Arguments& arguments) {
                                    {"annotators_identified", limits.annotators_identified()},
                                    {"side_bias_identified", limits.side_bias_identified()},
                                    {"warnings", limits.warnings()}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
   }
   fmt::print("{} votes ({} ties) on {} items by {} annotators: valid\n", limits.votes, limits.ties, limits.items,

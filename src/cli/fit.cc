@@ -265,6 +265,7 @@ void add_fit(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
+      ->check(kSeedRange)
       ->capture_default_str();
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");

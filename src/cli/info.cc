@@ -32,7 +32,9 @@ int info_command(const Arguments& arguments) {
   if (json.contains("datasets"))
     for (const auto& [name, text] : json["datasets"].items())
       fmt::print("  {:<30} {}\n", name, text.get<std::string>());
-  if (json.contains("provenance")) fmt::print("provenance: {}\n", json["provenance"].dump(2));
+  if (json.contains("provenance"))
+    fmt::print("provenance: {}\n",
+               json["provenance"].dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   return 0;
 }
 

@@ -34,7 +34,7 @@ int simulate_command(Arguments arguments) {
                                               {"items", votes.item_ids.size()},
                                               {"annotators", votes.annotator_ids.size()},
                                               {"seed", arguments.options.seed}}
-                           .dump(2));
+                           .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("{}: {} votes on {} items by {} annotators, with the truth beside them (group 'truth'), seed {}\n",
                arguments.output, votes.size(), votes.item_ids.size(), votes.annotator_ids.size(),
@@ -75,7 +75,9 @@ void add_simulate(CLI::App& app, Run& run) {
   verb.add_option("--ties", options.ties, "Share of votes that are ties")
       ->check(CLI::Range(0.0, 0.95))
       ->capture_default_str();
-  verb.add_option("--seed", options.seed, "Seed; the same seed gives the same file")->capture_default_str();
+  verb.add_option("--seed", options.seed, "Seed; the same seed gives the same file")
+      ->check(kSeedRange)
+      ->capture_default_str();
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);
   verb.footer(

@@ -35,6 +35,7 @@ std::string hdf5_reason() {
         return 0;
       },
       &reason);
+  std::erase(reason, '\n');  // an error is one line
   return reason.empty() ? "HDF5 gives no reason" : reason;
 }
 
@@ -251,6 +252,20 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
                            std::uint64_t total,
                            const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const {
   const DamageGuard guard(path_);
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
+  for (int i = 0; i < filters; ++i) {
+    std::size_t values = 0;
+    unsigned flags = 0, config = 0;
+    char filter[64] = "";
+    const H5Z_filter_t id =
+        H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
+    if (id >= 0 && H5Zfilter_avail(id) <= 0)
+      throw bad_input(
+          "{}: '{}' is packed by the filter '{}' (number {}), for which HDF5 finds no plugin here; install it, or "
+          "pack with gzip",
+          path_, name, shown(filter), id);
+  }
   // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
   // nothing.
   if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <

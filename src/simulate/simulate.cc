@@ -101,6 +101,7 @@ Mix parse_mix(const std::string& text) {
                                           : nullptr;
     const char* number = equals == std::string::npos ? nullptr : entry.c_str() + equals + 1;
     const char* end = entry.c_str() + entry.size();
+    require(share == nullptr || *share == 0, fmt::format("--mix names '{}' twice", kind));
     const bool parsed =
         share != nullptr && number != nullptr && std::from_chars(number, end, *share).ptr == end && number != end;
     require(
