@@ -4,9 +4,9 @@
 // because F(mean, variance) = E[f(mean + sqrt(variance) x)], x ~ N(0, 1), solves the heat equation dF/dvariance =
 // F''/2.
 //
-// A logistic function is a scale mixture of normal distribution functions, and a hyperbolic secant one of Gaussians
-// (Andrews and Mallows 1974); a few terms of the mixture make the integral closed (Monahan and Stefanski 1992). Unlike
-// Gauss-Hermite quadrature this is equally exact for every discrimination, and costs no more than nine nodes.
+// A logistic function is a scale mixture of normal distribution functions (Andrews and Mallows 1974); a few terms of
+// the mixture make the integral closed (Monahan and Stefanski 1992). Unlike Gauss-Hermite quadrature this is equally
+// exact for every discrimination, and costs no more than nine nodes.
 
 #include "voxpop/portable.h"
 
@@ -22,41 +22,21 @@ struct Smoothed {
 /// Mixture terms. kFast is within 2.5e-4 of a likelihood, relatively (9e-5 in probability); kExact within 5.2e-8.
 enum : int { kFast = 4, kExact = 8 };
 
-/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-limit, 0], by Lawson's
-/// iteration.
+/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-8, 0] and [-10, 0], by
+/// Lawson's iteration.
 template <int kTerms>
 struct LogisticMixture;
 template <>
 struct LogisticMixture<kFast> {
-  float limit = 8;
   float scale[kFast] = {0.3111183345774395f, 0.4466232419686856f, 0.640003580862693f, 0.9369140646206385f};
   float weight[kFast] = {0.04431429958133785f, 0.29077297630443855f, 0.47337466731127587f, 0.19153805680294758f};
 };
 template <>
 struct LogisticMixture<kExact> {
-  float limit = 10;
   double scale[kExact] = {0.2521849953194491, 0.3280352643071454, 0.41771832501722866, 0.5262357703771979,
                           0.6586897899689903, 0.8234240629983531, 1.0350925986114434,  1.3256638154555203};
   double weight[kExact] = {0.003439002442473187, 0.04444298160473577, 0.15362136813930385,  0.2647209640941784,
                            0.2838866744219496,   0.18596612911273266, 0.058945686587308234, 0.004977193597318183};
-};
-
-/// 1 / (2 cosh(x / 2)) = sum_k weight_k exp(-precision_k x^2 / 2), within 8.5e-5 and 1.4e-8, relatively.
-template <int kTerms>
-struct SecantMixture;
-template <>
-struct SecantMixture<kFast> {
-  float limit = 8;
-  float precision[kFast] = {0.050728636096129175f, 0.13743401329620497f, 0.3331007369789712f, 0.7716778612386276f};
-  float weight[kFast] = {0.08015893652044734f, 0.2026381863827878f, 0.17079494898685288f, 0.04636544408258736f};
-};
-template <>
-struct SecantMixture<kExact> {
-  float limit = 10;
-  double precision[kExact] = {0.031709296180263066, 0.06672170962449772, 0.12782494228308353, 0.22690814004214413,
-                              0.3808333856543672,   0.6204304385011088,  1.0054427306455969,  1.6748154532623434};
-  double weight[kExact] = {0.01757004354778397, 0.0821547567902575,  0.1277617410899843,   0.12594787234103702,
-                           0.09109270116701655, 0.04392272068472015, 0.010808804543283543, 0.0007413526941206636};
 };
 
 /// Mills' ratio (1 - Phi(z)) / phi(z) for z >= 0, given 1 / (z + 3): a polynomial within 6.5e-7, relatively.
@@ -78,12 +58,26 @@ VOXPOP_HD double mills_ratio(double z, double /*inverse*/) {
   return 1.2533141373155003 * exp(z * z / 2) * erfc(z * 0.7071067811865476);
 }
 
+/// The ratios of exp(rate mean) G(mean), from those of G: Leibniz' rule.
+template <class Real>
+VOXPOP_HD Smoothed<Real> tilted(Real log_value, float rate, const Smoothed<Real>& g) {
+  const float rate2 = rate * rate, rate3 = rate2 * rate;
+  return {log_value, g.first + rate, g.second + g.first * (2 * rate) + rate2,
+          g.third + g.second * (3 * rate) + g.first * (3 * rate2) + rate3,
+          g.fourth + g.third * (4 * rate) + g.second * (6 * rate2) + g.first * (4 * rate3) + rate2 * rate2};
+}
+
 /// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits.
 template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   constexpr LogisticMixture<kTerms> mixture;
-  const Real distance = absolute(mean);
-  const auto likely = mean > 0.0f;
+  // Where the mass lies on the unlikely side, mostly, some of it is beyond the mixture's limit: sigma(x) = exp(x)
+  // sigma(-x), and exp only moves the Gaussian, so F(mean) = exp(mean + variance / 2) F(-mean - variance), which lies
+  // on the other side.
+  const auto far = mean + variance * 0.5f < -1.0f;
+  const Real point = select(far, Real(0) - mean - variance, mean);
+  const Real distance = absolute(point);
+  const auto likely = point > 0.0f;
   Real shift = Real(0), tail = Real(0), d1 = Real(0), d2 = Real(0), d3 = Real(0), d4 = Real(0);
   VOXPOP_UNROLL
   for (int k = 0; k < kTerms; ++k) {
@@ -110,57 +104,28 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   const Real scale_back = Real(1) / value;
   const Real even = select(likely, Real(0) - scale_back, scale_back);
   Smoothed<Real> out{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even};
-  // Far out the mixture's tail is Gaussian, but F is exp(mean + variance / 2) (1 - ratio), to the last digit.
-  const auto far = variance * 1.5f + mean < Real(-mixture.limit);
   if (any(far)) {
-    const Real ratio = exponential(smaller(variance * 1.5f + mean, Real(-1)));
-    const Real norm = Real(1) / (Real(1) - ratio);
-    out.log_value = select(far, mean + variance * 0.5f + logarithm(Real(1) - ratio), out.log_value);
-    out.first = select(far, (Real(1) - ratio * 2.0f) * norm, out.first);
-    out.second = select(far, (Real(1) - ratio * 4.0f) * norm, out.second);
-    out.third = select(far, (Real(1) - ratio * 8.0f) * norm, out.third);
-    out.fourth = select(far, (Real(1) - ratio * 16.0f) * norm, out.fourth);
+    const Smoothed<Real> mirrored{out.log_value, Real(0) - out.first, out.second, Real(0) - out.third, out.fourth};
+    const Smoothed<Real> reached = tilted(mean + variance * 0.5f + out.log_value, 1.0f, mirrored);
+    out.log_value = select(far, reached.log_value, out.log_value);
+    out.first = select(far, reached.first, out.first);
+    out.second = select(far, reached.second, out.second);
+    out.third = select(far, reached.third, out.third);
+    out.fourth = select(far, reached.fourth, out.fourth);
   }
   return out;
 }
 
 /// E[sqrt(sigma(eta) sigma(-eta))], eta = mean + sqrt(variance) x: half a vote to each side, which is what a tie is
-/// worth.
+/// worth. The root is exp(-eta / 2) sigma(eta), so this is exp(variance / 8 - mean / 2) F(mean - variance / 2).
 template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_tie(Real mean, Real variance) {
-  constexpr SecantMixture<kTerms> mixture;
-  Real shift = Real(0), value = Real(0), d1 = Real(0), d2 = Real(0), d3 = Real(0), d4 = Real(0);
-  VOXPOP_UNROLL
-  for (int k = 0; k < kTerms; ++k) {
-    const Real precision0 = Real(mixture.precision[k]);
-    const Real inverse = Real(1) / (precision0 * variance + 1.0f);
-    const Real precision = precision0 * inverse;
-    const Real square = mean * mean * precision;
-    if (k == 0) shift = square * 0.5f;
-    const Real term = exponential(shift - square * 0.5f) * square_root(inverse) * Real(mixture.weight[k]);
-    value = value + term;
-    d1 = d1 - term * precision * mean;
-    d2 = d2 + term * precision * (square - 1.0f);
-    d3 = d3 - term * precision * precision * mean * (square - 3.0f);
-    d4 = d4 + term * precision * precision * (square * square - square * 6.0f + 3.0f);
-  }
-  Smoothed<Real> out;
-  const Real scale_back = Real(1) / value;
-  out.log_value = logarithm(value) - shift;
-  out.first = d1 * scale_back;
-  out.second = d2 * scale_back;
-  out.third = d3 * scale_back;
-  out.fourth = d4 * scale_back;
   const Real distance = absolute(mean);
-  const auto far = variance * 0.5f - distance < Real(-mixture.limit);
-  if (any(far)) {
-    const Real sign = select(mean > 0.0f, Real(-1), Real(1));
-    out.log_value = select(far, variance * 0.125f - distance * 0.5f, out.log_value);
-    out.first = select(far, sign * 0.5f, out.first);
-    out.second = select(far, Real(0.25), out.second);
-    out.third = select(far, sign * 0.125f, out.third);
-    out.fourth = select(far, Real(0.0625), out.fourth);
-  }
+  const Smoothed<Real> logistic = smoothed_logistic<kTerms>(distance - variance * 0.5f, variance);
+  Smoothed<Real> out = tilted(logistic.log_value + variance * 0.125f - distance * 0.5f, -0.5f, logistic);
+  const Real sign = select(mean < 0.0f, Real(-1), Real(1));
+  out.first = out.first * sign;
+  out.third = out.third * sign;
   return out;
 }
 

@@ -105,7 +105,7 @@ Population estimate_population(const std::vector<AnnotatorPosterior>& annotators
   Population next = before;
   next.mean = (sum / before.variance + 1.0) / (count / before.variance + 1.0);
   // A population of adversaries is the mirror image of the truth: the sign of all scores is fixed by this.
-  next.mean = std::max(next.mean, 0.05);
+  next.mean = std::clamp(next.mean, 0.05, kLargestMean);
   if (!variances) return next;
   double gamma2 = 2 * 0.1, beta2 = 2 * 0.1;
   for (std::size_t a = 0; a < annotators.size(); ++a) {
@@ -114,7 +114,7 @@ Population estimate_population(const std::vector<AnnotatorPosterior>& annotators
     gamma2 += off * off + annotators[a].discrimination_variance;
     beta2 += annotators[a].side_bias * annotators[a].side_bias + annotators[a].side_bias_variance;
   }
-  next.variance = gamma2 / (count + 2);
+  next.variance = std::min(gamma2 / (count + 2), kLargestMean * kLargestMean);
   next.side_bias_variance = beta2 / (count + 2);
   return next;
 }

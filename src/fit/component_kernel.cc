@@ -177,8 +177,9 @@ VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s
     const Pack log_z = smoothed_vote<kTerms, kTies>(winner, eta).log_value;
     site_log_scale(log_z, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)})
         .store(s.terms[3] + i);
-    select(winner * cavity.mean > Pack(0), Pack(1), select(winner * cavity.mean < Pack(0), Pack(0), Pack(0.5f)))
-        .store(s.terms[0] + i);
+    // Nothing else says who is better: rounding must not decide whether the vote agrees.
+    const Mask even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
+    select(even, Pack(0.5f), select(winner * cavity.mean > Pack(0), Pack(1), Pack(0))).store(s.terms[0] + i);
     normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.terms[1] + i);
     // Of d alone: the annotator's discrimination is taken at its mean.
     information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance).store(s.terms[2] + i);

@@ -60,12 +60,12 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
     }
     const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
     const double before = common;
-    common = std::max((common + step) * expansion(pass), 0.01);
+    common = std::clamp((common + step) * expansion(pass), 0.01, kLargestMean);
     for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
     stretch = common / before;
     fit.change = std::abs(common - before);
     report(++fit.iterations, fit.change);
-    if (fit.change >= (stride > 1 ? 0.02 : 0.005) * common) continue;
+    if (fit.change >= (stride > 1 ? 0.02 : 0.002) * common) continue;
     fit.converged = stride == 1;
     if (stride > 1) sweeps = 3;  // on to all votes; most components have not been seen yet
     stride = 1;
@@ -83,7 +83,7 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   const auto tolerance = [&] { return std::min(0.01, options.tolerance * std::sqrt(population.variance / voters)); };
   const auto settle = [&](const PassResult& pass, bool variances) {
     Population next = estimate_population(fit.annotators, votes_of, population, variances);
-    stretch = variances ? expansion(pass) : 1;
+    stretch = variances ? std::min(expansion(pass), kLargestMean / next.mean) : 1;
     for (AnnotatorPosterior& a : fit.annotators) {
       a.discrimination *= stretch;
       a.discrimination_variance *= stretch * stretch;
