@@ -15,7 +15,7 @@ class DoubleEp {
   DoubleEp(std::size_t items, std::vector<KnownVote> votes)
       : items_(static_cast<Eigen::Index>(items)), votes_(std::move(votes)), sites_(votes_.size(), {0, 0}) {
     double moved = 1;
-    for (sweeps = 0; moved > 1e-11 && sweeps < 2000; ++sweeps) {
+    for (sweeps = 0; moved > 1e-9 && sweeps < 2000; ++sweeps) {
       moved = 0;
       solve();
       for (std::size_t v = 0; v < votes_.size(); ++v) moved = std::max(moved, update(v));

@@ -92,8 +92,8 @@ TEST(Engine, one_vote) {
   EXPECT_NEAR(labels.information[0], gain, 0.015);  // "reported to two digits"
 }
 
-// Fails today: the cavity of a pair's only vote is 0 but for rounding, and its sign decides.
-TEST(Engine, DISABLED_agreement_is_one_half_where_nothing_else_says_who_is_better) {
+// The cavity of a pair's only vote is 0 but for rounding, which must not decide.
+TEST(Engine, agreement_is_one_half_where_nothing_else_says_who_is_better) {
   const EngineInput input(4, {{0, 1, 1, 1, 0}, {2, 3, -1, 1.3, 0.5}});
   const auto engine = make_cpu_engine(input.groups, *choose_kernels());
   engine->update_components(input.raters, kSettle);
@@ -102,13 +102,15 @@ TEST(Engine, DISABLED_agreement_is_one_half_where_nothing_else_says_who_is_bette
   EXPECT_EQ(from_fixed(posterior.annotators[1].agreement), 0.5);
 }
 
-TEST(Engine, score_variance_is_the_posterior_mean_square) {
+TEST(Engine, squares_are_the_posterior_mean_square) {
   for (const auto& votes : {std::vector<KnownVote>{{0, 1, 1, 0, 0}}, {{0, 1, 1, 2, 0}, {0, 1, 1, 1.5, 1}}}) {
     const DoubleEp ep(2, votes);
     const EngineInput input(2, votes);
     const auto engine = make_cpu_engine(input.groups, *choose_kernels());
     const double square = std::pow(ep.pair_mean(0, 1), 2) + ep.pair_variance(0, 1);
-    EXPECT_NEAR(engine->update_components(input.raters, kSettle).score_variance, square / 2, 1e-4);
+    const PassResult pass = engine->update_components(input.raters, kSettle);
+    EXPECT_NEAR(pass.squares, square / 2, 1e-4);
+    EXPECT_EQ(pass.freedom, 1);
   }
 }
 
@@ -155,13 +157,11 @@ TEST(Engine, all_ties_leave_scores_even) {
   for (const ReportSums& sums : posterior.annotators) EXPECT_EQ(sums.decided, 0);
 }
 
-// Fails today: all sites of a component move at once, and from a discrimination of about 8 on they overshoot for good;
-// means reach 1,675. EP that updates one vote at a time (double_ep.h) settles on most of these.
-// At 50 with votes that contradict each other, undamped sites overshoot: a fit keeps discriminations below 20.
-TEST(Engine, DISABLED_a_strong_discrimination_stays_bounded) {
+// All sites of a component move at once: undamped, they overshoot for good and means reach 1,675.
+TEST(Engine, a_strong_discrimination_stays_bounded) {
   for (const double tie_share : {0.0, 0.5}) {
     std::vector<KnownVote> votes = random_component(12, 300, tie_share);
-    for (KnownVote& vote : votes) vote.discrimination = 8;
+    for (KnownVote& vote : votes) vote.discrimination = 50;
     for (const bool exact : {false, true}) {
       const EngineInput input(12, votes);
       const auto engine = make_cpu_engine(input.groups, *choose_kernels());

@@ -45,6 +45,12 @@ TEST(Simulate, first_votes_of_seed_1_on_every_machine) {
   EXPECT_EQ(votes.item_ids[7], "p1/r3");
   EXPECT_EQ(votes.prompt, (std::vector<std::uint32_t>{0, 0, 0, 0, 1, 1, 1, 1}));
   EXPECT_EQ(votes.annotator_ids[9], "a9");
+  const auto first = [](const auto& column) { return std::vector<int>(column.begin(), column.begin() + 8); };
+  EXPECT_EQ(first(votes.left), (std::vector<int>{2, 1, 1, 2, 0, 2, 0, 0}));
+  EXPECT_EQ(first(votes.right), (std::vector<int>{1, 2, 2, 1, 2, 0, 2, 2}));
+  EXPECT_EQ(first(votes.annotator), (std::vector<int>{5, 8, 7, 4, 5, 2, 9, 7}));
+  EXPECT_EQ(first(votes.preference), (std::vector<int>{-1, 1, 1, 1, 1, -1, 1, -1}));
+  EXPECT_NEAR(votes.truth->score[0], 1.804968, 1e-6);
 }
 
 TEST(Simulate, a_prompt_has_distinct_pairs_and_a_pair_distinct_annotators) {

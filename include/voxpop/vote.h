@@ -99,6 +99,15 @@ VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& 
   return {curvature * shrink, (gamma * z.first + cavity.mean * curvature) * shrink};
 }
 
+/// The way a site goes towards its new value. All sites of a component move at once, and where annotators of strong
+/// discrimination contradict each other they would overshoot for good: those move half the way.
+template <class Real>
+VOXPOP_HD Site<Real> damped(const Rater<Real>& rater, const Site<Real>& before, const Site<Real>& matched) {
+  const Real step = select(absolute(rater.discrimination) > 4.0f, Real(0.5f), Real(1));
+  return {before.precision + step * (matched.precision - before.precision),
+          before.shift + step * (matched.shift - before.shift)};
+}
+
 /// The Gaussian that remains of N(mean, variance) when a site is taken out. Precision never falls below the prior's,
 /// 1/2.
 template <class Real>

@@ -114,7 +114,7 @@ Population estimate_population(const std::vector<AnnotatorPosterior>& annotators
     gamma2 += off * off + annotators[a].discrimination_variance;
     beta2 += annotators[a].side_bias * annotators[a].side_bias + annotators[a].side_bias_variance;
   }
-  next.variance = std::min(gamma2 / (count + 2), kLargestMean * kLargestMean);
+  next.variance = std::min(gamma2 / (count + 2), kLargestVariance);
   next.side_bias_variance = beta2 / (count + 2);
   return next;
 }

@@ -7,7 +7,7 @@
 namespace voxpop {
 
 /// Votes without any noise would drive discriminations to infinity; here they stop, in prior units.
-inline constexpr double kLargestMean = 20;
+inline constexpr double kLargestMean = 20, kLargestVariance = 25;
 
 /// One annotator's Newton step on (gamma, beta) from its summed gradient and Louis information, population as prior.
 /// Steps are at most 0.3 in each; where the information is not positive definite, a gradient step of that scale is

@@ -144,7 +144,8 @@ VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s
         rater = load_uncertain_rater(s, i);
         z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
       }
-      const Site<Pack> site = matched_site(rater, cavity, z);
+      const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
+      const Site<Pack> site = damped(rater, before, matched_site(rater, cavity, z));
       site.precision.store(s.site_precision + i);
       site.shift.store(s.site_shift + i);
     }

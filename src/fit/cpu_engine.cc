@@ -131,7 +131,8 @@ class CpuEngine : public Engine {
       add_solved(solved, part.solved);
     }
     result.change = solved.change;
-    if (solved.freedom > 0) result.score_variance = from_fixed(solved.squares) / static_cast<double>(solved.freedom);
+    result.squares = from_fixed(solved.squares);
+    result.freedom = static_cast<double>(solved.freedom);
     return result;
   }
 

@@ -24,7 +24,8 @@ struct PassResult {
   std::vector<AnnotatorSums> annotators;  ///< [annotators] or empty
   std::vector<GridSums> grid;             ///< [annotators] or empty
   float change = 0;                       ///< largest change of a pair's mean in the last sweep, in posterior sds
-  double score_variance = 1;              ///< posterior mean square of scores about their component's mean; prior: 1
+  /// Posterior sum of squares of scores about their component's mean, over so many degrees of freedom; prior: equal.
+  double squares = 0, freedom = 0;
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.

@@ -38,8 +38,17 @@ double moved(const Population& a, const Population& b) {
 
 /// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
 /// all scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set
-/// back to 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor.
-double expansion(const PassResult& pass) { return std::clamp(std::sqrt(pass.score_variance), 0.7, 1.4); }
+/// back to 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor:
+/// where p(scores | sd) N(mean * sd; 1, 1) peaks, with the hyperprior of the discriminations' mean.
+double expansion(const PassResult& pass, double mean) {
+  double low = 0.7, high = 1.4;
+  for (int i = 0; i < 40; ++i) {
+    const double sd = 0.5 * (low + high);
+    const double gradient = (pass.squares / (sd * sd) - pass.freedom) / sd - mean * (mean * sd - 1);
+    (gradient > 0 ? low : high) = sd;
+  }
+  return low;
+}
 
 /// Plain Bradley-Terry: one discrimination for all, at its maximum a posteriori under N(1, 1); Newton steps.
 void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
@@ -60,7 +69,7 @@ void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_o
     }
     const double step = std::clamp(gradient / std::max(information, 1.0), -0.3, 0.3);
     const double before = common;
-    common = std::clamp((common + step) * expansion(pass), 0.01, kLargestMean);
+    common = std::clamp((common + step) * expansion(pass, common + step), 0.01, kLargestMean);
     for (AnnotatorPosterior& a : fit.annotators) a.discrimination = common;
     stretch = common / before;
     fit.change = std::abs(common - before);
@@ -83,7 +92,7 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
   const auto tolerance = [&] { return std::min(0.01, options.tolerance * std::sqrt(population.variance / voters)); };
   const auto settle = [&](const PassResult& pass, bool variances) {
     Population next = estimate_population(fit.annotators, votes_of, population, variances);
-    stretch = variances ? std::min(expansion(pass), kLargestMean / next.mean) : 1;
+    stretch = variances ? std::min(expansion(pass, next.mean), kLargestMean / next.mean) : 1;
     for (AnnotatorPosterior& a : fit.annotators) {
       a.discrimination *= stretch;
       a.discrimination_variance *= stretch * stretch;
