@@ -139,6 +139,20 @@ TEST_F(Rater, orders_more_pairs_than_the_majority) {
   EXPECT_GT(t.coverage, 0.8);
 }
 
+TEST(Fit, a_sample_is_a_start_and_no_more) {
+  const auto fit = [](std::size_t sample_votes) {
+    Votes votes = simulate_votes({.prompts = 4000, .annotators = 50, .mix = {}, .seed = 2});
+    return fit_votes(votes, {.sample_votes = sample_votes}).fit;
+  };
+  const Fit all = fit(1 << 30), sampled = fit(2000);  // a sample of 1 in 40
+  EXPECT_TRUE(sampled.converged);
+  for (std::size_t a = 0; a < all.annotators.size(); ++a) {
+    const double sd = std::sqrt(all.annotators[a].discrimination_variance);
+    EXPECT_NEAR(sampled.annotators[a].discrimination, all.annotators[a].discrimination, 0.3 * sd) << a;
+    EXPECT_NEAR(std::sqrt(sampled.annotators[a].discrimination_variance), sd, 0.05 * sd) << a;
+  }
+}
+
 /// With 2 votes a pair the mirror image, every annotator an adversary, explains the votes nearly as well.
 TEST(Fit, two_votes_a_pair_do_not_mirror) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {

@@ -32,17 +32,19 @@ constexpr double kGridWeight[kGridNodes] = {0.011257411327720693, 0.222075922005
 
 }  // namespace
 
-void newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population) {
+double newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population) {
   const Precision p = precision_of(sums, population);
   const double det = p.determinant();
   const double g0 =
       from_fixed(sums.gradient_gamma) - (annotator.discrimination - population.mean) / population.variance;
   const double g1 = from_fixed(sums.gradient_beta) - annotator.side_bias / population.side_bias_variance;
-  annotator.discrimination += std::clamp((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
+  const double step = std::clamp((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
+  annotator.discrimination += step;
   annotator.side_bias += std::clamp((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
   annotator.discrimination_variance = p.beta / det;
   annotator.covariance = -p.cross / det;
   annotator.side_bias_variance = p.gamma / det;
+  return std::abs(step) / std::sqrt(p.beta / det);
 }
 
 RaterRecord record_of(const AnnotatorPosterior& a) {

@@ -11,8 +11,8 @@ inline constexpr double kLargestMean = 20, kLargestVariance = 25;
 
 /// One annotator's Newton step on (gamma, beta) from its summed gradient and Louis information, population as prior.
 /// Steps are at most 0.3 in each; where the information is not positive definite, a gradient step of that scale is
-/// taken.
-void newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population);
+/// taken. Returns how far gamma moved, in posterior sds.
+double newton_step(AnnotatorPosterior& annotator, const AnnotatorSums& sums, const Population& population);
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on
 /// which beta follows gamma; `record` holds the nodes that `grid` was summed at, `sums` the terms at the middle node.

@@ -10,9 +10,6 @@
 namespace voxpop {
 namespace {
 
-/// A fit of many votes finds its annotators on a sample of about this many first.
-constexpr std::size_t kSampleVotes = 250000;
-
 /// A pair's mean may still move by this, in posterior sds, when EP counts as settled.
 constexpr float kSettled = 1e-2f;
 
@@ -26,9 +23,9 @@ std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annot
 }
 
 /// Every so-manieth batch of components makes the sample.
-std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of) {
+std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
   const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
-  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / kSampleVotes, 1));
+  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / sample_votes, 1));
 }
 
 double moved(const Population& a, const Population& b) {
@@ -54,7 +51,7 @@ double expansion(const PassResult& pass, double mean) {
 void fit_bradley_terry(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options, Fit& fit,
                        const std::function<void(int, double)>& report) {
   double common = 1;
-  std::uint32_t stride = sample_stride(votes_of);
+  std::uint32_t stride = sample_stride(votes_of, options.sample_votes);
   int sweeps = 4;
   double stretch = 1;
   while (fit.iterations < options.max_iterations && !fit.converged) {
@@ -109,39 +106,36 @@ void fit_raters(Engine& engine, const std::vector<std::uint32_t>& votes_of, cons
     population = next;
     report(++fit.iterations, fit.change);
   };
-  // Where there are many votes, annotators are found on a sample first, then the sites of all votes follow.
-  std::uint32_t stride = sample_stride(votes_of);
-  // Near the mode, by Newton steps, which are cheap ...
-  do {
+  const auto may_go_on = [&] { return fit.iterations < options.max_iterations; };
+  // Near the mode, by Newton steps, which are cheap; where there are many votes, on a sample first ...
+  int sweeps = 4;
+  for (std::uint32_t stride = sample_stride(votes_of, options.sample_votes); may_go_on();) {
     const bool warm = fit.iterations >= kWarmUp;
     const PassResult pass =
-        engine.update_components(records_of(fit.annotators), {.sweeps = fit.iterations == 0 ? 4 : 1,
+        engine.update_components(records_of(fit.annotators), {.sweeps = sweeps,
                                                               .stride = stride,
                                                               .stretch = static_cast<float>(stretch),
                                                               .annotators = true,
                                                               .uncertain = warm});
-    for (std::size_t a = 0; a < fit.annotators.size(); ++a)
-      newton_step(fit.annotators[a], pass.annotators[a], population);
-    settle(pass, warm);
-  } while (fit.iterations < options.max_iterations && (fit.iterations <= kWarmUp + 1 || fit.change >= 5 * tolerance()));
-  // ... then to the posterior means, whose moments the population's are.
-  int sweeps = 1;
-  while (fit.iterations < options.max_iterations && !fit.converged) {
-    const std::vector<RaterRecord> records = records_of(fit.annotators);
-    const PassResult pass = engine.update_components(records, {.sweeps = sweeps,
-                                                               .stride = stride,
-                                                               .stretch = static_cast<float>(stretch),
-                                                               .annotators = true,
-                                                               .grid = true,
-                                                               .uncertain = true});
     sweeps = 1;
+    double longest_step = 0;  // of an annotator, in its posterior sds
+    for (std::size_t a = 0; a < fit.annotators.size(); ++a)
+      longest_step = std::max(longest_step, newton_step(fit.annotators[a], pass.annotators[a], population));
+    settle(pass, warm);
+    if (fit.iterations <= kWarmUp + 1 || fit.change >= 5 * tolerance() || longest_step > 1) continue;
+    if (stride == 1) break;
+    stride = 1;
+    sweeps = 4;  // most components have not been seen yet
+  }
+  // ... then to the posterior means, whose moments the population's are.
+  while (may_go_on() && !fit.converged) {
+    const std::vector<RaterRecord> records = records_of(fit.annotators);
+    const PassResult pass = engine.update_components(
+        records, {.stretch = static_cast<float>(stretch), .annotators = true, .grid = true, .uncertain = true});
     for (std::size_t a = 0; a < fit.annotators.size(); ++a)
       integrate_discrimination(fit.annotators[a], records[a], pass.annotators[a], pass.grid[a], population, damping);
     settle(pass, true);
-    if (fit.change >= (stride > 1 ? 4 : 1) * tolerance()) continue;  // a sample is no finer than that
-    fit.converged = stride == 1;
-    if (stride > 1) sweeps = 4;
-    stride = 1;
+    fit.converged = fit.change < tolerance();
   }
 }
 

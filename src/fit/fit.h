@@ -17,6 +17,7 @@ struct FitOptions {
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
   /// error with which so many annotators show that mean; by 0.01 at most.
   double tolerance = 0.2;
+  std::size_t sample_votes = 250000;  ///< where there are more, annotators are found on a sample of about as many first
 };
 
 /// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated
