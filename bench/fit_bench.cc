@@ -6,7 +6,6 @@
 
 #include <cmath>
 
-#include "fit/annotators.h"
 #include "fit/engine.h"
 #include "simulate/simulate.h"
 
@@ -45,7 +44,7 @@ void update(benchmark::State& state, Shape shape, PassOptions pass) {
   const std::vector<RaterRecord> raters(groups.annotators, record_of(usual));
   engine->update_components(raters, {.sweeps = 8});
   float change = 0;
-  for (auto _ : state) change = engine->update_components(raters, pass).change;
+  for (auto _ : state) change = engine->update_components(raters, pass).solved.change;
   if (!(change < 0.1f)) state.SkipWithError(("EP does not settle: " + std::to_string(change)).c_str());
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(groups.votes.size()));
 }

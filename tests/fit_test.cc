@@ -2,7 +2,6 @@
 
 #include <random>
 
-#include "fit/annotators.h"
 #include "helpers.h"
 #include "label/truth_comparison.h"
 #include "simulate/simulate.h"
@@ -208,20 +207,19 @@ TEST(ReferenceDiscrimination, is_a_median) {
 
 TEST(Population, moments_by_hand) {
   const std::vector<AnnotatorPosterior> annotators = {
-      {.discrimination = 1.2, .side_bias = 0.3, .discrimination_variance = 0.02, .side_bias_variance = 0.05},
-      {.discrimination = 0.8, .side_bias = -0.1, .discrimination_variance = 0.02, .side_bias_variance = 0.05},
-      {.discrimination = 7, .side_bias = 7}};  // has no votes
-  const Population before{.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2};
-  const Population next = estimate_population(annotators, {10, 10, 0}, before, true);
-  EXPECT_NEAR(next.mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);                      // = 1
-  EXPECT_NEAR(next.variance, (0.2 + 0.04 + 0.04 + 0.02 + 0.02) / 4, 1e-12);            // = 0.08
-  EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.09 + 0.01 + 0.05 + 0.05) / 4, 1e-12);  // = 0.1
-  const Population mean_only = estimate_population(annotators, {10, 10, 0}, before, false);
-  EXPECT_NEAR(mean_only.mean, 1, 1e-12);
-  EXPECT_EQ(mean_only.variance, 0.1);
-  EXPECT_EQ(mean_only.side_bias_variance, 0.2);
-  const Population mirrored = estimate_population({{.discrimination = -9}}, {10}, before, true);
-  EXPECT_EQ(mirrored.mean, 0.05);
+      {.discrimination = 1.25, .side_bias = 0.5, .discrimination_variance = 0.03125, .side_bias_variance = 0.0625},
+      {.discrimination = 0.75, .side_bias = -0.25, .discrimination_variance = 0.03125, .side_bias_variance = 0.0625}};
+  AnnotatorTotals totals;
+  for (const AnnotatorPosterior& a : annotators) add_mean(a, totals);
+  const double mean = population_mean({.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2}, 2, totals);
+  EXPECT_NEAR(mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);  // = 1
+  for (const AnnotatorPosterior& a : annotators) add_spread(mean, a, totals);
+  const Population next = population_with_spread(mean, 2, totals);
+  EXPECT_NEAR(next.variance, (0.2 + 2 * 0.0625 + 2 * 0.03125) / 4, 1e-12);
+  EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.25 + 0.0625 + 2 * 0.0625) / 4, 1e-12);
+  AnnotatorTotals adversaries;
+  add_mean({.discrimination = -9}, adversaries);
+  EXPECT_EQ(population_mean({.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2}, 1, adversaries), 0.05);
 }
 
 AnnotatorSums sums_of(double gradient_gamma, double gradient_beta, double gamma, double cross, double beta) {
@@ -284,7 +282,7 @@ AnnotatorPosterior settle(const Population& population) {
     const double middle = f(g, b);
     GridSums grid{};
     for (int k = 0; k < kGridNodes; ++k) {
-      const double move = record.grid_spread * kGridAt[k];
+      const double move = record.grid_spread * grid_at(k);
       grid.log_z[k] = to_fixed(static_cast<float>(f(g + move, b + record.grid_slope * move) - middle));
     }
     const AnnotatorSums sums =
@@ -292,7 +290,7 @@ AnnotatorPosterior settle(const Population& population) {
                 -(f(g + h, b) - 2 * middle + f(g - h, b)) / (h * h),
                 -(f(g + h, b + h) - f(g + h, b - h) - f(g - h, b + h) + f(g - h, b - h)) / (4 * h * h),
                 -(f(g, b + h) - 2 * middle + f(g, b - h)) / (h * h));
-    integrate_discrimination(a, record, sums, grid, population, 1);
+    integrate_discrimination(a, sums, grid, population, 1);
   }
   return a;
 }

@@ -10,6 +10,7 @@ namespace voxpop {
 inline constexpr double kFixedScale = 16777216.0;
 
 VOXPOP_HD std::int64_t to_fixed(float value) { return static_cast<std::int64_t>(value * 16777216.0f); }
+VOXPOP_HD std::int64_t to_fixed(double value) { return static_cast<std::int64_t>(value * kFixedScale); }
 VOXPOP_HD double from_fixed(std::int64_t sum) { return static_cast<double>(sum) / kFixedScale; }
 
 }  // namespace voxpop

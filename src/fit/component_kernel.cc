@@ -133,7 +133,7 @@ VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s
       Rater<Pack> moved = rater;
       for (int g = 0; g < kGridNodes; ++g) {
         if (g == kGridNodes / 2) continue;  // the middle node, to which the others are relative
-        const Pack move = spread * kGridAt[g];
+        const Pack move = spread * grid_at(g);
         moved.discrimination = rater.discrimination + move;
         moved.side_bias = rater.side_bias + slope * move;
         (smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value - z.log_value).store(s.grid[g] + i);

@@ -130,9 +130,7 @@ class CpuEngine : public Engine {
       add_sums(result.grid, part.grid);
       add_solved(solved, part.solved);
     }
-    result.change = solved.change;
-    result.squares = from_fixed(solved.squares);
-    result.freedom = static_cast<double>(solved.freedom);
+    result.solved = solved;
     return result;
   }
 

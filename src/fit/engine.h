@@ -8,24 +8,17 @@
 
 namespace voxpop {
 
-/// What one pass over all votes should bring.
-struct PassOptions {
-  int sweeps = 1;            ///< EP sweeps over each component: solve, then new sites
-  std::uint32_t stride = 1;  ///< only every so-manieth batch of small components: a sample, for the first iterations
-  float stretch = 1;         ///< all discriminations were multiplied by this since the last pass: sites follow first
-  bool update_sites = true;
-  bool annotators = false;  ///< gradients and information of annotators, at the last sweep's cavities
-  bool grid = false;        ///< log-likelihood of each annotator on its quadrature nodes
-  bool uncertain = false;   ///< sites integrate over the annotators' variances; else annotators are taken as known
-  bool exact = false;       ///< the finer mixture: for the last passes
-};
-
 struct PassResult {
   std::vector<AnnotatorSums> annotators;  ///< [annotators] or empty
   std::vector<GridSums> grid;             ///< [annotators] or empty
-  float change = 0;                       ///< largest change of a pair's mean in the last sweep, in posterior sds
-  /// Posterior sum of squares of scores about their component's mean, over so many degrees of freedom; prior: equal.
-  double squares = 0, freedom = 0;
+  SolveSums solved;
+};
+
+/// A fit on its way.
+struct FitRun {
+  FitState state;
+  std::vector<AnnotatorPosterior> annotators;
+  std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.
@@ -40,11 +33,14 @@ struct PairLabels {
   std::vector<float> probability, better, information;  ///< [P], of the pair's first item
 };
 
-/// Does the work over votes; the fit loop (fit.h) does the work over annotators. One engine for one data set.
+/// Does the work over votes and annotators; voxpop/fit_state.h says what comes next. One engine for one data set.
 class Engine {
  public:
   virtual ~Engine() = default;
   virtual std::string device() const = 0;
+  /// One iteration: a pass, then the annotators. Here the annotators are on the host; an engine that keeps them on a
+  /// device may queue iterations ahead and bring news of an earlier one. When the state is Phase::kDone, `run` has all.
+  virtual void iterate(FitRun& run);
   virtual PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
   virtual Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.

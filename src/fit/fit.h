@@ -7,10 +7,6 @@
 
 namespace voxpop {
 
-/// bt: every annotator alike, no side bias (Bradley and Terry 1952). rater: each annotator's discrimination and side
-/// bias.
-enum class Model { kBradleyTerry, kRater };
-
 struct FitOptions {
   Model model = Model::kRater;
   int max_iterations = 200;  ///< of Newton steps on the annotators, and again of quadrature rounds
@@ -18,18 +14,6 @@ struct FitOptions {
   /// error with which so many annotators show that mean; by 0.01 at most.
   double tolerance = 0.2;
   std::size_t sample_votes = 250000;  ///< where there are more, annotators are found on a sample of about as many first
-};
-
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance). Estimated
-/// from the data (empirical Bayes), in prior units (items' sd 1).
-struct Population {
-  double mean = 1, variance = 0.1, side_bias_variance = 0.1;
-};
-
-/// Annotator posteriors, in prior units.
-struct AnnotatorPosterior {
-  double discrimination = 1, side_bias = 0;
-  double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
 };
 
 struct Fit {

@@ -1,0 +1,149 @@
+#pragma once
+// What an annotator is in a fit: what its votes add up to, its posterior, and the population that it comes from. All in
+// prior units (items' sd 1), in double precision. Empirical Bayes: the population is estimated from its annotators.
+
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+
+/// Votes without any noise would drive discriminations to infinity; here they stop, in prior units.
+inline constexpr double kLargestMean = 20, kLargestVariance = 25;
+
+/// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
+inline constexpr int kGridNodes = 5;
+
+/// Node g; written as a function because device code cannot read a host array.
+VOXPOP_HD constexpr float grid_at(int g) {
+  constexpr float at[kGridNodes] = {-2.856970013872806f, -1.355626179974266f, 0.0f, 1.355626179974266f,
+                                    2.856970013872806f};
+  return at[g];
+}
+VOXPOP_HD constexpr double grid_weight(int g) {
+  constexpr double weight[kGridNodes] = {0.011257411327720693, 0.22207592200561264, 0.53333333333333333,
+                                         0.22207592200561264, 0.011257411327720693};
+  return weight[g];
+}
+
+/// Sums of one annotator's votes in fixed point (fixed_point.h), all additive in any order.
+struct AnnotatorSums {
+  std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
+};
+struct GridSums {
+  std::int64_t log_z[kGridNodes];  ///< relative to the middle node
+};
+struct ReportSums {
+  std::int64_t agreement;  ///< votes that agree with the rest of the evidence; one half where that is even
+  std::int64_t better;     ///< sum of the probability that the vote picked the better item; ties left out
+  std::int64_t bits;       ///< expected information of a vote about d, in bits
+  std::int64_t decided;    ///< votes that are not ties, a plain count
+};
+
+struct AnnotatorPosterior {
+  double discrimination = 1, side_bias = 0;
+  double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
+};
+
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance).
+struct Population {
+  double mean = 1, variance = 0.1, side_bias_variance = 0.1;
+};
+
+/// An annotator as the passes over votes read it.
+struct alignas(32) RaterRecord {
+  float discrimination = 1, side_bias = 0;
+  float discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
+  float grid_spread = 0;  ///< node g of the quadrature lies at discrimination + grid_spread * grid_at(g) ...
+  float grid_slope = 0;   ///< ... where side_bias has moved by grid_slope a unit of discrimination
+};
+
+/// The nodes of the next quadrature: centred on the current posterior, a little wider.
+VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
+  RaterRecord record;
+  record.discrimination = static_cast<float>(a.discrimination);
+  record.side_bias = static_cast<float>(a.side_bias);
+  record.discrimination_variance = static_cast<float>(a.discrimination_variance);
+  record.covariance = static_cast<float>(a.covariance);
+  record.side_bias_variance = static_cast<float>(a.side_bias_variance);
+  record.grid_spread = static_cast<float>(1.2 * sqrt(a.discrimination_variance));
+  record.grid_slope =
+      a.discrimination_variance > 0 ? static_cast<float>(a.covariance / a.discrimination_variance) : 0.0f;
+  return record;
+}
+
+VOXPOP_HD double clamped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+
+inline constexpr double kLongestStep = 0.3;
+
+/// Posterior precision of (gamma, beta).
+struct AnnotatorPrecision {
+  double gamma, cross, beta;
+  VOXPOP_HD double determinant() const { return gamma * beta - cross * cross; }
+};
+
+/// Its diagonal alone where the observed information is not positive definite (far from the mode).
+VOXPOP_HD AnnotatorPrecision precision_of(const AnnotatorSums& sums, const Population& population) {
+  const double prior_gamma = 1 / population.variance, prior_beta = 1 / population.side_bias_variance;
+  AnnotatorPrecision p{from_fixed(sums.information_gamma) + prior_gamma, from_fixed(sums.information_cross),
+                       from_fixed(sums.information_beta) + prior_beta};
+  if (p.gamma <= 0 || p.beta <= 0 || p.determinant() <= 1e-3 * fabs(p.gamma * p.beta))
+    p = {larger(fabs(p.gamma), prior_gamma), 0, larger(fabs(p.beta), prior_beta)};
+  return p;
+}
+
+/// One annotator's Newton step on (gamma, beta) from its summed gradient and Louis information, population as prior.
+/// Steps are at most 0.3 in each; where the information is not positive definite, a gradient step of that scale is
+/// taken. Returns how far gamma moved, in posterior sds.
+VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population) {
+  const AnnotatorPrecision p = precision_of(sums, population);
+  const double det = p.determinant();
+  const double g0 = from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance;
+  const double g1 = from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance;
+  const double step = clamped((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
+  a.discrimination += step;
+  a.side_bias += clamped((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
+  a.discrimination_variance = p.beta / det;
+  a.covariance = -p.cross / det;
+  a.side_bias_variance = p.gamma / det;
+  return fabs(step) / sqrt(p.beta / det);
+}
+
+/// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on
+/// which beta follows gamma. `grid` was summed at the nodes of record_of(a), `sums` at the middle one. Means move by
+/// the share `damping` of the way.
+VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSums& sums, const GridSums& grid,
+                                        const Population& population, double damping) {
+  const RaterRecord record = record_of(a);
+  const double spread = record.grid_spread, ridge = record.grid_slope;
+  double log_weight[kGridNodes], largest = -INFINITY;
+  for (int g = 0; g < kGridNodes; ++g) {
+    const double at = grid_at(g);
+    const double gamma = a.discrimination + spread * at, beta = a.side_bias + ridge * spread * at;
+    log_weight[g] = from_fixed(grid.log_z[g]) -
+                    0.5 * (gamma - population.mean) * (gamma - population.mean) / population.variance -
+                    0.5 * beta * beta / population.side_bias_variance + 0.5 * at * at;
+    largest = larger(largest, log_weight[g]);
+  }
+  double total = 0, first = 0, second = 0;
+  for (int g = 0; g < kGridNodes; ++g) {
+    const double weight = grid_weight(g) * exp(log_weight[g] - largest), at = grid_at(g);
+    total += weight;
+    first += weight * at;
+    second += weight * at * at;
+  }
+  const double shift = clamped(spread * first / total, -kLongestStep, kLongestStep);
+  const double variance = larger(spread * spread * (second / total - first / total * first / total), 1e-8);
+
+  // beta, given gamma: one Newton step at the middle node, then along the ridge with gamma's mean.
+  const double prior_beta = 1 / population.side_bias_variance;
+  double beta_precision = from_fixed(sums.information_beta) + prior_beta;
+  if (beta_precision <= 0) beta_precision = prior_beta;
+  const double gradient = from_fixed(sums.gradient_beta) - a.side_bias * prior_beta;
+  const double slope = -precision_of(sums, population).cross / beta_precision;
+  a.discrimination += damping * shift;
+  a.side_bias += damping * (clamped(gradient / beta_precision, -kLongestStep, kLongestStep) + ridge * shift);
+  a.discrimination_variance = variance;
+  a.covariance = slope * variance;
+  a.side_bias_variance = 1 / beta_precision + slope * slope * variance;
+}
+
+}  // namespace voxpop
