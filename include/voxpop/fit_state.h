@@ -16,11 +16,10 @@ struct PassOptions {
   int sweeps = 1;            ///< EP sweeps over each component: solve, then new sites
   std::uint32_t stride = 1;  ///< only every so-manieth batch of small components: a sample, for the first iterations
   float stretch = 1;         ///< all discriminations were multiplied by this since the last pass: sites follow first
-  bool update_sites = true;
-  bool annotators = false;  ///< gradients and information of annotators, at the last sweep's cavities
-  bool grid = false;        ///< log-likelihood of each annotator on its quadrature nodes
-  bool uncertain = false;   ///< sites integrate over the annotators' variances; else annotators are taken as known
-  bool exact = false;       ///< the finer mixture: for the last passes
+  bool annotators = false;   ///< gradients and information of annotators, at the last sweep's cavities
+  bool grid = false;         ///< log-likelihood of each annotator on its quadrature nodes
+  bool uncertain = false;    ///< sites integrate over the annotators' variances; else annotators are taken as known
+  bool exact = false;        ///< the finer mixture: for the last passes
 };
 
 /// What solving components adds up: integers and a maximum, so in any order.

@@ -1,8 +1,7 @@
 #include "fit/component_kernel.h"
 
 #include "fit/pack.h"
-#include "voxpop/cholesky.h"
-#include "voxpop/fixed_point.h"
+#include "voxpop/label.h"
 
 namespace voxpop::VOXPOP_TARGET {
 namespace {
@@ -22,37 +21,6 @@ VOXPOP_HD void add(std::int64_t& sum, std::int64_t value, bool shared) {
     __atomic_fetch_add(&sum, value, __ATOMIC_RELAXED);
   else
     sum += value;
-}
-
-/// P(standard normal < x), by Mills' ratio.
-VOXPOP_HD Pack normal_cdf(Pack x) {
-  const Pack z = absolute(x);
-  const Pack tail = exponential(z * z * -0.5f) * 0.3989422804014327f * mills_ratio(z, Pack(1) / (z + 3.0f));
-  return select(x > Pack(0), Pack(1) - tail, tail);
-}
-
-// Gauss-Hermite nodes and weights for a standard normal; entropies are smooth and reported to two digits.
-constexpr int kEntropyNodes = 7;
-constexpr float kEntropyAt[kEntropyNodes] = {-3.7504397177257425f, -2.3667594107345415f, -1.1544053947399682f, 0.0f,
-                                             1.1544053947399682f,  2.3667594107345415f,  3.7504397177257425f};
-constexpr float kEntropyWeight[kEntropyNodes] = {5.482688559722180e-04f, 3.075712396758650e-02f, 2.401231786050130e-01f,
-                                                 4.571428571428570e-01f, 2.401231786050130e-01f, 3.075712396758650e-02f,
-                                                 5.482688559722180e-04f};
-
-/// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956).
-VOXPOP_HD Pack information_bits(Pack mean, Pack variance) {
-  const Pack log_p = smoothed_logistic<kFast>(Pack(0) - absolute(mean), variance).log_value;  // of the unlikelier side
-  const Pack p = exponential(log_p);
-  const Pack total = Pack(0) - p * log_p - (Pack(1) - p) * logarithm(Pack(1) - p);
-  const Pack spread = square_root(variance);
-  Pack expected = 0.0f;
-  VOXPOP_UNROLL
-  for (int k = 0; k < kEntropyNodes; ++k) {
-    const Pack logit_ = absolute(mean + spread * kEntropyAt[k]);
-    const Pack odds = exponential(Pack(0) - logit_);
-    expected = expected + (logarithm(odds + 1.0f) + logit_ * odds / (odds + 1.0f)) * kEntropyWeight[k];
-  }
-  return larger(total - expected, Pack(0)) * 1.4426950408889634f;
 }
 
 void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
@@ -87,8 +55,10 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
     }
     if (i < pair_end) break;  // this pair goes on in the next stage
   }
-  __builtin_memcpy(s.site_precision, view.site_precision + begin, count * sizeof(float));
-  __builtin_memcpy(s.site_shift, view.site_shift + begin, count * sizeof(float));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    s.site_precision[i] = view.site_precision[begin + i] * view.stretch * view.stretch;
+    s.site_shift[i] = view.site_shift[begin + i] * view.stretch;
+  }
   for (std::uint32_t i = count; i % kLanes != 0; ++i) {
     s.winner[i] = s.side[i] = s.variance[i] = s.gamma[i] = 1.0f;
     s.mean[i] = s.site_precision[i] = s.site_shift[i] = s.beta[i] = 0.0f;
@@ -171,19 +141,14 @@ VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s
 template <int kTerms, bool kTies>
 VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s, const VotePass& pass) {
   for (std::uint32_t i = 0; i < count; i += kLanes) {
-    const Cavity<Pack> cavity = load_cavity(s, i);
     const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
-    const Pack winner = Pack::load(s.winner + i);
-    const Logit<Pack> eta = logit(rater, cavity);
-    const Pack log_z = smoothed_vote<kTerms, kTies>(winner, eta).log_value;
-    site_log_scale(log_z, cavity, Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)})
-        .store(s.terms[3] + i);
-    // Nothing else says who is better: rounding must not decide whether the vote agrees.
-    const Mask even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
-    select(even, Pack(0.5f), select(winner * cavity.mean > Pack(0), Pack(1), Pack(0))).store(s.terms[0] + i);
-    normal_cdf(winner * Pack::load(s.mean + i) / square_root(Pack::load(s.variance + i))).store(s.terms[1] + i);
-    // Of d alone: the annotator's discrimination is taken at its mean.
-    information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance).store(s.terms[2] + i);
+    const Site<Pack> site{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
+    const auto report = report_vote<kTerms, kTies>(Pack::load(s.winner + i), rater, Pack::load(s.mean + i),
+                                                   Pack::load(s.variance + i), site);
+    report.agreement.store(s.terms[0] + i);
+    report.better.store(s.terms[1] + i);
+    report.bits.store(s.terms[2] + i);
+    report.log_scale.store(s.terms[3] + i);
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     *pass.log_scale += to_fixed(s.terms[3][i]);
@@ -229,80 +194,19 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   float* h = scratch;                       // [size][size][lanes], lower triangle
   float* shift = h + size * size * kLanes;  // [size][lanes]
   float* mean = shift + size * kLanes;      // [size][lanes]
-  float* ridge = mean + size * kLanes;      // [lanes]
-  for (std::uint32_t i = 0; i < size; ++i) {
-    for (std::uint32_t j = 0; j <= i; ++j) Pack(i == j ? 1.0f : 0.0f).store(h + (i * size + j) * kLanes);
-    Pack(0).store(shift + i * kLanes);
+  float ridge[kLanes];
+  if (n < static_cast<std::uint32_t>(kLanes)) {  // empty lanes: identity
+    for (std::uint32_t i = 0; i < size * size; ++i) Pack(i % (size + 1) == 0 ? 1 : 0).store(h + i * kLanes);
+    for (std::uint32_t i = 0; i < size; ++i) Pack(0).store(shift + i * kLanes);
   }
-  Pack(0).store(ridge);
-  for (std::uint32_t lane = 0; lane < n; ++lane) {
-    const std::uint32_t c = begin + lane, slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
-    float trace = 0;
-    for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
-      std::int64_t precision_sum = 0, shift_sum = 0;  // fixed point: the order of a pair's votes leaves no trace
-      for (std::uint32_t v = view.pair_votes[p]; v < view.pair_votes[p + 1]; ++v) {
-        precision_sum += to_fixed(view.site_precision[v]);
-        shift_sum += to_fixed(view.site_shift[v]);
-      }
-      const auto precision = static_cast<float>(from_fixed(precision_sum));
-      const auto moved = static_cast<float>(from_fixed(shift_sum));
-      const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;  // i < j
-      h[(i * size + i) * kLanes + lane] += precision;
-      h[(j * size + j) * kLanes + lane] += precision;
-      h[(j * size + i) * kLanes + lane] -= precision;
-      shift[i * kLanes + lane] += moved;
-      shift[j * kLanes + lane] -= moved;
-      trace += 2 * precision;
-    }
-    // H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not feel it,
-    // but rounding does. A ridge along that direction keeps H as well conditioned as the graph is; it is taken out
-    // again below.
-    ridge[lane] = trace / static_cast<float>(items * items);
-    for (std::uint32_t i = 0; i < items; ++i)
-      for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * kLanes + lane] += ridge[lane];
-  }
+  for (std::uint32_t lane = 0; lane < n; ++lane)
+    ridge[lane] = assemble_component(view, begin + lane, size, h + lane, shift + lane, kLanes);
   Pack* matrix = reinterpret_cast<Pack*>(h);
   const Pack log_determinant = invert_positive_definite(matrix, static_cast<int>(size));
-  for (std::uint32_t i = 0; i < size; ++i) {
-    Pack sum = 0.0f;
-    for (std::uint32_t j = 0; j < size; ++j)
-      sum = sum + matrix[i >= j ? i * size + j : j * size + i] * Pack::load(shift + j * kLanes);
-    sum.store(mean + i * kLanes);
-  }
-  float change = 0;
-  for (std::uint32_t lane = 0; lane < n; ++lane) {
-    const std::uint32_t c = begin + lane, slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
-    for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
-      const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
-      const float pair_mean = mean[i * kLanes + lane] - mean[j * kLanes + lane];
-      const float pair_variance =
-          h[(i * size + i) * kLanes + lane] + h[(j * size + j) * kLanes + lane] - 2 * h[(j * size + i) * kLanes + lane];
-      const float difference = pair_mean - view.pair_mean[p];
-      if (difference * difference > change * pair_variance) change = difference * difference / pair_variance;
-      view.pair_mean[p] = pair_mean;
-      view.pair_variance[p] = pair_variance;
-    }
-    const auto count = static_cast<float>(items);
-    const float along = 1 / (count * (1 + ridge[lane] * count));  // variance of the mean score, ridge and all
-    float squares = 0;
-    for (std::uint32_t i = 0; i < items; ++i) {
-      const float m = mean[i * kLanes + lane], variance = h[(i * size + i) * kLanes + lane] - along;
-      squares += m * m + variance;
-      if (slot_mean == nullptr) continue;
-      slot_mean[slot0 + i] = m;
-      slot_variance[slot0 + i] = variance > 0 ? variance : 0;
-    }
-    sums.squares += to_fixed(squares);
-    sums.freedom += items - 1;
-    if (slot_mean != nullptr) {
-      float quadratic = 0;
-      for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * kLanes + lane] * mean[i * kLanes + lane];
-      const float log_h = log_determinant.v[lane] - logf(1 + ridge[lane] * count);
-      sums.log_evidence += to_fixed(0.5f * (quadratic - log_h));
-    }
-  }
-  const float largest = sqrtf(change);
-  if (largest > sums.change) sums.change = largest;
+  multiply_component(matrix, reinterpret_cast<Pack*>(shift), reinterpret_cast<Pack*>(mean), size, 1);
+  for (std::uint32_t lane = 0; lane < n; ++lane)
+    finish_component(view, begin + lane, size, h + lane, shift + lane, mean + lane, ridge[lane],
+                     log_determinant.v[lane], kLanes, slot_mean, slot_variance, sums);
 }
 
 void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,

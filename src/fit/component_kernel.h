@@ -6,24 +6,10 @@
 
 #include <cstdint>
 
-#include "voxpop/fit_state.h"
+#include "voxpop/component.h"
 #include "voxpop/vote.h"
 
 namespace voxpop {
-
-/// Components of at most this many items and votes are solved whole by one worker.
-inline constexpr std::uint32_t kSmallItems = 32;
-inline constexpr std::uint32_t kSmallVotes = 8192;
-
-/// Groups (src/group) and the EP state, as pointers. `sites` is what EP remembers; pair moments follow from it.
-struct FitView {
-  const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
-  const VoteCode* votes;
-  float *site_precision, *site_shift;  ///< [V]
-  float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
-  const RaterRecord* raters;
-  bool ties;
-};
 
 /// What a pass over votes adds up. Pointers may be null; `grid` needs `sums`. With `shared`, other threads add to the
 /// same sums.

@@ -86,43 +86,33 @@ class CpuEngine : public Engine {
     PassResult result;
     if (options.annotators) result.annotators.assign(groups_.annotators, AnnotatorSums{});
     if (options.grid) result.grid.assign(groups_.annotators, GridSums{});
-    if (options.stretch != 1) stretch_sites(options.stretch);
     Threads threads;
     SolveSums solved;
+    const auto prepare = [&](Partial& part, bool last) {
+      VotePass pass{.exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
+      if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
+      if (last && options.grid) pass.grid = own(part.grid, result.grid);
+      return pass;
+    };
+    // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+      const FitView votes = view(raters, sweep == 0 ? options.stretch : 1);
       const bool last = sweep + 1 == options.sweeps;
-      VotePass pass{.update_sites = options.update_sites,
-                    .exact = options.exact,
-                    .uncertain = options.uncertain,
-                    .shared = shared()};
-      const auto prepare = [&](Partial& part) {
-        VotePass mine = pass;
-        if (!last) return mine;
-        mine.sums = options.annotators ? own(part.annotators, result.annotators) : nullptr;
-        mine.grid = options.grid ? own(part.grid, result.grid) : nullptr;
-        return mine;
-      };
-      // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
       for (const std::uint32_t c : large_) {
         SolveSums earlier;
-        solve_dense(view(raters), c, nullptr, nullptr, last ? solved : earlier);
-        pass_over_votes(raters, c, threads, prepare);
+        solve_dense(votes, c, nullptr, nullptr, last ? solved : earlier);
+        pass_over_votes(votes, c, threads, [&](Partial& part) { return prepare(part, last); });
       }
     }
     over_batches(options.stride, [&](const Batch& batch) {
       Partial& part = threads.local();
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+        const FitView votes = view(raters, sweep == 0 ? options.stretch : 1);
         const bool last = sweep + 1 == options.sweeps;
         SolveSums earlier;
-        kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
+        kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
                        last ? part.solved : earlier);
-        VotePass pass{.update_sites = options.update_sites,
-                      .exact = options.exact,
-                      .uncertain = options.uncertain,
-                      .shared = shared()};
-        if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
-        if (last && options.grid) pass.grid = own(part.grid, result.grid);
-        batch_votes(raters, batch, pass);
+        batch_votes(votes, batch, prepare(part, last));
       }
     });
     for (const Partial& part : threads) {
@@ -141,6 +131,7 @@ class CpuEngine : public Engine {
     out.annotators.assign(groups_.annotators, ReportSums{});
     Threads threads;
     SolveSums solved;
+    const FitView votes = view(raters);
     const auto prepare = [&](Partial& part) {
       return VotePass{.update_sites = false,
                       .exact = true,
@@ -150,14 +141,14 @@ class CpuEngine : public Engine {
                       .log_scale = &part.log_scale};
     };
     for (const std::uint32_t c : large_) {
-      solve_dense(view(raters), c, out.slot_mean.data(), out.slot_variance.data(), solved);
-      pass_over_votes(raters, c, threads, prepare);
+      solve_dense(votes, c, out.slot_mean.data(), out.slot_variance.data(), solved);
+      pass_over_votes(votes, c, threads, prepare);
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
-      kernels_.solve(view(raters), batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
+      kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
                      out.slot_variance.data(), part.solved);
-      batch_votes(raters, batch, prepare(part));
+      batch_votes(votes, batch, prepare(part));
     });
     std::int64_t log_scale = 0;
     for (const Partial& part : threads) {
@@ -200,7 +191,7 @@ class CpuEngine : public Engine {
     return mine.data();
   }
 
-  FitView view(const std::vector<RaterRecord>& raters) {
+  FitView view(const std::vector<RaterRecord>& raters, float stretch = 1) {
     return {groups_.component_slots.data(),
             groups_.component_pairs.data(),
             groups_.pair_first.data(),
@@ -212,18 +203,8 @@ class CpuEngine : public Engine {
             pair_mean_.data(),
             pair_variance_.data(),
             raters.data(),
-            groups_.ties};
-  }
-
-  /// A site lives on d: where gamma d is what a vote sees, gamma * c and d / c see the same.
-  void stretch_sites(float factor) {
-    const oneapi::tbb::blocked_range<std::size_t> all(0, site_precision_.size(), 1 << 14);
-    oneapi::tbb::parallel_for(all, [&](const auto& range) {
-      for (std::size_t v = range.begin(); v != range.end(); ++v) {
-        site_precision_[v] *= factor * factor;
-        site_shift_[v] *= factor;
-      }
-    });
+            groups_.ties,
+            stretch};
   }
 
   template <class Work>
@@ -234,15 +215,14 @@ class CpuEngine : public Engine {
     });
   }
 
-  void batch_votes(const std::vector<RaterRecord>& raters, const Batch& batch, const VotePass& pass) {
+  void batch_votes(const FitView& votes, const Batch& batch, const VotePass& pass) {
     const std::uint32_t first = groups_.component_pairs[batch.begin];
     const std::uint32_t last = groups_.component_pairs[batch.begin + batch.count];
-    kernels_.votes(view(raters), groups_.pair_votes[first], groups_.pair_votes[last], first, pass);
+    kernels_.votes(votes, groups_.pair_votes[first], groups_.pair_votes[last], first, pass);
   }
 
   template <class Prepare>
-  void pass_over_votes(const std::vector<RaterRecord>& raters, std::uint32_t c, Threads& threads,
-                       const Prepare& prepare) {
+  void pass_over_votes(const FitView& votes, std::uint32_t c, Threads& threads, const Prepare& prepare) {
     const auto first = groups_.pair_votes.begin() + groups_.component_pairs[c];
     const auto last = groups_.pair_votes.begin() + groups_.component_pairs[c + 1];
     const std::uint32_t tasks = (*last - *first + kVotesPerTask - 1) / kVotesPerTask;
@@ -251,7 +231,7 @@ class CpuEngine : public Engine {
       const auto pair =
           static_cast<std::uint32_t>(std::upper_bound(first, last, begin) - groups_.pair_votes.begin() - 1);
       Partial& part = threads.local();
-      kernels_.votes(view(raters), begin, end, pair, prepare(part));
+      kernels_.votes(votes, begin, end, pair, prepare(part));
     });
   }
 

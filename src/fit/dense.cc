@@ -18,13 +18,9 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
 
   std::vector<double> precision(pair_end - pair0), shift(pair_end - pair0);
   oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
-    std::int64_t precision_sum = 0, shift_sum = 0;
-    for (std::uint32_t v = view.pair_votes[p]; v < view.pair_votes[p + 1]; ++v) {
-      precision_sum += to_fixed(view.site_precision[v]);
-      shift_sum += to_fixed(view.site_shift[v]);
-    }
-    precision[p - pair0] = from_fixed(precision_sum);
-    shift[p - pair0] = from_fixed(shift_sum);
+    const PairSums pair = sum_sites(view, p);
+    precision[p - pair0] = from_fixed(pair.precision) * view.stretch * view.stretch;
+    shift[p - pair0] = from_fixed(pair.shift) * view.stretch;
   });
 
   Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);
@@ -39,7 +35,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     b(j) -= shift[p - pair0];
     trace += 2 * precision[p - pair0];
   }
-  // The ridge along the mean of all scores: see solve_components.
+  // The ridge along the mean of all scores: see assemble_component().
   const auto count = static_cast<double>(items);
   const double ridge = trace / (count * count);
   h.triangularView<Eigen::Lower>() += Eigen::MatrixXd::Constant(items, items, ridge);
@@ -80,11 +76,11 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     slot_variance[slot0 + i] = static_cast<float>(variance);
   }
   sums.change = std::max(sums.change, *std::max_element(changes.begin(), changes.end()));
-  sums.squares += static_cast<std::int64_t>(squares * kFixedScale);
+  sums.squares += to_fixed(squares);
   sums.freedom += items - 1;
   if (slot_mean != nullptr) {
     const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
-    sums.log_evidence += static_cast<std::int64_t>(0.5 * (b.dot(mean) - log_determinant) * kFixedScale);
+    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) - log_determinant));
   }
 }
 

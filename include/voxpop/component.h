@@ -1,0 +1,118 @@
+#pragma once
+// A small component's posterior from its sites: H = I + sum of precisions, Cholesky, mean and covariance. Callers
+// interleave the matrices of several components: element e of one lies at data[e * stride].
+
+#include "voxpop/cholesky.h"
+#include "voxpop/fit_state.h"
+#include "voxpop/vote.h"
+
+namespace voxpop {
+
+/// Components of at most this many items and votes are solved whole by one worker.
+inline constexpr std::uint32_t kSmallItems = 32;
+inline constexpr std::uint32_t kSmallVotes = 8192;
+
+/// Groups (src/group) and the EP state, as pointers. Sites are what EP remembers; pair moments follow from them.
+struct FitView {
+  const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
+  const VoteCode* votes;
+  float *site_precision, *site_shift;  ///< [V]
+  float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
+  const RaterRecord* raters;
+  bool ties;
+  float stretch = 1;  ///< sites are to be read as if discriminations had been stretched so: see PassOptions
+};
+
+/// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
+struct PairSums {
+  std::int64_t precision = 0, shift = 0;
+};
+VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
+  PairSums sums;
+  for (std::uint32_t v = view.pair_votes[pair]; v < view.pair_votes[pair + 1]; ++v) {
+    sums.precision += to_fixed(view.site_precision[v]);
+    sums.shift += to_fixed(view.site_shift[v]);
+  }
+  return sums;
+}
+
+/// Fills the lower triangle h [size][size] and `shift` [size] of component c, of at most `size` items; those it lacks
+/// touch nothing. Returns the ridge: H = I + L leaves the mean of all scores at precision
+/// 1, however many votes there are; differences do not feel it, but rounding does. A ridge along that direction keeps H
+/// as well conditioned as the graph is; finish_component() takes it out again.
+VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
+                                   std::uint32_t stride) {
+  const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+  for (std::uint32_t i = 0; i < size; ++i) {
+    for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] = i == j ? 1.0f : 0.0f;
+    shift[i * stride] = 0;
+  }
+  float trace = 0;
+  for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+    const PairSums sums = sum_sites(view, p);
+    const float precision = static_cast<float>(from_fixed(sums.precision)) * view.stretch * view.stretch;
+    const float moved = static_cast<float>(from_fixed(sums.shift)) * view.stretch;
+    const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;  // i < j
+    h[(i * size + i) * stride] += precision;
+    h[(j * size + j) * stride] += precision;
+    h[(j * size + i) * stride] -= precision;
+    shift[i * stride] += moved;
+    shift[j * stride] -= moved;
+    trace += 2 * precision;
+  }
+  const float ridge = trace / static_cast<float>(items * items);
+  for (std::uint32_t i = 0; i < items; ++i)
+    for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] += ridge;
+  return ridge;
+}
+
+/// Mean of the scores, once h is inverted.
+template <class Real>
+VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, std::uint32_t size,
+                                  std::uint32_t stride) {
+  for (std::uint32_t i = 0; i < size; ++i) {
+    Real sum = Real(0);
+    for (std::uint32_t j = 0; j < size; ++j)
+      sum = sum + h[(i >= j ? i * size + j : j * size + i) * stride] * shift[j * stride];
+    mean[i * stride] = sum;
+  }
+}
+
+/// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to `sums`.
+VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h,
+                                const float* shift, const float* mean, float ridge, float log_determinant,
+                                std::uint32_t stride, float* slot_mean, float* slot_variance, SolveSums& sums) {
+  const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+  float change = 0;
+  for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+    const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
+    const float pair_mean = mean[i * stride] - mean[j * stride];
+    const float pair_variance =
+        h[(i * size + i) * stride] + h[(j * size + j) * stride] - 2 * h[(j * size + i) * stride];
+    const float difference = pair_mean - view.pair_mean[p];
+    if (difference * difference > change * pair_variance) change = difference * difference / pair_variance;
+    view.pair_mean[p] = pair_mean;
+    view.pair_variance[p] = pair_variance;
+  }
+  const auto count = static_cast<float>(items);
+  const float along = 1 / (count * (1 + ridge * count));  // variance of the mean score, ridge and all
+  float squares = 0;
+  for (std::uint32_t i = 0; i < items; ++i) {
+    const float m = mean[i * stride], variance = h[(i * size + i) * stride] - along;
+    squares += m * m + variance;
+    if (slot_mean == nullptr) continue;
+    slot_mean[slot0 + i] = m;
+    slot_variance[slot0 + i] = variance > 0 ? variance : 0;
+  }
+  sums.squares += to_fixed(squares);
+  sums.freedom += items - 1;
+  if (slot_mean != nullptr) {
+    float quadratic = 0;
+    for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * stride] * mean[i * stride];
+    sums.log_evidence += to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count))));
+  }
+  const float largest = sqrtf(change);
+  if (largest > sums.change) sums.change = largest;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,66 @@
+#pragma once
+// What is said of pairs and votes once the fit is done.
+
+#include "voxpop/vote.h"
+
+namespace voxpop {
+
+/// P(standard normal < x), by Mills' ratio.
+template <class Real>
+VOXPOP_HD Real normal_cdf(Real x) {
+  const Real z = absolute(x);
+  const Real tail = exponential(z * z * -0.5f) * 0.3989422804014327f * mills_ratio(z, Real(1) / (z + 3.0f));
+  return select(x > Real(0), Real(1) - tail, tail);
+}
+
+/// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956); the
+/// average by Gauss-Hermite, seven nodes: entropies are smooth, and reported to two digits.
+template <class Real>
+VOXPOP_HD Real information_bits(Real mean, Real variance) {
+  constexpr int kNodes = 7;
+  constexpr float at[kNodes] = {-3.7504397177257425f, -2.3667594107345415f, -1.1544053947399682f, 0.0f,
+                                1.1544053947399682f,  2.3667594107345415f,  3.7504397177257425f};
+  constexpr float weight[kNodes] = {5.482688559722180e-04f, 3.075712396758650e-02f, 2.401231786050130e-01f,
+                                    4.571428571428570e-01f, 2.401231786050130e-01f, 3.075712396758650e-02f,
+                                    5.482688559722180e-04f};
+  const Real log_p = smoothed_logistic<kFast>(Real(0) - absolute(mean), variance).log_value;  // of the unlikelier side
+  const Real p = exponential(log_p);
+  const Real total = Real(0) - p * log_p - (Real(1) - p) * logarithm(Real(1) - p);
+  const Real spread = square_root(variance);
+  Real expected = Real(0);
+  VOXPOP_UNROLL
+  for (int k = 0; k < kNodes; ++k) {
+    const Real logit_ = absolute(mean + spread * at[k]);
+    const Real odds = exponential(Real(0) - logit_);
+    expected = expected + (logarithm(odds + 1.0f) + logit_ * odds / (odds + 1.0f)) * weight[k];
+  }
+  return larger(total - expected, Real(0)) * 1.4426950408889634f;
+}
+
+/// A vote against the rest of the evidence.
+template <class Real>
+struct VoteReport {
+  Real agreement;  ///< 1 where the vote agrees with its cavity's mean, 1/2 where that is even, else 0; of no tie
+  Real better;     ///< probability that the vote picked the better item; of no tie
+  Real bits;       ///< expected information of such a vote about d
+  Real log_scale;  ///< its site's part of the log evidence
+};
+
+/// `mean`, `variance`: posterior of d.
+template <int kTerms, bool kTies, class Real>
+VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Rater<Real>& rater, Real mean, Real variance,
+                                       const Site<Real>& site) {
+  const Cavity<Real> cavity = cavity_without(mean, variance, site);
+  const Logit<Real> eta = logit(rater, cavity);
+  VoteReport<Real> out;
+  out.log_scale = site_log_scale(smoothed_vote<kTerms, kTies>(winner, eta).log_value, cavity, site);
+  // Where nothing else says who is better, rounding must not decide whether the vote agrees.
+  const auto even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
+  out.agreement = select(even, Real(0.5f), select(winner * cavity.mean > Real(0), Real(1), Real(0)));
+  out.better = normal_cdf(winner * mean / square_root(variance));
+  // Of d alone: the annotator's discrimination is taken at its mean.
+  out.bits = information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance);
+  return out;
+}
+
+}  // namespace voxpop
