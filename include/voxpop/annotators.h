@@ -12,16 +12,13 @@ inline constexpr double kLargestMean = 20, kLargestVariance = 25;
 /// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
 inline constexpr int kGridNodes = 5;
 
-/// Node g; written as a function because device code cannot read a host array.
+/// Node g; no table, which device code would keep in slow memory.
 VOXPOP_HD constexpr float grid_at(int g) {
-  constexpr float at[kGridNodes] = {-2.856970013872806f, -1.355626179974266f, 0.0f, 1.355626179974266f,
-                                    2.856970013872806f};
-  return at[g];
+  const float size = g == 2 ? 0.0f : g == 1 || g == 3 ? 1.355626179974266f : 2.856970013872806f;
+  return g < 2 ? -size : size;
 }
 VOXPOP_HD constexpr double grid_weight(int g) {
-  constexpr double weight[kGridNodes] = {0.011257411327720693, 0.22207592200561264, 0.53333333333333333,
-                                         0.22207592200561264, 0.011257411327720693};
-  return weight[g];
+  return g == 2 ? 0.53333333333333333 : g == 1 || g == 3 ? 0.22207592200561264 : 0.011257411327720693;
 }
 
 /// Sums of one annotator's votes in fixed point (fixed_point.h), all additive in any order.
@@ -115,6 +112,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   const RaterRecord record = record_of(a);
   const double spread = record.grid_spread, ridge = record.grid_slope;
   double log_weight[kGridNodes], largest = -INFINITY;
+  VOXPOP_UNROLL
   for (int g = 0; g < kGridNodes; ++g) {
     const double at = grid_at(g);
     const double gamma = a.discrimination + spread * at, beta = a.side_bias + ridge * spread * at;
@@ -124,6 +122,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
     largest = larger(largest, log_weight[g]);
   }
   double total = 0, first = 0, second = 0;
+  VOXPOP_UNROLL
   for (int g = 0; g < kGridNodes; ++g) {
     const double weight = grid_weight(g) * exp(log_weight[g] - largest), at = grid_at(g);
     total += weight;

@@ -6,24 +6,69 @@
 #include "cli/commands.h"
 #include "core/threads.h"
 #include "fit/component_kernel.h"
+#if VOXPOP_WITH_CUDA
+#include "fit/cuda.h"
+#endif
 
 namespace voxpop {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
+/// CUDA, as far as this build and this machine have it: versions, devices, and why there are none.
+Json describe_cuda() {
+#if VOXPOP_WITH_CUDA
+  const CudaDevices found = find_cuda_devices();
+  Json devices = Json::array();
+  for (std::size_t d = 0; d < found.devices.size(); ++d) {
+    const CudaDevice& device = found.devices[d];
+    devices.push_back({{"name", fmt::format("cuda:{}", d)},
+                       {"model", device.name},
+                       {"compute_capability", device.compute_capability},
+                       {"multiprocessors", device.multiprocessors},
+                       {"memory_bytes", device.memory},
+                       {"free_memory_bytes", device.free_memory},
+                       {"usable", device.why_not.empty()},
+                       {"problem", device.why_not}});
+  }
+  return {{"in_build", true},
+          {"runtime", found.runtime},
+          {"driver", found.driver},
+          {"problem", found.why_none},
+          {"devices", devices}};
+#else
+  return {{"in_build", false}, {"problem", "this build has no CUDA"}, {"devices", Json::array()}};
+#endif
+}
+
 int devices_command(const CommonOptions& common) {
   const Kernels& kernels = *choose_kernels();
+  const Json cpu = {{"name", "cpu"},
+                    {"cores", available_cores()},
+                    {"instruction_set", kernels.name},
+                    {"votes_at_once", kernels.lanes}};
+  const Json cuda = describe_cuda();
   if (common.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"devices",
-                                               {{{"name", "cpu"},
-                                                 {"cores", available_cores()},
-                                                 {"instruction_set", kernels.name},
-                                                 {"votes_at_once", kernels.lanes}}}},
-                                              {"cuda", "not in this build"}}
-                           .dump(2));
-  } else {
-    fmt::print("cpu   {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
-    fmt::print("cuda  not in this build: GPU fitting has not been released yet\n");
+    Json devices = Json::array({cpu});
+    for (const Json& device : cuda["devices"]) devices.push_back(device);
+    Json versions = cuda;
+    versions.erase("devices");
+    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}}.dump(2));
+    return 0;
   }
+  fmt::print("cpu     {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
+  for (const Json& device : cuda["devices"]) {
+    fmt::print("{:<7} {}, compute capability {}, {} multiprocessors, {:.1f} of {:.1f} GiB free{}\n",
+               device["name"].get<std::string>(), device["model"].get<std::string>(),
+               device["compute_capability"].get<std::string>(), device["multiprocessors"].get<int>(),
+               device["free_memory_bytes"].get<double>() / (1 << 30), device["memory_bytes"].get<double>() / (1 << 30),
+               device["usable"].get<bool>() ? "" : "; NOT USABLE: " + device["problem"].get<std::string>());
+  }
+  const std::string problem = cuda["problem"];
+  if (!problem.empty()) fmt::print("cuda    none: {}\n", problem);
+  if (cuda["in_build"])
+    fmt::print("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
+               cuda["driver"].get<std::string>().empty() ? "none" : cuda["driver"].get<std::string>());
   return 0;
 }
 
@@ -31,7 +76,7 @@ int devices_command(const CommonOptions& common) {
 
 void add_devices(CLI::App& app, Run& run) {
   auto common = std::make_shared<CommonOptions>();
-  CLI::App& verb = *app.add_subcommand("devices", "Which devices can be used");
+  CLI::App& verb = *app.add_subcommand("devices", "Which devices can be used, and why others cannot");
   add_common_options(verb, *common);
   verb.footer("Example:\n  voxpop devices");
   verb.callback([=, &run] { run = [common] { return devices_command(*common); }; });

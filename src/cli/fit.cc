@@ -18,6 +18,7 @@
 #include "core/progress.h"
 #include "core/stopwatch.h"
 #include "core/threads.h"
+#include "fit/choose_engine.h"
 #include "group/limits.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -34,6 +35,7 @@ struct Arguments {
   std::string model = "rater";
   std::string ties = "half";
   std::string device = "auto";
+  std::size_t memory_limit = 0;
   int threads = 0;
   int max_iterations = 200;
   std::uint64_t seed = 1;
@@ -184,6 +186,7 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
 }
 
 int fit_command(const Arguments& arguments) {
+  const Device device_wanted = parse_device(arguments.device);
   const int threads = arguments.threads > 0 ? arguments.threads : available_cores();
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, threads);
   oneapi::tbb::task_arena arena(threads);
@@ -198,7 +201,8 @@ int fit_command(const Arguments& arguments) {
     Groups groups = group_votes(votes, kTies.at(arguments.ties));
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
-    std::unique_ptr<Engine> engine = make_cpu_engine(groups, *choose_kernels());
+    auto [engine, why] = choose_engine(groups, device_wanted, arguments.memory_limit);
+    if (!why.empty()) note(quiet, fmt::format("fitting on {}: {}", engine->device(), why));
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
@@ -257,9 +261,13 @@ void add_fit(CLI::App& app, Run& run) {
   verb.add_option("--ties", arguments->ties, "half: a tie is half a vote to each side; drop: ties do not count")
       ->check(CLI::IsMember(kTies))
       ->capture_default_str();
-  verb.add_option("--device", arguments->device, "Where to compute; this build has the CPU only")
-      ->check(CLI::IsMember({"auto", "cpu"}))
+  verb.add_option("--device", arguments->device,
+                  "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
       ->capture_default_str();
+  verb.add_option("--memory-limit", arguments->memory_limit,
+                  "Memory of a CUDA device that may be used, e.g. 8GB; more votes than fit go through it in slabs")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("what is free");
   add_threads_option(verb, arguments->threads);
   verb.add_option("--max-iterations", arguments->max_iterations, "Give up settling after this many iterations")
       ->check(CLI::Range(1, 1000000))

@@ -60,12 +60,7 @@ class CpuEngine : public Engine {
         pair_variance_(groups.pairs(), 2.0f) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
-      if (groups.items_of(c) > kDenseItems)
-        throw bad_input(
-            "a component of {} items: components of more than {} are not fitted yet; split the votes by prompt or "
-            "model "
-            "family ('voxpop check' lists the components)",
-            groups.items_of(c), kDenseItems);
+      require_dense_items(groups, c);
       if (groups.items_of(c) <= kSmallItems && groups.votes_of(c) <= kSmallVotes) {
         // A batch: neighbours of about equal size, one a lane.
         const bool full = batches_.empty() || batches_.back().count == static_cast<std::uint32_t>(kernels.lanes) ||

@@ -1,0 +1,244 @@
+#pragma once
+// Where kernels/parallel_engine.h runs on a CUDA device.
+
+#include <cuda_runtime.h>
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "block.h"
+#include "core/exit.h"
+#include "cusolver.h"
+#include "voxpop/fit_state.h"
+
+namespace voxpop {
+
+/// Throws Error(kDevice): what was being done, and what CUDA says. Out of memory has a remedy.
+inline void check(cudaError_t status, const char* act) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // clears it, where it can be cleared
+  const char* remedy = status == cudaErrorMemoryAllocation ? "; lower --memory-limit, or take --device cpu" : "";
+  throw Error(Exit::kDevice, std::string("CUDA, while ") + act + ": " + cudaGetErrorString(status) + " (" +
+                                 cudaGetErrorName(status) + ")" + remedy);
+}
+
+template <class Work>
+__global__ void __launch_bounds__(256) run_block(Work work) {
+  extern __shared__ __align__(16) char shared[];
+  Block block{blockIdx.x, gridDim.x, blockDim.x, shared};
+  work(block);
+}
+
+/// Device memory, freed at the end.
+template <class T>
+class CudaArray {
+ public:
+  CudaArray() = default;
+  explicit CudaArray(std::size_t count) {
+    if (count > 0) check(cudaMalloc(&data_, count * sizeof(T)), "allocating device memory");
+  }
+  CudaArray(CudaArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  CudaArray& operator=(CudaArray&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~CudaArray() { cudaFree(data_); }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+
+ private:
+  T* data_ = nullptr;
+};
+
+/// Host memory that the device copies from and to without the host's help.
+template <class T>
+class PinnedArray {
+ public:
+  PinnedArray() = default;
+  explicit PinnedArray(std::size_t count) {
+    if (count > 0) check(cudaMallocHost(&data_, count * sizeof(T)), "allocating pinned host memory");
+  }
+  PinnedArray(PinnedArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  PinnedArray& operator=(PinnedArray&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~PinnedArray() { cudaFreeHost(data_); }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  T& operator[](std::size_t i) { return data_[i]; }
+
+ private:
+  T* data_ = nullptr;
+};
+
+class CudaBackend {
+ public:
+  template <class T>
+  using Array = CudaArray<T>;
+  template <class T>
+  using HostArray = PinnedArray<T>;
+
+  explicit CudaBackend(int device) : states_(kStates) {
+    check(cudaSetDevice(device), "choosing the device");
+    check(cudaGetDeviceProperties(&properties_, device), "asking for the device's properties");
+    name_ = "cuda:" + std::to_string(device) + " (" + properties_.name + ")";
+    for (cudaStream_t& stream : streams_)
+      check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");
+    for (cudaEvent_t& event : events_)
+      check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    for (cudaEvent_t& event : state_events_)
+      check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+  }
+  CudaBackend(const CudaBackend&) = delete;
+  CudaBackend& operator=(const CudaBackend&) = delete;
+  ~CudaBackend() {
+    for (cudaStream_t stream : streams_) cudaStreamSynchronize(stream);
+    for (const void* memory : pinned_) cudaHostUnregister(const_cast<void*>(memory));
+    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+    for (cudaEvent_t event : events_) cudaEventDestroy(event);
+    for (cudaEvent_t event : state_events_) cudaEventDestroy(event);
+    for (cudaStream_t stream : streams_) cudaStreamDestroy(stream);
+  }
+
+  std::string name() const { return name_; }
+  std::size_t free_memory() const {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "asking for free device memory");
+    return free;
+  }
+  /// Shared memory that a block may take so that two or more share a multiprocessor.
+  std::size_t block_memory() const { return properties_.sharedMemPerMultiprocessor / 2 - 2048; }
+
+  template <class T>
+  Array<T> allocate(std::size_t count) const {
+    return Array<T>(count);
+  }
+  template <class T>
+  HostArray<T> allocate_host(std::size_t count) const {
+    return HostArray<T>(count);
+  }
+  template <class T>
+  void copy_in(T* to, const T* from, std::size_t count) {
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, stream()), "copying to the device");
+  }
+  /// Waits for all that was queued before.
+  template <class T>
+  void copy_out(T* to, const T* from, std::size_t count) {
+    copy_out_later(to, from, count);
+    check(cudaStreamSynchronize(stream()), "waiting for the device");
+  }
+  template <class T>
+  void copy_out_later(T* to, const T* from, std::size_t count) {
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream()), "copying from the device");
+  }
+  template <class T>
+  void clear(T* array, std::size_t count) {
+    check(cudaMemsetAsync(array, 0, count * sizeof(T), stream()), "clearing device memory");
+  }
+  /// Lets the device copy straight from memory that the host owns; where the system refuses, copies are slower.
+  void pin(const void* memory, std::size_t bytes) {
+    if (bytes == 0) return;
+    if (cudaHostRegister(const_cast<void*>(memory), bytes, cudaHostRegisterDefault) == cudaSuccess)
+      pinned_.push_back(memory);
+    else
+      cudaGetLastError();
+  }
+
+  template <class Work>
+  std::uint32_t resident_blocks(const Work&, std::uint32_t threads, std::uint32_t bytes) {
+    allow_shared(run_block<Work>, bytes);
+    int blocks = 0;
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, run_block<Work>, static_cast<int>(threads), bytes),
+          "asking for a kernel's occupancy");
+    return static_cast<std::uint32_t>(std::max(blocks, 1) * properties_.multiProcessorCount);
+  }
+  template <class Work>
+  void launch(std::uint32_t blocks, std::uint32_t threads, std::uint32_t bytes, const Work& work) {
+    allow_shared(run_block<Work>, bytes);
+    run_block<Work><<<blocks, threads, bytes, stream()>>>(work);
+    check(cudaGetLastError(), "launching a kernel");
+  }
+  template <class Act>
+  void for_each(std::uint64_t count, const Act& act) {
+    if (count == 0) return;
+    const std::uint64_t most = std::uint64_t(properties_.multiProcessorCount) * 16;
+    launch(static_cast<std::uint32_t>(std::min(most, (count + 255) / 256)), 256, 0, ForEach<Act>{count, act});
+  }
+
+  /// Records the launches the first time, and replays them after: one call of the host for all.
+  template <class Enqueue>
+  void repeat(const Enqueue& enqueue) {
+    if (graph_ == nullptr) {
+      check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "recording an iteration");
+      enqueue();
+      cudaGraph_t graph = nullptr;
+      check(cudaStreamEndCapture(stream(), &graph), "recording an iteration");
+      check(cudaGraphInstantiate(&graph_, graph, 0), "preparing an iteration");
+      cudaGraphDestroy(graph);
+    }
+    check(cudaGraphLaunch(graph_, stream()), "launching an iteration");
+  }
+
+  /// Slabs take turns on two streams; else all is on one.
+  void use_two_streams() { two_streams_ = true; }
+  /// Work goes to this stream from now on.
+  void use_stream(std::size_t index) { current_ = index; }
+  /// The other stream begins after what the first has queued ...
+  void fork() { order(0, 1); }
+  /// ... and the first goes on after what the other has.
+  void join() {
+    order(1, 0);
+    current_ = 0;
+  }
+
+  void push_state(const FitState* state) {
+    const std::size_t slot = pushed_ % kStates;
+    check(cudaMemcpyAsync(states_.data() + slot, state, sizeof(FitState), cudaMemcpyDeviceToHost, stream()),
+          "copying the fit's state");
+    check(cudaEventRecord(state_events_[slot], stream()), "recording an event");
+    ++pushed_;
+  }
+  FitState pop_state() {
+    const std::size_t slot = popped_++ % kStates;
+    check(cudaEventSynchronize(state_events_[slot]), "iterating on the device");
+    return states_[slot];
+  }
+  std::size_t states_in_flight() const { return pushed_ - popped_; }
+
+  void prepare_dense(double* h, std::uint32_t items) { solver_ = std::make_unique<CuSolver>(h, items); }
+  void factor(double* h, std::uint32_t items) { solver_->factor(h, items, stream()); }
+  void invert(double* h, std::uint32_t items) { solver_->invert(h, items, stream()); }
+
+ private:
+  static constexpr std::size_t kStates = 8;
+
+  cudaStream_t stream() const { return streams_[current_]; }
+  template <class Kernel>
+  static void allow_shared(Kernel* kernel, std::uint32_t bytes) {
+    if (bytes > 48 * 1024)
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+            "asking for shared memory");
+  }
+  void order(std::size_t before, std::size_t after) {
+    if (!two_streams_) return;
+    check(cudaEventRecord(events_[before], streams_[before]), "recording an event");
+    check(cudaStreamWaitEvent(streams_[after], events_[before], 0), "ordering streams");
+  }
+
+  cudaDeviceProp properties_{};
+  std::string name_;
+  cudaStream_t streams_[2] = {};
+  cudaEvent_t events_[2] = {}, state_events_[kStates] = {};
+  std::size_t current_ = 0;
+  bool two_streams_ = false;
+  cudaGraphExec_t graph_ = nullptr;
+  PinnedArray<FitState> states_;
+  std::size_t pushed_ = 0, popped_ = 0;
+  std::vector<const void*> pinned_;
+  std::unique_ptr<CuSolver> solver_;
+};
+
+}  // namespace voxpop

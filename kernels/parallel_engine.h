@@ -1,0 +1,521 @@
+#pragma once
+// The engine for many threads that share little: votes in chunks of components, a block each. `Backend` is where it
+// runs: a CUDA device (cuda_backend.h), or the host, one thread after another, as a test of all that is decided here.
+//
+// Votes that do not fit the device go through it in slabs of whole components, two at a time, so that copies and work
+// overlap.
+
+#include <algorithm>
+#include <memory>
+
+#include "core/exit.h"
+#include "fit/dense.h"
+#include "fit/engine.h"
+#include "passes.h"
+
+namespace voxpop {
+
+/// Neighbouring components, and what belongs to them, as ranges of the groups' arrays.
+struct Slab {
+  std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
+  std::vector<Chunk> small, large;
+  std::vector<std::uint32_t> dense;  ///< large components
+};
+
+/// Bytes on the device for each vote, pair, component and item of a slab.
+inline constexpr std::size_t kVoteBytes = 16, kPairBytes = 20, kComponentBytes = 8, kSlotBytes = 8;
+
+inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std::uint32_t end) {
+  const std::size_t pairs = groups.component_pairs[end] - groups.component_pairs[component];
+  const std::size_t votes =
+      groups.pair_votes[groups.component_pairs[end]] - groups.pair_votes[groups.component_pairs[component]];
+  const std::size_t slots = groups.component_slots[end] - groups.component_slots[component];
+  return votes * kVoteBytes + pairs * kPairBytes + (end - component) * kComponentBytes + slots * kSlotBytes;
+}
+
+/// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.
+inline std::vector<Slab> cut_slabs(const Groups& groups, std::size_t bytes) {
+  std::vector<Slab> slabs;
+  const auto components = static_cast<std::uint32_t>(groups.components());
+  for (std::uint32_t begin = 0; begin < components;) {
+    std::uint32_t low = begin + 1, high = components;  // the last end that fits
+    while (low < high) {
+      const std::uint32_t middle = low + (high - low + 1) / 2;
+      if (slab_bytes(groups, begin, middle) <= bytes)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    Slab slab{};
+    slab.component = begin;
+    slab.component_end = low;
+    slab.slot = groups.component_slots[begin];
+    slab.slot_end = groups.component_slots[low];
+    slab.pair = groups.component_pairs[begin];
+    slab.pair_end = groups.component_pairs[low];
+    slab.vote = groups.pair_votes[slab.pair];
+    slab.vote_end = groups.pair_votes[slab.pair_end];
+    slabs.push_back(slab);
+    begin = low;
+  }
+  return slabs;
+}
+
+/// Chunks of a slab: small components as many as a block's shared memory holds, the votes of large ones in parts.
+inline void cut_chunks(const Groups& groups, Slab& slab) {
+  constexpr std::uint32_t kPart = 16 * kBlockThreads;
+  for (std::uint32_t c = slab.component; c < slab.component_end; ++c) {
+    const std::uint32_t items = groups.items_of(c), votes = groups.votes_of(c);
+    const std::uint32_t first_vote = groups.pair_votes[groups.component_pairs[c]];
+    if (items > kSmallItems || votes > kSmallVotes) {
+      slab.dense.push_back(c);
+      for (std::uint32_t v = 0; v < votes; v += kPart)
+        slab.large.push_back({c, 0, first_vote + v, std::min(kPart, votes - v), items});
+      continue;
+    }
+    const bool joins =
+        !slab.small.empty() && slab.small.back().first_component + slab.small.back().components == c &&
+        slab.small.back().components < kBlockThreads &&
+        (slab.small.back().components + 1) * component_floats(std::max(slab.small.back().items, items)) <= kChunkFloats;
+    if (!joins) slab.small.push_back({c, 0, first_vote, 0, 0});
+    Chunk& chunk = slab.small.back();
+    ++chunk.components;
+    chunk.votes += votes;
+    chunk.items = std::max(chunk.items, items);
+  }
+}
+
+template <class Backend>
+class ParallelEngine : public Engine {
+ public:
+  /// `memory_limit`: bytes on the device that may be used, 0 for what is free. Throws Error(kBadInput) for a component
+  /// of more than kDenseItems items, Error(kDevice) where one component does not fit.
+  ParallelEngine(const Groups& groups, std::unique_ptr<Backend> backend, std::size_t memory_limit)
+      : groups_(groups), backend_(std::move(backend)) {
+    const auto annotators = static_cast<std::uint32_t>(groups.annotators);
+    std::uint32_t largest = 0;
+    for (std::uint32_t c = 0; c < groups.components(); ++c) {
+      require_dense_items(groups, c);
+      if (groups.items_of(c) > kSmallItems || groups.votes_of(c) > kSmallVotes)
+        largest = std::max(largest, groups.items_of(c));
+    }
+    const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
+    const std::size_t fixed = annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) +
+                                            sizeof(RaterRecord) + sizeof(AnnotatorPosterior) + 4) +
+                              std::size_t{3} * largest * largest * sizeof(double) + 5 * kLabelPairs * sizeof(float) +
+                              (1 << 20);
+    const auto all = static_cast<std::uint32_t>(groups.components());
+    const std::size_t needed = slab_bytes(groups, 0, all);
+    slabs_ = cut_slabs(groups, fixed + needed <= limit ? needed : (limit - std::min(limit, fixed)) / 2);
+    std::size_t chunk_count = 0;
+    std::size_t votes = 0, pairs = 0, components = 0, slots = 0, bytes = 0;
+    for (Slab& slab : slabs_) {
+      cut_chunks(groups, slab);
+      chunk_count += slab.small.size() + slab.large.size();
+      votes = std::max<std::size_t>(votes, slab.vote_end - slab.vote);
+      pairs = std::max<std::size_t>(pairs, slab.pair_end - slab.pair);
+      components = std::max<std::size_t>(components, slab.component_end - slab.component);
+      slots = std::max<std::size_t>(slots, slab.slot_end - slab.slot);
+      bytes = std::max(bytes, slab_bytes(groups, slab.component, slab.component_end));
+    }
+    const std::size_t buffers = slabs_.size() > 1 ? 2 : 1;
+    if (fixed + buffers * bytes > limit)
+      throw Error(Exit::kDevice, backend_->name() + ": the largest component needs " +
+                                     std::to_string((fixed + buffers * bytes + (1 << 20) - 1) >> 20) +
+                                     " MiB of memory, and " + std::to_string(limit >> 20) +
+                                     " MiB may be used; raise --memory-limit or take --device cpu");
+
+    state_ = backend_->template allocate<FitState>(1);
+    pass_ = backend_->template allocate<PassOptions>(1);
+    solved_ = backend_->template allocate<SolveSums>(2);  // the second: of sweeps but the last
+    log_scale_ = backend_->template allocate<std::int64_t>(1);
+    sums_ = backend_->template allocate<AnnotatorSums>(annotators);
+    grid_ = backend_->template allocate<GridSums>(annotators);
+    report_ = backend_->template allocate<ReportSums>(annotators);
+    raters_ = backend_->template allocate<RaterRecord>(annotators);
+    posterior_ = backend_->template allocate<AnnotatorPosterior>(annotators);
+    votes_of_ = backend_->template allocate<std::uint32_t>(annotators);
+    chunks_ = backend_->template allocate<Chunk>(chunk_count);
+    std::size_t at = 0;
+    for (const Slab& slab : slabs_)
+      for (const auto* part : {&slab.small, &slab.large}) {
+        backend_->copy_in(chunks_.data() + at, part->data(), part->size());
+        at += part->size();
+      }
+    label_columns_ = backend_->template allocate<float>(5 * kLabelPairs);
+    if (largest > 0) {
+      h_ = backend_->template allocate<double>(std::size_t{largest} * largest);
+      dense_ = backend_->template allocate<double>(2 * std::size_t{largest} + 2);
+      dense_sums_ = backend_->template allocate<std::int64_t>(2 * std::size_t{largest});
+      backend_->prepare_dense(h_.data(), largest);
+    }
+    buffers_.resize(buffers);
+    for (Buffer& buffer : buffers_) buffer.allocate(*backend_, components, slots, pairs, votes);
+    if (resident()) {
+      load_groups(slabs_[0], buffers_[0]);
+      load_start(buffers_[0], pairs, votes);
+    } else {
+      backend_->use_two_streams();
+      for (const auto* column : {&groups.component_slots, &groups.component_pairs, &groups.pair_first,
+                                 &groups.pair_second, &groups.pair_votes})
+        backend_->pin(column->data(), column->size() * sizeof(std::uint32_t));
+      backend_->pin(groups.votes.data(), groups.votes.size() * sizeof(VoteCode));
+      site_precision_ = backend_->template allocate_host<float>(groups.votes.size());
+      site_shift_ = backend_->template allocate_host<float>(groups.votes.size());
+      pair_mean_ = backend_->template allocate_host<float>(groups.pairs());
+      pair_variance_ = backend_->template allocate_host<float>(groups.pairs());
+      std::fill_n(site_precision_.data(), groups.votes.size(), 0.0f);
+      std::fill_n(site_shift_.data(), groups.votes.size(), 0.0f);
+      std::fill_n(pair_mean_.data(), groups.pairs(), 0.0f);
+      std::fill_n(pair_variance_.data(), groups.pairs(), 2.0f);
+    }
+  }
+
+  std::string device() const override { return backend_->name(); }
+  std::size_t slabs() const { return slabs_.size(); }
+
+  void iterate(FitRun& run) override {
+    if (!started_) start(run);
+    // Iterations are queued ahead, so that none waits for the host; those behind the last find nothing to do.
+    while (backend_->states_in_flight() < kAhead) {
+      const int dense_sweeps = first_ ? run.state.sweeps : 1;
+      const auto enqueue = [&] {
+        update_slabs(dense_sweeps);
+        backend_->launch(1, kStepThreads, kStepBytes,
+                         StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
+                                        posterior_.data(), raters_.data(), votes_of_.data(), sums_.data(), grid_.data(),
+                                        solved_.data()});
+      };
+      // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
+      if (first_ || !resident() || !slabs_[0].dense.empty())
+        enqueue();
+      else
+        backend_->repeat(enqueue);
+      first_ = false;
+      backend_->push_state(state_.data());
+    }
+    run.state = backend_->pop_state();
+    if (run.state.phase == Phase::kDone) {
+      while (backend_->states_in_flight() > 0) backend_->pop_state();
+      backend_->copy_out(run.annotators.data(), posterior_.data(), run.annotators.size());
+      started_ = false;
+    }
+  }
+
+  PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
+    backend_->copy_in(raters_.data(), raters.data(), raters.size());
+    backend_->copy_in(pass_.data(), &options, 1);
+    clear_sums();
+    update_slabs(options.sweeps);
+    PassResult out;
+    backend_->copy_out(&out.solved, solved_.data(), 1);
+    if (options.annotators) {
+      out.annotators.resize(groups_.annotators);
+      backend_->copy_out(out.annotators.data(), sums_.data(), out.annotators.size());
+    }
+    if (options.grid) {
+      out.grid.resize(groups_.annotators);
+      backend_->copy_out(out.grid.data(), grid_.data(), out.grid.size());
+    }
+    return out;
+  }
+
+  Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) override {
+    backend_->copy_in(raters_.data(), raters.data(), raters.size());
+    clear_sums();
+    backend_->fork();
+    Posterior out;
+    out.slot_mean.resize(groups_.slot_item.size());
+    out.slot_variance.resize(groups_.slot_item.size());
+    out.pair_mean.resize(groups_.pairs());
+    out.pair_variance.resize(groups_.pairs());
+    out.annotators.resize(groups_.annotators);
+    const AnnotatorTable<ReportSums> report{report_.data(), static_cast<std::uint32_t>(groups_.annotators),
+                                            fits_block(sizeof(ReportSums))};
+    std::size_t at = 0;
+    for (std::size_t s = 0; s < slabs_.size(); ++s) {
+      const Slab& slab = slabs_[s];
+      Buffer& buffer = use_buffer(s);
+      const VoteArrays votes = view(slab, buffer);
+      float* slot_mean = buffer.slot_mean.data() - slab.slot;
+      float* slot_variance = buffer.slot_variance.data() - slab.slot;
+      for (const std::uint32_t c : slab.dense) solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance);
+      for (const auto* part : {&slab.large, &slab.small}) {
+        const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);
+        if (groups_.ties)
+          launch_chunks(chunks, report.bytes(),
+                        ReportPass<true>{votes, chunks, uncertain, report, slot_mean, slot_variance, solved_.data(),
+                                         log_scale_.data()});
+        else
+          launch_chunks(chunks, report.bytes(),
+                        ReportPass<false>{votes, chunks, uncertain, report, slot_mean, slot_variance, solved_.data(),
+                                          log_scale_.data()});
+      }
+      store_state(slab, buffer);
+      backend_->copy_out(out.slot_mean.data() + slab.slot, buffer.slot_mean.data(), slab.slot_end - slab.slot);
+      backend_->copy_out(out.slot_variance.data() + slab.slot, buffer.slot_variance.data(), slab.slot_end - slab.slot);
+      backend_->copy_out(out.pair_mean.data() + slab.pair, buffer.pair_mean.data(), slab.pair_end - slab.pair);
+      backend_->copy_out(out.pair_variance.data() + slab.pair, buffer.pair_variance.data(), slab.pair_end - slab.pair);
+      at += slab.small.size() + slab.large.size();
+    }
+    backend_->join();
+    SolveSums solved;
+    std::int64_t log_scale = 0;
+    backend_->copy_out(&solved, solved_.data(), 1);
+    backend_->copy_out(&log_scale, log_scale_.data(), 1);
+    backend_->copy_out(out.annotators.data(), report_.data(), out.annotators.size());
+    out.log_evidence = from_fixed(solved.log_evidence + log_scale);
+    return out;
+  }
+
+  PairLabels label_pairs(float discrimination) override {
+    PairLabels out;
+    const std::size_t pairs = groups_.pairs();
+    for (auto* column : {&out.probability, &out.better, &out.information}) column->resize(pairs);
+    for (std::size_t at = 0; at < pairs; at += kLabelPairs) {
+      const std::size_t count = std::min(kLabelPairs, pairs - at);
+      const auto column = [&](int k) { return label_columns_.data() + k * kLabelPairs; };
+      const float *mean = column(3), *variance = column(4);
+      if (resident()) {
+        mean = buffers_[0].pair_mean.data() + at;
+        variance = buffers_[0].pair_variance.data() + at;
+      } else {
+        backend_->copy_in(column(3), pair_mean_.data() + at, count);
+        backend_->copy_in(column(4), pair_variance_.data() + at, count);
+      }
+      backend_->for_each(count, LabelPair{mean, variance, discrimination, column(0), column(1), column(2)});
+      backend_->copy_out(out.probability.data() + at, column(0), count);
+      backend_->copy_out(out.better.data() + at, column(1), count);
+      backend_->copy_out(out.information.data() + at, column(2), count);
+    }
+    return out;
+  }
+
+ private:
+  template <class T>
+  using Array = typename Backend::template Array<T>;
+  static constexpr std::size_t kAhead = 3;
+  static constexpr std::size_t kLabelPairs = 1 << 18;  ///< labelled at a time
+
+  /// A slab on the device.
+  struct Buffer {
+    Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair;
+    Array<VoteCode> votes;
+    Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance;
+    void allocate(Backend& backend, std::size_t components, std::size_t slots, std::size_t pairs, std::size_t count) {
+      component_slots = backend.template allocate<std::uint32_t>(components + 1);
+      component_pairs = backend.template allocate<std::uint32_t>(components + 1);
+      pair_first = backend.template allocate<std::uint32_t>(pairs);
+      pair_second = backend.template allocate<std::uint32_t>(pairs);
+      pair_votes = backend.template allocate<std::uint32_t>(pairs + 1);
+      vote_pair = backend.template allocate<std::uint32_t>(count);
+      votes = backend.template allocate<VoteCode>(count);
+      for (auto* column : {&site_precision, &site_shift}) *column = backend.template allocate<float>(count);
+      for (auto* column : {&pair_mean, &pair_variance}) *column = backend.template allocate<float>(pairs);
+      for (auto* column : {&slot_mean, &slot_variance}) *column = backend.template allocate<float>(slots);
+    }
+  };
+
+  bool resident() const { return slabs_.size() == 1; }
+
+  void start(const FitRun& run) {
+    const PassOptions pass = next_pass(run.state);
+    std::vector<RaterRecord> records(run.annotators.size());
+    std::transform(run.annotators.begin(), run.annotators.end(), records.begin(), record_of);
+    backend_->copy_in(state_.data(), &run.state, 1);
+    backend_->copy_in(pass_.data(), &pass, 1);
+    backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());
+    backend_->copy_in(raters_.data(), records.data(), records.size());
+    backend_->copy_in(votes_of_.data(), run.votes_of.data(), run.votes_of.size());
+    clear_sums();
+    started_ = first_ = true;
+  }
+
+  void clear_sums() {
+    backend_->clear(solved_.data(), 2);
+    backend_->clear(log_scale_.data(), 1);
+    backend_->clear(sums_.data(), groups_.annotators);
+    backend_->clear(grid_.data(), groups_.annotators);
+    backend_->clear(report_.data(), groups_.annotators);
+  }
+
+  void load_groups(const Slab& slab, Buffer& buffer) {
+    const std::size_t components = slab.component_end - slab.component, pairs = slab.pair_end - slab.pair;
+    backend_->copy_in(buffer.component_slots.data(), groups_.component_slots.data() + slab.component, components + 1);
+    backend_->copy_in(buffer.component_pairs.data(), groups_.component_pairs.data() + slab.component, components + 1);
+    backend_->copy_in(buffer.pair_first.data(), groups_.pair_first.data() + slab.pair, pairs);
+    backend_->copy_in(buffer.pair_second.data(), groups_.pair_second.data() + slab.pair, pairs);
+    backend_->copy_in(buffer.pair_votes.data(), groups_.pair_votes.data() + slab.pair, pairs + 1);
+    backend_->copy_in(buffer.votes.data(), groups_.votes.data() + slab.vote, slab.vote_end - slab.vote);
+    backend_->for_each(pairs, SpreadPair{buffer.pair_votes.data(), slab.pair, buffer.vote_pair.data() - slab.vote});
+  }
+
+  /// The state before the first sweep: no sites, pairs as the prior has them.
+  void load_start(Buffer& buffer, std::size_t pairs, std::size_t votes) {
+    backend_->clear(buffer.site_precision.data(), votes);
+    backend_->clear(buffer.site_shift.data(), votes);
+    backend_->clear(buffer.pair_mean.data(), pairs);
+    backend_->for_each(pairs, SetValue{buffer.pair_variance.data(), 2.0f});
+  }
+
+  /// The buffer that holds slab s, loaded where slabs take turns. Each buffer has its own order of work.
+  Buffer& use_buffer(std::size_t s) {
+    Buffer& buffer = buffers_[s % buffers_.size()];
+    if (resident()) return buffer;
+    const Slab& slab = slabs_[s];
+    backend_->use_stream(s % buffers_.size());
+    load_groups(slab, buffer);
+    const std::size_t votes = slab.vote_end - slab.vote, pairs = slab.pair_end - slab.pair;
+    backend_->copy_in(buffer.site_precision.data(), site_precision_.data() + slab.vote, votes);
+    backend_->copy_in(buffer.site_shift.data(), site_shift_.data() + slab.vote, votes);
+    backend_->copy_in(buffer.pair_mean.data(), pair_mean_.data() + slab.pair, pairs);
+    backend_->copy_in(buffer.pair_variance.data(), pair_variance_.data() + slab.pair, pairs);
+    return buffer;
+  }
+
+  void store_state(const Slab& slab, Buffer& buffer) {
+    if (resident()) return;
+    const std::size_t votes = slab.vote_end - slab.vote, pairs = slab.pair_end - slab.pair;
+    backend_->copy_out_later(site_precision_.data() + slab.vote, buffer.site_precision.data(), votes);
+    backend_->copy_out_later(site_shift_.data() + slab.vote, buffer.site_shift.data(), votes);
+    backend_->copy_out_later(pair_mean_.data() + slab.pair, buffer.pair_mean.data(), pairs);
+    backend_->copy_out_later(pair_variance_.data() + slab.pair, buffer.pair_variance.data(), pairs);
+  }
+
+  /// A slab's arrays, to be indexed as the groups' are.
+  VoteArrays view(const Slab& slab, Buffer& buffer) {
+    VoteArrays out{};
+    out.component_slots = buffer.component_slots.data() - slab.component;
+    out.component_pairs = buffer.component_pairs.data() - slab.component;
+    out.pair_first = buffer.pair_first.data() - slab.pair;
+    out.pair_second = buffer.pair_second.data() - slab.pair;
+    out.pair_votes = buffer.pair_votes.data() - slab.pair;
+    out.votes = buffer.votes.data() - slab.vote;
+    out.site_precision = buffer.site_precision.data() - slab.vote;
+    out.site_shift = buffer.site_shift.data() - slab.vote;
+    out.pair_mean = buffer.pair_mean.data() - slab.pair;
+    out.pair_variance = buffer.pair_variance.data() - slab.pair;
+    out.raters = raters_.data();
+    out.ties = groups_.ties;
+    out.vote_pair = buffer.vote_pair.data() - slab.vote;
+    return out;
+  }
+
+  Chunks small_chunks(const Slab& slab, std::size_t at) const {
+    return {chunks_.data() + at, static_cast<std::uint32_t>(slab.small.size())};
+  }
+  Chunks large_chunks(const Slab& slab, std::size_t at) const {
+    return {chunks_.data() + at + slab.small.size(), static_cast<std::uint32_t>(slab.large.size())};
+  }
+
+  /// Whether a block's shared memory has room for `bytes` an annotator: kept so small that several blocks share a
+  /// multiprocessor.
+  bool fits_block(std::size_t bytes) const {
+    return block_memory_bytes(0) + groups_.annotators * bytes <= backend_->block_memory();
+  }
+
+  template <class Work>
+  void launch_chunks(const Chunks& chunks, std::uint32_t table_bytes, const Work& work) {
+    if (chunks.count == 0) return;
+    const std::uint32_t bytes = block_memory_bytes(table_bytes);
+    const std::uint32_t blocks = std::min(chunks.count, backend_->resident_blocks(work, kBlockThreads, bytes));
+    backend_->launch(blocks, kBlockThreads, bytes, work);
+  }
+
+  /// One pass as *pass_ says. `dense_sweeps`: of large components, whose solutions are launches of their own.
+  void update_slabs(int dense_sweeps) {
+    backend_->fork();
+    std::size_t at = 0;
+    for (std::size_t s = 0; s < slabs_.size(); ++s) {
+      const Slab& slab = slabs_[s];
+      Buffer& buffer = use_buffer(s);
+      const VoteArrays votes = view(slab, buffer);
+      for (int sweep = 0; sweep < dense_sweeps && !slab.dense.empty(); ++sweep) {
+        const bool last = sweep + 1 == dense_sweeps;
+        for (const std::uint32_t c : slab.dense)
+          solve_dense(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr);
+        update_chunks(votes, large_chunks(slab, at), static_cast<std::uint32_t>(sweep),
+                      static_cast<std::uint32_t>(dense_sweeps));
+      }
+      update_chunks(votes, small_chunks(slab, at), 0, 0);
+      store_state(slab, buffer);
+      at += slab.small.size() + slab.large.size();
+    }
+    backend_->join();
+  }
+
+  void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps) {
+    if (groups_.ties) {
+      update_chunks<kFast, true>(votes, chunks, sweep, sweeps);
+      update_chunks<kExact, true>(votes, chunks, sweep, sweeps);
+    } else {
+      update_chunks<kFast, false>(votes, chunks, sweep, sweeps);
+      update_chunks<kExact, false>(votes, chunks, sweep, sweeps);
+    }
+  }
+  template <int kTerms, bool kTies>
+  void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps) {
+    const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
+    const bool in_block = fits_block(sizeof(AnnotatorSums) + sizeof(GridSums));
+    const AnnotatorTable<AnnotatorSums> sums{sums_.data(), annotators, in_block};
+    const AnnotatorTable<GridSums> grid{grid_.data(), annotators, in_block};
+    launch_chunks(chunks, sums.bytes() + grid.bytes(),
+                  UpdatePass<kTerms, kTies>{votes, chunks, pass_.data(), sweep, sweeps, sums, grid, solved_.data()});
+  }
+
+  void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
+                   float* slot_mean, float* slot_variance) {
+    const std::uint32_t items = groups_.items_of(c), pair0 = groups_.component_pairs[c];
+    const std::uint32_t pairs = groups_.component_pairs[c + 1] - pair0;
+    double* shift = dense_.data();
+    DenseArrays d{votes,
+                  pass,
+                  groups_.component_slots[c],
+                  items,
+                  pair0,
+                  pairs,
+                  h_.data(),
+                  shift,
+                  shift + items,
+                  dense_sums_.data(),
+                  dense_sums_.data() + items,
+                  shift + 2 * items,
+                  shift + 2 * items + 1,
+                  solved,
+                  slot_mean,
+                  slot_variance};
+    const std::uint64_t elements = std::uint64_t{items} * items;
+    backend_->for_each(elements, ClearDense{d});
+    backend_->for_each(pairs, AssembleDensePair{d});
+    backend_->for_each(1, SetDenseRidge{d});
+    backend_->for_each(elements, CompleteDense{d});
+    backend_->factor(d.h, items);
+    backend_->for_each(1, SetLogDeterminant{d});
+    backend_->invert(d.h, items);
+    backend_->for_each(items, MultiplyDense{d});
+    backend_->for_each(pairs, FinishDensePair{d});
+    backend_->for_each(1, FinishDense{d});
+  }
+
+  const Groups& groups_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<Slab> slabs_;
+  std::vector<Buffer> buffers_;
+  Array<FitState> state_;
+  Array<PassOptions> pass_;
+  Array<SolveSums> solved_;
+  Array<std::int64_t> log_scale_, dense_sums_;
+  Array<AnnotatorSums> sums_;
+  Array<GridSums> grid_;
+  Array<ReportSums> report_;
+  Array<RaterRecord> raters_;
+  Array<AnnotatorPosterior> posterior_;
+  Array<std::uint32_t> votes_of_;
+  Array<Chunk> chunks_;
+  Array<float> label_columns_;
+  Array<double> h_, dense_;
+  typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
+  bool started_ = false, first_ = true;
+};
+
+}  // namespace voxpop

@@ -1,0 +1,487 @@
+#pragma once
+// The passes over votes as work of blocks: the same steps as the CPU engine's, a thread a small component, then a
+// thread a vote. A block takes a chunk of neighbouring components at a time and does all its sweeps, while its sites
+// are in the cache.
+
+#include "block.h"
+#include "voxpop/component.h"
+#include "voxpop/label.h"
+
+namespace voxpop {
+
+/// Neighbouring small components that a block solves together, with their votes; or, where `components` is 0, a part of
+/// the votes of a large component, which is solved elsewhere.
+struct Chunk {
+  std::uint32_t first_component, components;
+  std::uint32_t first_vote, votes;
+  std::uint32_t items;  ///< of the largest component
+};
+
+inline constexpr std::uint32_t kBlockThreads = 256;
+
+/// Floats of shared memory for the components of a chunk: matrix, shift and mean of each.
+inline constexpr std::uint32_t kChunkFloats = 8192;
+constexpr std::uint32_t component_floats(std::uint32_t items) { return items * items + 2 * items; }
+static_assert(component_floats(kSmallItems) <= kChunkFloats);
+
+/// What a thread of a block adds up, so that no two threads meet.
+struct ThreadSums {
+  SolveSums solved;
+  std::int64_t log_scale;
+};
+
+struct VoteArrays : FitView {
+  const std::uint32_t* vote_pair;  ///< [V]
+};
+
+/// Sums over annotators as the blocks add them: in the block's shared memory where that has room for all (`in_block`).
+template <class Sums>
+struct AnnotatorTable {
+  Sums* all;
+  std::uint32_t annotators;
+  bool in_block;
+
+  static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
+  VOXPOP_DEVICE std::uint32_t bytes() const {
+    return in_block ? annotators * static_cast<std::uint32_t>(sizeof(Sums)) : 0;
+  }
+
+  VOXPOP_DEVICE void clear(Block& block, Sums* own) const {
+    if (!in_block) return;
+    block.for_threads([&](std::uint32_t thread) {
+      auto* fields = reinterpret_cast<std::int64_t*>(own);
+      for (std::uint32_t i = thread; i < annotators * kFields; i += block.threads) fields[i] = 0;
+    });
+  }
+  VOXPOP_HD void add(Sums* own, std::uint32_t annotator, int field, float value) const {
+    add(own, annotator, field, to_fixed(value));
+  }
+  VOXPOP_HD void add(Sums* own, std::uint32_t annotator, int field, std::int64_t value) const {
+    if (value == 0) return;
+    if (in_block)
+      add_in_block(reinterpret_cast<std::int64_t*>(own + annotator) + field, value);
+    else
+      add_shared(reinterpret_cast<std::int64_t*>(all + annotator) + field, value);
+  }
+  VOXPOP_DEVICE void flush(Block& block, const Sums* own) const {
+    if (!in_block) return;
+    block.for_threads([&](std::uint32_t thread) {
+      const auto* fields = reinterpret_cast<const std::int64_t*>(own);
+      for (std::uint32_t i = thread; i < annotators * kFields; i += block.threads)
+        if (fields[i] != 0) add_shared(reinterpret_cast<std::int64_t*>(all) + i, fields[i]);
+    });
+  }
+};
+
+/// The annotator as this vote sees it: side bias points to the left, formulas want it towards the pair's first item.
+VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, bool uncertain) {
+  const float side = vote.first_on_left() ? 1.0f : -1.0f;
+  if (!uncertain) return {record.discrimination, record.side_bias * side, 0, 0, 0};
+  return {record.discrimination, record.side_bias * side, record.discrimination_variance, record.covariance * side,
+          record.side_bias_variance};
+}
+
+VOXPOP_HD float winner_of(VoteCode vote) {
+  return vote.outcome() == Outcome::kTie ? 0.0f : vote.outcome() == Outcome::kFirst ? 1.0f : -1.0f;
+}
+
+/// Solves one small component of a chunk in the block's shared memory.
+VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint32_t index, float* floats,
+                              float* slot_mean, float* slot_variance, SolveSums& sums) {
+  const std::uint32_t size = chunk.items, stride = chunk.components, c = chunk.first_component + index;
+  float* h = floats + index;  // element e of all matrices side by side: no two threads share a bank
+  float* shift = h + size * size * stride;
+  float* mean = shift + size * stride;
+  const float ridge = assemble_component(view, c, size, h, shift, stride);
+  const float log_determinant = invert_positive_definite(h, static_cast<int>(size), static_cast<int>(stride));
+  multiply_component(h, shift, mean, size, stride);
+  finish_component(view, c, size, h, shift, mean, ridge, log_determinant, stride, slot_mean, slot_variance, sums);
+}
+
+/// A vote's new site, and what it says of its annotator, both from the same cavity.
+template <int kTerms, bool kTies>
+VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOptions& pass, bool last,
+                           const AnnotatorTable<AnnotatorSums>& sums, AnnotatorSums* own_sums,
+                           const AnnotatorTable<GridSums>& grid, GridSums* own_grid) {
+  const VoteCode vote = view.votes[v];
+  const std::uint32_t pair = view.vote_pair[v];
+  const RaterRecord record = view.raters[vote.annotator()];
+  const float winner = winner_of(vote);
+  const Site<float> before{view.site_precision[v] * view.stretch * view.stretch, view.site_shift[v] * view.stretch};
+  const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before);
+  const Rater<float> known = rater_of(vote, record, false);
+  Smoothed<float> z;
+  if (last || !pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(known, cavity));
+  if (last && pass.annotators) {
+    const AnnotatorTerms<float> terms = annotator_terms(known, cavity, z);
+    const float side = vote.first_on_left() ? 1.0f : -1.0f;  // back from "first" to "left"
+    const std::uint32_t a = vote.annotator();
+    sums.add(own_sums, a, 0, terms.gradient_gamma);
+    sums.add(own_sums, a, 1, terms.gradient_beta * side);
+    sums.add(own_sums, a, 2, terms.information_gamma);
+    sums.add(own_sums, a, 3, terms.information_cross * side);
+    sums.add(own_sums, a, 4, terms.information_beta);
+    if (pass.grid) {
+      const float slope = vote.first_on_left() ? record.grid_slope : -record.grid_slope;
+      for (int g = 0; g < kGridNodes; ++g) {
+        if (g == kGridNodes / 2) continue;
+        const float move = record.grid_spread * grid_at(g);
+        Rater<float> moved = known;
+        moved.discrimination += move;
+        moved.side_bias += slope * move;
+        grid.add(own_grid, a, g, smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value - z.log_value);
+      }
+    }
+  }
+  const Rater<float> rater = rater_of(vote, record, pass.uncertain);
+  if (pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
+  const Site<float> site = damped(rater, before, matched_site(rater, cavity, z));
+  view.site_precision[v] = site.precision;
+  view.site_shift[v] = site.shift;
+}
+
+/// The parts of a block's shared memory.
+struct BlockMemory {
+  ThreadSums* threads;
+  float* floats;  ///< kChunkFloats
+  char* tables;
+  VOXPOP_HD static BlockMemory of(const Block& block) {
+    auto* threads = reinterpret_cast<ThreadSums*>(block.shared);
+    auto* floats = reinterpret_cast<float*>(threads + block.threads);
+    return {threads, floats, reinterpret_cast<char*>(floats + kChunkFloats)};
+  }
+};
+constexpr std::uint32_t block_memory_bytes(std::uint32_t tables) {
+  return kBlockThreads * sizeof(ThreadSums) + kChunkFloats * sizeof(float) + tables;
+}
+
+VOXPOP_DEVICE inline void clear_thread_sums(Block& block, ThreadSums* own) {
+  block.for_threads([&](std::uint32_t thread) { own[thread] = ThreadSums{}; });
+}
+
+VOXPOP_DEVICE inline void flush_thread_sums(Block& block, const ThreadSums* own, SolveSums* solved,
+                                            std::int64_t* log_scale) {
+  block.for_threads([&](std::uint32_t thread) {
+    if (thread != 0) return;
+    ThreadSums total{};
+    for (std::uint32_t t = 0; t < block.threads; ++t) {
+      total.solved.change = larger(total.solved.change, own[t].solved.change);
+      total.solved.squares += own[t].solved.squares;
+      total.solved.freedom += own[t].solved.freedom;
+      total.solved.log_evidence += own[t].solved.log_evidence;
+      total.log_scale += own[t].log_scale;
+    }
+    raise_shared(&solved->change, total.solved.change);
+    add_shared(&solved->squares, total.solved.squares);
+    add_shared(&solved->freedom, total.solved.freedom);
+    add_shared(&solved->log_evidence, total.solved.log_evidence);
+    if (log_scale != nullptr) add_shared(log_scale, total.log_scale);
+  });
+}
+
+/// A range of chunks: the whole data, or a slab of it. `stride` of the pass takes every so-manieth.
+struct Chunks {
+  const Chunk* first;
+  std::uint32_t count;
+};
+
+/// One pass of EP sweeps, as `*pass` says. Runs only where that asks for this mixture.
+template <int kTerms, bool kTies>
+struct UpdatePass {
+  VoteArrays view;
+  Chunks chunks;
+  const PassOptions* pass;
+  std::uint32_t sweep, sweeps;  ///< of large components, whose sweeps are launches of their own; small ones: 0, 0
+  AnnotatorTable<AnnotatorSums> sums;
+  AnnotatorTable<GridSums> grid;
+  SolveSums* solved;
+
+  VOXPOP_DEVICE void operator()(Block& block) const {
+    const PassOptions options = *pass;
+    if (options.sweeps == 0 || options.exact != (kTerms == kExact)) return;
+    const BlockMemory memory = BlockMemory::of(block);
+    auto* own_sums = reinterpret_cast<AnnotatorSums*>(memory.tables);
+    auto* own_grid = reinterpret_cast<GridSums*>(memory.tables + sums.bytes());
+    clear_thread_sums(block, memory.threads);
+    if (options.annotators) sums.clear(block, own_sums);
+    if (options.grid) grid.clear(block, own_grid);
+    const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
+    const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
+    const std::uint32_t stride = sweeps == 0 ? options.stride : 1;
+    for (std::uint32_t k = block.index * stride; k < chunks.count; k += block.count * stride) {
+      const Chunk chunk = chunks.first[k];
+      for (int s = begin; s < end; ++s) {
+        const bool last = s + 1 == total;
+        VoteArrays now = view;
+        now.stretch = s == 0 ? options.stretch : 1.0f;
+        if (chunk.components > 0)
+          block.for_threads([&](std::uint32_t thread) {
+            SolveSums earlier;
+            for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
+              solve_in_block(now, chunk, i, memory.floats, nullptr, nullptr,
+                             last ? memory.threads[thread].solved : earlier);
+          });
+        block.for_threads([&](std::uint32_t thread) {
+          for (std::uint32_t i = thread; i < chunk.votes; i += block.threads)
+            update_vote<kTerms, kTies>(now, chunk.first_vote + i, options, last, sums, own_sums, grid, own_grid);
+        });
+      }
+    }
+    if (options.annotators) sums.flush(block, own_sums);
+    if (options.grid) grid.flush(block, own_grid);
+    flush_thread_sums(block, memory.threads, solved, nullptr);
+  }
+};
+
+/// The posterior of small components, and what all votes say of their annotators at the end.
+template <bool kTies>
+struct ReportPass {
+  VoteArrays view;
+  Chunks chunks;
+  bool uncertain;
+  AnnotatorTable<ReportSums> report;
+  float *slot_mean, *slot_variance;
+  SolveSums* solved;
+  std::int64_t* log_scale;
+
+  VOXPOP_DEVICE void operator()(Block& block) const {
+    const BlockMemory memory = BlockMemory::of(block);
+    auto* own = reinterpret_cast<ReportSums*>(memory.tables);
+    clear_thread_sums(block, memory.threads);
+    report.clear(block, own);
+    for (std::uint32_t k = block.index; k < chunks.count; k += block.count) {
+      const Chunk chunk = chunks.first[k];
+      if (chunk.components > 0)
+        block.for_threads([&](std::uint32_t thread) {
+          for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
+            solve_in_block(view, chunk, i, memory.floats, slot_mean, slot_variance, memory.threads[thread].solved);
+        });
+      block.for_threads([&](std::uint32_t thread) {
+        for (std::uint32_t i = thread; i < chunk.votes; i += block.threads) {
+          const std::uint32_t v = chunk.first_vote + i, pair = view.vote_pair[v];
+          const VoteCode vote = view.votes[v];
+          const Rater<float> rater = rater_of(vote, view.raters[vote.annotator()], uncertain);
+          const VoteReport<float> said =
+              report_vote<kExact, kTies>(winner_of(vote), rater, view.pair_mean[pair], view.pair_variance[pair],
+                                         Site<float>{view.site_precision[v], view.site_shift[v]});
+          memory.threads[thread].log_scale += to_fixed(said.log_scale);
+          const std::uint32_t a = vote.annotator();
+          report.add(own, a, 2, said.bits);
+          if (vote.outcome() == Outcome::kTie) continue;
+          report.add(own, a, 0, said.agreement);
+          report.add(own, a, 1, said.better);
+          report.add(own, a, 3, std::int64_t{1});
+        }
+      });
+    }
+    report.flush(block, own);
+    flush_thread_sums(block, memory.threads, solved, log_scale);
+  }
+};
+
+/// Labels of a pair, for the reference annotator.
+struct LabelPair {
+  const float *pair_mean, *pair_variance;
+  float discrimination;
+  float *probability, *better, *information;
+  VOXPOP_DEVICE void operator()(std::uint64_t p) const {
+    const float mean = pair_mean[p], variance = pair_variance[p];
+    const float logit_mean = mean * discrimination, logit_variance = variance * discrimination * discrimination;
+    probability[p] = expf(smoothed_logistic<kExact>(logit_mean, logit_variance).log_value);
+    better[p] = normal_cdf(mean / sqrtf(variance));
+    information[p] = information_bits(logit_mean, logit_variance);
+  }
+};
+
+/// Tells the votes of a pair which it is; pairs begin with `first_pair`.
+struct SpreadPair {
+  const std::uint32_t* pair_votes;
+  std::uint32_t first_pair;
+  std::uint32_t* vote_pair;
+  VOXPOP_DEVICE void operator()(std::uint64_t p) const {
+    for (std::uint32_t v = pair_votes[p]; v < pair_votes[p + 1]; ++v)
+      vote_pair[v] = first_pair + static_cast<std::uint32_t>(p);
+  }
+};
+
+struct SetValue {
+  float* column;
+  float value;
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const { column[i] = value; }
+};
+
+/// A large component: H in double precision, column by column, lower triangle; see solve_dense() of the CPU engine.
+struct DenseArrays {
+  FitView view;
+  const PassOptions* pass;  ///< whose stretch the first sweep reads sites with; or null
+  std::uint32_t slot0, items, pair0, pairs;
+  double *h, *shift, *mean;            ///< [items][items], [items], [items]
+  std::int64_t *diagonal, *shift_sum;  ///< [items], fixed point: pairs add in any order
+  double *ridge, *log_determinant;     ///< [1]
+  SolveSums* solved;
+  float *slot_mean, *slot_variance;  ///< or null
+
+  VOXPOP_HD double stretch() const { return pass == nullptr ? 1.0 : pass->stretch; }
+};
+
+struct ClearDense {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t e) const {
+    d.h[e] = 0;
+    if (e < d.items) d.diagonal[e] = d.shift_sum[e] = 0;
+  }
+};
+struct AssembleDensePair {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t k) const {
+    const auto p = static_cast<std::uint32_t>(d.pair0 + k);
+    const PairSums sums = sum_sites(d.view, p);
+    const std::uint32_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0;  // i < j
+    d.h[std::uint64_t{i} * d.items + j] = -from_fixed(sums.precision) * d.stretch() * d.stretch();
+    add_shared(d.diagonal + i, sums.precision);
+    add_shared(d.diagonal + j, sums.precision);
+    add_shared(d.shift_sum + i, sums.shift);
+    add_shared(d.shift_sum + j, -sums.shift);
+  }
+};
+/// Once a component: the ridge along the mean of all scores; see assemble_component().
+struct SetDenseRidge {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t) const {
+    std::int64_t trace = 0;
+    for (std::uint32_t i = 0; i < d.items; ++i) trace += d.diagonal[i];
+    *d.ridge = from_fixed(trace) * d.stretch() * d.stretch() / (static_cast<double>(d.items) * d.items);
+  }
+};
+struct CompleteDense {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t e) const {
+    const auto row = static_cast<std::uint32_t>(e % d.items), column = static_cast<std::uint32_t>(e / d.items);
+    if (row < column) return;
+    d.h[e] += *d.ridge;
+    if (row != column) return;
+    d.h[e] += 1 + from_fixed(d.diagonal[row]) * d.stretch() * d.stretch();
+    d.shift[row] = from_fixed(d.shift_sum[row]) * d.stretch();
+  }
+};
+/// Once a component, with h factored.
+struct SetLogDeterminant {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t) const {
+    double sum = 0;
+    for (std::uint64_t i = 0; i < d.items; ++i) sum += log(d.h[i * d.items + i]);
+    *d.log_determinant = 2 * sum;
+  }
+};
+/// With h inverted: the scores' means.
+struct MultiplyDense {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const {
+    double sum = 0;
+    for (std::uint64_t j = 0; j < d.items; ++j) sum += d.h[i >= j ? j * d.items + i : i * d.items + j] * d.shift[j];
+    d.mean[i] = sum;
+  }
+};
+struct FinishDensePair {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t k) const {
+    const auto p = static_cast<std::uint32_t>(d.pair0 + k);
+    const std::uint64_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0, n = d.items;
+    const double variance = d.h[i * n + i] + d.h[j * n + j] - 2 * d.h[i * n + j];
+    const double mean = d.mean[i] - d.mean[j];
+    raise_shared(&d.solved->change, static_cast<float>(fabs(mean - d.view.pair_mean[p]) / sqrt(variance)));
+    d.view.pair_mean[p] = static_cast<float>(mean);
+    d.view.pair_variance[p] = static_cast<float>(variance);
+  }
+};
+/// Once a component: what it adds up, and its slots.
+struct FinishDense {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t) const {
+    const double count = d.items, along = 1 / (count * (1 + *d.ridge * count));
+    double squares = 0, quadratic = 0;
+    for (std::uint64_t i = 0; i < d.items; ++i) {
+      const double variance = larger(d.h[i * d.items + i] - along, 0.0);
+      squares += d.mean[i] * d.mean[i] + variance;
+      quadratic += d.mean[i] * d.shift[i];
+      if (d.slot_mean == nullptr) continue;
+      d.slot_mean[d.slot0 + i] = static_cast<float>(d.mean[i]);
+      d.slot_variance[d.slot0 + i] = static_cast<float>(variance);
+    }
+    add_shared(&d.solved->squares, to_fixed(squares));
+    add_shared(&d.solved->freedom, std::int64_t{d.items} - 1);
+    if (d.slot_mean == nullptr) return;
+    add_shared(&d.solved->log_evidence, to_fixed(0.5 * (quadratic - (*d.log_determinant - log1p(*d.ridge * count)))));
+  }
+};
+
+/// What moves on a device between two passes: one block, all annotators.
+struct StepAnnotators {
+  std::uint32_t annotators;
+  FitState* state;
+  PassOptions* pass;  ///< of the next pass; 0 sweeps: the fit is done
+  AnnotatorPosterior* posterior;
+  RaterRecord* raters;
+  const std::uint32_t* votes_of;
+  AnnotatorSums* sums;
+  GridSums* grid;
+  SolveSums* solved;
+
+  VOXPOP_DEVICE static void add(AnnotatorTotals& total, const AnnotatorTotals& part) {
+    total.gradient += part.gradient;
+    total.information += part.information;
+    total.discrimination += part.discrimination;
+    total.gamma2 += part.gamma2;
+    total.beta2 += part.beta2;
+    total.longest_step = larger(total.longest_step, part.longest_step);
+  }
+  /// Each thread's totals, added by one.
+  VOXPOP_DEVICE static void add_threads(Block& block, AnnotatorTotals* totals) {
+    block.for_threads([&](std::uint32_t thread) {
+      if (thread != 0) return;
+      for (std::uint32_t t = 1; t < block.threads; ++t) add(totals[0], totals[t]);
+    });
+  }
+  VOXPOP_DEVICE void operator()(Block& block) const {
+    if (state->phase == Phase::kDone) return;
+    auto* totals = reinterpret_cast<AnnotatorTotals*>(block.shared);
+    auto* mean = reinterpret_cast<double*>(totals + block.threads);
+    const bool moves = state->phase != Phase::kSweeps;
+    block.for_threads([&](std::uint32_t thread) {
+      totals[thread] = AnnotatorTotals{};
+      for (std::uint32_t a = thread; moves && a < annotators; a += block.threads) {
+        update_annotator(*state, posterior[a], sums[a], grid[a], totals[thread]);
+        if (votes_of[a] > 0) add_mean(posterior[a], totals[thread]);
+      }
+    });
+    add_threads(block, totals);
+    block.for_threads([&](std::uint32_t thread) {
+      if (thread == 0) *mean = population_mean(state->population, state->voters, totals[0]);
+    });
+    block.for_threads([&](std::uint32_t thread) {
+      if (thread != 0) totals[thread] = AnnotatorTotals{};
+      for (std::uint32_t a = thread; moves && a < annotators; a += block.threads)
+        if (votes_of[a] > 0) add_spread(*mean, posterior[a], totals[thread]);
+    });
+    add_threads(block, totals);
+    block.for_threads([&](std::uint32_t thread) {
+      if (thread != 0) return;
+      end_iteration(*state, *solved, totals[0]);
+      *solved = SolveSums{};
+      *pass = next_pass(*state);
+      if (state->phase == Phase::kDone) pass->sweeps = 0;
+    });
+    block.for_threads([&](std::uint32_t thread) {
+      for (std::uint32_t a = thread; moves && a < annotators; a += block.threads) {
+        finish_annotator(*state, posterior[a]);
+        raters[a] = record_of(posterior[a]);
+        sums[a] = AnnotatorSums{};
+        grid[a] = GridSums{};
+      }
+    });
+  }
+};
+inline constexpr std::uint32_t kStepThreads = 256;
+inline constexpr std::uint32_t kStepBytes = kStepThreads * sizeof(AnnotatorTotals) + sizeof(double);
+
+}  // namespace voxpop

@@ -1,0 +1,32 @@
+#pragma once
+// What a build with CUDA adds; see kernels/. A build without it has none of this.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fit/engine.h"
+
+namespace voxpop {
+
+struct CudaDevice {
+  std::string name;
+  std::string compute_capability;  ///< "9.0"
+  std::size_t memory = 0, free_memory = 0;
+  int multiprocessors = 0;
+  std::string why_not;  ///< why the device cannot be used; empty: it can
+};
+
+struct CudaDevices {
+  std::vector<CudaDevice> devices;
+  std::string driver, runtime;  ///< CUDA versions, "13.0"; no driver: empty
+  std::string why_none;         ///< why there are no devices, where there are none
+};
+
+CudaDevices find_cuda_devices();
+
+/// The engine on a device. `memory_limit`: bytes on the device that may be used, 0: nine tenths of what is free. More
+/// votes than fit go through it in slabs. Throws Error(kDevice).
+std::unique_ptr<Engine> make_cuda_engine(const Groups& groups, int device, std::size_t memory_limit);
+
+}  // namespace voxpop

@@ -1,0 +1,130 @@
+#pragma once
+// Any engine against the CPU engine: the same votes, the same passes, whole fits.
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+
+#include "fit/fit.h"
+#include "helpers.h"
+#include "simulate/simulate.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop::test {
+
+using MakeEngine = std::function<std::unique_ptr<Engine>(const Groups&)>;
+
+/// Random components of given items and votes, by `annotators`; one vote in ten is a tie where `ties`.
+inline Groups random_groups(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& components,
+                            std::uint32_t annotators, bool ties, unsigned seed = 1) {
+  std::mt19937 random(seed);
+  const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+  std::vector<Row> rows;
+  std::uint32_t items = 0;
+  for (const auto& [size, votes] : components) {
+    for (std::uint32_t v = 0; v < votes; ++v) {
+      const std::uint32_t left = v + 1 < size ? v : below(size);
+      const std::uint32_t right = v + 1 < size ? v + 1 : (left + 1 + below(size - 1)) % size;
+      const int preference = ties && below(10) == 0 ? 0 : below(5) < 3 ? 1 : -1;
+      rows.push_back({items + left, items + right, below(annotators), preference});
+    }
+    items += size;
+  }
+  Votes votes = make_votes(items, annotators, rows);
+  return group_votes(votes, Ties::kHalf);
+}
+
+inline std::vector<RaterRecord> random_raters(std::size_t annotators) {
+  std::mt19937 random(12);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<RaterRecord> raters(annotators);
+  for (RaterRecord& r : raters) {
+    r.discrimination = 0.8f + 1.2f * uniform(random);
+    r.side_bias = uniform(random);
+    r.discrimination_variance = 0.05f;
+    r.covariance = 0.01f * uniform(random);
+    r.side_bias_variance = 0.03f;
+    r.grid_spread = 0.3f;
+    r.grid_slope = 0.2f;
+  }
+  return raters;
+}
+
+inline void expect_near(const std::vector<float>& a, const std::vector<float>& b, double tolerance, const char* what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    worst = std::max(worst, std::isfinite(a[i]) ? static_cast<double>(std::abs(a[i] - b[i])) : INFINITY);
+  EXPECT_LE(worst, tolerance) << what;
+}
+
+/// Each sum may differ by this for each vote it adds, and by what rounding leaves in all.
+template <class Sums>
+void expect_sums_near(const std::vector<Sums>& a, const std::vector<Sums>& b, const std::vector<std::uint32_t>& votes,
+                      double tolerance, const char* what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  constexpr std::size_t kFields = sizeof(Sums) / sizeof(std::int64_t);
+  const auto* x = reinterpret_cast<const std::int64_t*>(a.data());
+  const auto* y = reinterpret_cast<const std::int64_t*>(b.data());
+  for (std::size_t i = 0; i < a.size() * kFields; ++i)
+    ASSERT_NEAR(from_fixed(x[i]), from_fixed(y[i]), tolerance * (votes[i / kFields] + 1))
+        << what << " of annotator " << i / kFields << ", field " << i % kFields;
+}
+
+/// The same passes on both: a pass from scratch of several sweeps, one with everything, the exact mixture, the report.
+inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
+  const std::vector<RaterRecord> raters = random_raters(groups.annotators);
+  const std::vector<std::uint32_t> votes = count_votes(groups);
+  const auto cpu = make_cpu_engine(groups, *choose_kernels());
+  const auto other = make(groups);
+  const PassOptions passes[] = {{.sweeps = 3, .annotators = true},
+                                {.sweeps = 2, .uncertain = true},
+                                {.stretch = 1.1f, .annotators = true, .grid = true, .uncertain = true},
+                                {.sweeps = 2, .annotators = true, .grid = true, .uncertain = true, .exact = true}};
+  for (const PassOptions& pass : passes) {
+    const PassResult a = cpu->update_components(raters, pass), b = other->update_components(raters, pass);
+    expect_sums_near(a.annotators, b.annotators, votes, 2e-5, "sums");
+    expect_sums_near(a.grid, b.grid, votes, 2e-5, "grid");
+    EXPECT_NEAR(a.solved.change, b.solved.change, 1e-3 * (1 + a.solved.change));
+    EXPECT_EQ(a.solved.freedom, b.solved.freedom);
+    EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
+                1e-5 * static_cast<double>(a.solved.freedom) + 1e-4);
+  }
+  const Posterior a = cpu->posterior(raters, true), b = other->posterior(raters, true);
+  expect_near(a.slot_mean, b.slot_mean, 1e-4, "slot_mean");
+  expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
+  expect_near(a.pair_mean, b.pair_mean, 1e-4, "pair_mean");
+  expect_near(a.pair_variance, b.pair_variance, 1e-4, "pair_variance");
+  expect_sums_near(a.annotators, b.annotators, votes, 1e-4, "report");
+  EXPECT_NEAR(a.log_evidence, b.log_evidence, 1e-5 * static_cast<double>(groups.votes.size()) + 1e-3);
+  const PairLabels c = cpu->label_pairs(1.1f), d = other->label_pairs(1.1f);
+  expect_near(c.probability, d.probability, 1e-4, "probability");
+  expect_near(c.better, d.better, 1e-4, "better");
+  expect_near(c.information, d.information, 1e-4, "information");
+}
+
+/// Whole fits, label for label.
+inline void expect_same_fit(const Groups& groups, const FitOptions& options, const MakeEngine& make) {
+  const std::vector<std::uint32_t> votes_of = count_votes(groups);
+  const auto cpu = make_cpu_engine(groups, *choose_kernels());
+  const auto other = make(groups);
+  const Fit a = fit_model(*cpu, votes_of, options, [](int, double) {});
+  int reports = 0;
+  const Fit b = fit_model(*other, votes_of, options, [&](int, double) { ++reports; });
+  EXPECT_GE(reports, b.iterations);
+  EXPECT_EQ(a.converged, b.converged);
+  EXPECT_NEAR(a.iterations, b.iterations, 1);
+  EXPECT_NEAR(a.population.mean, b.population.mean, 2e-3);
+  EXPECT_NEAR(a.reference_discrimination, b.reference_discrimination, 2e-3);
+  for (std::size_t i = 0; i < a.annotators.size(); ++i) {
+    ASSERT_NEAR(a.annotators[i].discrimination, b.annotators[i].discrimination, 5e-3) << i;
+    ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, 5e-3) << i;
+  }
+  const PairLabels c = cpu->label_pairs(static_cast<float>(a.reference_discrimination));
+  const PairLabels d = other->label_pairs(static_cast<float>(b.reference_discrimination));
+  expect_near(c.probability, d.probability, 1e-3, "probability");
+  expect_near(c.better, d.better, 1e-3, "better");
+}
+
+}  // namespace voxpop::test

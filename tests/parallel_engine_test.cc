@@ -1,0 +1,103 @@
+// The device engine's orchestration, on the host: chunks, slabs, privatised sums, steps between passes.
+
+#include "engine_comparison.h"
+#include "host_backend.h"
+
+namespace voxpop {
+namespace {
+
+using test::HostBackend;
+using test::make_host_engine;
+using test::random_groups;
+
+const test::MakeEngine kHost = [](const Groups& groups) { return make_host_engine(groups); };
+
+using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+
+Sizes prompts(std::uint32_t count) {
+  Sizes sizes;
+  for (std::uint32_t p = 0; p < count; ++p) sizes.push_back({2 + p % 5, 4 + p % 17});
+  return sizes;
+}
+
+TEST(ParallelEngine, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), kHost); }
+
+TEST(ParallelEngine, small_components) {
+  test::expect_same_passes(random_groups(prompts(700), 50, false), kHost);
+  test::expect_same_passes(random_groups(prompts(700), 50, true), kHost);
+}
+
+TEST(ParallelEngine, components_of_every_small_size) {
+  Sizes sizes;
+  for (std::uint32_t items = 2; items <= 32; ++items)
+    for (int repeat = 0; repeat < 9; ++repeat) sizes.push_back({items, 3 * items});
+  test::expect_same_passes(random_groups(sizes, 20, true), kHost);
+}
+
+TEST(ParallelEngine, large_components) {
+  test::expect_same_passes(random_groups({{33, 400}}, 9, true), kHost);
+  test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {4, 9}}, 30, true), kHost);
+}
+
+TEST(ParallelEngine, more_annotators_than_a_block_has_room_for) {
+  test::expect_same_passes(random_groups(prompts(300), 65537, false), kHost);
+  // The same sums, in the block and outside.
+  const Groups groups = random_groups(prompts(300), 40, true);
+  const auto raters = test::random_raters(40);
+  const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
+  const PassResult inside = make_host_engine(groups)->update_components(raters, pass);
+  const PassResult outside = make_host_engine(groups, HostBackend(5, 0))->update_components(raters, pass);
+  test::expect_sums_near(inside.annotators, outside.annotators, count_votes(groups), 0, "sums");
+  test::expect_sums_near(inside.grid, outside.grid, count_votes(groups), 0, "grid");
+}
+
+TEST(ParallelEngine, ten_million_votes_on_one_component) {
+  // Too many for the host's threads one after another: a hundred thousand here, ten million on a device.
+  test::expect_same_passes(random_groups({{40, 100000}}, 100, false), kHost);
+}
+
+TEST(ParallelEngine, any_number_of_blocks_gives_the_same_bits) {
+  const Groups groups = random_groups(prompts(2000), 50, true);
+  const auto raters = test::random_raters(50);
+  const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
+  const PassResult one = make_host_engine(groups, HostBackend(1))->update_components(raters, pass);
+  const PassResult many = make_host_engine(groups, HostBackend(7))->update_components(raters, pass);
+  test::expect_sums_near(one.annotators, many.annotators, count_votes(groups), 0, "sums");
+  EXPECT_EQ(one.solved.squares, many.solved.squares);
+  EXPECT_EQ(one.solved.change, many.solved.change);
+}
+
+/// Memory for a few components at a time: the passes are the same.
+TEST(ParallelEngine, slabs) {
+  Sizes sizes = prompts(400);
+  for (const auto& large : Sizes{{40, 900}, {35, 700}, {33, 100}}) sizes.push_back(large);
+  const Groups groups = random_groups(sizes, 10, true);
+  const auto slabs = [&](std::size_t limit) { return make_host_engine(groups, HostBackend(), limit)->slabs(); };
+  EXPECT_EQ(slabs(std::size_t{1} << 30), 1u);
+  std::size_t too_little = 0, enough = std::size_t{1} << 30;
+  while (enough - too_little > 256) {
+    const std::size_t middle = (too_little + enough) / 2;
+    try {
+      slabs(middle);
+      enough = middle;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kDevice);
+      too_little = middle;
+    }
+  }
+  EXPECT_GT(slabs(enough), 3u);
+  const test::MakeEngine least = [&](const Groups& g) { return make_host_engine(g, HostBackend(), enough); };
+  test::expect_same_passes(groups, least);
+  test::expect_same_fit(groups, {}, least);
+}
+
+TEST(ParallelEngine, whole_fits) {
+  Votes votes = simulate_votes({.prompts = 1500, .annotators = 40, .mix = {}, .seed = 4});
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, kHost);
+  test::expect_same_fit(groups, {}, kHost);
+  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, kHost);
+}
+
+}  // namespace
+}  // namespace voxpop
