@@ -62,14 +62,14 @@ VOXPOP_HD void raise_shared(float* largest, float value) {
 #endif
 }
 
-/// Smallest; returns what was there.
-VOXPOP_HD std::uint32_t lower_shared(std::uint32_t* smallest, std::uint32_t value) {
+/// Puts `after` where `before` is; returns what was there.
+VOXPOP_HD std::uint32_t swap_shared(std::uint32_t* value, std::uint32_t before, std::uint32_t after) {
 #if defined(__CUDA_ARCH__)
-  return atomicMin(smallest, value);
+  return atomicCAS(value, before, after);
 #else
-  const std::uint32_t before = *smallest;
-  if (value < before) *smallest = value;
-  return before;
+  const std::uint32_t was = *value;
+  if (was == before) *value = after;
+  return was;
 #endif
 }
 

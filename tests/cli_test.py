@@ -1526,7 +1526,7 @@ class FileSystem(CliTest):
                             file.write(older)
 
                     def limit():
-                        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that write() fails instead
+                        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which voxpop must ignore, so that write() fails
                         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 
                     self.assert_one_line(run(*command, output, preexec_fn=limit, restore_signals=False), 4, output)

@@ -179,7 +179,7 @@ TEST_F(Import, preferences_without_a_map) {
   EXPECT_EQ(votes.preference, (Preferences{0, 1, 0, -9, 3, 1}));
   for (const std::string value : {"10", "-10", "1.0", "+-1", "", "lef"})
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
-                 "v.csv: line 2: preference is '" + value + "'; it must be left, right or tie (map other");
+                 "v.csv: line 2: preference is '" + value + "'; it must be left, right or tie (say what other");
 }
 
 TEST_F(Import, map_replaces_the_usual_values) {
@@ -189,7 +189,7 @@ TEST_F(Import, map_replaces_the_usual_values) {
       votes_of("v.csv", "left,right,preference\na,b,A>B\na,b,A<B\na,b,A=B\na,b,A>>B\na,b,A<<B\n", options);
   EXPECT_EQ(votes.preference, (Preferences{1, -1, 0, 2, -2}));
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,left\n", options),
-               "v.csv: line 2: preference is 'left'; add it to --map");
+               "v.csv: line 2: preference is 'left'; say what it means: --map");
   options.map = "1=right";
   EXPECT_EQ(votes_of("v.csv", "left,right,preference\na,b,1\n", options).preference, (Preferences{-1}));
   options.map = "true=left,false=right";

@@ -18,7 +18,7 @@
 #include "core/progress.h"
 #include "core/stopwatch.h"
 #include "core/threads.h"
-#include "fit/choose_engine.h"
+#include "fit/device.h"
 #include "group/limits.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -54,7 +54,7 @@ const std::map<std::string, Model> kModels = {{"bt", Model::kBradleyTerry}, {"ra
 const std::map<std::string, Ties> kTies = {{"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
 Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
-                  const std::string& device, int threads) {
+                  const std::string& device, const std::string& why_device, int threads) {
   Json inputs = Json::array();
   for (const InputFile& input : votes.inputs)
     inputs.push_back({{"path", input.path}, {"bytes", input.bytes}, {"xxh3", input.xxh3}});
@@ -81,6 +81,7 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"change", fit.change},
           {"log_evidence", fit.posterior.log_evidence},
           {"device", device},
+          {"device_reason", why_device.empty() ? "asked for" : why_device},
           {"threads", threads},
           {"seed", arguments.seed},
           {"warnings", limits.warnings()}};
@@ -116,11 +117,14 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 }
 
 void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
-  fmt::print("\n{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
+  const std::vector<std::size_t> shown = annotators_to_show(annotators, 10);
+  fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", shown.size(), annotators.votes.size(),
+             votes.truth ? " (truth: discrimination, side bias, kind)" : "");
+  fmt::print("{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
              "agreement", "flag", "p");
   if (votes.truth) fmt::print("  {:>16}", "truth");
   fmt::print("\n");
-  for (const std::size_t a : annotators_to_show(annotators, 10)) {
+  for (const std::size_t a : shown) {
     fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}",
                votes.annotator_ids[a].substr(0, 16), annotators.votes[a], annotators.discrimination[a],
                annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
@@ -139,11 +143,13 @@ void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
 }
 
 void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
-                   const Labels& labels, const std::string& device, int threads, const Seconds& seconds) {
+                   const Labels& labels, const std::string& device, const std::string& why_device, int threads,
+                   const Seconds& seconds) {
   fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
              limits.pairs, limits.components, limits.annotators);
-  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads\n", arguments.model, arguments.ties, limits.ties,
-             limits.dropped_ties > 0 ? fmt::format(", {} dropped", limits.dropped_ties) : "", device, threads);
+  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.ties, limits.ties,
+             limits.dropped_ties > 0 ? fmt::format(", {} dropped", limits.dropped_ties) : "", device, threads,
+             why_device.empty() ? "" : fmt::format(" (auto: {})", why_device));
   fmt::print("{} after {} iterations; log evidence {:.1f}\n", fit.converged ? "converged" : "NOT CONVERGED",
              fit.iterations, fit.posterior.log_evidence);
   const auto& pairs = labels.pairs;
@@ -198,11 +204,11 @@ int fit_command(const Arguments& arguments) {
     OutputFile output(arguments.output);
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
-    Groups groups = group_votes(votes, kTies.at(arguments.ties));
+    const auto [device_used, why] = choose_device(device_wanted, votes.size());
+    Groups groups = group_votes_on(device_used, votes, kTies.at(arguments.ties));
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
-    auto [engine, why] = choose_engine(groups, device_wanted, arguments.memory_limit);
-    if (!why.empty()) note(quiet, fmt::format("fitting on {}: {}", engine->device(), why));
+    std::unique_ptr<Engine> engine = make_engine(device_used, groups, arguments.memory_limit);
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
@@ -227,7 +233,7 @@ int fit_command(const Arguments& arguments) {
       throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
-    Json provenance = describe_run(arguments, votes, limits, fit, device, threads);
+    Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     provenance["seconds"] = {
         {"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
     write_fit(output, votes, labels, provenance, !arguments.no_compress);
@@ -241,7 +247,7 @@ int fit_command(const Arguments& arguments) {
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
-      print_summary(arguments, votes, limits, fit, labels, device, threads, seconds);
+      print_summary(arguments, votes, limits, fit, labels, device, why, threads, seconds);
     }
     return 0;
   });

@@ -25,6 +25,7 @@ void remember_signal(int) {
 void install_interrupt_handler() {
   std::signal(SIGINT, remember_signal);
   std::signal(SIGTERM, remember_signal);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then is an error of the write, as a full disk is
 }
 
 void check_interrupt() {

@@ -31,6 +31,9 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored))
     throw file_error("{}: is a directory; name a file to write", path_);
+  if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored))
+    throw file_error("{}: is a device, pipe or socket, which a finished file would replace; name a file to write",
+                     path_);
   temporary_ = path_ + ".XXXXXX";
   const int descriptor = mkstemp(temporary_.data());
   if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));

@@ -25,6 +25,12 @@ struct CudaDevices {
 
 CudaDevices find_cuda_devices();
 
+/// Whether the device's free memory suffices to group the votes there.
+bool fits_cuda_grouping(const Votes& votes, int device);
+
+/// As group_votes(), on the device. Throws Error(kDevice).
+Groups group_votes_cuda(Votes& votes, Ties ties, int device);
+
 /// The engine on a device. `memory_limit`: bytes on the device that may be used, 0: nine tenths of what is free. More
 /// votes than fit go through it in slabs. Throws Error(kDevice).
 std::unique_ptr<Engine> make_cuda_engine(const Groups& groups, int device, std::size_t memory_limit);

@@ -65,8 +65,11 @@ class PreferenceMap {
   }
 
   std::string remedy(std::string_view value) const {
-    return any_case_ ? fmt::format("it must be left, right or tie (map other values with --map '{}=left,...')", value)
-                     : fmt::format("add it to --map: '...,{}=left'", value);
+    return any_case_ ? fmt::format(
+                           "it must be left, right or tie (say what other values mean: --map '{}=WHO,...', WHO "
+                           "being left, right or tie)",
+                           value)
+                     : fmt::format("say what it means: --map '...,{}=WHO', WHO being left, right or tie", value);
   }
 
  private:

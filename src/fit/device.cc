@@ -1,0 +1,76 @@
+#include "fit/device.h"
+
+#include <charconv>
+
+#include "core/error.h"
+
+#if VOXPOP_WITH_CUDA
+#include "fit/cuda.h"
+#endif
+
+namespace voxpop {
+namespace {
+
+/// Why a CUDA device cannot be used; empty: it can.
+std::string why_not_cuda([[maybe_unused]] int index) {
+#if VOXPOP_WITH_CUDA
+  const CudaDevices found = find_cuda_devices();
+  if (!found.why_none.empty()) return found.why_none;
+  if (index >= static_cast<int>(found.devices.size()))
+    return fmt::format("there are {} CUDA devices, numbered from 0", found.devices.size());
+  return found.devices[static_cast<std::size_t>(index)].why_not;
+#else
+  return "this build has no CUDA";
+#endif
+}
+
+}  // namespace
+
+Device parse_device(const std::string& text) {
+  if (text == "auto") return {};
+  if (text == "cpu") return {Device::Kind::kCpu};
+  if (text == "cuda") return {Device::Kind::kCuda};
+  Device device{Device::Kind::kCuda};
+  const char *begin = text.data() + std::min<std::size_t>(5, text.size()), *end = text.data() + text.size();
+  const auto [stop, status] = std::from_chars(begin, end, device.index);
+  if (!text.starts_with("cuda:") || status != std::errc() || stop != end || device.index < 0)
+    throw usage_error("--device: '{}' is none of auto, cpu, cuda, cuda:N", text);
+  return device;
+}
+
+DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
+  constexpr Device cpu{Device::Kind::kCpu};
+  if (wanted.kind == Device::Kind::kCpu) return {cpu, ""};
+  const std::string problem = why_not_cuda(wanted.index);
+  if (wanted.kind == Device::Kind::kCuda) {
+    if (!problem.empty())
+      throw Error(Exit::kDevice,
+                  fmt::format("device cuda:{}: {}; 'voxpop devices' lists what can be used", wanted.index, problem));
+    return {wanted, ""};
+  }
+  if (!problem.empty()) return {cpu, problem};
+  if (votes < kVotesForDevice)
+    return {cpu, fmt::format("fewer than {} votes; starting a CUDA device takes longer", kVotesForDevice)};
+  return {{Device::Kind::kCuda, 0}, "it can be used"};
+}
+
+#if VOXPOP_WITH_CUDA
+Groups group_votes_on(const Device& device, Votes& votes, Ties ties) {
+  if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index))
+    return group_votes_cuda(votes, ties, device.index);
+  return group_votes(votes, ties);
+}
+
+std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit) {
+  if (device.kind == Device::Kind::kCuda) return make_cuda_engine(groups, device.index, memory_limit);
+  return make_cpu_engine(groups, *choose_kernels());
+}
+#else
+Groups group_votes_on(const Device&, Votes& votes, Ties ties) { return group_votes(votes, ties); }
+
+std::unique_ptr<Engine> make_engine(const Device&, const Groups& groups, std::size_t) {
+  return make_cpu_engine(groups, *choose_kernels());
+}
+#endif
+
+}  // namespace voxpop

@@ -1,0 +1,35 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "fit/engine.h"
+
+namespace voxpop {
+
+/// Where to fit, as the command line says it.
+struct Device {
+  enum class Kind { kAuto, kCpu, kCuda } kind = Kind::kAuto;
+  int index = 0;  ///< of the CUDA device
+};
+
+/// "auto", "cpu", "cuda" or "cuda:N". Throws a usage error for anything else.
+Device parse_device(const std::string& text);
+
+/// `auto` takes a CUDA device from this many votes on: to start one takes about as long as a CPU fits a million votes.
+inline constexpr std::size_t kVotesForDevice = 1000000;
+
+struct DeviceChoice {
+  Device device;    ///< not auto
+  std::string why;  ///< why this one, where it was asked for as auto; else empty
+};
+
+/// Throws Error(kDevice) where a device that was asked for by name cannot be used.
+DeviceChoice choose_device(const Device& wanted, std::size_t votes);
+
+/// group_votes(), on the device where its memory suffices.
+Groups group_votes_on(const Device& device, Votes& votes, Ties ties);
+
+/// `memory_limit`: bytes on a CUDA device, 0: what is free. Throws Error(kDevice).
+std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit);
+
+}  // namespace voxpop

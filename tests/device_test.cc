@@ -1,0 +1,124 @@
+// The CUDA engine on a device, against the CPU engine. Skipped, visibly, where no device can be used.
+
+#include "core/error.h"
+#include "engine_comparison.h"
+#include "fit/cuda.h"
+
+namespace voxpop {
+namespace {
+
+using test::random_groups;
+
+using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+
+class Cuda : public testing::Test {
+ protected:
+  void SetUp() override {
+    const CudaDevices found = find_cuda_devices();
+    if (!found.why_none.empty()) GTEST_SKIP() << found.why_none;
+    if (!found.devices[0].why_not.empty()) GTEST_SKIP() << found.devices[0].why_not;
+  }
+  static std::unique_ptr<Engine> make(const Groups& groups) { return make_cuda_engine(groups, 0, 0); }
+};
+
+Sizes prompts(std::uint32_t count) {
+  Sizes sizes;
+  for (std::uint32_t p = 0; p < count; ++p) sizes.push_back({2 + p % 5, 4 + p % 17});
+  return sizes;
+}
+
+TEST_F(Cuda, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), make); }
+
+TEST_F(Cuda, small_components) {
+  test::expect_same_passes(random_groups(prompts(20000), 300, false), make);
+  test::expect_same_passes(random_groups(prompts(20000), 300, true), make);
+}
+
+TEST_F(Cuda, components_of_every_small_size) {
+  Sizes sizes;
+  for (std::uint32_t items = 2; items <= 32; ++items)
+    for (int repeat = 0; repeat < 90; ++repeat) sizes.push_back({items, 3 * items});
+  test::expect_same_passes(random_groups(sizes, 20, true), make);
+}
+
+TEST_F(Cuda, large_components) {
+  test::expect_same_passes(random_groups({{33, 400}}, 9, true), make);
+  test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {2000, 60000}, {4, 9}}, 30, true),
+                           make);
+}
+
+TEST_F(Cuda, more_annotators_than_a_block_has_room_for) {
+  test::expect_same_passes(random_groups(prompts(20000), 65537, true), make);
+}
+
+TEST_F(Cuda, ten_million_votes_on_one_component) {
+  const Groups groups = random_groups({{40, 10000000}}, 100, false);
+  const auto raters = test::random_raters(100);
+  const PassOptions pass{.sweeps = 2, .annotators = true};
+  const PassResult a = make_cpu_engine(groups, *choose_kernels())->update_components(raters, pass);
+  const PassResult b = make(groups)->update_components(raters, pass);
+  test::expect_sums_near(a.annotators, b.annotators, count_votes(groups), 2e-5, "sums");
+}
+
+TEST_F(Cuda, every_run_gives_the_same_bits) {
+  const Groups groups = random_groups(prompts(20000), 300, true);
+  const auto raters = test::random_raters(300);
+  const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
+  const PassResult first = make(groups)->update_components(raters, pass);
+  for (int run = 0; run < 5; ++run) {
+    const PassResult again = make(groups)->update_components(raters, pass);
+    test::expect_sums_near(first.annotators, again.annotators, count_votes(groups), 0, "sums");
+    test::expect_sums_near(first.grid, again.grid, count_votes(groups), 0, "grid");
+    EXPECT_EQ(first.solved.squares, again.solved.squares);
+    EXPECT_EQ(first.solved.change, again.solved.change);
+  }
+}
+
+/// Memory for a part of the votes at a time.
+TEST_F(Cuda, slabs) {
+  Sizes sizes = prompts(20000);
+  for (const auto& large : Sizes{{40, 900}, {35, 700}}) sizes.push_back(large);
+  const Groups groups = random_groups(sizes, 50, true);
+  const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, std::size_t{8} << 20); };
+  test::expect_same_passes(groups, tight);
+  test::expect_same_fit(groups, {}, tight);
+}
+
+TEST_F(Cuda, too_little_memory_is_an_error) {
+  const Groups groups = random_groups({{40, 100000}}, 50, true);
+  try {
+    make_cuda_engine(groups, 0, 1 << 20);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit(), Exit::kDevice);
+    EXPECT_PRED2(test::contains, error.what(), "--memory-limit");
+  }
+}
+
+TEST_F(Cuda, groups) {
+  for (const Ties ties : {Ties::kHalf, Ties::kDrop}) {
+    const Votes votes = simulate_votes({.prompts = 30000, .mix = {}, .ties = 0.2, .seed = 5});
+    Votes a = votes, b = votes;
+    const Groups expected = group_votes(a, ties), groups = group_votes_cuda(b, ties, 0);
+    EXPECT_EQ(groups.component_slots, expected.component_slots);
+    EXPECT_EQ(groups.component_pairs, expected.component_pairs);
+    EXPECT_EQ(groups.slot_item, expected.slot_item);
+    EXPECT_EQ(groups.pair_first, expected.pair_first);
+    EXPECT_EQ(groups.pair_second, expected.pair_second);
+    EXPECT_EQ(groups.pair_votes, expected.pair_votes);
+    EXPECT_EQ(groups.vote_row, expected.vote_row);
+    ASSERT_EQ(groups.votes.size(), expected.votes.size());
+    for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
+  }
+}
+
+TEST_F(Cuda, whole_fits) {
+  Votes votes = simulate_votes({.prompts = 20000, .pairs_per_prompt = 3, .votes_per_pair = 3, .annotators = 300, .mix = {}});
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, make);
+  test::expect_same_fit(groups, {}, make);
+  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, make);
+}
+
+}  // namespace
+}  // namespace voxpop
