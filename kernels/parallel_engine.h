@@ -321,7 +321,8 @@ class ParallelEngine : public Engine {
   void start(const FitRun& run) {
     const PassOptions pass = next_pass(run.state);
     std::vector<RaterRecord> records(run.annotators.size());
-    std::transform(run.annotators.begin(), run.annotators.end(), records.begin(), record_of);
+    std::transform(run.annotators.begin(), run.annotators.end(), records.begin(),
+                   [](const AnnotatorPosterior& a) { return record_of(a); });
     backend_->copy_in(state_.data(), &run.state, 1);
     backend_->copy_in(pass_.data(), &pass, 1);
     backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());

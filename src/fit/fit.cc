@@ -15,7 +15,8 @@ std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::siz
 
 std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
   std::vector<RaterRecord> records(annotators.size());
-  std::transform(annotators.begin(), annotators.end(), records.begin(), record_of);
+  std::transform(annotators.begin(), annotators.end(), records.begin(),
+                 [](const AnnotatorPosterior& a) { return record_of(a); });
   return records;
 }
 
