@@ -72,7 +72,7 @@ class Bench {
     votes_ = static_cast<double>(votes.size());
     {
       Votes copy = votes;
-      fits_cuda_grouping(copy, 0);  // starts the device
+      fits_cuda_grouping(copy, 0, 0);  // starts the device
       Stopwatch watch;
       group_votes_cuda(copy, Ties::kHalf, 0);
       add("group on device", watch.lap(), {});
@@ -164,10 +164,10 @@ int bench(int argc, char** argv) {
   app.add_flag("--no-cpu", no_cpu, "Leave the CPU engine out");
   CLI11_PARSE(app, argc, argv);
 
-  const CudaDevices found = find_cuda_devices();
-  const std::string problem = !found.why_none.empty() ? found.why_none : found.devices[0].why_not;
+  const std::string problem = why_not_cuda(0);
   if (!problem.empty()) throw Error(Exit::kDevice, "no GPU to measure: " + problem);
-  const CudaDevice& device = found.devices[0];
+  const Cuda found = find_cuda();
+  const CudaDevice device = inspect_cuda_device(0);
   const double copy = measure_copy(std::size_t{1} << 30), logistic = measure_logistic();
   fmt::print("{}, driver {}, {} CPU cores\nceilings: copy {:.0f} GB/s, {:.1f} G logistic evaluations a second\n",
              device.name, found.driver, available_cores(), copy / 1e9, logistic / 1e9);

@@ -4,11 +4,12 @@
 
 namespace voxpop {
 
-bool fits_cuda_grouping(const Votes& votes, int device) {
+bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit) {
   check(cudaSetDevice(device), "choosing the device");
   std::size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "asking for free device memory");
-  return votes.size() * kGroupVoteBytes + votes.item_ids.size() * kGroupItemBytes < free / 10 * 9;
+  const std::size_t needed = votes.size() * kGroupVoteBytes + votes.item_ids.size() * kGroupItemBytes;
+  return needed < free / 10 * 9 && (memory_limit == 0 || needed <= memory_limit);
 }
 
 Groups group_votes_cuda(Votes& votes, Ties ties, int device) {

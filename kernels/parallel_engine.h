@@ -457,11 +457,10 @@ class ParallelEngine : public Engine {
   template <int kTerms, bool kTies>
   void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps) {
     const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
-    const bool in_block = fits_block(sizeof(AnnotatorSums) + sizeof(GridSums));
-    const AnnotatorTable<AnnotatorSums> sums{sums_.data(), annotators, in_block};
-    const AnnotatorTable<GridSums> grid{grid_.data(), annotators, in_block};
-    launch_chunks(chunks, sums.bytes() + grid.bytes(),
-                  UpdatePass<kTerms, kTies>{votes, chunks, pass_.data(), sweep, sweeps, sums, grid, solved_.data()});
+    const AnnotatorTable<AnnotatorSums> sums{sums_.data(), annotators, fits_block(sizeof(AnnotatorSums))};
+    launch_chunks(
+        chunks, sums.bytes(),
+        UpdatePass<kTerms, kTies>{votes, chunks, pass_.data(), sweep, sweeps, sums, grid_.data(), solved_.data()});
   }
 
   void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,

@@ -20,7 +20,7 @@ struct Chunk {
 inline constexpr std::uint32_t kBlockThreads = 256;
 
 /// Floats of shared memory for the components of a chunk: matrix, shift and mean of each.
-inline constexpr std::uint32_t kChunkFloats = 8192;
+inline constexpr std::uint32_t kChunkFloats = 4096;
 constexpr std::uint32_t component_floats(std::uint32_t items) { return items * items + 2 * items; }
 static_assert(component_floats(kSmallItems) <= kChunkFloats);
 
@@ -87,7 +87,7 @@ VOXPOP_HD float winner_of(VoteCode vote) {
 
 /// Solves one small component of a chunk in the block's shared memory.
 VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint32_t index, float* floats,
-                              float* slot_mean, float* slot_variance, SolveSums& sums) {
+                              float* slot_mean, float* slot_variance, SolveSums* sums) {
   const std::uint32_t size = chunk.items, stride = chunk.components, c = chunk.first_component + index;
   float* h = floats + index;  // element e of all matrices side by side: no two threads share a bank
   float* shift = h + size * size * stride;
@@ -101,8 +101,7 @@ VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint
 /// A vote's new site, and what it says of its annotator, both from the same cavity.
 template <int kTerms, bool kTies>
 VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOptions& pass, bool last,
-                           const AnnotatorTable<AnnotatorSums>& sums, AnnotatorSums* own_sums,
-                           const AnnotatorTable<GridSums>& grid, GridSums* own_grid) {
+                           const AnnotatorTable<AnnotatorSums>& sums, AnnotatorSums* own_sums, GridSums* grid) {
   const VoteCode vote = view.votes[v];
   const std::uint32_t pair = view.vote_pair[v];
   const RaterRecord record = view.raters[vote.annotator()];
@@ -129,7 +128,8 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
         Rater<float> moved = known;
         moved.discrimination += move;
         moved.side_bias += slope * move;
-        grid.add(own_grid, a, g, smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value - z.log_value);
+        const float log_z = smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value;
+        add_shared(grid[a].log_z + g, to_fixed(log_z - z.log_value));
       }
     }
   }
@@ -193,7 +193,7 @@ struct UpdatePass {
   const PassOptions* pass;
   std::uint32_t sweep, sweeps;  ///< of large components, whose sweeps are launches of their own; small ones: 0, 0
   AnnotatorTable<AnnotatorSums> sums;
-  AnnotatorTable<GridSums> grid;
+  GridSums* grid;  ///< few passes want these: no room for them in the block
   SolveSums* solved;
 
   VOXPOP_DEVICE void operator()(Block& block) const {
@@ -201,10 +201,8 @@ struct UpdatePass {
     if (options.sweeps == 0 || options.exact != (kTerms == kExact)) return;
     const BlockMemory memory = BlockMemory::of(block);
     auto* own_sums = reinterpret_cast<AnnotatorSums*>(memory.tables);
-    auto* own_grid = reinterpret_cast<GridSums*>(memory.tables + sums.bytes());
     clear_thread_sums(block, memory.threads);
     if (options.annotators) sums.clear(block, own_sums);
-    if (options.grid) grid.clear(block, own_grid);
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
     const std::uint32_t stride = sweeps == 0 ? options.stride : 1;
@@ -216,19 +214,17 @@ struct UpdatePass {
         now.stretch = s == 0 ? options.stretch : 1.0f;
         if (chunk.components > 0)
           block.for_threads([&](std::uint32_t thread) {
-            SolveSums earlier;
             for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
               solve_in_block(now, chunk, i, memory.floats, nullptr, nullptr,
-                             last ? memory.threads[thread].solved : earlier);
+                             last ? &memory.threads[thread].solved : nullptr);
           });
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.votes; i += block.threads)
-            update_vote<kTerms, kTies>(now, chunk.first_vote + i, options, last, sums, own_sums, grid, own_grid);
+            update_vote<kTerms, kTies>(now, chunk.first_vote + i, options, last, sums, own_sums, grid);
         });
       }
     }
     if (options.annotators) sums.flush(block, own_sums);
-    if (options.grid) grid.flush(block, own_grid);
     flush_thread_sums(block, memory.threads, solved, nullptr);
   }
 };
@@ -254,7 +250,7 @@ struct ReportPass {
       if (chunk.components > 0)
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
-            solve_in_block(view, chunk, i, memory.floats, slot_mean, slot_variance, memory.threads[thread].solved);
+            solve_in_block(view, chunk, i, memory.floats, slot_mean, slot_variance, &memory.threads[thread].solved);
         });
       block.for_threads([&](std::uint32_t thread) {
         for (std::uint32_t i = thread; i < chunk.votes; i += block.threads) {

@@ -45,12 +45,12 @@ step() {  # step NAME COMMAND...: runs it, keeps what it prints, notes how it en
 
 for part in $parts; do
   case $part in
-    tests) step tests "${start[@]}" "$root/bin/voxpop_tests" '--gtest_filter=Cuda.*' ;;
+    tests) step tests "${start[@]}" "$root/bin/voxpop_tests" '--gtest_filter=CudaDevice0.*' ;;
     sanitizer)
       sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
       for tool in memcheck racecheck initcheck; do
         step "$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "${start[@]}" "$root/bin/voxpop_tests" \
-          '--gtest_filter=Cuda.one_vote:Cuda.components_of_every_small_size:Cuda.groups:Cuda.slabs'
+          '--gtest_filter=CudaDevice0.one_vote:CudaDevice0.components_of_every_small_size:CudaDevice0.groups:CudaDevice0.slabs'
       done
       ;;
     bench)

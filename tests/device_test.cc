@@ -11,12 +11,11 @@ using test::random_groups;
 
 using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
 
-class Cuda : public testing::Test {
+class CudaDevice0 : public testing::Test {
  protected:
   void SetUp() override {
-    const CudaDevices found = find_cuda_devices();
-    if (!found.why_none.empty()) GTEST_SKIP() << found.why_none;
-    if (!found.devices[0].why_not.empty()) GTEST_SKIP() << found.devices[0].why_not;
+    const std::string problem = why_not_cuda(0);
+    if (!problem.empty()) GTEST_SKIP() << problem;
   }
   static std::unique_ptr<Engine> make(const Groups& groups) { return make_cuda_engine(groups, 0, 0); }
 };
@@ -27,31 +26,31 @@ Sizes prompts(std::uint32_t count) {
   return sizes;
 }
 
-TEST_F(Cuda, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), make); }
+TEST_F(CudaDevice0, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), make); }
 
-TEST_F(Cuda, small_components) {
+TEST_F(CudaDevice0, small_components) {
   test::expect_same_passes(random_groups(prompts(20000), 300, false), make);
   test::expect_same_passes(random_groups(prompts(20000), 300, true), make);
 }
 
-TEST_F(Cuda, components_of_every_small_size) {
+TEST_F(CudaDevice0, components_of_every_small_size) {
   Sizes sizes;
   for (std::uint32_t items = 2; items <= 32; ++items)
     for (int repeat = 0; repeat < 90; ++repeat) sizes.push_back({items, 3 * items});
   test::expect_same_passes(random_groups(sizes, 20, true), make);
 }
 
-TEST_F(Cuda, large_components) {
+TEST_F(CudaDevice0, large_components) {
   test::expect_same_passes(random_groups({{33, 400}}, 9, true), make);
   test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {2000, 60000}, {4, 9}}, 30, true),
                            make);
 }
 
-TEST_F(Cuda, more_annotators_than_a_block_has_room_for) {
+TEST_F(CudaDevice0, more_annotators_than_a_block_has_room_for) {
   test::expect_same_passes(random_groups(prompts(20000), 65537, true), make);
 }
 
-TEST_F(Cuda, ten_million_votes_on_one_component) {
+TEST_F(CudaDevice0, ten_million_votes_on_one_component) {
   const Groups groups = random_groups({{40, 10000000}}, 100, false);
   const auto raters = test::random_raters(100);
   const PassOptions pass{.sweeps = 2, .annotators = true};
@@ -60,7 +59,7 @@ TEST_F(Cuda, ten_million_votes_on_one_component) {
   test::expect_sums_near(a.annotators, b.annotators, count_votes(groups), 2e-5, "sums");
 }
 
-TEST_F(Cuda, every_run_gives_the_same_bits) {
+TEST_F(CudaDevice0, every_run_gives_the_same_bits) {
   const Groups groups = random_groups(prompts(20000), 300, true);
   const auto raters = test::random_raters(300);
   const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
@@ -75,7 +74,7 @@ TEST_F(Cuda, every_run_gives_the_same_bits) {
 }
 
 /// Memory for a part of the votes at a time.
-TEST_F(Cuda, slabs) {
+TEST_F(CudaDevice0, slabs) {
   Sizes sizes = prompts(20000);
   for (const auto& large : Sizes{{40, 900}, {35, 700}}) sizes.push_back(large);
   const Groups groups = random_groups(sizes, 50, true);
@@ -84,7 +83,7 @@ TEST_F(Cuda, slabs) {
   test::expect_same_fit(groups, {}, tight);
 }
 
-TEST_F(Cuda, too_little_memory_is_an_error) {
+TEST_F(CudaDevice0, too_little_memory_is_an_error) {
   const Groups groups = random_groups({{40, 100000}}, 50, true);
   try {
     make_cuda_engine(groups, 0, 1 << 20);
@@ -95,7 +94,7 @@ TEST_F(Cuda, too_little_memory_is_an_error) {
   }
 }
 
-TEST_F(Cuda, groups) {
+TEST_F(CudaDevice0, groups) {
   for (const Ties ties : {Ties::kHalf, Ties::kDrop}) {
     const Votes votes = simulate_votes({.prompts = 30000, .mix = {}, .ties = 0.2, .seed = 5});
     Votes a = votes, b = votes;
@@ -112,8 +111,9 @@ TEST_F(Cuda, groups) {
   }
 }
 
-TEST_F(Cuda, whole_fits) {
-  Votes votes = simulate_votes({.prompts = 20000, .pairs_per_prompt = 3, .votes_per_pair = 3, .annotators = 300, .mix = {}});
+TEST_F(CudaDevice0, whole_fits) {
+  Votes votes =
+      simulate_votes({.prompts = 20000, .pairs_per_prompt = 3, .votes_per_pair = 3, .annotators = 300, .mix = {}});
   const Groups groups = group_votes(votes, Ties::kHalf);
   test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, make);
   test::expect_same_fit(groups, {}, make);

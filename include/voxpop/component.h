@@ -78,10 +78,11 @@ VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, 
   }
 }
 
-/// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to `sums`.
+/// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to
+/// `sums`, where wanted (else null).
 VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h,
                                 const float* shift, const float* mean, float ridge, float log_determinant,
-                                std::uint32_t stride, float* slot_mean, float* slot_variance, SolveSums& sums) {
+                                std::uint32_t stride, float* slot_mean, float* slot_variance, SolveSums* sums) {
   const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
   float change = 0;
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
@@ -94,6 +95,7 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     view.pair_mean[p] = pair_mean;
     view.pair_variance[p] = pair_variance;
   }
+  if (sums == nullptr) return;
   const auto count = static_cast<float>(items);
   const float along = 1 / (count * (1 + ridge * count));  // variance of the mean score, ridge and all
   float squares = 0;
@@ -104,15 +106,15 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     slot_mean[slot0 + i] = m;
     slot_variance[slot0 + i] = variance > 0 ? variance : 0;
   }
-  sums.squares += to_fixed(squares);
-  sums.freedom += items - 1;
+  sums->squares += to_fixed(squares);
+  sums->freedom += items - 1;
   if (slot_mean != nullptr) {
     float quadratic = 0;
     for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * stride] * mean[i * stride];
-    sums.log_evidence += to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count))));
+    sums->log_evidence += to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count))));
   }
   const float largest = sqrtf(change);
-  if (largest > sums.change) sums.change = largest;
+  if (largest > sums->change) sums->change = largest;
 }
 
 }  // namespace voxpop

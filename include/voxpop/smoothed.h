@@ -60,11 +60,11 @@ VOXPOP_HD double mills_ratio(double z, double /*inverse*/) {
 
 /// The ratios of exp(rate mean) G(mean), from those of G: Leibniz' rule.
 template <class Real>
-VOXPOP_HD Smoothed<Real> tilted(Real log_value, float rate, const Smoothed<Real>& g) {
-  const float rate2 = rate * rate, rate3 = rate2 * rate;
-  return {log_value, g.first + rate, g.second + g.first * (2 * rate) + rate2,
-          g.third + g.second * (3 * rate) + g.first * (3 * rate2) + rate3,
-          g.fourth + g.third * (4 * rate) + g.second * (6 * rate2) + g.first * (4 * rate3) + rate2 * rate2};
+VOXPOP_HD Smoothed<Real> tilted(Real log_value, Real rate, const Smoothed<Real>& g) {
+  const Real rate2 = rate * rate, rate3 = rate2 * rate;
+  return {log_value, g.first + rate, g.second + g.first * rate * 2.0f + rate2,
+          g.third + g.second * rate * 3.0f + g.first * rate2 * 3.0f + rate3,
+          g.fourth + g.third * rate * 4.0f + g.second * rate2 * 6.0f + g.first * rate3 * 4.0f + rate2 * rate2};
 }
 
 /// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits.
@@ -106,26 +106,13 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   Smoothed<Real> out{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even};
   if (any(far)) {
     const Smoothed<Real> mirrored{out.log_value, Real(0) - out.first, out.second, Real(0) - out.third, out.fourth};
-    const Smoothed<Real> reached = tilted(mean + variance * 0.5f + out.log_value, 1.0f, mirrored);
+    const Smoothed<Real> reached = tilted(mean + variance * 0.5f + out.log_value, Real(1), mirrored);
     out.log_value = select(far, reached.log_value, out.log_value);
     out.first = select(far, reached.first, out.first);
     out.second = select(far, reached.second, out.second);
     out.third = select(far, reached.third, out.third);
     out.fourth = select(far, reached.fourth, out.fourth);
   }
-  return out;
-}
-
-/// E[sqrt(sigma(eta) sigma(-eta))], eta = mean + sqrt(variance) x: half a vote to each side, which is what a tie is
-/// worth. The root is exp(-eta / 2) sigma(eta), so this is exp(variance / 8 - mean / 2) F(mean - variance / 2).
-template <int kTerms, class Real>
-VOXPOP_HD Smoothed<Real> smoothed_tie(Real mean, Real variance) {
-  const Real distance = absolute(mean);
-  const Smoothed<Real> logistic = smoothed_logistic<kTerms>(distance - variance * 0.5f, variance);
-  Smoothed<Real> out = tilted(logistic.log_value + variance * 0.125f - distance * 0.5f, -0.5f, logistic);
-  const Real sign = select(mean < 0.0f, Real(-1), Real(1));
-  out.first = out.first * sign;
-  out.third = out.third * sign;
   return out;
 }
 

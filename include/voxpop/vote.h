@@ -68,24 +68,25 @@ VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity
               rater.side_bias_variance};
 }
 
-/// log Z of a vote and its derivatives in the logit's mean. `winner` is +1, -1 or, only with kTies, 0.
+/// log Z of a vote and its derivatives in the logit's mean. `winner` is +1, -1 or, only with kTies, 0: half a vote to
+/// each side, sqrt(sigma(eta) sigma(-eta)). That root is exp(-eta / 2) sigma(eta), and exp only moves the Gaussian: its
+/// average is exp(variance / 8 - mean / 2) F(mean - variance / 2), so that votes and ties share one evaluation of F.
 template <int kTerms, bool kTies, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_vote(Real winner, const Logit<Real>& eta) {
-  const auto tied = winner == 0.0f;
-  const Real sign = select(tied, Real(1), winner);
-  Smoothed<Real> out = smoothed_logistic<kTerms>(sign * eta.mean, eta.variance);
+  Real sign = winner;
+  Smoothed<Real> out;
+  if constexpr (kTies) {
+    const auto tied = winner == 0.0f;
+    sign = select(tied, select(eta.mean < 0.0f, Real(-1), Real(1)), winner);
+    const Real likelier = sign * eta.mean, moved = select(tied, eta.variance, Real(0));
+    const Real rate = select(tied, Real(-0.5f), Real(0));
+    out = smoothed_logistic<kTerms>(likelier - moved * 0.5f, eta.variance);
+    out = tilted(out.log_value + moved * 0.125f + rate * likelier, rate, out);
+  } else {
+    out = smoothed_logistic<kTerms>(sign * eta.mean, eta.variance);
+  }
   out.first = out.first * sign;
   out.third = out.third * sign;
-  if constexpr (kTies) {
-    if (any(tied)) {
-      const Smoothed<Real> tie = smoothed_tie<kTerms>(eta.mean, eta.variance);
-      out.log_value = select(tied, tie.log_value, out.log_value);
-      out.first = select(tied, tie.first, out.first);
-      out.second = select(tied, tie.second, out.second);
-      out.third = select(tied, tie.third, out.third);
-      out.fourth = select(tied, tie.fourth, out.fourth);
-    }
-  }
   return out;
 }
 

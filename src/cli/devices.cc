@@ -18,10 +18,10 @@ using Json = nlohmann::ordered_json;
 /// CUDA, as far as this build and this machine have it: versions, devices, and why there are none.
 Json describe_cuda() {
 #if VOXPOP_WITH_CUDA
-  const CudaDevices found = find_cuda_devices();
+  const Cuda found = find_cuda();
   Json devices = Json::array();
-  for (std::size_t d = 0; d < found.devices.size(); ++d) {
-    const CudaDevice& device = found.devices[d];
+  for (int d = 0; d < found.devices; ++d) {
+    const CudaDevice device = inspect_cuda_device(d);
     devices.push_back({{"name", fmt::format("cuda:{}", d)},
                        {"model", device.name},
                        {"compute_capability", device.compute_capability},

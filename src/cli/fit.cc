@@ -205,7 +205,7 @@ int fit_command(const Arguments& arguments) {
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
-    Groups groups = group_votes_on(device_used, votes, kTies.at(arguments.ties));
+    Groups groups = group_votes_on(device_used, votes, kTies.at(arguments.ties), arguments.memory_limit);
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make_engine(device_used, groups, arguments.memory_limit);

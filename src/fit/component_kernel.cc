@@ -206,7 +206,7 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   multiply_component(matrix, reinterpret_cast<Pack*>(shift), reinterpret_cast<Pack*>(mean), size, 1);
   for (std::uint32_t lane = 0; lane < n; ++lane)
     finish_component(view, begin + lane, size, h + lane, shift + lane, mean + lane, ridge[lane],
-                     log_determinant.v[lane], kLanes, slot_mean, slot_variance, sums);
+                     log_determinant.v[lane], kLanes, slot_mean, slot_variance, &sums);
 }
 
 void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,

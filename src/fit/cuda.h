@@ -17,16 +17,22 @@ struct CudaDevice {
   std::string why_not;  ///< why the device cannot be used; empty: it can
 };
 
-struct CudaDevices {
-  std::vector<CudaDevice> devices;
+/// What CUDA is here, without starting any device.
+struct Cuda {
+  int devices = 0;
   std::string driver, runtime;  ///< CUDA versions, "13.0"; no driver: empty
   std::string why_none;         ///< why there are no devices, where there are none
 };
+Cuda find_cuda();
 
-CudaDevices find_cuda_devices();
+/// Starts device `index`, below the number of devices, to see whether it can be used.
+CudaDevice inspect_cuda_device(int index);
 
-/// Whether the device's free memory suffices to group the votes there.
-bool fits_cuda_grouping(const Votes& votes, int device);
+/// Why device `index` cannot be used; empty: it can.
+std::string why_not_cuda(int index);
+
+/// Whether the device's free memory, and `memory_limit` unless that is 0, suffice to group the votes there.
+bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit);
 
 /// As group_votes(), on the device. Throws Error(kDevice).
 Groups group_votes_cuda(Votes& votes, Ties ties, int device);

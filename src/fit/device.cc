@@ -9,22 +9,12 @@
 #endif
 
 namespace voxpop {
+
+#if !VOXPOP_WITH_CUDA
 namespace {
-
-/// Why a CUDA device cannot be used; empty: it can.
-std::string why_not_cuda([[maybe_unused]] int index) {
-#if VOXPOP_WITH_CUDA
-  const CudaDevices found = find_cuda_devices();
-  if (!found.why_none.empty()) return found.why_none;
-  if (index >= static_cast<int>(found.devices.size()))
-    return fmt::format("there are {} CUDA devices, numbered from 0", found.devices.size());
-  return found.devices[static_cast<std::size_t>(index)].why_not;
-#else
-  return "this build has no CUDA";
-#endif
-}
-
+std::string why_not_cuda(int) { return "this build has no CUDA"; }
 }  // namespace
+#endif
 
 Device parse_device(const std::string& text) {
   if (text == "auto") return {};
@@ -55,8 +45,8 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
 }
 
 #if VOXPOP_WITH_CUDA
-Groups group_votes_on(const Device& device, Votes& votes, Ties ties) {
-  if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index))
+Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit) {
+  if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index, memory_limit))
     return group_votes_cuda(votes, ties, device.index);
   return group_votes(votes, ties);
 }
@@ -66,7 +56,7 @@ std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, 
   return make_cpu_engine(groups, *choose_kernels());
 }
 #else
-Groups group_votes_on(const Device&, Votes& votes, Ties ties) { return group_votes(votes, ties); }
+Groups group_votes_on(const Device&, Votes& votes, Ties ties, std::size_t) { return group_votes(votes, ties); }
 
 std::unique_ptr<Engine> make_engine(const Device&, const Groups& groups, std::size_t) {
   return make_cpu_engine(groups, *choose_kernels());

@@ -26,10 +26,10 @@ struct DeviceChoice {
 /// Throws Error(kDevice) where a device that was asked for by name cannot be used.
 DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 
-/// group_votes(), on the device where its memory suffices.
-Groups group_votes_on(const Device& device, Votes& votes, Ties ties);
+/// group_votes(), on the device where its memory suffices. `memory_limit`: bytes on a CUDA device, 0: what is free.
+Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit);
 
-/// `memory_limit`: bytes on a CUDA device, 0: what is free. Throws Error(kDevice).
+/// Throws Error(kDevice) where one component does not fit.
 std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit);
 
 }  // namespace voxpop
