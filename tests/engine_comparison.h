@@ -104,6 +104,15 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
   expect_near(c.information, d.information, 1e-4, "information");
 }
 
+/// One pass alone, where there are very many votes.
+inline void expect_same_sums(const Groups& groups, const MakeEngine& make) {
+  const std::vector<RaterRecord> raters = random_raters(groups.annotators);
+  const PassOptions pass{.annotators = true};
+  const PassResult a = make_cpu_engine(groups, *choose_kernels())->update_components(raters, pass);
+  const PassResult b = make(groups)->update_components(raters, pass);
+  expect_sums_near(a.annotators, b.annotators, count_votes(groups), 2e-5, "sums");
+}
+
 /// Whole fits, label for label.
 inline void expect_same_fit(const Groups& groups, const FitOptions& options, const MakeEngine& make) {
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
