@@ -81,9 +81,10 @@ class CudaBackend {
   template <class T>
   using HostArray = PinnedArray<T>;
 
-  explicit CudaBackend(int device) : states_(kStates) {
+  explicit CudaBackend(int device) {
     check(cudaSetDevice(device), "choosing the device");
     check(cudaGetDeviceProperties(&properties_, device), "asking for the device's properties");
+    states_ = PinnedArray<FitState>(kStates);
     name_ = "cuda:" + std::to_string(device) + " (" + properties_.name + ")";
     for (cudaStream_t& stream : streams_)
       check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");

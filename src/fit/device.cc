@@ -40,7 +40,7 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   }
   if (!problem.empty()) return {cpu, problem};
   if (votes < kVotesForDevice)
-    return {cpu, fmt::format("fewer than {} votes; starting a CUDA device takes longer", kVotesForDevice)};
+    return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
   return {{Device::Kind::kCuda, 0}, "it can be used"};
 }
 

@@ -15,7 +15,8 @@ struct Device {
 /// "auto", "cpu", "cuda" or "cuda:N". Throws a usage error for anything else.
 Device parse_device(const std::string& text);
 
-/// `auto` takes a CUDA device from this many votes on: to start one takes about as long as a CPU fits a million votes.
+/// `auto` takes a CUDA device from this many votes on. A guess: fewer are fitted on a CPU within a second, and a device
+/// takes its time to start.
 inline constexpr std::size_t kVotesForDevice = 1000000;
 
 struct DeviceChoice {
