@@ -74,7 +74,7 @@ class Bench {
       Votes copy = votes;
       fits_cuda_grouping(copy, 0, 0);  // starts the device
       Stopwatch watch;
-      group_votes_cuda(copy, Ties::kHalf, 0);
+      group_votes_cuda(copy, Ties::kHalf, 0, 0);
       add("group on device", watch.lap(), {});
     }
     Stopwatch watch;

@@ -121,9 +121,10 @@ class CudaBackend {
   HostArray<T> allocate_host(std::size_t count) const {
     return HostArray<T>(count);
   }
+  /// `from` may also lie on the device.
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) {
-    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, stream()), "copying to the device");
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDefault, stream()), "copying to the device");
   }
   /// Waits for all that was queued before.
   template <class T>

@@ -4,18 +4,29 @@
 
 namespace voxpop {
 
-bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit) {
+namespace {
+
+bool fits(const Votes& votes, int device, std::size_t memory_limit, std::size_t vote_bytes) {
   check(cudaSetDevice(device), "choosing the device");
   std::size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "asking for free device memory");
-  const std::size_t needed = votes.size() * kGroupVoteBytes + votes.item_ids.size() * kGroupItemBytes;
+  const std::size_t needed = votes.size() * vote_bytes + votes.item_ids.size() * kGroupItemBytes;
   return needed < free / 10 * 9 && (memory_limit == 0 || needed <= memory_limit);
 }
 
-Groups group_votes_cuda(Votes& votes, Ties ties, int device) {
-  check(cudaSetDevice(device), "choosing the device");
+/// Bytes a vote of an engine that holds all votes, and of the groups that it starts from; one pair a vote at the most.
+constexpr std::size_t kKeptVoteBytes = 64;
+
+}  // namespace
+
+bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit) {
+  return fits(votes, device, memory_limit, kGroupVoteBytes);
+}
+
+Groups group_votes_cuda(Votes& votes, Ties ties, int device, std::size_t memory_limit) {
+  const bool keep = fits(votes, device, memory_limit, kKeptVoteBytes);
   try {
-    return group_votes_in_steps(votes, ties);
+    return group_votes_in_steps(votes, ties, keep);
   } catch (const thrust::system_error& error) {
     throw Error(Exit::kDevice, std::string("CUDA, while grouping votes: ") + error.what());
   } catch (const std::bad_alloc&) {

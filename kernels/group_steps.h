@@ -13,6 +13,8 @@
 #include <thrust/sequence.h>
 #include <thrust/sort.h>
 
+#include <memory>
+
 #include "block.h"
 #include "core/exit.h"
 #include "group/group.h"
@@ -168,8 +170,14 @@ std::vector<T> host_of(const DeviceColumn<T>& column) {
   return host;
 }
 
-/// As group_votes().
-inline Groups group_votes_in_steps(Votes& votes, Ties how) {
+/// What Groups::on_device keeps.
+struct GroupedColumns {
+  DeviceColumn<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes;
+  DeviceColumn<VoteCode> votes;
+};
+
+/// As group_votes(); with `keep`, the result also stays where it was made, for an engine to start from.
+inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
   const bool ties = how == Ties::kHalf;
   const auto items = static_cast<std::uint32_t>(votes.item_ids.size());
   const auto rows = static_cast<std::uint32_t>(votes.size());
@@ -255,6 +263,22 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how) {
   groups.pair_votes = host_of(pair_votes);
   groups.votes = host_of(codes);
   groups.vote_row = host_of(row);
+  if (keep) {
+    auto kept = std::make_shared<GroupedColumns>();
+    kept->component_slots.swap(component_slots);
+    kept->component_pairs.swap(component_pairs);
+    kept->pair_first.swap(first);
+    kept->pair_second.swap(second);
+    kept->pair_votes.swap(pair_votes);
+    kept->votes.swap(codes);
+    groups.on_device = GroupArrays{pointer(kept->component_slots),
+                                   pointer(kept->component_pairs),
+                                   pointer(kept->pair_first),
+                                   pointer(kept->pair_second),
+                                   pointer(kept->pair_votes),
+                                   pointer(kept->votes),
+                                   kept};
+  }
   for (auto* column : {&votes.left, &votes.right, &votes.annotator}) std::vector<std::uint32_t>().swap(*column);
   return groups;
 }

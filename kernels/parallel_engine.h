@@ -152,7 +152,7 @@ class ParallelEngine : public Engine {
     buffers_.resize(buffers);
     for (Buffer& buffer : buffers_) buffer.allocate(*backend_, components, slots, pairs, votes);
     if (resident()) {
-      load_groups(slabs_[0], buffers_[0]);
+      load_groups(slabs_[0], buffers_[0], groups.on_device ? *groups.on_device : groups.arrays());
       load_start(buffers_[0], pairs, votes);
     } else {
       backend_->use_two_streams();
@@ -340,14 +340,14 @@ class ParallelEngine : public Engine {
     backend_->clear(report_.data(), groups_.annotators);
   }
 
-  void load_groups(const Slab& slab, Buffer& buffer) {
+  void load_groups(const Slab& slab, Buffer& buffer, const GroupArrays& from) {
     const std::size_t components = slab.component_end - slab.component, pairs = slab.pair_end - slab.pair;
-    backend_->copy_in(buffer.component_slots.data(), groups_.component_slots.data() + slab.component, components + 1);
-    backend_->copy_in(buffer.component_pairs.data(), groups_.component_pairs.data() + slab.component, components + 1);
-    backend_->copy_in(buffer.pair_first.data(), groups_.pair_first.data() + slab.pair, pairs);
-    backend_->copy_in(buffer.pair_second.data(), groups_.pair_second.data() + slab.pair, pairs);
-    backend_->copy_in(buffer.pair_votes.data(), groups_.pair_votes.data() + slab.pair, pairs + 1);
-    backend_->copy_in(buffer.votes.data(), groups_.votes.data() + slab.vote, slab.vote_end - slab.vote);
+    backend_->copy_in(buffer.component_slots.data(), from.component_slots + slab.component, components + 1);
+    backend_->copy_in(buffer.component_pairs.data(), from.component_pairs + slab.component, components + 1);
+    backend_->copy_in(buffer.pair_first.data(), from.pair_first + slab.pair, pairs);
+    backend_->copy_in(buffer.pair_second.data(), from.pair_second + slab.pair, pairs);
+    backend_->copy_in(buffer.pair_votes.data(), from.pair_votes + slab.pair, pairs + 1);
+    backend_->copy_in(buffer.votes.data(), from.votes + slab.vote, slab.vote_end - slab.vote);
     backend_->for_each(pairs, SpreadPair{buffer.pair_votes.data(), slab.pair, buffer.vote_pair.data() - slab.vote});
   }
 
@@ -365,7 +365,7 @@ class ParallelEngine : public Engine {
     if (resident()) return buffer;
     const Slab& slab = slabs_[s];
     backend_->use_stream(s % buffers_.size());
-    load_groups(slab, buffer);
+    load_groups(slab, buffer, groups_.arrays());
     const std::size_t votes = slab.vote_end - slab.vote, pairs = slab.pair_end - slab.pair;
     backend_->copy_in(buffer.site_precision.data(), site_precision_.data() + slab.vote, votes);
     backend_->copy_in(buffer.site_shift.data(), site_shift_.data() + slab.vote, votes);

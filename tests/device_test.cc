@@ -93,7 +93,7 @@ TEST_F(CudaDevice0, groups) {
   for (const Ties ties : {Ties::kHalf, Ties::kDrop}) {
     const Votes votes = simulate_votes({.prompts = 30000, .mix = {}, .ties = 0.2, .seed = 5});
     Votes a = votes, b = votes;
-    const Groups expected = group_votes(a, ties), groups = group_votes_cuda(b, ties, 0);
+    const Groups expected = group_votes(a, ties), groups = group_votes_cuda(b, ties, 0, 0);
     EXPECT_EQ(groups.component_slots, expected.component_slots);
     EXPECT_EQ(groups.component_pairs, expected.component_pairs);
     EXPECT_EQ(groups.slot_item, expected.slot_item);
@@ -103,6 +103,8 @@ TEST_F(CudaDevice0, groups) {
     EXPECT_EQ(groups.vote_row, expected.vote_row);
     ASSERT_EQ(groups.votes.size(), expected.votes.size());
     for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
+    EXPECT_TRUE(groups.on_device.has_value());
+    test::expect_same_passes(groups, make);
   }
 }
 

@@ -3,6 +3,7 @@
 #define THRUST_DEVICE_SYSTEM THRUST_DEVICE_SYSTEM_CPP
 #include "kernels/group_steps.h"
 
+#include <cstring>
 #include <random>
 
 #include "helpers.h"
@@ -13,7 +14,7 @@ namespace {
 
 void expect_same_groups(const Votes& votes, Ties ties) {
   Votes a = votes, b = votes;
-  const Groups expected = group_votes(a, ties), groups = group_votes_in_steps(b, ties);
+  const Groups expected = group_votes(a, ties), groups = group_votes_in_steps(b, ties, true);
   EXPECT_EQ(groups.component_slots, expected.component_slots);
   EXPECT_EQ(groups.component_pairs, expected.component_pairs);
   EXPECT_EQ(groups.slot_item, expected.slot_item);
@@ -26,6 +27,14 @@ void expect_same_groups(const Votes& votes, Ties ties) {
   ASSERT_EQ(groups.votes.size(), expected.votes.size());
   for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
   EXPECT_TRUE(b.left.empty());
+  ASSERT_TRUE(groups.on_device.has_value());  // here the device is the host
+  const GroupArrays& kept = *groups.on_device;
+  EXPECT_TRUE(std::equal(groups.component_slots.begin(), groups.component_slots.end(), kept.component_slots));
+  EXPECT_TRUE(std::equal(groups.component_pairs.begin(), groups.component_pairs.end(), kept.component_pairs));
+  EXPECT_TRUE(std::equal(groups.pair_first.begin(), groups.pair_first.end(), kept.pair_first));
+  EXPECT_TRUE(std::equal(groups.pair_second.begin(), groups.pair_second.end(), kept.pair_second));
+  EXPECT_TRUE(std::equal(groups.pair_votes.begin(), groups.pair_votes.end(), kept.pair_votes));
+  EXPECT_EQ(std::memcmp(groups.votes.data(), kept.votes, groups.votes.size() * sizeof(VoteCode)), 0);
 }
 
 Votes random_votes(std::uint32_t items, std::uint32_t rows, std::uint32_t reach, unsigned seed) {
@@ -62,7 +71,7 @@ TEST(GroupSteps, a_chain_is_one_component) {
 
 TEST(GroupSteps, nothing_but_dropped_ties) {
   Votes votes = test::make_votes(2, 1, {{0, 1, 0, 0}});
-  EXPECT_THROW(group_votes_in_steps(votes, Ties::kDrop), Error);
+  EXPECT_THROW(group_votes_in_steps(votes, Ties::kDrop, false), Error);
 }
 
 }  // namespace

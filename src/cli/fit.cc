@@ -209,6 +209,7 @@ int fit_command(const Arguments& arguments) {
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make_engine(device_used, groups, arguments.memory_limit);
+    groups.on_device.reset();  // the engine has its own by now
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);

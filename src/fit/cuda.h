@@ -34,8 +34,9 @@ std::string why_not_cuda(int index);
 /// Whether the device's free memory, and `memory_limit` unless that is 0, suffice to group the votes there.
 bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit);
 
-/// As group_votes(), on the device. Throws Error(kDevice).
-Groups group_votes_cuda(Votes& votes, Ties ties, int device);
+/// As group_votes(), on the device; where memory suffices for an engine beside them, the groups also stay there
+/// (Groups::on_device). Throws Error(kDevice).
+Groups group_votes_cuda(Votes& votes, Ties ties, int device, std::size_t memory_limit);
 
 /// The engine on a device. `memory_limit`: bytes on the device that may be used, 0: nine tenths of what is free. More
 /// votes than fit go through it in slabs. Throws Error(kDevice).

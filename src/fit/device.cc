@@ -39,15 +39,14 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
     return {wanted, ""};
   }
   if (!problem.empty()) return {cpu, problem};
-  if (votes < kVotesForDevice)
-    return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
+  if (votes < kVotesForDevice) return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
   return {{Device::Kind::kCuda, 0}, "it can be used"};
 }
 
 #if VOXPOP_WITH_CUDA
 Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit) {
   if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index, memory_limit))
-    return group_votes_cuda(votes, ties, device.index);
+    return group_votes_cuda(votes, ties, device.index, memory_limit);
   return group_votes(votes, ties);
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "io/votes.h"
@@ -9,6 +11,13 @@ namespace voxpop {
 
 /// How a tie counts: half a vote to each side, or not at all.
 enum class Ties { kHalf, kDrop };
+
+/// The arrays of Groups, wherever they lie: on the host, or on the device that grouped the votes.
+struct GroupArrays {
+  const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
+  const VoteCode* votes;
+  std::shared_ptr<void> memory;  ///< what keeps a device's arrays; null on the host
+};
 
 /// Votes in the order in which they are fitted: component by component (small ones first), within it pair by pair.
 /// A component is a set of items that votes connect; scores of two components are never compared. A *slot* is an item's
@@ -23,8 +32,18 @@ struct Groups {
   std::vector<VoteCode> votes;                 ///< [V]
   std::vector<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
-  bool ties = false;  ///< whether any vote is a tie
+  bool ties = false;                     ///< whether any vote is a tie
+  std::optional<GroupArrays> on_device;  ///< a second copy, which an engine on that device starts from
 
+  GroupArrays arrays() const {
+    return {component_slots.data(),
+            component_pairs.data(),
+            pair_first.data(),
+            pair_second.data(),
+            pair_votes.data(),
+            votes.data(),
+            nullptr};
+  }
   std::size_t components() const { return component_slots.size() - 1; }
   std::size_t pairs() const { return pair_first.size(); }
   std::uint32_t items_of(std::size_t component) const {
