@@ -385,7 +385,8 @@ struct FinishDensePair {
     const std::uint64_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0, n = d.items;
     const double variance = d.h[i * n + i] + d.h[j * n + j] - 2 * d.h[i * n + j];
     const double mean = d.mean[i] - d.mean[j];
-    raise_shared(&d.solved->change, static_cast<float>(fabs(mean - d.view.pair_mean[p]) / sqrt(variance)));
+    const auto change = static_cast<float>(fabs(mean - d.view.pair_mean[p]) / sqrt(variance));
+    raise_shared(&d.solved->change, change >= 0 ? change : INFINITY);
     d.view.pair_mean[p] = static_cast<float>(mean);
     d.view.pair_variance[p] = static_cast<float>(variance);
   }

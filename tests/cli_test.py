@@ -520,12 +520,18 @@ class HappyPath(CliTest):
                 self.assertIn(name, succeed("info", path).out.decode())
         self.assertEqual(json.loads(succeed("info", self.fit, "--json").out)["provenance"], read_provenance(self.fit))
 
+    def test_info_of_an_unknown_schema(self):
+        path = self.path("later.h5")
+        with h5py.File(path, "w") as file:
+            file.attrs["voxpop_schema"] = "fit/9"
+        self.assert_one_line(run("info", path), 3, path, "fit/9")
+
     def test_info_of_text_that_is_not_utf8_or_not_json(self):
         """In names, attributes and the path: text comes out as it is, JSON stays JSON."""
         path = os.path.join(self.folder.encode(), b"caf\xe9.h5")
-        for schema, provenance in ((b"\xff\xfe", b"{\xff"), ("comparisons/1", "{" * 60_000)):
+        for provenance in (b"{\xff", "{" * 60_000):
             with h5py.File(path, "w") as file:
-                file.attrs["voxpop_schema"], file.attrs["provenance"] = schema, provenance
+                file.attrs["voxpop_schema"], file.attrs["provenance"] = "comparisons/1", provenance
                 file[b"na\xefve"] = [1, 2]
             for option in ([], ["--json"]):
                 with tempfile.TemporaryFile() as out:
@@ -1045,6 +1051,9 @@ class Formats(CliTest):
             self.assert_same_fit_apart_from_prompts(without("items/prompt", "prompts/id"))
         with self.subTest("prompts without ids"):
             self.assert_same_fit_apart_from_prompts(without("prompts/id"))
+        with self.subTest("prompts by numbers far apart"):
+            numbers = {"items/prompt": np.arange(40) // 4 * 400_000_000}
+            self.assert_same_fit_apart_from_prompts(without("prompts/id") | numbers)
         with self.subTest("timestamps"):
             self.assert_same_fit(plain_votes() | {"comparisons/timestamp": np.arange(200) + 1_700_000_000})
 
@@ -1383,7 +1392,7 @@ class HugeClaims(CliTest):
         self.refuse(plain_votes() | {"items/id": make})
 
     def test_prompt_numbers(self):
-        self.refuse(without("prompts/id") | {"items/prompt": np.arange(40) // 4 * 400_000_000})
+        self.refuse(without("prompts/id") | {"items/prompt": np.arange(40) // 4 * 500_000_000})  # beyond 32 bits
 
 
 # ----------------------------------------------------------------------------------------------------------- damaged files

@@ -90,8 +90,8 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     const float pair_mean = mean[i * stride] - mean[j * stride];
     const float pair_variance =
         h[(i * size + i) * stride] + h[(j * size + j) * stride] - 2 * h[(j * size + i) * stride];
-    const float difference = pair_mean - view.pair_mean[p];
-    if (difference * difference > change * pair_variance) change = difference * difference / pair_variance;
+    const float difference = pair_mean - view.pair_mean[p], square = difference * difference / pair_variance;
+    if (!(square <= change)) change = square >= 0 ? square : INFINITY;  // what is no number has not settled
     view.pair_mean[p] = pair_mean;
     view.pair_variance[p] = pair_variance;
   }

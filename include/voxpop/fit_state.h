@@ -3,7 +3,7 @@
 // iterations on a device need no host in between. An iteration is
 //   a pass over votes as next_pass() says      -> sums of each annotator, PassSums
 //   update_annotator() for each annotator      -> AnnotatorTotals, by add_mean()
-//   set_mean(), then add_spread() for each     -> AnnotatorTotals again
+//   population_mean(), then add_spread() for each -> AnnotatorTotals again
 //   end_iteration(), then finish_annotator() for each.
 // Totals are integers, so annotators may come in any order.
 
@@ -56,7 +56,8 @@ struct FitState {
   std::uint32_t stride = 1;
   int sweeps = 4;  ///< of the next pass
   double stretch = 1;
-  double damping = 1, last_step = 0;  ///< of the population's mean
+  double damping = 1;    ///< of annotators' moves by quadrature
+  double last_step = 0;  ///< of the population's mean
   int swings = 0;
 };
 
@@ -218,6 +219,10 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.phase = Phase::kSweeps;
   }
   if (s.iterations >= s.max_iterations) s.phase = Phase::kSweeps;
+  if (s.phase == Phase::kSweeps && s.stride > 1) {  // given up on the sample: labels are of all votes
+    s.stride = 1;
+    s.sweeps = 4;
+  }
 }
 
 /// An annotator follows the stretch that end_iteration() decided; where all are alike, it takes the common value.

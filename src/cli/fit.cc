@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
+#include "core/strings.h"
 #include "core/threads.h"
 #include "fit/device.h"
 #include "group/limits.h"
@@ -116,17 +117,24 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
   return rows;
 }
 
+/// At most `most` bytes of UTF-8, cut between characters.
+std::string first_bytes(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  return text.substr(0, most);
+}
+
 void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
-  const std::vector<std::size_t> shown = annotators_to_show(annotators, 10);
-  fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", shown.size(), annotators.votes.size(),
+  const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
+  fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
              votes.truth ? " (truth: discrimination, side bias, kind)" : "");
   fmt::print("{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
              "agreement", "flag", "p");
   if (votes.truth) fmt::print("  {:>16}", "truth");
   fmt::print("\n");
-  for (const std::size_t a : shown) {
+  for (const std::size_t a : rows) {
     fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}",
-               votes.annotator_ids[a].substr(0, 16), annotators.votes[a], annotators.discrimination[a],
+               first_bytes(shown(votes.annotator_ids[a]), 16), annotators.votes[a], annotators.discrimination[a],
                annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
                annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
     if (votes.truth)

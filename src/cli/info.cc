@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "core/error.h"
 #include "io/hdf5.h"
 
 namespace voxpop {
@@ -17,6 +18,8 @@ struct Arguments {
 int info_command(const Arguments& arguments) {
   const InputHdf5 file(arguments.input);
   const std::string schema = file.attribute("voxpop_schema");
+  if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1")
+    throw bad_input("{}: schema '{}'; this version knows comparisons/1 and fit/1", arguments.input, schema);
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
   for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
   const std::string provenance = file.attribute("provenance");

@@ -39,7 +39,7 @@ struct Kernels {
 };
 
 /// Floats of scratch that `solve` needs (64-byte aligned).
-inline constexpr std::size_t solve_scratch_floats() { return 16 * (kSmallItems * kSmallItems + 3 * kSmallItems + 4); }
+inline constexpr std::size_t solve_scratch_floats() { return 16 * (kSmallItems * kSmallItems + 2 * kSmallItems); }
 
 /// The fastest kernels this processor can run; `name` forces a set ("generic", "avx2", "avx512"), null if it cannot
 /// run.

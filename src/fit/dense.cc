@@ -71,7 +71,8 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     const Eigen::Index i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
     const double variance = inverse(i, i) + inverse(j, j) - 2 * inverse(i, j);
     const double difference = mean(i) - mean(j);
-    changes[p - pair0] = static_cast<float>(std::abs(difference - view.pair_mean[p]) / std::sqrt(variance));
+    const double change = std::abs(difference - view.pair_mean[p]) / std::sqrt(variance);
+    changes[p - pair0] = change >= 0 ? static_cast<float>(change) : INFINITY;
     view.pair_mean[p] = static_cast<float>(difference);
     view.pair_variance[p] = static_cast<float>(variance);
   });

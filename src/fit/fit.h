@@ -9,7 +9,7 @@ namespace voxpop {
 
 struct FitOptions {
   Model model = Model::kRater;
-  int max_iterations = 200;  ///< of Newton steps on the annotators, and again of quadrature rounds
+  int max_iterations = 200;  ///< of annotators, in all
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
   /// error with which so many annotators show that mean; by 0.01 at most.
   double tolerance = 0.2;

@@ -477,18 +477,6 @@ void OutputHdf5::write_attribute(const std::string& name, const std::string& val
   if (!attribute || H5Awrite(attribute, type, &text) < 0) fail(fmt::format("write attribute '{}'", name));
 }
 
-void OutputHdf5::set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) {
-  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  H5Tset_size(type, std::max<std::size_t>(value.size(), 1));
-  H5Tset_cset(type, H5T_CSET_UTF8);
-  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(
-      H5Acreate_by_name(file_, dataset.c_str(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-      H5Aclose);
-  if (!attribute || H5Awrite(attribute, type, value.c_str()) < 0)
-    fail(fmt::format("write attribute '{}' of '{}'", name, dataset));
-}
-
 void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
                               std::uint64_t rows) {
   check_interrupt();

@@ -92,7 +92,6 @@ class OutputHdf5 {
   /// An HDF5 enum of int8, `names[value]` being the label.
   void write_enum(const std::string& name, std::span<const std::int8_t> values, const std::vector<std::string>& names);
   void write(const std::string& name, const Strings& values);
-  void set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value);
   /// Closes the HDF5 file and commits the output file.
   void finish();
 

@@ -38,6 +38,12 @@ InputFile fingerprint(const std::string& path) {
   return {path, bytes, fmt::format("{:016x}", XXH3_64bits_digest(state.get()))};
 }
 
+/// Ids of all files together must number less than what an index can hold.
+void require_fewer(std::size_t ids, std::uint64_t limit, const std::string& path, const std::string& dataset) {
+  if (ids >= limit)
+    throw bad_input("{}: '{}' brings {} rows together; at most {} are read", path, dataset, ids, limit - 1);
+}
+
 /// An id that stands twice would split its item's votes. Sorted hashes find candidates; the ids themselves decide.
 void check_unique(const Strings& ids, const std::string& path, const std::string& dataset) {
   struct Hashed {
@@ -181,6 +187,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
       throw bad_input("{}: more than {} votes together; fit fewer at a time", file.path(), kMaxVotes);
     Strings item_ids = file.read_strings("items/id");
+    require_fewer(votes.item_ids.size() + item_ids.size(), kNoRow, file.path(), "items/id");
     check_unique(item_ids, file.path(), "items/id");
     std::vector<std::uint32_t> left = file.read_indices("comparisons/left", item_ids.size(), "item indices");
     std::vector<std::uint32_t> right = file.read_indices("comparisons/right", item_ids.size(), "item indices");
@@ -193,10 +200,9 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     std::vector<std::uint32_t> annotator;
     if (file.has("comparisons/annotator")) {
       annotator_ids = file.read_strings("annotators/id");
+      require_fewer(votes.annotator_ids.size() + annotator_ids.size(), VoteCode::kMaxAnnotators, file.path(),
+                    "annotators/id");
       check_unique(annotator_ids, file.path(), "annotators/id");
-      if (annotator_ids.size() >= VoteCode::kMaxAnnotators)
-        throw bad_input("{}: 'annotators/id' has {} rows; at most {} are read", file.path(), annotator_ids.size(),
-                        VoteCode::kMaxAnnotators - 1);
       annotator = file.read_indices("comparisons/annotator", annotator_ids.size(), "annotator indices");
       require_rows(file, "comparisons/annotator", annotator.size(), left.size(), "comparisons/left");
     } else {
@@ -212,6 +218,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       const bool named = file.has("prompts/id");
       if (named) {
         prompt_ids = file.read_strings("prompts/id");
+        require_fewer(votes.prompt_ids.size() + prompt_ids.size(), kNoRow, file.path(), "prompts/id");
         check_unique(prompt_ids, file.path(), "prompts/id");
       }
       prompt = file.read_indices("items/prompt", named ? prompt_ids.size() : std::uint64_t{kNoRow}, "prompt indices");
@@ -219,11 +226,12 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       check_prompts(file, prompt, item_ids);
       // Without names, a prompt's number is its name: the same number in two files is the same prompt.
       if (!named) {
-        const std::uint32_t count = prompt.empty() ? 0 : *std::max_element(prompt.begin(), prompt.end()) + 1;
-        if (count > 4 * item_ids.size())
-          throw bad_input("{}: 'items/prompt' runs to {}, with only {} items; number prompts from 0", file.path(),
-                          count - 1, item_ids.size());
-        for (std::uint32_t p = 0; p < count; ++p) prompt_ids.push_back(fmt::format("{}", p));
+        std::vector<std::uint32_t> numbers = prompt;
+        std::sort(numbers.begin(), numbers.end());
+        numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+        for (const std::uint32_t number : numbers) prompt_ids.push_back(fmt::format("{}", number));
+        for (std::uint32_t& p : prompt)
+          p = static_cast<std::uint32_t>(std::lower_bound(numbers.begin(), numbers.end(), p) - numbers.begin());
       }
     }
     check_pairs(file, left, right, prompt, item_ids);

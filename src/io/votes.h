@@ -38,7 +38,7 @@ struct Votes {
 };
 
 /// Largest number of votes in one fit: rows are kept in 32 bits.
-inline constexpr std::uint64_t kMaxVotes = 0xfffffff0u;
+inline constexpr std::uint64_t kMaxVotes = 0xffff0000u;
 
 /// Reads and checks; several files are one data set, their items, annotators and prompts joined by id.
 /// Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself,
