@@ -84,8 +84,8 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
                                 {.sweeps = 2, .annotators = true, .grid = true, .uncertain = true, .exact = true}};
   for (const PassOptions& pass : passes) {
     const PassResult a = cpu->update_components(raters, pass), b = other->update_components(raters, pass);
-    expect_sums_near(a.annotators, b.annotators, votes, 2e-5, "sums");
-    expect_sums_near(a.grid, b.grid, votes, 2e-5, "grid");
+    expect_sums_near(a.annotators, b.annotators, votes, 5e-5, "sums");
+    expect_sums_near(a.grid, b.grid, votes, 5e-5, "grid");
     EXPECT_NEAR(a.solved.change, b.solved.change, 1e-3 * (1 + a.solved.change));
     EXPECT_EQ(a.solved.freedom, b.solved.freedom);
     EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
@@ -110,7 +110,7 @@ inline void expect_same_sums(const Groups& groups, const MakeEngine& make) {
   const PassOptions pass{.annotators = true};
   const PassResult a = make_cpu_engine(groups, *choose_kernels())->update_components(raters, pass);
   const PassResult b = make(groups)->update_components(raters, pass);
-  expect_sums_near(a.annotators, b.annotators, count_votes(groups), 2e-5, "sums");
+  expect_sums_near(a.annotators, b.annotators, count_votes(groups), 5e-5, "sums");
 }
 
 /// Whole fits, label for label.
