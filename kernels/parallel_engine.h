@@ -178,6 +178,8 @@ class ParallelEngine : public Engine {
     if (!started_) start(run);
     // Iterations are queued ahead, so that none waits for the host; those behind the last find nothing to do.
     while (backend_->states_in_flight() < kAhead) {
+      // The device alone knows of later passes of more than one sweep; these are for small components, left out of a
+      // sample.
       const int dense_sweeps = first_ ? run.state.sweeps : 1;
       const auto enqueue = [&] {
         update_slabs(dense_sweeps);
@@ -431,6 +433,7 @@ class ParallelEngine : public Engine {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
       const VoteArrays votes = view(slab, buffer);
+      if (!slab.dense.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
       for (int sweep = 0; sweep < dense_sweeps && !slab.dense.empty(); ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
         for (const std::uint32_t c : slab.dense)
