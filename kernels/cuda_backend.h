@@ -124,6 +124,7 @@ class CudaBackend {
   /// `from` may also lie on the device.
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) {
+    if (count == 0) return;
     check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDefault, stream()), "copying to the device");
   }
   /// Waits for all that was queued before.
@@ -134,10 +135,12 @@ class CudaBackend {
   }
   template <class T>
   void copy_out_later(T* to, const T* from, std::size_t count) {
+    if (count == 0) return;
     check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream()), "copying from the device");
   }
   template <class T>
   void clear(T* array, std::size_t count) {
+    if (count == 0) return;
     check(cudaMemsetAsync(array, 0, count * sizeof(T), stream()), "clearing device memory");
   }
   /// Lets the device copy straight from memory that the host owns; where the system refuses, copies are slower.
@@ -195,6 +198,9 @@ class CudaBackend {
     order(1, 0);
     current_ = 0;
   }
+
+  /// What both streams use goes on once the other is done with it.
+  void wait_for_other_stream() { order(1 - current_, current_); }
 
   void push_state(const FitState* state) {
     const std::size_t slot = pushed_ % kStates;

@@ -14,6 +14,11 @@ void check(cusolverStatus_t status, const char* act) {
                 std::string("cuSOLVER, while ") + act + ": status " + std::to_string(static_cast<int>(status)));
 }
 
+/// A matrix that could not be factored becomes no number, so that nothing made of it counts as settled.
+__global__ void mark_failure(const int* info, double* h) {
+  if (*info != 0) h[0] = NAN;
+}
+
 #define VOXPOP_TEXT_OF(x) #x
 #define VOXPOP_TEXT(x) VOXPOP_TEXT_OF(x)
 constexpr const char* kLibrary = "libcusolver.so." VOXPOP_TEXT(CUSOLVER_VER_MAJOR);
@@ -44,7 +49,7 @@ struct CuSolver::Library {
 
 CuSolver::CuSolver(double* h, std::uint32_t items) : library_(std::make_unique<Library>()) {
   Library& l = *library_;
-  l.file = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+  l.file = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (l.file == nullptr)
     throw Error(Exit::kDevice, "a component of " + std::to_string(items) +
                                    " items needs cuSOLVER, which cannot be opened (" + dlerror() +
@@ -77,6 +82,8 @@ void CuSolver::factor(double* h, std::uint32_t items, cudaStream_t stream) {
   const int n = static_cast<int>(items);
   check(l.set_stream(l.handle, stream), "choosing a stream");
   check(l.potrf(l.handle, CUBLAS_FILL_MODE_LOWER, n, h, n, l.work.data(), l.work_size, l.info.data()), "factoring");
+  mark_failure<<<1, 1, 0, stream>>>(l.info.data(), h);
+  check(cudaGetLastError(), "launching a kernel");
 }
 
 void CuSolver::invert(double* h, std::uint32_t items, cudaStream_t stream) {

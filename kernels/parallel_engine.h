@@ -241,6 +241,7 @@ class ParallelEngine : public Engine {
       const VoteArrays votes = view(slab, buffer);
       float* slot_mean = buffer.slot_mean.data() - slab.slot;
       float* slot_variance = buffer.slot_variance.data() - slab.slot;
+      if (!slab.dense.empty()) backend_->wait_for_other_stream();
       for (const std::uint32_t c : slab.dense) solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance);
       for (const auto* part : {&slab.large, &slab.small}) {
         const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);

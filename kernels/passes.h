@@ -205,7 +205,9 @@ struct UpdatePass {
     if (options.annotators) sums.clear(block, own_sums);
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
-    const std::uint32_t stride = sweeps == 0 ? options.stride : 1;
+    // A sample is at least 64 chunks, where there are so many: fewer would be of small components alone.
+    const std::uint32_t most = chunks.count < 64 ? 1 : chunks.count / 64;
+    const std::uint32_t stride = sweeps > 0 ? 1 : options.stride < most ? options.stride : most;
     for (std::uint32_t k = block.index * stride; k < chunks.count; k += block.count * stride) {
       const Chunk chunk = chunks.first[k];
       for (int s = begin; s < end; ++s) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with a GPU: device tests, compute-sanitizer, benchmarks; one JSON and one table. From a bundle that
-# scripts/gpu_bundle.sh made, which this script lies in; needs CUDA's driver, and compute-sanitizer for that part.
+# scripts/gpu_bundle.sh made, which this script lies in; needs CUDA's driver, cuSOLVER for
+# components of more than 32 items, and compute-sanitizer for that part.
 #   bash gpu_check.sh [RESULTS]                  folder for results; default ./results
 #   VOXPOP_CHECK="tests sanitizer bench"         parts to run, in this order
 #   VOXPOP_VOTES="1000000 10000000 100000000"    sizes of the benchmark
@@ -11,13 +12,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 results=${1:-results}
 parts=${VOXPOP_CHECK:-tests sanitizer bench}
 read -ra votes <<<"${VOXPOP_VOTES:-1000000 10000000 100000000}"
+rm -f "$results/bench.json"
 mkdir -p "$results" && results=$(cd "$results" && pwd) || exit 1
 
-# How a program of the bundle runs: with the machine's own C library where that is new enough, else with ours.
-export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-start=()
-if ! "$root/bin/voxpop" devices >/dev/null 2>&1; then
-  start=("$root"/loader/ld-linux*.so.* --library-path "$root/loader:$LD_LIBRARY_PATH")
+# How a program of the bundle runs: with the machine's own C library where that is new enough, else with ours. cuSOLVER is
+# the CUDA toolkit's.
+libraries=$root/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+start=(env "LD_LIBRARY_PATH=$libraries")
+if ! "${start[@]}" "$root/bin/voxpop" devices >/dev/null 2>&1; then
+  start=("$root"/loader/ld-linux*.so.* --library-path "$root/loader:$libraries")
   if ! "${start[@]}" "$root/bin/voxpop" devices >/dev/null; then
     echo "gpu_check.sh: $root/bin/voxpop does not run here" >&2
     exit 1
@@ -49,8 +52,8 @@ for part in $parts; do
     sanitizer)
       sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
       for tool in memcheck racecheck initcheck; do
-        step "$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "${start[@]}" "$root/bin/voxpop_tests" \
-          '--gtest_filter=CudaDevice0.one_vote:CudaDevice0.components_of_every_small_size:CudaDevice0.groups:CudaDevice0.slabs'
+        step "$tool" timeout 600 "$sanitizer" --tool "$tool" --error-exitcode 1 --target-processes all "${start[@]}" "$root/bin/voxpop_tests" \
+          '--gtest_filter=CudaDevice0.one_vote:CudaDevice0.components_of_every_small_size:CudaDevice0.groups:CudaDevice0.slabs_of_small_components'
       done
       ;;
     bench)

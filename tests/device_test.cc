@@ -68,12 +68,18 @@ TEST_F(CudaDevice0, every_run_gives_the_same_bits) {
   }
 }
 
-/// Memory for a part of the votes at a time.
+TEST_F(CudaDevice0, slabs_of_small_components) {
+  const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, (std::size_t{6} << 20) + (1 << 19)); };
+  test::expect_same_passes(random_groups(prompts(3000), 50, true), tight);
+}
+
+/// Memory for a part of the votes at a time; large components in several slabs.
 TEST_F(CudaDevice0, slabs) {
   Sizes sizes = prompts(20000);
-  for (const auto& large : Sizes{{40, 900}, {35, 700}}) sizes.push_back(large);
+  for (const auto& large : Sizes{{40, 30000}, {35, 20000}, {60, 30000}, {90, 30000}, {50, 30000}})
+    sizes.push_back(large);
   const Groups groups = random_groups(sizes, 50, true);
-  const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, std::size_t{8} << 20); };
+  const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, std::size_t{9} << 20); };
   test::expect_same_passes(groups, tight);
   test::expect_same_fit(groups, {}, tight);
 }
@@ -114,6 +120,7 @@ TEST_F(CudaDevice0, whole_fits) {
   const Groups groups = group_votes(votes, Ties::kHalf);
   test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, make);
   test::expect_same_fit(groups, {}, make);
+  test::expect_same_fit(groups, {.sample_votes = 20000}, make);
   test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, make);
 }
 

@@ -62,13 +62,14 @@ inline void expect_near(const std::vector<float>& a, const std::vector<float>& b
 /// Each sum may differ by this for each vote it adds, and by what rounding leaves in all.
 template <class Sums>
 void expect_sums_near(const std::vector<Sums>& a, const std::vector<Sums>& b, const std::vector<std::uint32_t>& votes,
-                      double tolerance, const char* what) {
+                      double tolerance, const char* what, double more_for_first = 0) {
   ASSERT_EQ(a.size(), b.size()) << what;
   constexpr std::size_t kFields = sizeof(Sums) / sizeof(std::int64_t);
   const auto* x = reinterpret_cast<const std::int64_t*>(a.data());
   const auto* y = reinterpret_cast<const std::int64_t*>(b.data());
   for (std::size_t i = 0; i < a.size() * kFields; ++i)
-    ASSERT_NEAR(from_fixed(x[i]), from_fixed(y[i]), tolerance * (votes[i / kFields] + 1))
+    ASSERT_NEAR(from_fixed(x[i]), from_fixed(y[i]),
+                tolerance * (votes[i / kFields] + 1) + (i % kFields == 0 ? more_for_first : 0))
         << what << " of annotator " << i / kFields << ", field " << i % kFields;
 }
 
@@ -96,7 +97,8 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
   expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
   expect_near(a.pair_mean, b.pair_mean, 1e-4, "pair_mean");
   expect_near(a.pair_variance, b.pair_variance, 1e-4, "pair_variance");
-  expect_sums_near(a.annotators, b.annotators, votes, 1e-4, "report");
+  // Agreement is a count: where the rest of the evidence is all but even, rounding moves it by a half.
+  expect_sums_near(a.annotators, b.annotators, votes, 1e-4, "report", 1);
   EXPECT_NEAR(a.log_evidence, b.log_evidence, 1e-5 * static_cast<double>(groups.votes.size()) + 1e-3);
   const PairLabels c = cpu->label_pairs(1.1f), d = other->label_pairs(1.1f);
   expect_near(c.probability, d.probability, 1e-4, "probability");
@@ -123,7 +125,9 @@ inline void expect_same_fit(const Groups& groups, const FitOptions& options, con
   const Fit b = fit_model(*other, votes_of, options, [&](int, double) { ++reports; });
   EXPECT_GE(reports, b.iterations);
   EXPECT_EQ(a.converged, b.converged);
-  EXPECT_NEAR(a.iterations, b.iterations, 1);
+  if (groups.votes.size() < 2 * options.sample_votes) {  // else samples differ
+    EXPECT_NEAR(a.iterations, b.iterations, 1);
+  }
   EXPECT_NEAR(a.population.mean, b.population.mean, 2e-3);
   EXPECT_NEAR(a.reference_discrimination, b.reference_discrimination, 2e-3);
   for (std::size_t i = 0; i < a.annotators.size(); ++i) {

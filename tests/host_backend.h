@@ -78,6 +78,7 @@ class HostBackend {
   void use_stream(std::size_t) const {}
   void fork() const {}
   void join() const {}
+  void wait_for_other_stream() const {}
 
   void push_state(const FitState* state) { states_.push_back(*state); }
   FitState pop_state() {

@@ -99,6 +99,7 @@ TEST(ParallelEngine, whole_fits) {
   const Groups groups = group_votes(votes, Ties::kHalf);
   test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, kHost);
   test::expect_same_fit(groups, {}, kHost);
+  test::expect_same_fit(groups, {.sample_votes = 5000}, kHost);
   test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, kHost);
 }
 

@@ -31,6 +31,8 @@ Device parse_device(const std::string& text) {
 DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   constexpr Device cpu{Device::Kind::kCpu};
   if (wanted.kind == Device::Kind::kCpu) return {cpu, ""};
+  if (wanted.kind == Device::Kind::kAuto && votes < kVotesForDevice)
+    return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
   const std::string problem = why_not_cuda(wanted.index);
   if (wanted.kind == Device::Kind::kCuda) {
     if (!problem.empty())
@@ -39,7 +41,6 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
     return {wanted, ""};
   }
   if (!problem.empty()) return {cpu, problem};
-  if (votes < kVotesForDevice) return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
   return {{Device::Kind::kCuda, 0}, "it can be used"};
 }
 
