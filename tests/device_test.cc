@@ -7,9 +7,9 @@
 namespace voxpop {
 namespace {
 
+using test::prompts;
 using test::random_groups;
-
-using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+using test::Sizes;
 
 class CudaDevice0 : public testing::Test {
  protected:
@@ -20,12 +20,6 @@ class CudaDevice0 : public testing::Test {
   static std::unique_ptr<Engine> make(const Groups& groups) { return make_cuda_engine(groups, 0, 0); }
 };
 
-Sizes prompts(std::uint32_t count) {
-  Sizes sizes;
-  for (std::uint32_t p = 0; p < count; ++p) sizes.push_back({2 + p % 5, 4 + p % 17});
-  return sizes;
-}
-
 TEST_F(CudaDevice0, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), make); }
 
 TEST_F(CudaDevice0, small_components) {
@@ -34,10 +28,7 @@ TEST_F(CudaDevice0, small_components) {
 }
 
 TEST_F(CudaDevice0, components_of_every_small_size) {
-  Sizes sizes;
-  for (std::uint32_t items = 2; items <= 32; ++items)
-    for (int repeat = 0; repeat < 90; ++repeat) sizes.push_back({items, 3 * items});
-  test::expect_same_passes(random_groups(sizes, 20, true), make);
+  test::expect_same_passes(random_groups(test::every_small_size(90), 20, true), make);
 }
 
 TEST_F(CudaDevice0, large_components) {
@@ -100,15 +91,7 @@ TEST_F(CudaDevice0, groups) {
     const Votes votes = simulate_votes({.prompts = 30000, .mix = {}, .ties = 0.2, .seed = 5});
     Votes a = votes, b = votes;
     const Groups expected = group_votes(a, ties), groups = group_votes_cuda(b, ties, 0, 0);
-    EXPECT_EQ(groups.component_slots, expected.component_slots);
-    EXPECT_EQ(groups.component_pairs, expected.component_pairs);
-    EXPECT_EQ(groups.slot_item, expected.slot_item);
-    EXPECT_EQ(groups.pair_first, expected.pair_first);
-    EXPECT_EQ(groups.pair_second, expected.pair_second);
-    EXPECT_EQ(groups.pair_votes, expected.pair_votes);
-    EXPECT_EQ(groups.vote_row, expected.vote_row);
-    ASSERT_EQ(groups.votes.size(), expected.votes.size());
-    for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
+    test::expect_same_groups(groups, expected);
     EXPECT_TRUE(groups.on_device.has_value());
     test::expect_same_passes(groups, make);
   }

@@ -15,9 +15,28 @@ namespace voxpop::test {
 
 using MakeEngine = std::function<std::unique_ptr<Engine>(const Groups&)>;
 
-/// Random components of given items and votes, by `annotators`; one vote in ten is a tie where `ties`.
-inline Groups random_groups(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& components,
-                            std::uint32_t annotators, bool ties, unsigned seed = 1) {
+/// Items and votes of components.
+using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+
+/// Prompts of 2 to 6 items.
+inline Sizes prompts(std::uint32_t count) {
+  Sizes sizes;
+  for (std::uint32_t p = 0; p < count; ++p) sizes.push_back({2 + p % 5, 4 + p % 17});
+  return sizes;
+}
+
+/// Components of 2 to 32 items, so many of each.
+inline Sizes every_small_size(int of_each) {
+  Sizes sizes;
+  for (std::uint32_t items = 2; items <= kSmallItems; ++items)
+    for (int repeat = 0; repeat < of_each; ++repeat) sizes.push_back({items, 3 * items});
+  return sizes;
+}
+
+/// Random components; votes are by the first `voters` of the annotators (0: by all), one in ten a tie where `ties`.
+inline Groups random_groups(const Sizes& components, std::uint32_t annotators, bool ties, unsigned seed = 1,
+                            std::uint32_t voters = 0) {
+  if (voters == 0) voters = annotators;
   std::mt19937 random(seed);
   const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
   std::vector<Row> rows;
@@ -27,7 +46,7 @@ inline Groups random_groups(const std::vector<std::pair<std::uint32_t, std::uint
       const std::uint32_t left = v + 1 < size ? v : below(size);
       const std::uint32_t right = v + 1 < size ? v + 1 : (left + 1 + below(size - 1)) % size;
       const int preference = ties && below(10) == 0 ? 0 : below(5) < 3 ? 1 : -1;
-      rows.push_back({items + left, items + right, below(annotators), preference});
+      rows.push_back({items + left, items + right, below(voters), preference});
     }
     items += size;
   }

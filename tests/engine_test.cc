@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "double_ep.h"
+#include "engine_comparison.h"
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
@@ -193,42 +194,11 @@ TEST(Engine, too_large_a_component_is_bad_input) {
 }
 
 /// Prompts of 2 to 6 items, and three larger components: 33 and 60 items, and 20 items with more than 8,192 votes.
-Groups mixed_groups(std::size_t annotators, std::uint32_t voters) {
-  std::mt19937 random(11);
-  const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
-  std::vector<Row> rows;
-  std::uint32_t items = 0;
-  const auto component = [&](std::uint32_t size, std::uint32_t votes) {
-    for (std::uint32_t v = 0; v < votes; ++v) {
-      const std::uint32_t left = v + 1 < size ? v : below(size);
-      const std::uint32_t right = v + 1 < size ? v + 1 : (left + 1 + below(size - 1)) % size;
-      const int preference = below(10) == 0 ? 0 : below(5) < 3 ? 1 : -1;
-      rows.push_back({items + left, items + right, below(voters), preference});
-    }
-    items += size;
-  };
-  for (std::uint32_t prompt = 0; prompt < 700; ++prompt) component(2 + prompt % 5, 12);
-  component(33, 500);
-  component(60, 5000);
-  component(20, 8300);
-  Votes votes = test::make_votes(items, annotators, rows);
-  return group_votes(votes, Ties::kHalf);
-}
-
-std::vector<RaterRecord> mixed_raters(std::size_t annotators) {
-  std::mt19937 random(12);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<RaterRecord> raters(annotators);
-  for (RaterRecord& r : raters) {
-    r.discrimination = 0.8f + 1.2f * uniform(random);
-    r.side_bias = uniform(random);
-    r.discrimination_variance = 0.05f;
-    r.covariance = 0.01f * uniform(random);
-    r.side_bias_variance = 0.03f;
-    r.grid_spread = 0.3f;
-    r.grid_slope = 0.2f;
-  }
-  return raters;
+Groups mixed_groups(std::uint32_t annotators, std::uint32_t voters) {
+  test::Sizes sizes;
+  for (std::uint32_t prompt = 0; prompt < 700; ++prompt) sizes.push_back({2 + prompt % 5, 12});
+  for (const auto& large : test::Sizes{{33, 500}, {60, 5000}, {20, 8300}}) sizes.push_back(large);
+  return test::random_groups(sizes, annotators, true, 11, voters);
 }
 
 struct Outcomes {
@@ -275,7 +245,7 @@ Outcomes run_on_threads(int threads, const Groups& groups, const std::vector<Rat
 
 TEST(Engine, any_number_of_threads_gives_the_same_bits) {
   const Groups groups = mixed_groups(50, 50);
-  const std::vector<RaterRecord> raters = mixed_raters(50);
+  const std::vector<RaterRecord> raters = test::random_raters(50);
   const Outcomes one = run_on_threads(1, groups, raters);
   for (const int threads : {2, 3}) {
     SCOPED_TRACE(threads);
@@ -286,12 +256,12 @@ TEST(Engine, any_number_of_threads_gives_the_same_bits) {
 /// Beyond 65,536 annotators all threads add to one array, atomically.
 TEST(Engine, many_annotators_give_the_same_bits) {
   const Groups groups = mixed_groups(70000, 70000);
-  const std::vector<RaterRecord> raters = mixed_raters(70000);
+  const std::vector<RaterRecord> raters = test::random_raters(70000);
   const Outcomes one = run_on_threads(1, groups, raters);
   expect_same_bits(one, run_on_threads(3, groups, raters));
   // The same votes by 50 of 70,000 annotators, and of 50.
   const Outcomes shared = run_on_threads(3, mixed_groups(70000, 50), raters);
-  Outcomes few = run_on_threads(3, mixed_groups(50, 50), mixed_raters(50));
+  Outcomes few = run_on_threads(3, mixed_groups(50, 50), test::random_raters(50));
   few.pass.annotators.resize(70000);
   few.pass.grid.resize(70000);
   few.posterior.annotators.resize(70000);
@@ -305,7 +275,7 @@ TEST_P(KernelSet, agrees_with_generic) {
   if (kernels == nullptr) GTEST_SKIP() << "this processor cannot run " << GetParam();
   EXPECT_STREQ(kernels->name, GetParam());
   const Groups groups = mixed_groups(50, 50);
-  const std::vector<RaterRecord> raters = mixed_raters(50);
+  const std::vector<RaterRecord> raters = test::random_raters(50);
   const Outcomes a = run(groups, raters, *choose_kernels("generic")), b = run(groups, raters, *kernels);
   const auto expect_near = [](const std::vector<float>& x, const std::vector<float>& y) {
     ASSERT_EQ(x.size(), y.size());

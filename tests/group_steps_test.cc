@@ -15,17 +15,7 @@ namespace {
 void expect_same_groups(const Votes& votes, Ties ties) {
   Votes a = votes, b = votes;
   const Groups expected = group_votes(a, ties), groups = group_votes_in_steps(b, ties, true);
-  EXPECT_EQ(groups.component_slots, expected.component_slots);
-  EXPECT_EQ(groups.component_pairs, expected.component_pairs);
-  EXPECT_EQ(groups.slot_item, expected.slot_item);
-  EXPECT_EQ(groups.pair_first, expected.pair_first);
-  EXPECT_EQ(groups.pair_second, expected.pair_second);
-  EXPECT_EQ(groups.pair_votes, expected.pair_votes);
-  EXPECT_EQ(groups.vote_row, expected.vote_row);
-  EXPECT_EQ(groups.ties, expected.ties);
-  EXPECT_EQ(groups.annotators, expected.annotators);
-  ASSERT_EQ(groups.votes.size(), expected.votes.size());
-  for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
+  test::expect_same_groups(groups, expected);
   EXPECT_TRUE(b.left.empty());
   ASSERT_TRUE(groups.on_device.has_value());  // here the device is the host
   const GroupArrays& kept = *groups.on_device;

@@ -93,6 +93,20 @@ inline Votes make_votes(std::size_t items, std::size_t annotators, const std::ve
   return votes;
 }
 
+inline void expect_same_groups(const Groups& groups, const Groups& expected) {
+  EXPECT_EQ(groups.component_slots, expected.component_slots);
+  EXPECT_EQ(groups.component_pairs, expected.component_pairs);
+  EXPECT_EQ(groups.slot_item, expected.slot_item);
+  EXPECT_EQ(groups.pair_first, expected.pair_first);
+  EXPECT_EQ(groups.pair_second, expected.pair_second);
+  EXPECT_EQ(groups.pair_votes, expected.pair_votes);
+  EXPECT_EQ(groups.vote_row, expected.vote_row);
+  EXPECT_EQ(groups.ties, expected.ties);
+  EXPECT_EQ(groups.annotators, expected.annotators);
+  ASSERT_EQ(groups.votes.size(), expected.votes.size());
+  for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;
+}
+
 /// A vote by an annotator who is known; first < second, `side_bias` is towards the first.
 struct KnownVote {
   std::uint32_t first, second;

@@ -8,17 +8,11 @@ namespace {
 
 using test::HostBackend;
 using test::make_host_engine;
+using test::prompts;
 using test::random_groups;
+using test::Sizes;
 
 const test::MakeEngine kHost = [](const Groups& groups) { return make_host_engine(groups); };
-
-using Sizes = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
-
-Sizes prompts(std::uint32_t count) {
-  Sizes sizes;
-  for (std::uint32_t p = 0; p < count; ++p) sizes.push_back({2 + p % 5, 4 + p % 17});
-  return sizes;
-}
 
 TEST(ParallelEngine, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), kHost); }
 
@@ -28,10 +22,7 @@ TEST(ParallelEngine, small_components) {
 }
 
 TEST(ParallelEngine, components_of_every_small_size) {
-  Sizes sizes;
-  for (std::uint32_t items = 2; items <= 32; ++items)
-    for (int repeat = 0; repeat < 9; ++repeat) sizes.push_back({items, 3 * items});
-  test::expect_same_passes(random_groups(sizes, 20, true), kHost);
+  test::expect_same_passes(random_groups(test::every_small_size(9), 20, true), kHost);
 }
 
 TEST(ParallelEngine, large_components) {
