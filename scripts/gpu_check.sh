@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with a GPU: device tests, compute-sanitizer, benchmarks; one JSON and one table. From a bundle that
-# scripts/gpu_bundle.sh made, which this script lies in; needs CUDA's driver, cuSOLVER for
-# components of more than 32 items, and compute-sanitizer for that part.
+# scripts/gpu_bundle.sh made, which this script lies in; needs CUDA's driver, cuSOLVER for components of
+# more than 32 items, and compute-sanitizer for that part.
 #   bash gpu_check.sh [RESULTS]                  folder for results; default ./results
 #   VOXPOP_CHECK="tests sanitizer bench"         parts to run, in this order
 #   VOXPOP_VOTES="1000000 10000000 100000000"    sizes of the benchmark

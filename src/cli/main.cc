@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/strings.h"
 #include "voxpop/version.h"
 
 namespace voxpop {
@@ -83,11 +84,7 @@ const std::string& command_line() { return given_command_line; }
 namespace {
 
 /// A damaged file's names reach messages through HDF5: whatever they hold, a message is one line.
-std::string one_line(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text;
-}
+void print_error(const std::string& message) { fmt::print(stderr, "voxpop: {}\n", voxpop::one_line(message)); }
 
 int run_and_report(int argc, char** argv) {
   using voxpop::Exit;
@@ -96,13 +93,13 @@ int run_and_report(int argc, char** argv) {
     if (std::fflush(stdout) != 0) throw voxpop::file_error("standard output: cannot write: {}", std::strerror(errno));
     return status;
   } catch (const voxpop::Error& error) {
-    fmt::print(stderr, "voxpop: {}\n", one_line(error.what()));
+    print_error(error.what());
     return static_cast<int>(error.exit());
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "voxpop: out of memory; fit fewer votes at a time or use a machine with more\n");
     return static_cast<int>(Exit::kInternal);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "voxpop: internal error: {}; please report it\n", one_line(error.what()));
+    print_error(fmt::format("internal error: {}; please report it", error.what()));
     return static_cast<int>(Exit::kInternal);
   }
 }

@@ -9,15 +9,20 @@ constexpr std::size_t kShown = 60;  // characters of a value in a message
 
 }  // namespace
 
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
+
 std::string shown(std::string_view text) {
   std::size_t end = std::min(text.size(), kShown);
   while (end > 0 && end < text.size() && (text[end] & 0xc0) == 0x80) --end;  // do not cut a character in two
   std::string result(text.substr(0, end));
-  const bool utf8 = simdjson::validate_utf8(result);
-  for (char& c : result) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8)) c = '?';
-  }
+  if (!simdjson::validate_utf8(result))
+    for (char& c : result)
+      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  result = one_line(std::move(result));
   return end < text.size() ? result + "..." : result;
 }
 

@@ -7,6 +7,9 @@
 
 namespace voxpop {
 
+/// The text with '?' for each control character, so that it stays on its line.
+std::string one_line(std::string text);
+
 /// Text from a file as an error may show it: shortened, without control characters and bytes that are not UTF-8.
 std::string shown(std::string_view text);
 
