@@ -111,7 +111,7 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
     EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
                 1e-5 * static_cast<double>(a.solved.freedom) + 1e-4);
   }
-  const Posterior a = cpu->posterior(raters, true), b = other->posterior(raters, true);
+  const Posterior a = cpu->posterior(raters, {.uncertain = true}), b = other->posterior(raters, {.uncertain = true});
   expect_near(a.slot_mean, b.slot_mean, 1e-4, "slot_mean");
   expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
   expect_near(a.pair_mean, b.pair_mean, 1e-4, "pair_mean");
