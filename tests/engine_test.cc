@@ -198,7 +198,7 @@ Groups mixed_groups(std::uint32_t annotators, std::uint32_t voters) {
   test::Sizes sizes;
   for (std::uint32_t prompt = 0; prompt < 700; ++prompt) sizes.push_back({2 + prompt % 5, 12});
   for (const auto& large : test::Sizes{{33, 500}, {60, 5000}, {20, 8300}}) sizes.push_back(large);
-  return test::random_groups(sizes, annotators, true, 11, voters);
+  return test::random_groups(sizes, annotators, test::Said::kHalfTies, 11, voters);
 }
 
 struct Outcomes {

@@ -240,7 +240,7 @@ TEST(Population, shares_by_hand) {
   EXPECT_NEAR(centre.share_mean, (6 / 0.5 + prior_share_mean(Model::kLapse)) / (2 / 0.5 + 1), 1e-9);
   for (const AnnotatorPosterior& a : annotators) add_spread(centre, a, totals);
   const double low = 2 - centre.share_mean, high = 4 - centre.share_mean;
-  EXPECT_NEAR(with_spreads(state, centre, totals).share_variance, (low * low + high * high + 0.5 + 1) / 4, 1e-9);
+  EXPECT_NEAR(with_spreads(state, centre, totals).share_variance, (low * low + high * high + 0.5 + 1) / 4, 1e-7);
 }
 
 AnnotatorSums sums_of(double gradient_gamma, double gradient_beta, double gamma, double cross, double beta) {
