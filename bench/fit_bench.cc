@@ -63,7 +63,7 @@ void posterior(benchmark::State& state) {
   const std::vector<RaterRecord> raters(groups.annotators);
   engine->update_components(raters, {.sweeps = 8});
   double log_evidence = 0;
-  for (auto _ : state) log_evidence = engine->posterior(raters, true).log_evidence;
+  for (auto _ : state) log_evidence = engine->posterior(raters, {.uncertain = true}).log_evidence;
   if (!std::isfinite(log_evidence)) state.SkipWithError("the log evidence is not finite");
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(groups.votes.size()));
 }

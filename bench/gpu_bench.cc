@@ -97,7 +97,7 @@ class Bench {
     pass("newton", {.annotators = true, .uncertain = true}, {2, kBytes});
     pass("quadrature", {.annotators = true, .grid = true, .uncertain = true}, {6, kBytes});
     pass("exact sites", {.uncertain = true, .exact = true}, {2, kBytes});
-    add("posterior", time_median(kRuns, [&] { engine->posterior(raters, true); }), {3, kBytes - 8});
+    add("posterior", time_median(kRuns, [&] { engine->posterior(raters, {.uncertain = true}); }), {3, kBytes - 8});
     add("labels", time_median(kRuns, [&] { engine->label_pairs(1.5f); }), {});
     watch.lap();
     const auto whole = [&](Engine& with) { fit_model(with, votes_by, {}, [](int, double) {}); };

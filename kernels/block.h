@@ -81,6 +81,10 @@ VOXPOP_HD void increment_shared(std::uint32_t* count) {
 #endif
 }
 
+/// How many blocks of some work should share a multiprocessor at least; registers are cut to that.
+template <class Work>
+inline constexpr int kBlocksAtOnce = 3;
+
 /// Work for each index on its own.
 template <class Act>
 struct ForEach {

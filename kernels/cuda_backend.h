@@ -25,7 +25,7 @@ inline void check(cudaError_t status, const char* act) {
 }
 
 template <class Work>
-__global__ void __launch_bounds__(256, 3) run_block(Work work) {
+__global__ void __launch_bounds__(256, kBlocksAtOnce<Work>) run_block(Work work) {
   extern __shared__ __align__(16) char shared[];
   Block block{blockIdx.x, gridDim.x, blockDim.x, shared};
   work(block);

@@ -8,11 +8,11 @@
 #include <thrust/execution_policy.h>
 #include <thrust/for_each.h>
 #include <thrust/iterator/counting_iterator.h>
-#include <thrust/logical.h>
 #include <thrust/scan.h>
 #include <thrust/sequence.h>
 #include <thrust/sort.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "block.h"
@@ -138,18 +138,14 @@ struct SplitPair {
 struct EncodeVote {
   const std::uint32_t *row, *left, *right, *annotator;
   const std::int8_t* preference;
+  std::int8_t levels[kMaxLevels + 1];
   VoteCode* votes;
   VOXPOP_DEVICE void operator()(std::uint32_t v) const {
     const std::uint32_t r = row[v];
     const bool first_on_left = left[r] < right[r];
-    const Outcome outcome = preference[r] == 0                     ? Outcome::kTie
-                            : (preference[r] > 0) == first_on_left ? Outcome::kFirst
-                                                                   : Outcome::kSecond;
-    votes[v] = VoteCode::make(annotator[r], outcome, first_on_left);
+    const int level = preference[r] < 0 ? -levels[-preference[r]] : levels[preference[r]];
+    votes[v] = VoteCode::make(annotator[r], first_on_left ? level : -level, first_on_left);
   }
-};
-struct IsTie {
-  VOXPOP_DEVICE bool operator()(std::int8_t preference) const { return preference == 0; }
 };
 
 template <class T>
@@ -178,7 +174,7 @@ struct GroupedColumns {
 
 /// As group_votes(); with `keep`, the result also stays where it was made, for an engine to start from.
 inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
-  const bool ties = how == Ties::kHalf;
+  const bool ties = how != Ties::kDrop;
   const auto items = static_cast<std::uint32_t>(votes.item_ids.size());
   const auto rows = static_cast<std::uint32_t>(votes.size());
   const auto index = thrust::counting_iterator<std::uint32_t>(0);
@@ -252,9 +248,12 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
 
   DeviceColumn<std::uint32_t> annotator = column_of(votes.annotator);
   DeviceColumn<VoteCode> codes(counted);
-  each(counted, EncodeVote{pointer(row), pointer(left), pointer(right), pointer(annotator), pointer(preference),
-                           pointer(codes)});
-  groups.ties = ties && thrust::any_of(thrust::device, preference.begin(), preference.end(), IsTie{});
+  groups.answers = find_answers(votes.preference, how);
+  EncodeVote encode{pointer(row), pointer(left), pointer(right), pointer(annotator), pointer(preference),
+                    {},           pointer(codes)};
+  const auto levels = levels_of(groups.answers);
+  std::copy(levels.begin(), levels.end(), encode.levels);
+  each(counted, encode);
   groups.component_slots = host_of(component_slots);
   groups.component_pairs = host_of(component_pairs);
   groups.slot_item = host_of(slot_item);

@@ -100,10 +100,10 @@ class ParallelEngine : public Engine {
         largest = std::max(largest, groups.items_of(c));
     }
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
-    const std::size_t fixed = annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) +
-                                            sizeof(RaterRecord) + sizeof(AnnotatorPosterior) + 4) +
-                              std::size_t{3} * largest * largest * sizeof(double) + 5 * kLabelPairs * sizeof(float) +
-                              (1 << 20);
+    const std::size_t fixed =
+        annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) + sizeof(RaterRecord) +
+                      sizeof(AnnotatorPosterior) + 4 + kHabitLevels * sizeof(float)) +
+        std::size_t{3} * largest * largest * sizeof(double) + 5 * kLabelPairs * sizeof(float) + (1 << 20);
     const auto all = static_cast<std::uint32_t>(groups.components());
     const std::size_t needed = slab_bytes(groups, 0, all);
     slabs_ = cut_slabs(groups, fixed + needed <= limit ? needed : (limit - std::min(limit, fixed)) / 2);
@@ -131,6 +131,7 @@ class ParallelEngine : public Engine {
     log_scale_ = backend_->template allocate<std::int64_t>(1);
     sums_ = backend_->template allocate<AnnotatorSums>(annotators);
     grid_ = backend_->template allocate<GridSums>(annotators);
+    thresholds_ = backend_->template allocate<ThresholdSums>(kThresholdRows);
     report_ = backend_->template allocate<ReportSums>(annotators);
     raters_ = backend_->template allocate<RaterRecord>(annotators);
     posterior_ = backend_->template allocate<AnnotatorPosterior>(annotators);
@@ -176,17 +177,18 @@ class ParallelEngine : public Engine {
 
   void iterate(FitRun& run) override {
     if (!started_) start(run);
+    const Blend blend = blend_of(run.state.model);
     // Iterations are queued ahead, so that none waits for the host; those behind the last find nothing to do.
     while (backend_->states_in_flight() < kAhead) {
       // The device alone knows of later passes of more than one sweep; these are for small components, left out of a
       // sample.
       const int dense_sweeps = first_ ? run.state.sweeps : 1;
       const auto enqueue = [&] {
-        update_slabs(dense_sweeps);
+        update_slabs(dense_sweeps, blend);
         backend_->launch(1, kStepThreads, kStepBytes,
                          StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
                                         posterior_.data(), raters_.data(), votes_of_.data(), sums_.data(), grid_.data(),
-                                        solved_.data()});
+                                        thresholds_.data(), solved_.data()});
       };
       // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
       if (first_ || !resident() || !slabs_[0].dense.empty())
@@ -208,12 +210,18 @@ class ParallelEngine : public Engine {
     backend_->copy_in(raters_.data(), raters.data(), raters.size());
     backend_->copy_in(pass_.data(), &options, 1);
     clear_sums();
-    update_slabs(options.sweeps);
+    update_slabs(options.sweeps, options.blend);
     PassResult out;
     backend_->copy_out(&out.solved, solved_.data(), 1);
     if (options.annotators) {
       out.annotators.resize(groups_.annotators);
       backend_->copy_out(out.annotators.data(), sums_.data(), out.annotators.size());
+      std::vector<ThresholdSums> rows(kThresholdRows);
+      backend_->copy_out(rows.data(), thresholds_.data(), rows.size());
+      for (std::size_t row = 0; row < rows.size(); ++row) {
+        out.thresholds[row / kThresholdCopies].gradient += rows[row].gradient;
+        out.thresholds[row / kThresholdCopies].information += rows[row].information;
+      }
     }
     if (options.grid) {
       out.grid.resize(groups_.annotators);
@@ -222,8 +230,9 @@ class ParallelEngine : public Engine {
     return out;
   }
 
-  Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) override {
+  Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
     backend_->copy_in(raters_.data(), raters.data(), raters.size());
+    backend_->copy_in(pass_.data(), &options, 1);
     clear_sums();
     backend_->fork();
     Posterior out;
@@ -232,27 +241,24 @@ class ParallelEngine : public Engine {
     out.pair_mean.resize(groups_.pairs());
     out.pair_variance.resize(groups_.pairs());
     out.annotators.resize(groups_.annotators);
-    const AnnotatorTable<ReportSums> report{report_.data(), static_cast<std::uint32_t>(groups_.annotators),
-                                            fits_block(sizeof(ReportSums))};
+    const SumTable<ReportSums> report{report_.data(), static_cast<std::uint32_t>(groups_.annotators),
+                                      fits_block(sizeof(ReportSums))};
     std::size_t at = 0;
     for (std::size_t s = 0; s < slabs_.size(); ++s) {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
-      const VoteArrays votes = view(slab, buffer);
+      const VoteArrays votes = view(slab, buffer, options.blend);
       float* slot_mean = buffer.slot_mean.data() - slab.slot;
       float* slot_variance = buffer.slot_variance.data() - slab.slot;
       if (!slab.dense.empty()) backend_->wait_for_other_stream();
       for (const std::uint32_t c : slab.dense) solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance);
       for (const auto* part : {&slab.large, &slab.small}) {
         const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);
-        if (groups_.ties)
+        with_kind(options.blend, [&](auto kind) {
           launch_chunks(chunks, report.bytes(),
-                        ReportPass<true>{votes, chunks, uncertain, report, slot_mean, slot_variance, solved_.data(),
+                        ReportPass<kind>{votes, chunks, pass_.data(), report, slot_mean, slot_variance, solved_.data(),
                                          log_scale_.data()});
-        else
-          launch_chunks(chunks, report.bytes(),
-                        ReportPass<false>{votes, chunks, uncertain, report, slot_mean, slot_variance, solved_.data(),
-                                          log_scale_.data()});
+        });
       }
       store_state(slab, buffer);
       backend_->copy_out(out.slot_mean.data() + slab.slot, buffer.slot_mean.data(), slab.slot_end - slab.slot);
@@ -340,6 +346,7 @@ class ParallelEngine : public Engine {
     backend_->clear(log_scale_.data(), 1);
     backend_->clear(sums_.data(), groups_.annotators);
     backend_->clear(grid_.data(), groups_.annotators);
+    backend_->clear(thresholds_.data(), kThresholdRows);
     backend_->clear(report_.data(), groups_.annotators);
   }
 
@@ -387,7 +394,7 @@ class ParallelEngine : public Engine {
   }
 
   /// A slab's arrays, to be indexed as the groups' are.
-  VoteArrays view(const Slab& slab, Buffer& buffer) {
+  VoteArrays view(const Slab& slab, Buffer& buffer, Blend blend) {
     VoteArrays out{};
     out.component_slots = buffer.component_slots.data() - slab.component;
     out.component_pairs = buffer.component_pairs.data() - slab.component;
@@ -400,9 +407,31 @@ class ParallelEngine : public Engine {
     out.pair_mean = buffer.pair_mean.data() - slab.pair;
     out.pair_variance = buffer.pair_variance.data() - slab.pair;
     out.raters = raters_.data();
-    out.ties = groups_.ties;
+    out.click_habits = click_habits(blend);
     out.vote_pair = buffer.vote_pair.data() - slab.vote;
     return out;
+  }
+
+  const float* click_habits(Blend blend) {
+    if (blend == Blend::kClick && click_habits_.data() == nullptr) {
+      const std::vector<float> habits = find_click_habits(groups_);
+      click_habits_ = backend_->template allocate<float>(habits.size());
+      backend_->copy_in(click_habits_.data(), habits.data(), habits.size());
+    }
+    return click_habits_.data();
+  }
+
+  /// Calls act(kind), kind a constant: which terms the votes have.
+  template <class Act>
+  void with_kind(Blend blend, const Act& act) const {
+    switch (likelihood_kind(groups_, blend)) {
+      case Likelihood::kBinary:
+        return act(std::integral_constant<Likelihood, Likelihood::kBinary>{});
+      case Likelihood::kOrdinal:
+        return act(std::integral_constant<Likelihood, Likelihood::kOrdinal>{});
+      case Likelihood::kMixture:
+        return act(std::integral_constant<Likelihood, Likelihood::kMixture>{});
+    }
   }
 
   Chunks small_chunks(const Slab& slab, std::size_t at) const {
@@ -415,7 +444,8 @@ class ParallelEngine : public Engine {
   /// Whether a block's shared memory has room for `bytes` an annotator: kept so small that several blocks share a
   /// multiprocessor.
   bool fits_block(std::size_t bytes) const {
-    return block_memory_bytes(0) + groups_.annotators * bytes <= backend_->block_memory();
+    return block_memory_bytes(kThresholdRows * sizeof(ThresholdSums)) + groups_.annotators * bytes <=
+           backend_->block_memory();
   }
 
   template <class Work>
@@ -427,44 +457,43 @@ class ParallelEngine : public Engine {
   }
 
   /// One pass as *pass_ says. `dense_sweeps`: of large components, whose solutions are launches of their own.
-  void update_slabs(int dense_sweeps) {
+  void update_slabs(int dense_sweeps, Blend blend) {
     backend_->fork();
     std::size_t at = 0;
     for (std::size_t s = 0; s < slabs_.size(); ++s) {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
-      const VoteArrays votes = view(slab, buffer);
+      const VoteArrays votes = view(slab, buffer, blend);
       if (!slab.dense.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
       for (int sweep = 0; sweep < dense_sweeps && !slab.dense.empty(); ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
         for (const std::uint32_t c : slab.dense)
           solve_dense(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr);
         update_chunks(votes, large_chunks(slab, at), static_cast<std::uint32_t>(sweep),
-                      static_cast<std::uint32_t>(dense_sweeps));
+                      static_cast<std::uint32_t>(dense_sweeps), blend);
       }
-      update_chunks(votes, small_chunks(slab, at), 0, 0);
+      update_chunks(votes, small_chunks(slab, at), 0, 0, blend);
       store_state(slab, buffer);
       at += slab.small.size() + slab.large.size();
     }
     backend_->join();
   }
 
-  void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps) {
-    if (groups_.ties) {
-      update_chunks<kFast, true>(votes, chunks, sweep, sweeps);
-      update_chunks<kExact, true>(votes, chunks, sweep, sweeps);
-    } else {
-      update_chunks<kFast, false>(votes, chunks, sweep, sweeps);
-      update_chunks<kExact, false>(votes, chunks, sweep, sweeps);
-    }
-  }
-  template <int kTerms, bool kTies>
-  void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps) {
+  /// Both mixtures: the pass itself knows which is asked for.
+  void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps,
+                     Blend blend) {
     const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
-    const AnnotatorTable<AnnotatorSums> sums{sums_.data(), annotators, fits_block(sizeof(AnnotatorSums))};
-    launch_chunks(
-        chunks, sums.bytes(),
-        UpdatePass<kTerms, kTies>{votes, chunks, pass_.data(), sweep, sweeps, sums, grid_.data(), solved_.data()});
+    const std::uint32_t threshold_rows = groups_.answers.binary() ? 0 : kThresholdRows;
+    const UpdateTables tables{{sums_.data(), annotators, fits_block(sizeof(AnnotatorSums))},
+                              {thresholds_.data(), threshold_rows, true},
+                              grid_.data()};
+    const std::uint32_t bytes = tables.thresholds.bytes() + tables.annotators.bytes();
+    with_kind(blend, [&](auto kind) {
+      launch_chunks(chunks, bytes,
+                    UpdatePass<kFast, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
+      launch_chunks(chunks, bytes,
+                    UpdatePass<kExact, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
+    });
   }
 
   void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
@@ -511,12 +540,13 @@ class ParallelEngine : public Engine {
   Array<std::int64_t> log_scale_, dense_sums_;
   Array<AnnotatorSums> sums_;
   Array<GridSums> grid_;
+  Array<ThresholdSums> thresholds_;  ///< [kThresholdRows]
   Array<ReportSums> report_;
   Array<RaterRecord> raters_;
   Array<AnnotatorPosterior> posterior_;
   Array<std::uint32_t> votes_of_;
   Array<Chunk> chunks_;
-  Array<float> label_columns_;
+  Array<float> label_columns_, click_habits_;
   Array<double> h_, dense_;
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
   bool started_ = false, first_ = true;

@@ -34,44 +34,59 @@ struct VoteArrays : FitView {
   const std::uint32_t* vote_pair;  ///< [V]
 };
 
-/// Sums over annotators as the blocks add them: in the block's shared memory where that has room for all (`in_block`).
+/// Sums, a row an annotator, as the blocks add them: in the block's shared memory where that has room for all
+/// (`in_block`).
 template <class Sums>
-struct AnnotatorTable {
+struct SumTable {
   Sums* all;
-  std::uint32_t annotators;
+  std::uint32_t rows;
   bool in_block;
 
   static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
-  VOXPOP_DEVICE std::uint32_t bytes() const {
-    return in_block ? annotators * static_cast<std::uint32_t>(sizeof(Sums)) : 0;
-  }
+  VOXPOP_DEVICE std::uint32_t bytes() const { return in_block ? rows * static_cast<std::uint32_t>(sizeof(Sums)) : 0; }
 
   VOXPOP_DEVICE void clear(Block& block, Sums* own) const {
     if (!in_block) return;
     block.for_threads([&](std::uint32_t thread) {
       auto* fields = reinterpret_cast<std::int64_t*>(own);
-      for (std::uint32_t i = thread; i < annotators * kFields; i += block.threads) fields[i] = 0;
+      for (std::uint32_t i = thread; i < rows * kFields; i += block.threads) fields[i] = 0;
     });
   }
-  VOXPOP_HD void add(Sums* own, std::uint32_t annotator, int field, float value) const {
-    add(own, annotator, field, to_fixed(value));
+  VOXPOP_HD void add(Sums* own, std::uint32_t row, int field, float value) const {
+    add(own, row, field, to_fixed(value));
   }
-  VOXPOP_HD void add(Sums* own, std::uint32_t annotator, int field, std::int64_t value) const {
+  VOXPOP_HD void add(Sums* own, std::uint32_t row, int field, std::int64_t value) const {
     if (value == 0) return;
     if (in_block)
-      add_in_block(reinterpret_cast<std::int64_t*>(own + annotator) + field, value);
+      add_in_block(reinterpret_cast<std::int64_t*>(own + row) + field, value);
     else
-      add_shared(reinterpret_cast<std::int64_t*>(all + annotator) + field, value);
+      add_shared(reinterpret_cast<std::int64_t*>(all + row) + field, value);
   }
   VOXPOP_DEVICE void flush(Block& block, const Sums* own) const {
     if (!in_block) return;
     block.for_threads([&](std::uint32_t thread) {
       const auto* fields = reinterpret_cast<const std::int64_t*>(own);
-      for (std::uint32_t i = thread; i < annotators * kFields; i += block.threads)
+      for (std::uint32_t i = thread; i < rows * kFields; i += block.threads)
         if (fields[i] != 0) add_shared(reinterpret_cast<std::int64_t*>(all) + i, fields[i]);
     });
   }
 };
+
+/// Sums of thresholds have few rows, and every vote adds to one: so each lane of a warp has a row of its own.
+inline constexpr std::uint32_t kThresholdCopies = 32, kThresholdRows = (kMaxLevels + 1) * kThresholdCopies;
+
+/// What one vote says of the thresholds beside it.
+VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, ThresholdSums* own, std::uint32_t thread,
+                                   const ThresholdTerms& terms) {
+  const auto row = [&](int threshold) {
+    return static_cast<std::uint32_t>(threshold) * kThresholdCopies + thread % kThresholdCopies;
+  };
+  table.add(own, row(terms.lower), 0, terms.lower_gradient);
+  table.add(own, row(terms.lower), 1, terms.lower_information);
+  if (terms.upper == 0) return;
+  table.add(own, row(terms.upper), 0, terms.upper_gradient);
+  table.add(own, row(terms.upper), 1, terms.upper_information);
+}
 
 /// The annotator as this vote sees it: side bias points to the left, formulas want it towards the pair's first item.
 VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, bool uncertain) {
@@ -79,10 +94,6 @@ VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, bool u
   if (!uncertain) return {record.discrimination, record.side_bias * side, 0, 0, 0};
   return {record.discrimination, record.side_bias * side, record.discrimination_variance, record.covariance * side,
           record.side_bias_variance};
-}
-
-VOXPOP_HD float winner_of(VoteCode vote) {
-  return vote.outcome() == Outcome::kTie ? 0.0f : vote.outcome() == Outcome::kFirst ? 1.0f : -1.0f;
 }
 
 /// Solves one small component of a chunk in the block's shared memory.
@@ -98,28 +109,54 @@ VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint
   finish_component(view, c, size, h, shift, mean, ridge, log_determinant, stride, slot_mean, slot_variance, sums);
 }
 
-/// A vote's new site, and what it says of its annotator, both from the same cavity.
-template <int kTerms, bool kTies>
+/// The tables that an update adds to, and a block's own part of them.
+struct UpdateTables {
+  SumTable<AnnotatorSums> annotators;
+  SumTable<ThresholdSums> thresholds;  ///< no rows for binary votes
+  GridSums* grid;                      ///< few passes want these: no room for them in the block
+};
+struct OwnTables {
+  AnnotatorSums* annotators;
+  ThresholdSums* thresholds;
+};
+
+template <Likelihood kKind>
+VOXPOP_HD Statement<float> said_by(const FitView& view, VoteCode vote) {
+  if constexpr (kKind == Likelihood::kBinary) return {vote.level() > 0 ? 1.0f : -1.0f, 0, kFar};
+  return statement_of(view, vote);
+}
+
+/// A vote's new site, and what it says of its annotator and of the thresholds, all from the same cavity.
+template <int kTerms, Likelihood kKind>
 VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOptions& pass, bool last,
-                           const AnnotatorTable<AnnotatorSums>& sums, AnnotatorSums* own_sums, GridSums* grid) {
+                           std::uint32_t thread, const UpdateTables& tables, const OwnTables& own) {
   const VoteCode vote = view.votes[v];
   const std::uint32_t pair = view.vote_pair[v];
   const RaterRecord record = view.raters[vote.annotator()];
-  const float winner = winner_of(vote);
+  const Statement<float> said = said_by<kKind>(view, vote);
   const Site<float> before{view.site_precision[v] * view.stretch * view.stretch, view.site_shift[v] * view.stretch};
   const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before);
   const Rater<float> known = rater_of(vote, record, false);
-  Smoothed<float> z;
-  if (last || !pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(known, cavity));
+  VoteLikelihood<float> likelihood;
+  if (last || !pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
   if (last && pass.annotators) {
-    const AnnotatorTerms<float> terms = annotator_terms(known, cavity, z);
+    const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
     const float side = vote.first_on_left() ? 1.0f : -1.0f;  // back from "first" to "left"
     const std::uint32_t a = vote.annotator();
-    sums.add(own_sums, a, 0, terms.gradient_gamma);
-    sums.add(own_sums, a, 1, terms.gradient_beta * side);
-    sums.add(own_sums, a, 2, terms.information_gamma);
-    sums.add(own_sums, a, 3, terms.information_cross * side);
-    sums.add(own_sums, a, 4, terms.information_beta);
+    tables.annotators.add(own.annotators, a, 0, terms.gradient_gamma);
+    tables.annotators.add(own.annotators, a, 1, terms.gradient_beta * side);
+    tables.annotators.add(own.annotators, a, 2, terms.information_gamma);
+    tables.annotators.add(own.annotators, a, 3, terms.information_cross * side);
+    tables.annotators.add(own.annotators, a, 4, terms.information_beta);
+    if constexpr (kKind == Likelihood::kMixture) {
+      const ShareTerms share = share_terms(said.share, likelihood.share);
+      tables.annotators.add(own.annotators, a, 5, share.gradient);
+      tables.annotators.add(own.annotators, a, 6, share.information);
+    }
+    if constexpr (kKind != Likelihood::kBinary)
+      if (tables.thresholds.rows > 0)
+        add_threshold_terms(tables.thresholds, own.thresholds, thread,
+                            threshold_terms(vote.level(), said, likelihood.edges));
     if (pass.grid) {
       const float slope = vote.first_on_left() ? record.grid_slope : -record.grid_slope;
       for (int g = 0; g < kGridNodes; ++g) {
@@ -128,14 +165,14 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
         Rater<float> moved = known;
         moved.discrimination += move;
         moved.side_bias += slope * move;
-        const float log_z = smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value;
-        add_shared(grid[a].log_z + g, to_fixed(log_z - z.log_value));
+        const float log_z = smoothed_vote<kTerms, kKind>(said, logit(moved, cavity)).z.log_value;
+        add_shared(tables.grid[a].log_z + g, to_fixed(log_z - likelihood.z.log_value));
       }
     }
   }
   const Rater<float> rater = rater_of(vote, record, pass.uncertain);
-  if (pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
-  const Site<float> site = damped(rater, before, matched_site(rater, cavity, z));
+  if (pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
+  const Site<float> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
   view.site_precision[v] = site.precision;
   view.site_shift[v] = site.shift;
 }
@@ -186,23 +223,26 @@ struct Chunks {
 };
 
 /// One pass of EP sweeps, as `*pass` says. Runs only where that asks for this mixture.
-template <int kTerms, bool kTies>
+template <int kTerms, Likelihood kKind>
 struct UpdatePass {
   VoteArrays view;
   Chunks chunks;
   const PassOptions* pass;
   std::uint32_t sweep, sweeps;  ///< of large components, whose sweeps are launches of their own; small ones: 0, 0
-  AnnotatorTable<AnnotatorSums> sums;
-  GridSums* grid;  ///< few passes want these: no room for them in the block
+  UpdateTables tables;
   SolveSums* solved;
 
   VOXPOP_DEVICE void operator()(Block& block) const {
     const PassOptions options = *pass;
     if (options.sweeps == 0 || options.exact != (kTerms == kExact)) return;
     const BlockMemory memory = BlockMemory::of(block);
-    auto* own_sums = reinterpret_cast<AnnotatorSums*>(memory.tables);
+    auto* thresholds = reinterpret_cast<ThresholdSums*>(memory.tables);
+    const OwnTables own{reinterpret_cast<AnnotatorSums*>(thresholds + tables.thresholds.rows), thresholds};
     clear_thread_sums(block, memory.threads);
-    if (options.annotators) sums.clear(block, own_sums);
+    if (options.annotators) {
+      tables.annotators.clear(block, own.annotators);
+      tables.thresholds.clear(block, own.thresholds);
+    }
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
     // A sample is at least 64 chunks, where there are so many: fewer would be of small components alone.
@@ -213,6 +253,8 @@ struct UpdatePass {
       for (int s = begin; s < end; ++s) {
         const bool last = s + 1 == total;
         VoteArrays now = view;
+        now.scale = &pass->scale;
+        now.blend = options.blend;
         now.stretch = s == 0 ? options.stretch : 1.0f;
         if (chunk.components > 0)
           block.for_threads([&](std::uint32_t thread) {
@@ -222,22 +264,29 @@ struct UpdatePass {
           });
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.votes; i += block.threads)
-            update_vote<kTerms, kTies>(now, chunk.first_vote + i, options, last, sums, own_sums, grid);
+            update_vote<kTerms, kKind>(now, chunk.first_vote + i, options, last, thread, tables, own);
         });
       }
     }
-    if (options.annotators) sums.flush(block, own_sums);
+    if (options.annotators) {
+      tables.annotators.flush(block, own.annotators);
+      tables.thresholds.flush(block, own.thresholds);
+    }
     flush_thread_sums(block, memory.threads, solved, nullptr);
   }
 };
 
+/// Mixtures evaluate two likelihoods at once: with fewer registers they would spill.
+template <int kTerms>
+inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, Likelihood::kMixture>> = 2;
+
 /// The posterior of small components, and what all votes say of their annotators at the end.
-template <bool kTies>
+template <Likelihood kKind>
 struct ReportPass {
   VoteArrays view;
   Chunks chunks;
-  bool uncertain;
-  AnnotatorTable<ReportSums> report;
+  const PassOptions* pass;
+  SumTable<ReportSums> report;
   float *slot_mean, *slot_variance;
   SolveSums* solved;
   std::int64_t* log_scale;
@@ -245,6 +294,9 @@ struct ReportPass {
   VOXPOP_DEVICE void operator()(Block& block) const {
     const BlockMemory memory = BlockMemory::of(block);
     auto* own = reinterpret_cast<ReportSums*>(memory.tables);
+    VoteArrays now = view;
+    now.scale = &pass->scale;
+    now.blend = pass->blend;
     clear_thread_sums(block, memory.threads);
     report.clear(block, own);
     for (std::uint32_t k = block.index; k < chunks.count; k += block.count) {
@@ -252,20 +304,21 @@ struct ReportPass {
       if (chunk.components > 0)
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
-            solve_in_block(view, chunk, i, memory.floats, slot_mean, slot_variance, &memory.threads[thread].solved);
+            solve_in_block(now, chunk, i, memory.floats, slot_mean, slot_variance, &memory.threads[thread].solved);
         });
       block.for_threads([&](std::uint32_t thread) {
         for (std::uint32_t i = thread; i < chunk.votes; i += block.threads) {
-          const std::uint32_t v = chunk.first_vote + i, pair = view.vote_pair[v];
-          const VoteCode vote = view.votes[v];
-          const Rater<float> rater = rater_of(vote, view.raters[vote.annotator()], uncertain);
-          const VoteReport<float> said =
-              report_vote<kExact, kTies>(winner_of(vote), rater, view.pair_mean[pair], view.pair_variance[pair],
-                                         Site<float>{view.site_precision[v], view.site_shift[v]});
+          const std::uint32_t v = chunk.first_vote + i, pair = now.vote_pair[v];
+          const VoteCode vote = now.votes[v];
+          if (!vote.seen()) continue;
+          const Rater<float> rater = rater_of(vote, now.raters[vote.annotator()], pass->uncertain);
+          const VoteReport<float> said = report_vote<kExact, kKind>(
+              static_cast<float>(vote.winner()), said_by<kKind>(now, vote), rater, now.pair_mean[pair],
+              now.pair_variance[pair], Site<float>{now.site_precision[v], now.site_shift[v]});
           memory.threads[thread].log_scale += to_fixed(said.log_scale);
           const std::uint32_t a = vote.annotator();
           report.add(own, a, 2, said.bits);
-          if (vote.outcome() == Outcome::kTie) continue;
+          if (!vote.decided()) continue;
           report.add(own, a, 0, said.agreement);
           report.add(own, a, 1, said.better);
           report.add(own, a, 3, std::int64_t{1});
@@ -424,6 +477,7 @@ struct StepAnnotators {
   const std::uint32_t* votes_of;
   AnnotatorSums* sums;
   GridSums* grid;
+  ThresholdSums* thresholds;  ///< [kThresholdRows]
   SolveSums* solved;
 
   VOXPOP_DEVICE static void add(AnnotatorTotals& total, const AnnotatorTotals& part) {
@@ -432,6 +486,8 @@ struct StepAnnotators {
     total.discrimination += part.discrimination;
     total.gamma2 += part.gamma2;
     total.beta2 += part.beta2;
+    total.share += part.share;
+    total.share2 += part.share2;
     total.longest_step = larger(total.longest_step, part.longest_step);
   }
   /// Each thread's totals, added by one.
@@ -444,7 +500,8 @@ struct StepAnnotators {
   VOXPOP_DEVICE void operator()(Block& block) const {
     if (state->phase == Phase::kDone) return;
     auto* totals = reinterpret_cast<AnnotatorTotals*>(block.shared);
-    auto* mean = reinterpret_cast<double*>(totals + block.threads);
+    auto* centre = reinterpret_cast<Population*>(totals + block.threads);
+    auto* threshold_sums = reinterpret_cast<ThresholdSums*>(centre + 1);
     const bool moves = state->phase != Phase::kSweeps;
     block.for_threads([&](std::uint32_t thread) {
       totals[thread] = AnnotatorTotals{};
@@ -455,17 +512,25 @@ struct StepAnnotators {
     });
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
-      if (thread == 0) *mean = population_mean(state->population, state->voters, totals[0]);
+      if (thread == 0) *centre = with_means(*state, totals[0]);
+      if (thread > kMaxLevels) return;
+      ThresholdSums sum{};
+      for (std::uint32_t row = thread * kThresholdCopies; row < (thread + 1) * kThresholdCopies; ++row) {
+        sum.gradient += thresholds[row].gradient;
+        sum.information += thresholds[row].information;
+        thresholds[row] = ThresholdSums{};
+      }
+      threshold_sums[thread] = sum;
     });
     block.for_threads([&](std::uint32_t thread) {
       if (thread != 0) totals[thread] = AnnotatorTotals{};
       for (std::uint32_t a = thread; moves && a < annotators; a += block.threads)
-        if (votes_of[a] > 0) add_spread(*mean, posterior[a], totals[thread]);
+        if (votes_of[a] > 0) add_spread(*centre, posterior[a], totals[thread]);
     });
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
       if (thread != 0) return;
-      end_iteration(*state, *solved, totals[0]);
+      end_iteration(*state, *solved, totals[0], *centre, threshold_sums);
       *solved = SolveSums{};
       *pass = next_pass(*state);
       if (state->phase == Phase::kDone) pass->sweeps = 0;
@@ -481,6 +546,7 @@ struct StepAnnotators {
   }
 };
 inline constexpr std::uint32_t kStepThreads = 256;
-inline constexpr std::uint32_t kStepBytes = kStepThreads * sizeof(AnnotatorTotals) + sizeof(double);
+inline constexpr std::uint32_t kStepBytes =
+    kStepThreads * sizeof(AnnotatorTotals) + sizeof(Population) + (kMaxLevels + 1) * sizeof(ThresholdSums);
 
 }  // namespace voxpop

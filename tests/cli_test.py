@@ -743,10 +743,35 @@ class HappyPath(CliTest):
                     self.assertEqual([name for name in first if first[name] != second.get(name)], [])
                     self.assertEqual(set(first), set(second))
 
-    def test_ties_half_is_the_default(self):
+    def test_ties_are_an_answer_of_their_own(self):
+        model, half = self.path("model.h5"), self.path("half.h5")
+        succeed("fit", self.votes, "-o", model, "--ties", "model")
+        self.assertEqual(read_all(model), read_all(self.fit))  # the default
+        (threshold,) = read_provenance(model)["thresholds"]
+        self.assertTrue(0.05 < threshold < 2, threshold)
+        succeed("fit", self.votes, "-o", half, "--ties", "half")
+        self.assertEqual(read_provenance(half)["thresholds"], [])
+        self.assertFalse(np.array_equal(*(read(f, "pairs/probability")[0] for f in (model, half))))
+
+    def test_crowd_bt(self):
         output = self.path("fit.h5")
-        succeed("fit", self.votes, "-o", output, "--ties", "half")
-        self.assertEqual(read_all(output), read_all(self.fit))
+        succeed("fit", self.votes, "-o", output, "--model", "crowd-bt")
+        eta, error, discrimination = read(
+            output, "annotators/eta", "annotators/eta_se", "annotators/discrimination"
+        )
+        self.assertTrue(np.all((eta > 0) & (eta < 1) & (error > 0)))
+        self.assertTrue(np.any(eta < 0.5))  # there are adversaries
+        self.assertTrue(np.all(np.argsort(eta) == np.argsort(discrimination)))
+        succeed("fit", self.votes, "-o", output, "--model", "crowd-bt", "--no-adversaries")
+        self.assertTrue(np.all(read(output, "annotators/eta")[0] >= 0.5))
+
+    def test_lapse(self):
+        output = self.path("fit.h5")
+        succeed("fit", self.votes, "-o", output, "--model", "lapse")
+        rate, low, high = read(
+            output, "annotators/lapse_rate", "annotators/lapse_rate_low", "annotators/lapse_rate_high"
+        )
+        self.assertTrue(np.all((0 < low) & (low < rate) & (rate < high) & (high < 1)))
 
     def test_ties_drop(self):
         output = self.path("fit.h5")

@@ -9,6 +9,7 @@ namespace {
 
 using test::prompts;
 using test::random_groups;
+using test::Said;
 using test::Sizes;
 
 class CudaDevice0 : public testing::Test {
@@ -20,33 +21,42 @@ class CudaDevice0 : public testing::Test {
   static std::unique_ptr<Engine> make(const Groups& groups) { return make_cuda_engine(groups, 0, 0); }
 };
 
-TEST_F(CudaDevice0, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), make); }
+TEST_F(CudaDevice0, all_that_votes_can_say) {
+  for (const Said said : {Said::kBinary, Said::kHalfTies, Said::kTies, Said::kGrades})
+    for (const Blend blend : {Blend::kNone, Blend::kClick, Blend::kMirror}) {
+      SCOPED_TRACE(testing::Message() << "votes " << static_cast<int>(said) << ", blend " << static_cast<int>(blend));
+      test::expect_same_passes(random_groups(prompts(2000), 50, said), make, blend);
+    }
+  test::expect_same_passes(test::with_unseen_votes(random_groups(prompts(2000), 50, Said::kGrades)), make);
+}
+
+TEST_F(CudaDevice0, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, Said::kBinary), make); }
 
 TEST_F(CudaDevice0, small_components) {
-  test::expect_same_passes(random_groups(prompts(20000), 300, false), make);
-  test::expect_same_passes(random_groups(prompts(20000), 300, true), make);
+  test::expect_same_passes(random_groups(prompts(20000), 300, Said::kBinary), make);
+  test::expect_same_passes(random_groups(prompts(20000), 300, Said::kHalfTies), make);
 }
 
 TEST_F(CudaDevice0, components_of_every_small_size) {
-  test::expect_same_passes(random_groups(test::every_small_size(90), 20, true), make);
+  test::expect_same_passes(random_groups(test::every_small_size(90), 20, Said::kHalfTies), make);
 }
 
 TEST_F(CudaDevice0, large_components) {
-  test::expect_same_passes(random_groups({{33, 400}}, 9, true), make);
-  test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {2000, 60000}, {4, 9}}, 30, true),
-                           make);
+  test::expect_same_passes(random_groups({{33, 400}}, 9, Said::kHalfTies), make);
+  test::expect_same_passes(
+      random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {2000, 60000}, {4, 9}}, 30, Said::kHalfTies), make);
 }
 
 TEST_F(CudaDevice0, more_annotators_than_a_block_has_room_for) {
-  test::expect_same_passes(random_groups(prompts(20000), 65537, true), make);
+  test::expect_same_passes(random_groups(prompts(20000), 65537, Said::kHalfTies), make);
 }
 
 TEST_F(CudaDevice0, ten_million_votes_on_one_component) {
-  test::expect_same_sums(random_groups({{40, 10000000}}, 100, false), make);
+  test::expect_same_sums(random_groups({{40, 10000000}}, 100, Said::kBinary), make);
 }
 
 TEST_F(CudaDevice0, every_run_gives_the_same_bits) {
-  const Groups groups = random_groups(prompts(20000), 300, true);
+  const Groups groups = random_groups(prompts(20000), 300, Said::kHalfTies);
   const auto raters = test::random_raters(300);
   const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
   const PassResult first = make(groups)->update_components(raters, pass);
@@ -61,7 +71,7 @@ TEST_F(CudaDevice0, every_run_gives_the_same_bits) {
 
 TEST_F(CudaDevice0, slabs_of_small_components) {
   const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, (std::size_t{6} << 20) + (1 << 19)); };
-  test::expect_same_passes(random_groups(prompts(3000), 50, true), tight);
+  test::expect_same_passes(random_groups(prompts(3000), 50, Said::kHalfTies), tight);
 }
 
 /// Memory for a part of the votes at a time; large components in several slabs.
@@ -69,14 +79,14 @@ TEST_F(CudaDevice0, slabs) {
   Sizes sizes = prompts(20000);
   for (const auto& large : Sizes{{40, 30000}, {35, 20000}, {60, 30000}, {90, 30000}, {50, 30000}})
     sizes.push_back(large);
-  const Groups groups = random_groups(sizes, 50, true);
+  const Groups groups = random_groups(sizes, 50, Said::kHalfTies);
   const auto tight = [](const Groups& g) { return make_cuda_engine(g, 0, std::size_t{9} << 20); };
   test::expect_same_passes(groups, tight);
   test::expect_same_fit(groups, {}, tight);
 }
 
 TEST_F(CudaDevice0, too_little_memory_is_an_error) {
-  const Groups groups = random_groups({{40, 100000}}, 50, true);
+  const Groups groups = random_groups({{40, 100000}}, 50, Said::kHalfTies);
   try {
     make_cuda_engine(groups, 0, 1 << 20);
     FAIL();
@@ -104,7 +114,7 @@ TEST_F(CudaDevice0, whole_fits) {
   test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, make);
   test::expect_same_fit(groups, {}, make);
   test::expect_same_fit(groups, {.sample_votes = 20000}, make);
-  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, make);
+  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, Said::kHalfTies), {}, make);
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ class DoubleEp {
     return cavity_without(pair_mean(i, j), pair_variance(i, j), sites_[v]);
   }
   Smoothed<double> smoothed(std::size_t v) const {
-    return smoothed_vote<kExact, true>(votes_[v].winner, logit(rater(v), cavity(v)));
+    const Statement<double> vote{votes_[v].winner, 0, kFar};
+    return smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater(v), cavity(v))).z;
   }
 
   void solve() {

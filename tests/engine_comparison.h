@@ -33,8 +33,11 @@ inline Sizes every_small_size(int of_each) {
   return sizes;
 }
 
-/// Random components; votes are by the first `voters` of the annotators (0: by all), one in ten a tie where `ties`.
-inline Groups random_groups(const Sizes& components, std::uint32_t annotators, bool ties, unsigned seed = 1,
+/// What votes say: one in ten of kHalfTies and kTies is a tie; kGrades are -3 to 3, and half as many ties.
+enum class Said { kBinary, kHalfTies, kTies, kGrades };
+
+/// Random components; votes are by the first `voters` of the annotators (0: by all).
+inline Groups random_groups(const Sizes& components, std::uint32_t annotators, Said said, unsigned seed = 1,
                             std::uint32_t voters = 0) {
   if (voters == 0) voters = annotators;
   std::mt19937 random(seed);
@@ -45,13 +48,24 @@ inline Groups random_groups(const Sizes& components, std::uint32_t annotators, b
     for (std::uint32_t v = 0; v < votes; ++v) {
       const std::uint32_t left = v + 1 < size ? v : below(size);
       const std::uint32_t right = v + 1 < size ? v + 1 : (left + 1 + below(size - 1)) % size;
-      const int preference = ties && below(10) == 0 ? 0 : below(5) < 3 ? 1 : -1;
+      const int strength = said == Said::kBinary   ? 1
+                           : said == Said::kGrades ? (below(20) == 0 ? 0 : 1 + below(3))
+                                                   : (below(10) == 0 ? 0 : 1);
+      const int preference = below(5) < 3 ? strength : -strength;
       rows.push_back({items + left, items + right, below(voters), preference});
     }
     items += size;
   }
   Votes votes = make_votes(items, annotators, rows);
-  return group_votes(votes, Ties::kHalf);
+  return group_votes(votes, said == Said::kHalfTies ? Ties::kHalf : Ties::kModel);
+}
+
+/// One vote in five is not seen.
+inline Groups with_unseen_votes(Groups groups) {
+  for (std::size_t v = 0; v < groups.votes.size(); v += 5)
+    groups.votes[v] = VoteCode::make(groups.votes[v].annotator(), kUnseen, groups.votes[v].first_on_left());
+  groups.all_seen = false;
+  return groups;
 }
 
 inline std::vector<RaterRecord> random_raters(std::size_t annotators) {
@@ -66,6 +80,7 @@ inline std::vector<RaterRecord> random_raters(std::size_t annotators) {
     r.side_bias_variance = 0.03f;
     r.grid_spread = 0.3f;
     r.grid_slope = 0.2f;
+    r.share = 0.7f + 0.25f * uniform(random);
   }
   return raters;
 }
@@ -93,7 +108,8 @@ void expect_sums_near(const std::vector<Sums>& a, const std::vector<Sums>& b, co
 }
 
 /// The same passes on both: a pass from scratch of several sweeps, one with everything, the exact mixture, the report.
-inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
+inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Blend blend = Blend::kNone) {
+  const VoteScale scale = starting_scale(groups.answers.levels(), groups.answers.ties && !groups.answers.half_ties);
   const std::vector<RaterRecord> raters = random_raters(groups.annotators);
   const std::vector<std::uint32_t> votes = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
@@ -102,16 +118,24 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make) {
                                 {.sweeps = 2, .uncertain = true},
                                 {.stretch = 1.1f, .annotators = true, .grid = true, .uncertain = true},
                                 {.sweeps = 2, .annotators = true, .grid = true, .uncertain = true, .exact = true}};
-  for (const PassOptions& pass : passes) {
+  for (PassOptions pass : passes) {
+    pass.blend = blend;
+    pass.scale = scale;
     const PassResult a = cpu->update_components(raters, pass), b = other->update_components(raters, pass);
     expect_sums_near(a.annotators, b.annotators, votes, 5e-5, "sums");
     expect_sums_near(a.grid, b.grid, votes, 5e-5, "grid");
+    for (std::size_t k = 0; k < a.thresholds.size(); ++k) {
+      const double tolerance = 5e-5 * static_cast<double>(groups.votes.size() + 1);
+      EXPECT_NEAR(from_fixed(a.thresholds[k].gradient), from_fixed(b.thresholds[k].gradient), tolerance) << k;
+      EXPECT_NEAR(from_fixed(a.thresholds[k].information), from_fixed(b.thresholds[k].information), tolerance) << k;
+    }
     EXPECT_NEAR(a.solved.change, b.solved.change, 1e-3 * (1 + a.solved.change));
     EXPECT_EQ(a.solved.freedom, b.solved.freedom);
     EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
                 1e-5 * static_cast<double>(a.solved.freedom) + 1e-4);
   }
-  const Posterior a = cpu->posterior(raters, true), b = other->posterior(raters, true);
+  const PassOptions last{.uncertain = true, .blend = blend, .scale = scale};
+  const Posterior a = cpu->posterior(raters, last), b = other->posterior(raters, last);
   expect_near(a.slot_mean, b.slot_mean, 1e-4, "slot_mean");
   expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
   expect_near(a.pair_mean, b.pair_mean, 1e-4, "pair_mean");
@@ -135,7 +159,8 @@ inline void expect_same_sums(const Groups& groups, const MakeEngine& make) {
 }
 
 /// Whole fits, label for label.
-inline void expect_same_fit(const Groups& groups, const FitOptions& options, const MakeEngine& make) {
+inline void expect_same_fit(const Groups& groups, FitOptions options, const MakeEngine& make) {
+  options.answers = groups.answers;
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
   const auto other = make(groups);
@@ -152,7 +177,9 @@ inline void expect_same_fit(const Groups& groups, const FitOptions& options, con
   for (std::size_t i = 0; i < a.annotators.size(); ++i) {
     ASSERT_NEAR(a.annotators[i].discrimination, b.annotators[i].discrimination, 5e-3) << i;
     ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, 5e-3) << i;
+    ASSERT_NEAR(a.annotators[i].share_logit, b.annotators[i].share_logit, 2e-2) << i;
   }
+  for (int k = 1; k <= groups.answers.levels(); ++k) EXPECT_NEAR(a.scale.edge[k], b.scale.edge[k], 2e-3) << k;
   const PairLabels c = cpu->label_pairs(static_cast<float>(a.reference_discrimination));
   const PairLabels d = other->label_pairs(static_cast<float>(b.reference_discrimination));
   expect_near(c.probability, d.probability, 1e-3, "probability");

@@ -50,7 +50,7 @@ TEST_P(Component, matches_double_precision) {
   const EngineInput input(items, votes);
   const auto engine = make_cpu_engine(input.groups, *choose_kernels());
   EXPECT_LT(engine->update_components(input.raters, kSettle).solved.change, 1e-3);
-  const Posterior posterior = engine->posterior(input.raters, false);
+  const Posterior posterior = engine->posterior(input.raters, {});
   ASSERT_EQ(input.groups.components(), 1u);
   for (std::size_t p = 0; p < input.groups.pairs(); ++p) {
     const std::uint32_t i = input.groups.pair_first[p], j = input.groups.pair_second[p];  // slots are items here
@@ -75,7 +75,7 @@ TEST(Engine, one_vote) {
   const EngineInput input(2, {{0, 1, 1, 1, 0}});
   const auto engine = make_cpu_engine(input.groups, *choose_kernels());
   engine->update_components(input.raters, kSettle);
-  const Posterior posterior = engine->posterior(input.raters, false);
+  const Posterior posterior = engine->posterior(input.raters, {});
   EXPECT_NEAR(posterior.pair_mean[0], 0.72632369, 1e-5);
   EXPECT_NEAR(posterior.pair_variance[0], 1.47245389, 1e-5);
   EXPECT_NEAR(posterior.slot_mean[0], 0.36316185, 1e-5);
@@ -98,7 +98,7 @@ TEST(Engine, agreement_is_one_half_where_nothing_else_says_who_is_better) {
   const EngineInput input(4, {{0, 1, 1, 1, 0}, {2, 3, -1, 1.3, 0.5}});
   const auto engine = make_cpu_engine(input.groups, *choose_kernels());
   engine->update_components(input.raters, kSettle);
-  const Posterior posterior = engine->posterior(input.raters, false);
+  const Posterior posterior = engine->posterior(input.raters, {});
   EXPECT_EQ(from_fixed(posterior.annotators[0].agreement), 0.5);
   EXPECT_EQ(from_fixed(posterior.annotators[1].agreement), 0.5);
 }
@@ -127,7 +127,7 @@ TEST(Engine, a_stretch_changes_nothing_in_the_end) {
   stretched->update_components(input.raters, {.stretch = 1.25f, .exact = true});
   stretched->update_components(input.raters, kSettle);
   direct->update_components(input.raters, kSettle);
-  const Posterior a = stretched->posterior(input.raters, false), b = direct->posterior(input.raters, false);
+  const Posterior a = stretched->posterior(input.raters, {}), b = direct->posterior(input.raters, {});
   for (std::size_t p = 0; p < a.pair_mean.size(); ++p) EXPECT_NEAR(a.pair_mean[p], b.pair_mean[p], 1e-4);
 }
 
@@ -136,7 +136,7 @@ TEST(Engine, uncertain_annotators_move_scores_less) {
   const auto mean = [&] {
     const auto engine = make_cpu_engine(input.groups, *choose_kernels());
     engine->update_components(input.raters, {.sweeps = 30, .uncertain = true, .exact = true});
-    return engine->posterior(input.raters, true).pair_mean[0];
+    return engine->posterior(input.raters, {.uncertain = true}).pair_mean[0];
   };
   const float known = mean();
   for (RaterRecord& rater : input.raters) rater.discrimination_variance = 1;
@@ -149,7 +149,7 @@ TEST(Engine, all_ties_leave_scores_even) {
   const EngineInput input(10, votes);
   const auto engine = make_cpu_engine(input.groups, *choose_kernels());
   engine->update_components(input.raters, kSettle);
-  const Posterior posterior = engine->posterior(input.raters, false);
+  const Posterior posterior = engine->posterior(input.raters, {});
   for (const float mean : posterior.slot_mean) EXPECT_NEAR(mean, 0, 1e-5);
   for (const float variance : posterior.pair_variance) {
     EXPECT_GT(variance, 0);
@@ -169,7 +169,7 @@ TEST(Engine, a_strong_discrimination_stays_bounded) {
       const PassResult pass =
           engine->update_components(input.raters, {.sweeps = 30, .annotators = true, .exact = exact});
       EXPECT_TRUE(std::isfinite(pass.solved.change));
-      const Posterior posterior = engine->posterior(input.raters, false);
+      const Posterior posterior = engine->posterior(input.raters, {});
       EXPECT_TRUE(std::isfinite(posterior.log_evidence));
       float largest_mean = 0;
       for (const float mean : posterior.pair_mean) largest_mean = std::max(largest_mean, std::abs(mean));
@@ -198,7 +198,7 @@ Groups mixed_groups(std::uint32_t annotators, std::uint32_t voters) {
   test::Sizes sizes;
   for (std::uint32_t prompt = 0; prompt < 700; ++prompt) sizes.push_back({2 + prompt % 5, 12});
   for (const auto& large : test::Sizes{{33, 500}, {60, 5000}, {20, 8300}}) sizes.push_back(large);
-  return test::random_groups(sizes, annotators, true, 11, voters);
+  return test::random_groups(sizes, annotators, test::Said::kHalfTies, 11, voters);
 }
 
 struct Outcomes {
@@ -212,7 +212,7 @@ Outcomes run(const Groups& groups, const std::vector<RaterRecord>& raters, const
   engine->update_components(raters, {.sweeps = 3, .uncertain = true});
   Outcomes out;
   out.pass = engine->update_components(raters, {.sweeps = 2, .annotators = true, .grid = true, .uncertain = true});
-  out.posterior = engine->posterior(raters, true);
+  out.posterior = engine->posterior(raters, {.uncertain = true});
   out.labels = engine->label_pairs(1.1f);
   return out;
 }

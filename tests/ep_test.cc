@@ -105,7 +105,7 @@ TEST(Ep, cpu_engine_matches_the_reference) {
     const auto engine = make_cpu_engine(input.groups, *choose_kernels());
     const PassResult pass = engine->update_components(input.raters, {.sweeps = 100, .exact = true});
     EXPECT_LT(pass.solved.change, 1e-3);
-    const Posterior posterior = engine->posterior(input.raters, false);
+    const Posterior posterior = engine->posterior(input.raters, {});
     for (std::size_t p = 0; p < input.groups.pairs(); ++p) {
       const std::uint32_t i = input.groups.slot_item[input.groups.pair_first[p]];
       const std::uint32_t j = input.groups.slot_item[input.groups.pair_second[p]];

@@ -196,18 +196,12 @@ TEST(Fit, stopped_on_the_sample_still_labels_all_votes) {
   for (const float variance : fit.posterior.pair_variance) ASSERT_LT(variance, 1.9f);  // the prior's is 2
 }
 
-TEST(ReferenceDiscrimination, is_a_median) {
-  const auto reference = [](const std::vector<double>& discriminations, const std::vector<std::uint32_t>& votes) {
-    std::vector<AnnotatorPosterior> annotators;
-    for (const double d : discriminations) annotators.push_back({.discrimination = d});
-    return reference_discrimination(annotators, votes);
-  };
-  EXPECT_EQ(reference({1, 4, 2}, {60, 60, 60}), 2);
-  EXPECT_EQ(reference({1, 10, 2, 3}, {60, 60, 60, 60}), 2.5);
-  EXPECT_EQ(reference({1, 4, 2, 9, 9}, {50, 50, 50, 49, 0}), 2);  // 50 votes are enough
-  EXPECT_EQ(reference({1, 2, 3, 7}, {1, 2, 3, 40}), 7);           // else the quarter with most votes
-  EXPECT_EQ(reference({1, 1, 1, 1, 1, 1, 3, 5}, {1, 1, 1, 1, 1, 1, 9, 9}), 4);
-  EXPECT_EQ(reference({-1, -2, -3}, {60, 60, 60}), 0.01);  // never negative
+TEST(ReferenceMedian, is_of_those_with_enough_votes) {
+  EXPECT_EQ(reference_median({1, 4, 2}, {60, 60, 60}), 2);
+  EXPECT_EQ(reference_median({1, 10, 2, 3}, {60, 60, 60, 60}), 2.5);
+  EXPECT_EQ(reference_median({1, 4, 2, 9, 9}, {50, 50, 50, 49, 0}), 2);  // 50 votes are enough
+  EXPECT_EQ(reference_median({1, 2, 3, 7}, {1, 2, 3, 40}), 7);           // else the quarter with most votes
+  EXPECT_EQ(reference_median({1, 1, 1, 1, 1, 1, 3, 5}, {1, 1, 1, 1, 1, 1, 9, 9}), 4);
 }
 
 TEST(Population, moments_by_hand) {
@@ -216,20 +210,42 @@ TEST(Population, moments_by_hand) {
       {.discrimination = 0.75, .side_bias = -0.25, .discrimination_variance = 0.03125, .side_bias_variance = 0.0625}};
   AnnotatorTotals totals;
   for (const AnnotatorPosterior& a : annotators) add_mean(a, totals);
-  const double mean = population_mean({.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2}, 2, totals);
-  EXPECT_NEAR(mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);  // = 1
-  for (const AnnotatorPosterior& a : annotators) add_spread(mean, a, totals);
-  const Population next = population_with_spread(mean, 2, totals);
+  FitState state;
+  state.voters = 2;
+  state.iterations = kWarmUp;
+  state.population = {.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2};
+  const Population centre = with_means(state, totals);
+  EXPECT_NEAR(centre.mean, (2.0 / 0.1 + 1) / (2 / 0.1 + 1), 1e-12);  // = 1
+  for (const AnnotatorPosterior& a : annotators) add_spread(centre, a, totals);
+  const Population next = with_spreads(state, centre, totals);
   EXPECT_NEAR(next.variance, (0.2 + 2 * 0.0625 + 2 * 0.03125) / 4, 1e-12);
   EXPECT_NEAR(next.side_bias_variance, (0.2 + 0.25 + 0.0625 + 2 * 0.0625) / 4, 1e-12);
   AnnotatorTotals adversaries;
   add_mean({.discrimination = -9}, adversaries);
-  EXPECT_EQ(population_mean({.mean = 0.5, .variance = 0.1, .side_bias_variance = 0.2}, 1, adversaries), 0.05);
+  state.voters = 1;
+  EXPECT_EQ(with_means(state, adversaries).mean, 0.05);
+}
+
+TEST(Population, shares_by_hand) {
+  FitState state;
+  state.model = Model::kLapse;
+  state.voters = 2;
+  state.iterations = kWarmUp;
+  state.population.share_variance = 0.5;
+  AnnotatorTotals totals;
+  const std::vector<AnnotatorPosterior> annotators = {{.share_logit = 2, .share_variance = 0.25},
+                                                      {.share_logit = 4, .share_variance = 0.25}};
+  for (const AnnotatorPosterior& a : annotators) add_mean(a, totals);
+  const Population centre = with_means(state, totals);
+  EXPECT_NEAR(centre.share_mean, (6 / 0.5 + prior_share_mean(Model::kLapse)) / (2 / 0.5 + 1), 1e-9);
+  for (const AnnotatorPosterior& a : annotators) add_spread(centre, a, totals);
+  const double low = 2 - centre.share_mean, high = 4 - centre.share_mean;
+  EXPECT_NEAR(with_spreads(state, centre, totals).share_variance, (low * low + high * high + 0.5 + 1) / 4, 1e-7);
 }
 
 AnnotatorSums sums_of(double gradient_gamma, double gradient_beta, double gamma, double cross, double beta) {
   const auto fixed = [](double x) { return static_cast<std::int64_t>(std::llround(x * kFixedScale)); };
-  return {fixed(gradient_gamma), fixed(gradient_beta), fixed(gamma), fixed(cross), fixed(beta)};
+  return {fixed(gradient_gamma), fixed(gradient_beta), fixed(gamma), fixed(cross), fixed(beta), 0, 0};
 }
 
 const Population kPopulation{.mean = 1, .variance = 0.25, .side_bias_variance = 0.1};

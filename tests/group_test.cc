@@ -15,7 +15,7 @@ using Indices = std::vector<std::uint32_t>;
 /// A vote of a grouping in words, by item index: "2>4 a0 left" = annotator 0 saw item 2 on the left and preferred it.
 std::string describe(const Groups& groups, std::size_t pair, std::size_t vote) {
   const VoteCode code = groups.votes[vote];
-  const char* outcome = code.outcome() == Outcome::kFirst ? ">" : code.outcome() == Outcome::kSecond ? "<" : "=";
+  const char* outcome = code.winner() > 0 ? ">" : code.winner() < 0 ? "<" : "=";
   return std::to_string(groups.slot_item[groups.pair_first[pair]]) + outcome +
          std::to_string(groups.slot_item[groups.pair_second[pair]]) + " a" + std::to_string(code.annotator()) +
          (code.first_on_left() ? " left" : " right");
@@ -46,7 +46,8 @@ TEST(Group, literal_example) {
   EXPECT_EQ(describe(groups), (std::vector<std::string>{"2>7 a1 right", "0=4 a0 left", "0<4 a1 right", "1>3 a1 right",
                                                         "1>3 a2 left", "1<5 a0 right"}));
   EXPECT_EQ(groups.annotators, 3u);
-  EXPECT_TRUE(groups.ties);
+  EXPECT_TRUE(groups.answers.ties);
+  EXPECT_TRUE(groups.answers.half_ties);
   EXPECT_EQ(groups.items_of(2), 3u);
   EXPECT_EQ(groups.votes_of(2), 3u);
 }
@@ -62,7 +63,7 @@ TEST(Group, one_vote) {
   EXPECT_EQ(groups.components(), 1u);
   EXPECT_EQ(groups.pairs(), 1u);
   EXPECT_EQ(describe(groups), (std::vector<std::string>{"0>1 a0 right"}));
-  EXPECT_FALSE(groups.ties);
+  EXPECT_TRUE(groups.answers.binary());
 }
 
 TEST(Group, dropped_ties_connect_nothing) {
@@ -70,9 +71,20 @@ TEST(Group, dropped_ties_connect_nothing) {
   const Groups groups = group_votes(votes, Ties::kDrop);
   EXPECT_EQ(describe(groups),
             (std::vector<std::string>{"0<4 a1 right", "2>7 a1 right", "1>3 a1 right", "1>3 a2 left", "1<5 a0 right"}));
-  EXPECT_FALSE(groups.ties);
+  EXPECT_TRUE(groups.answers.binary());
   Votes bridge = make_votes(4, 1, {{0, 1, 0, 1}, {1, 2, 0, 0}, {2, 3, 0, 1}});
   EXPECT_EQ(group_votes(bridge, Ties::kDrop).components(), 2u);
+}
+
+TEST(Group, levels_are_the_strengths_that_occur) {
+  Votes votes = make_votes(3, 1, {{0, 1, 0, 5}, {1, 0, 0, 2}, {1, 2, 0, -5}, {2, 1, 0, -2}, {0, 2, 0, 0}});
+  const Groups groups = group_votes(votes, Ties::kModel);
+  EXPECT_EQ(groups.answers.strengths, (std::vector<int>{2, 5}));
+  EXPECT_TRUE(groups.answers.ties);
+  EXPECT_FALSE(groups.answers.half_ties);
+  std::vector<int> levels;
+  for (const VoteCode vote : groups.votes) levels.push_back(vote.level());
+  EXPECT_EQ(levels, (std::vector<int>{2, -1, 0, -2, 1}));  // pairs 0 1 (5, then the second by 2), 0 2, 1 2 (-5, 2)
 }
 
 TEST(Group, only_ties_dropped_is_an_error) {
@@ -123,9 +135,7 @@ TEST(Group, every_vote_is_found_again) {
         EXPECT_EQ(groups.votes[v].annotator(), row.annotator);
         EXPECT_EQ(groups.votes[v].first_on_left(), row.left == first);
         const std::uint32_t winner = row.preference > 0 ? row.left : row.right;
-        EXPECT_EQ(groups.votes[v].outcome(), row.preference == 0 ? Outcome::kTie
-                                             : winner == first   ? Outcome::kFirst
-                                                                 : Outcome::kSecond);
+        EXPECT_EQ(groups.votes[v].level(), row.preference == 0 ? 0 : winner == first ? 1 : -1);
       }
     }
   }

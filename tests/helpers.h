@@ -101,7 +101,7 @@ inline void expect_same_groups(const Groups& groups, const Groups& expected) {
   EXPECT_EQ(groups.pair_second, expected.pair_second);
   EXPECT_EQ(groups.pair_votes, expected.pair_votes);
   EXPECT_EQ(groups.vote_row, expected.vote_row);
-  EXPECT_EQ(groups.ties, expected.ties);
+  EXPECT_EQ(groups.answers, expected.answers);
   EXPECT_EQ(groups.annotators, expected.annotators);
   ASSERT_EQ(groups.votes.size(), expected.votes.size());
   for (std::size_t v = 0; v < groups.votes.size(); ++v) ASSERT_EQ(groups.votes[v].bits, expected.votes[v].bits) << v;

@@ -10,30 +10,32 @@ using test::HostBackend;
 using test::make_host_engine;
 using test::prompts;
 using test::random_groups;
+using test::Said;
 using test::Sizes;
 
 const test::MakeEngine kHost = [](const Groups& groups) { return make_host_engine(groups); };
 
-TEST(ParallelEngine, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, false), kHost); }
+TEST(ParallelEngine, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, Said::kBinary), kHost); }
 
 TEST(ParallelEngine, small_components) {
-  test::expect_same_passes(random_groups(prompts(700), 50, false), kHost);
-  test::expect_same_passes(random_groups(prompts(700), 50, true), kHost);
+  test::expect_same_passes(random_groups(prompts(700), 50, Said::kBinary), kHost);
+  test::expect_same_passes(random_groups(prompts(700), 50, Said::kHalfTies), kHost);
 }
 
 TEST(ParallelEngine, components_of_every_small_size) {
-  test::expect_same_passes(random_groups(test::every_small_size(9), 20, true), kHost);
+  test::expect_same_passes(random_groups(test::every_small_size(9), 20, Said::kHalfTies), kHost);
 }
 
 TEST(ParallelEngine, large_components) {
-  test::expect_same_passes(random_groups({{33, 400}}, 9, true), kHost);
-  test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {4, 9}}, 30, true), kHost);
+  test::expect_same_passes(random_groups({{33, 400}}, 9, Said::kHalfTies), kHost);
+  test::expect_same_passes(random_groups({{3, 5}, {33, 500}, {150, 5000}, {20, 8300}, {4, 9}}, 30, Said::kHalfTies),
+                           kHost);
 }
 
 TEST(ParallelEngine, more_annotators_than_a_block_has_room_for) {
-  test::expect_same_passes(random_groups(prompts(300), 65537, false), kHost);
+  test::expect_same_passes(random_groups(prompts(300), 65537, Said::kBinary), kHost);
   // The same sums, in the block and outside.
-  const Groups groups = random_groups(prompts(300), 40, true);
+  const Groups groups = random_groups(prompts(300), 40, Said::kHalfTies);
   const auto raters = test::random_raters(40);
   const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
   const PassResult inside = make_host_engine(groups)->update_components(raters, pass);
@@ -43,15 +45,15 @@ TEST(ParallelEngine, more_annotators_than_a_block_has_room_for) {
 }
 
 TEST(ParallelEngine, many_votes_on_one_component) {
-  test::expect_same_passes(random_groups({{40, 100000}}, 100, false), kHost);
+  test::expect_same_passes(random_groups({{40, 100000}}, 100, Said::kBinary), kHost);
 }
 
 TEST(ParallelEngine, ten_million_votes_on_one_component) {
-  test::expect_same_sums(random_groups({{40, 10000000}}, 100, false), kHost);
+  test::expect_same_sums(random_groups({{40, 10000000}}, 100, Said::kBinary), kHost);
 }
 
 TEST(ParallelEngine, any_number_of_blocks_gives_the_same_bits) {
-  const Groups groups = random_groups(prompts(2000), 50, true);
+  const Groups groups = random_groups(prompts(2000), 50, Said::kHalfTies);
   const auto raters = test::random_raters(50);
   const PassOptions pass{.sweeps = 2, .annotators = true, .grid = true, .uncertain = true};
   const PassResult one = make_host_engine(groups, HostBackend(1))->update_components(raters, pass);
@@ -65,7 +67,7 @@ TEST(ParallelEngine, any_number_of_blocks_gives_the_same_bits) {
 TEST(ParallelEngine, slabs) {
   Sizes sizes = prompts(400);
   for (const auto& large : Sizes{{40, 900}, {35, 700}, {33, 100}}) sizes.push_back(large);
-  const Groups groups = random_groups(sizes, 10, true);
+  const Groups groups = random_groups(sizes, 10, Said::kHalfTies);
   const auto slabs = [&](std::size_t limit) { return make_host_engine(groups, HostBackend(), limit)->slabs(); };
   EXPECT_EQ(slabs(std::size_t{1} << 30), 1u);
   std::size_t too_little = 0, enough = std::size_t{1} << 30;
@@ -85,13 +87,34 @@ TEST(ParallelEngine, slabs) {
   test::expect_same_fit(groups, {}, least);
 }
 
+TEST(ParallelEngine, all_that_votes_can_say) {
+  const test::Sizes sizes = {{2, 9}, {3, 30}, {5, 60}, {33, 400}};
+  for (const Said said : {Said::kBinary, Said::kHalfTies, Said::kTies, Said::kGrades})
+    for (const Blend blend : {Blend::kNone, Blend::kClick, Blend::kMirror}) {
+      SCOPED_TRACE(testing::Message() << "votes " << static_cast<int>(said) << ", blend " << static_cast<int>(blend));
+      test::expect_same_passes(random_groups(sizes, 9, said), kHost, blend);
+    }
+  for (const Said said : {Said::kBinary, Said::kHalfTies, Said::kTies, Said::kGrades})
+    test::expect_same_passes(test::with_unseen_votes(random_groups(prompts(200), 20, said)), kHost);
+}
+
 TEST(ParallelEngine, whole_fits) {
   Votes votes = simulate_votes({.prompts = 1500, .annotators = 40, .mix = {}, .seed = 4});
   const Groups groups = group_votes(votes, Ties::kHalf);
   test::expect_same_fit(groups, {.model = Model::kBradleyTerry}, kHost);
   test::expect_same_fit(groups, {}, kHost);
   test::expect_same_fit(groups, {.sample_votes = 5000}, kHost);
-  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, true), {}, kHost);
+  test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, Said::kHalfTies), {}, kHost);
+}
+
+TEST(ParallelEngine, whole_fits_of_all_models) {
+  Votes votes = simulate_votes({.prompts = 600, .annotators = 20, .mix = {}, .ties = 0.2, .seed = 4});
+  const Groups ties = group_votes(votes, Ties::kModel);
+  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse}) {
+    SCOPED_TRACE(static_cast<int>(model));
+    test::expect_same_fit(ties, {.model = model}, kHost);
+  }
+  test::expect_same_fit(random_groups(prompts(300), 8, Said::kGrades), {}, kHost);
 }
 
 }  // namespace

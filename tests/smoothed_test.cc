@@ -1,4 +1,4 @@
-#include "voxpop/vote.h"
+#include "voxpop/likelihood.h"
 
 #include "helpers.h"
 
@@ -40,7 +40,7 @@ Smoothed<double> integrate(bool tie, double mean, double variance) {
 
 template <int kTerms, class Real>
 Smoothed<Real> tie_of(Real mean, Real variance) {
-  return smoothed_vote<kTerms, true>(Real(0), Logit<Real>{mean, variance});
+  return smoothed_vote<kTerms, Likelihood::kOrdinal>(Statement<Real>{0, 0, Real(kFar)}, Logit<Real>{mean, variance}).z;
 }
 
 /// Largest errors over a grid of means and variances.

@@ -12,14 +12,16 @@ using test::tilted;
 
 TEST(VoteCode, round_trip) {
   for (const std::uint32_t annotator : {0u, 5u, VoteCode::kMaxAnnotators - 1})
-    for (const Outcome outcome : {Outcome::kFirst, Outcome::kSecond, Outcome::kTie})
+    for (const int level : {-9, -1, 0, 1, 9, kUnseen})
       for (const bool first_on_left : {false, true}) {
-        const VoteCode code = VoteCode::make(annotator, outcome, first_on_left);
+        const VoteCode code = VoteCode::make(annotator, level, first_on_left);
         EXPECT_EQ(code.annotator(), annotator);
-        EXPECT_EQ(code.outcome(), outcome);
+        EXPECT_EQ(code.level(), level);
         EXPECT_EQ(code.first_on_left(), first_on_left);
+        EXPECT_EQ(code.winner(), level == kUnseen || level == 0 ? 0 : level > 0 ? 1 : -1);
+        EXPECT_EQ(code.seen(), level != kUnseen);
       }
-  EXPECT_EQ(VoteCode::make(5, Outcome::kTie, true).bits, 45u);
+  EXPECT_EQ(VoteCode::make(5, -1, true).bits, 5u * 64 + 15u * 2 + 1);
 }
 
 TEST(Logit, moments_of_a_product) {
@@ -44,7 +46,9 @@ struct Case {
   double winner, gamma, beta;
   Cavity<double> cavity;
   Rater<double> rater() const { return {gamma, beta, 0, 0, 0}; }
-  Smoothed<double> smoothed() const { return smoothed_vote<kExact, true>(winner, logit(rater(), cavity)); }
+  Smoothed<double> smoothed() const {
+    return smoothed_vote<kExact, Likelihood::kOrdinal>(Statement<double>{winner, 0, kFar}, logit(rater(), cavity)).z;
+  }
   double log_z(double more_gamma, double more_beta) const {
     return tilted(winner, gamma + more_gamma, beta + more_beta, cavity.mean, cavity.variance).log_integral();
   }
@@ -121,14 +125,16 @@ TEST(Vote, site_log_scale_makes_the_normaliser_exact) {
 
 TEST(Vote, mirrored_votes_say_the_same) {
   const Cavity<double> cavity{0.8, 1.1}, mirrored{-0.8, 1.1};
-  const auto site = [](double winner, double gamma, double beta, const Cavity<double>& c) {
+  const auto says = [](double winner) { return Statement<double>{winner, 0, kFar}; };
+  const auto site = [&](double winner, double gamma, double beta, const Cavity<double>& c) {
     const Rater<double> rater{gamma, beta, 0.2, 0.05, 0.1};
-    return matched_site(rater, c, smoothed_vote<kExact, true>(winner, logit(rater, c)));
+    return matched_site(rater, c, smoothed_vote<kExact, Likelihood::kBinary>(says(winner), logit(rater, c)).z);
   };
   // The other item first: d, the winner and beta (and its covariance with gamma) change sign.
   const Rater<double> other{1.3, -0.4, 0.2, -0.05, 0.1};
   const Site<double> a = site(1, 1.3, 0.4, cavity);
-  const Site<double> b = matched_site(other, mirrored, smoothed_vote<kExact, true>(-1.0, logit(other, mirrored)));
+  const Site<double> b =
+      matched_site(other, mirrored, smoothed_vote<kExact, Likelihood::kBinary>(says(-1), logit(other, mirrored)).z);
   EXPECT_NEAR(a.precision, b.precision, 1e-14);
   EXPECT_NEAR(a.shift, -b.shift, 1e-14);
 }

@@ -24,6 +24,11 @@ VOXPOP_HD constexpr double grid_weight(int g) {
 /// Sums of one annotator's votes in fixed point (fixed_point.h), all additive in any order.
 struct AnnotatorSums {
   std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
+  std::int64_t gradient_share, information_share;  ///< of logit(share); mixtures alone
+};
+/// Sums of all votes for one threshold.
+struct ThresholdSums {
+  std::int64_t gradient, information;
 };
 struct GridSums {
   std::int64_t log_z[kGridNodes];  ///< relative to the middle node
@@ -38,11 +43,15 @@ struct ReportSums {
 struct AnnotatorPosterior {
   double discrimination = 1, side_bias = 0;
   double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
+  /// Mixtures: logit of the share of votes that are meant; lapse rate = 1 - share, Crowd-BT's eta = share.
+  double share_logit = 0, share_variance = 0;
 };
 
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance).
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance),
+/// logit(share) ~ N(share_mean, share_variance).
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
+  double share_mean = 0, share_variance = 0.5;
 };
 
 /// An annotator as the passes over votes read it.
@@ -51,7 +60,13 @@ struct alignas(32) RaterRecord {
   float discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
   float grid_spread = 0;  ///< node g of the quadrature lies at discrimination + grid_spread * grid_at(g) ...
   float grid_slope = 0;   ///< ... where side_bias has moved by grid_slope a unit of discrimination
+  float share = 1;        ///< of votes that are meant; mixtures alone
 };
+static_assert(sizeof(RaterRecord) == 32);
+
+VOXPOP_HD double clamped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+
+VOXPOP_HD double share_of(double logit) { return 1 / (1 + exp(-logit)); }
 
 /// The nodes of the next quadrature: centred on the current posterior, a little wider.
 VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
@@ -64,10 +79,9 @@ VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
   record.grid_spread = static_cast<float>(1.2 * sqrt(a.discrimination_variance));
   record.grid_slope =
       a.discrimination_variance > 0 ? static_cast<float>(a.covariance / a.discrimination_variance) : 0.0f;
+  record.share = static_cast<float>(share_of(a.share_logit));
   return record;
 }
-
-VOXPOP_HD double clamped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 inline constexpr double kLongestStep = 0.3;
 
@@ -102,6 +116,19 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
   a.covariance = -p.cross / det;
   a.side_bias_variance = p.gamma / det;
   return fabs(step) / sqrt(p.beta / det);
+}
+
+/// Logits of shares stay within this: 0.05 % to 99.95 %.
+inline constexpr double kLargestShareLogit = 7.6;
+
+/// One annotator's Newton step on the logit of its share, the population as prior; at least `lowest`.
+VOXPOP_HD void step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
+                          double lowest) {
+  const double precision = larger(from_fixed(sums.information_share), 0.0) + 1 / population.share_variance;
+  const double gradient =
+      from_fixed(sums.gradient_share) - (a.share_logit - population.share_mean) / population.share_variance;
+  a.share_logit = clamped(a.share_logit + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
+  a.share_variance = 1 / precision;
 }
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on

@@ -19,9 +19,29 @@ struct FitView {
   float *site_precision, *site_shift;  ///< [V]
   float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
   const RaterRecord* raters;
-  bool ties;
-  float stretch = 1;  ///< sites are to be read as if discriminations had been stretched so: see PassOptions
+  Likelihood kind;
+  Blend blend;
+  const VoteScale* scale;
+  const float* click_habits;  ///< [annotators][kHabitLevels]; null but for Blend::kClick
+  float stretch = 1;          ///< sites are to be read as if discriminations had been stretched so: see PassOptions
 };
+
+/// How often an annotator gives each answer: levels -kMaxLevels to kMaxLevels towards the left.
+inline constexpr int kHabitLevels = 2 * kMaxLevels + 1;
+
+/// What vote `code` says, and what else it may be.
+VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
+  const int level = code.level();
+  Statement<float> said = statement_of(*view.scale, level);
+  if (view.blend == Blend::kNone) return said;
+  said.share = view.raters[code.annotator()].share;
+  said.mirrored = view.blend == Blend::kMirror;
+  if (view.blend == Blend::kClick)
+    said.click = level == kUnseen ? 1.0f
+                                  : view.click_habits[std::size_t{code.annotator()} * kHabitLevels + kMaxLevels +
+                                                      (code.first_on_left() ? level : -level)];
+  return said;
+}
 
 /// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
 struct PairSums {

@@ -3,13 +3,17 @@
 // iterations on a device need no host in between. An iteration is
 //   a pass over votes as next_pass() says      -> sums of each annotator, PassSums
 //   update_annotator() for each annotator      -> AnnotatorTotals, by add_mean()
-//   population_mean(), then add_spread() for each -> AnnotatorTotals again
+//   with_means(), then add_spread() for each   -> AnnotatorTotals again
 //   end_iteration(), then finish_annotator() for each.
 // Totals are integers, so annotators may come in any order.
 
 #include "voxpop/annotators.h"
+#include "voxpop/likelihood.h"
 
 namespace voxpop {
+
+/// What a vote may be other than meant: nothing; a click, by the annotator's own habit; or the other item's.
+enum class Blend { kNone, kClick, kMirror };
 
 /// What one pass over all votes should bring.
 struct PassOptions {
@@ -20,6 +24,8 @@ struct PassOptions {
   bool grid = false;         ///< log-likelihood of each annotator on its quadrature nodes
   bool uncertain = false;    ///< sites integrate over the annotators' variances; else annotators are taken as known
   bool exact = false;        ///< the finer mixture: for the last passes
+  Blend blend = Blend::kNone;
+  VoteScale scale{};
 };
 
 /// What solving components adds up: integers and a maximum, so in any order.
@@ -30,9 +36,18 @@ struct SolveSums {
   std::int64_t log_evidence = 0;  ///< fixed point: the components' part; only with slot moments
 };
 
-/// bt: every annotator alike, no side bias (Bradley and Terry 1952). rater: each annotator's discrimination and side
-/// bias.
-enum class Model { kBradleyTerry, kRater };
+/// bt: every annotator alike, no side bias (Bradley and Terry 1952). crowd-bt: alike, but each votes as meant with a
+/// probability eta of its own, else for the other item (Chen et al. 2013). rater: each annotator's discrimination and
+/// side bias. lapse: as rater, and each lapses at a rate of its own (Wichmann and Hill 2001): then it clicks by habit.
+enum class Model { kBradleyTerry, kCrowdBt, kRater, kLapse };
+VOXPOP_HD bool has_discriminations(Model model) { return model == Model::kRater || model == Model::kLapse; }
+VOXPOP_HD Blend blend_of(Model model) {
+  return model == Model::kLapse ? Blend::kClick : model == Model::kCrowdBt ? Blend::kMirror : Blend::kNone;
+}
+
+/// Where a population's share of meant votes is thought to lie before the votes are seen: lapse rates of 5 %, etas of
+/// 0.85; give or take one logit.
+VOXPOP_HD double prior_share_mean(Model model) { return model == Model::kLapse ? 2.94 : 1.73; }
 
 enum class Phase {
   kNewton,      ///< annotators near their modes, by Newton steps, which are cheap
@@ -46,9 +61,13 @@ struct FitState {
   int max_iterations = 200;  ///< of annotators, in all
   double tolerance = 0.2;    ///< see FitOptions
   double voters = 0;         ///< annotators who have votes
+  int levels = 1;            ///< largest strength of a vote
+  bool tie_band = false;     ///< ties are a band around 0, whose width is estimated
+  double lowest_share_logit = -kLargestShareLogit;
 
   Phase phase = Phase::kNewton;
   Population population;
+  VoteScale scale{};
   int iterations = 0, last_sweeps = 0;
   bool converged = false;
   double change = 0;  ///< what still moved in the last iteration
@@ -72,10 +91,11 @@ struct AnnotatorTotals {
   std::int64_t gradient = 0, information = 0;  ///< bt
   std::int64_t discrimination = 0;             ///< sum over annotators who have votes
   std::int64_t gamma2 = 0, beta2 = 0;          ///< squares about the population's mean, variances included
+  std::int64_t share = 0, share2 = 0;          ///< logits of shares, and their squares about the population's mean
   float longest_step = 0;                      ///< of an annotator's gamma, in its posterior sds
 };
 
-VOXPOP_HD bool is_warm(const FitState& s) { return s.model == Model::kRater && s.iterations >= kWarmUp; }
+VOXPOP_HD bool is_warm(const FitState& s) { return has_discriminations(s.model) && s.iterations >= kWarmUp; }
 
 VOXPOP_HD PassOptions next_pass(const FitState& s) {
   PassOptions pass;
@@ -84,15 +104,18 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
   pass.stretch = static_cast<float>(s.stretch);
   pass.annotators = s.phase != Phase::kSweeps;
   pass.grid = s.phase == Phase::kQuadrature;
-  pass.uncertain = is_warm(s) || (s.phase != Phase::kNewton && s.model == Model::kRater);
+  pass.uncertain = is_warm(s) || (s.phase != Phase::kNewton && has_discriminations(s.model));
   pass.exact = s.phase == Phase::kSweeps;
+  pass.blend = blend_of(s.model);
+  pass.scale = s.scale;
   return pass;
 }
 
 /// Moves one annotator, from what its votes say.
 VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const AnnotatorSums& sums,
                                 const GridSums& grid, AnnotatorTotals& totals) {
-  if (s.model == Model::kBradleyTerry) {
+  if (blend_of(s.model) != Blend::kNone) step_share(a, sums, s.population, s.lowest_share_logit);
+  if (!has_discriminations(s.model)) {
     totals.gradient += sums.gradient_gamma;
     totals.information += sums.information_gamma;
   } else if (s.phase == Phase::kNewton) {
@@ -105,25 +128,67 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
 
 VOXPOP_HD void add_mean(const AnnotatorPosterior& a, AnnotatorTotals& totals) {
   totals.discrimination += to_fixed(a.discrimination);
+  totals.share += to_fixed(a.share_logit);
 }
 
-/// The population's mean given its annotators, with hyperprior N(1, 1).
-VOXPOP_HD double population_mean(const Population& before, double voters, const AnnotatorTotals& totals) {
-  const double mean = (from_fixed(totals.discrimination) / before.variance + 1) / (voters / before.variance + 1);
+/// The population with its means given its annotators; hyperprior: N(1, 1), shares N(prior_share_mean(), 1).
+VOXPOP_HD Population with_means(const FitState& s, const AnnotatorTotals& totals) {
+  Population next = s.population;
+  const double weight = 1 / s.population.variance, share_weight = 1 / s.population.share_variance;
+  const double mean = (from_fixed(totals.discrimination) * weight + 1) / (s.voters * weight + 1);
   // A population of adversaries is the mirror image of the truth: the sign of all scores is fixed by this.
-  return clamped(mean, 0.05, kLargestMean);
+  if (has_discriminations(s.model)) next.mean = clamped(mean, 0.05, kLargestMean);
+  if (blend_of(s.model) != Blend::kNone)
+    next.share_mean =
+        (from_fixed(totals.share) * share_weight + prior_share_mean(s.model)) / (s.voters * share_weight + 1);
+  return next;
 }
 
-VOXPOP_HD void add_spread(double mean, const AnnotatorPosterior& a, AnnotatorTotals& totals) {
-  const double off = a.discrimination - mean;
+/// `centre`: the population with its means.
+VOXPOP_HD void add_spread(const Population& centre, const AnnotatorPosterior& a, AnnotatorTotals& totals) {
+  const double off = a.discrimination - centre.mean, share_off = a.share_logit - centre.share_mean;
   totals.gamma2 += to_fixed(off * off + a.discrimination_variance);
   totals.beta2 += to_fixed(a.side_bias * a.side_bias + a.side_bias_variance);
+  totals.share2 += to_fixed(share_off * share_off + a.share_variance);
 }
 
-/// Moment estimates; hyperprior: as if two more annotators had been seen, each with variance 0.1.
-VOXPOP_HD Population population_with_spread(double mean, double voters, const AnnotatorTotals& totals) {
-  return {mean, smaller((from_fixed(totals.gamma2) + 0.2) / (voters + 2), kLargestVariance),
-          (from_fixed(totals.beta2) + 0.2) / (voters + 2)};
+/// Moment estimates; hyperprior: as if two more annotators had been seen, each with variance 0.1 (0.5 of shares).
+VOXPOP_HD Population with_spreads(const FitState& s, Population next, const AnnotatorTotals& totals) {
+  if (is_warm(s)) {
+    next.variance = smaller((from_fixed(totals.gamma2) + 0.2) / (s.voters + 2), kLargestVariance);
+    next.side_bias_variance = (from_fixed(totals.beta2) + 0.2) / (s.voters + 2);
+  }
+  if (blend_of(s.model) != Blend::kNone && s.iterations >= kWarmUp)
+    next.share_variance = (from_fixed(totals.share2) + 1) / (s.voters + 2);
+  return next;
+}
+
+/// Thresholds that come too close would leave the votes between them no room.
+inline constexpr double kNarrowest = 0.02;
+
+/// Where thresholds start: a logit apart.
+VOXPOP_HD VoteScale starting_scale(int levels, bool tie_band) {
+  VoteScale scale{};
+  for (int k = 1; k <= levels; ++k) scale.edge[k] = static_cast<float>(k - 1) + (tie_band ? 0.5f : 0.0f);
+  scale.edge[0] = -scale.edge[1];
+  return scale;
+}
+
+/// Thresholds towards their maximum, prior N(0, 25); `sums` [levels + 1] by number of threshold, from 1. Information is
+/// of each threshold alone, with that of its neighbours added: so all may move at once. Returns the longest step.
+VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
+  double longest = 0;
+  for (int k = s.tie_band ? 1 : 2; k <= s.levels; ++k) {
+    const double before = s.scale.edge[k];
+    const double precision = larger(from_fixed(sums[k].information), 1.0) + 0.04;
+    const double step =
+        clamped((from_fixed(sums[k].gradient) - before * 0.04) / precision, -kLongestStep, kLongestStep);
+    const double lowest = (k == 1 ? 0.0 : static_cast<double>(s.scale.edge[k - 1])) + kNarrowest;
+    s.scale.edge[k] = static_cast<float>(larger(before + step, lowest));
+    longest = larger(longest, fabs(s.scale.edge[k] - before));
+  }
+  s.scale.edge[0] = -s.scale.edge[1];
+  return longest;
 }
 
 /// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
@@ -151,20 +216,23 @@ VOXPOP_HD double allowed_change(const FitState& s) {
 
 namespace detail {
 
-/// Plain Bradley-Terry: the common discrimination towards its maximum a posteriori under N(1, 1).
-VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals) {
-  const double before = s.population.mean;
-  const double gradient = from_fixed(totals.gradient) + 1 - before;
+/// Where all discriminations are alike: the common one towards its maximum a posteriori under N(1, 1).
+VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
+                             double threshold_step) {
+  const Population before = s.population;
+  const double gradient = from_fixed(totals.gradient) + 1 - before.mean;
   const double information = larger(from_fixed(totals.information) + 1, 1.0);
-  const double stepped = before + clamped(gradient / information, -kLongestStep, kLongestStep);
-  s.population.mean = clamped(stepped * expansion(solved, stepped), 0.01, kLargestMean);
-  s.stretch = s.population.mean / before;
-  s.change = fabs(s.population.mean - before);
+  const double stepped = before.mean + clamped(gradient / information, -kLongestStep, kLongestStep);
+  next.mean = clamped(stepped * expansion(solved, stepped), 0.01, kLargestMean);
+  s.stretch = next.mean / before.mean;
+  s.change = fabs(next.mean - before.mean) + fabs(next.share_mean - before.share_mean) + threshold_step;
+  s.population = next;
   return s.change < (s.stride > 1 ? 0.02 : 0.002) * s.population.mean;
 }
 
 /// `next`: the population as its annotators say.
-VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next) {
+VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
+                                 double threshold_step) {
   const Population before = s.population;
   s.stretch = is_warm(s) ? smaller(expansion(solved, next.mean), kLargestMean / next.mean) : 1.0;
   next.mean *= s.stretch;
@@ -178,7 +246,8 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   }
   s.last_step = step;
   s.change = fabs(step) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
-             fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance));
+             fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
+             0.1 * fabs(next.share_mean - before.share_mean) + threshold_step;
   s.population = next;
   if (s.phase == Phase::kQuadrature) return s.change < allowed_change(s);
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;
@@ -186,8 +255,10 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
 
 }  // namespace detail
 
-/// After a pass and its annotators: what the next iteration will be.
-VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals) {
+/// After a pass and its annotators: what the next iteration will be. `centre`: from with_means(). `thresholds`: see
+/// settle_thresholds().
+VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals,
+                             const Population& centre, const ThresholdSums* thresholds) {
   s.sweeps = 1;
   if (s.phase == Phase::kSweeps) {  // annotators stay as they are
     s.stretch = 1;
@@ -199,20 +270,15 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.phase = Phase::kDone;
     return;
   }
-  bool settled;
-  if (s.model == Model::kBradleyTerry) {
-    settled = detail::settle_common(s, solved, totals);
-  } else {
-    Population next = s.population;
-    next.mean = population_mean(s.population, s.voters, totals);
-    if (is_warm(s)) next = population_with_spread(next.mean, s.voters, totals);
-    settled = detail::settle_population(s, solved, totals, next);
-  }
+  const double threshold_step = settle_thresholds(s, thresholds);
+  const Population next = with_spreads(s, centre, totals);
+  const bool settled = has_discriminations(s.model) ? detail::settle_population(s, solved, totals, next, threshold_step)
+                                                    : detail::settle_common(s, solved, totals, next, threshold_step);
   ++s.iterations;
   if (settled && s.stride > 1) {
     s.stride = 1;
     s.sweeps = 4;  // on to all votes; most components have not been seen yet
-  } else if (settled && s.model == Model::kRater && s.phase == Phase::kNewton) {
+  } else if (settled && has_discriminations(s.model) && s.phase == Phase::kNewton) {
     s.phase = Phase::kQuadrature;
   } else if (settled) {
     s.converged = true;
@@ -227,7 +293,7 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
 
 /// An annotator follows the stretch that end_iteration() decided; where all are alike, it takes the common value.
 VOXPOP_HD void finish_annotator(const FitState& s, AnnotatorPosterior& a) {
-  if (s.model == Model::kBradleyTerry) {
+  if (!has_discriminations(s.model)) {
     a.discrimination = s.population.mean;
     return;
   }

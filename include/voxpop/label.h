@@ -46,14 +46,14 @@ struct VoteReport {
   Real log_scale;  ///< its site's part of the log evidence
 };
 
-/// `mean`, `variance`: posterior of d.
-template <int kTerms, bool kTies, class Real>
-VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Rater<Real>& rater, Real mean, Real variance,
-                                       const Site<Real>& site) {
+/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d.
+template <int kTerms, Likelihood kKind, class Real>
+VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater, Real mean,
+                                       Real variance, const Site<Real>& site) {
   const Cavity<Real> cavity = cavity_without(mean, variance, site);
   const Logit<Real> eta = logit(rater, cavity);
   VoteReport<Real> out;
-  out.log_scale = site_log_scale(smoothed_vote<kTerms, kTies>(winner, eta).log_value, cavity, site);
+  out.log_scale = site_log_scale(smoothed_vote<kTerms, kKind>(vote, eta).z.log_value, cavity, site);
   // Where nothing else says who is better, rounding must not decide whether the vote agrees.
   const auto even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
   out.agreement = select(even, Real(0.5f), select(winner * cavity.mean > Real(0), Real(1), Real(0)));

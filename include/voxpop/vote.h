@@ -1,28 +1,31 @@
 #pragma once
-// One vote: its likelihood, its EP site, and what it says of its annotator.
+// One vote: its EP site, and what it says of its annotator.
 //
 // A vote compares the two items of a pair, first and second; d = score(first) - score(second), prior sd 1 an item.
-// Shown with the first item on the left, annotator (gamma, beta) picks it with probability sigma(gamma d + beta); shown
-// on the right, beta changes sign. Minka (2001) for EP; Louis (1982) for the observed information under missing data,
-// which here is just minus the second derivative of log Z.
+// Shown with the first item on the left, annotator (gamma, beta) has the logit gamma d + beta; shown on the right, beta
+// changes sign; likelihood.h says how probable that makes a vote. Minka (2001) for EP; Louis (1982) for the observed
+// information under missing data, which here is just minus the second derivative of log Z.
 
-#include "voxpop/smoothed.h"
+#include "voxpop/likelihood.h"
 
 namespace voxpop {
 
-/// Who won, as a number: +1 the pair's first item, -1 its second, 0 a tie.
-enum class Outcome : std::uint32_t { kSecond = 0, kFirst = 1, kTie = 2 };
-
-/// A vote in 32 bits: the annotator above, then who won, then whether the pair's first item was shown on the left.
+/// A vote in 32 bits: the annotator above, then its level, then whether the pair's first item was shown on the left.
+/// Level: strength towards the pair's first item, 1 to kMaxLevels, negative towards its second; 0 a tie; or kUnseen.
 struct VoteCode {
   std::uint32_t bits;
-  static constexpr std::uint32_t kMaxAnnotators = 1u << 29;
-  VOXPOP_HD static VoteCode make(std::uint32_t annotator, Outcome outcome, bool first_on_left) {
-    return {annotator << 3 | static_cast<std::uint32_t>(outcome) << 1 | static_cast<std::uint32_t>(first_on_left)};
+  static constexpr std::uint32_t kMaxAnnotators = 1u << 26;
+  VOXPOP_HD static VoteCode make(std::uint32_t annotator, int level, bool first_on_left) {
+    return {annotator << 6 | static_cast<std::uint32_t>(level + 16) << 1 | static_cast<std::uint32_t>(first_on_left)};
   }
-  VOXPOP_HD std::uint32_t annotator() const { return bits >> 3; }
-  VOXPOP_HD Outcome outcome() const { return static_cast<Outcome>(bits >> 1 & 3u); }
+  VOXPOP_HD std::uint32_t annotator() const { return bits >> 6; }
+  VOXPOP_HD int level() const { return static_cast<int>(bits >> 1 & 31u) - 16; }
   VOXPOP_HD bool first_on_left() const { return bits & 1u; }
+  VOXPOP_HD bool seen() const { return level() != kUnseen; }
+  /// 1 the pair's first item, -1 its second, 0 neither.
+  VOXPOP_HD int winner() const { return !seen() || level() == 0 ? 0 : level() > 0 ? 1 : -1; }
+  /// Whether it says who is better.
+  VOXPOP_HD bool decided() const { return winner() != 0; }
 };
 
 /// An annotator as a vote sees it: posterior means, and (co)variances where the vote should integrate over them.
@@ -54,11 +57,6 @@ struct AnnotatorTerms {
   Real information_gamma, information_cross, information_beta;
 };
 
-/// The moments of eta = gamma d + beta under cavity and rater, matched by a Gaussian (exact when gamma is known).
-template <class Real>
-struct Logit {
-  Real mean, variance;
-};
 template <class Real>
 VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity) {
   const Real second_moment = cavity.mean * cavity.mean + cavity.variance;
@@ -66,28 +64,6 @@ VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity
           rater.discrimination * rater.discrimination * cavity.variance +
               rater.discrimination_variance * second_moment + rater.covariance * cavity.mean * 2.0f +
               rater.side_bias_variance};
-}
-
-/// log Z of a vote and its derivatives in the logit's mean. `winner` is +1, -1 or, only with kTies, 0: half a vote to
-/// each side, sqrt(sigma(eta) sigma(-eta)). That root is exp(-eta / 2) sigma(eta), and exp only moves the Gaussian: its
-/// average is exp(variance / 8 - mean / 2) F(mean - variance / 2), so that votes and ties share one evaluation of F.
-template <int kTerms, bool kTies, class Real>
-VOXPOP_HD Smoothed<Real> smoothed_vote(Real winner, const Logit<Real>& eta) {
-  Real sign = winner;
-  Smoothed<Real> out;
-  if constexpr (kTies) {
-    const auto tied = winner == 0.0f;
-    sign = select(tied, select(eta.mean < 0.0f, Real(-1), Real(1)), winner);
-    const Real likelier = sign * eta.mean, moved = select(tied, eta.variance, Real(0));
-    const Real rate = select(tied, Real(-0.5f), Real(0));
-    out = smoothed_logistic<kTerms>(likelier - moved * 0.5f, eta.variance);
-    out = tilted(out.log_value + moved * 0.125f + rate * likelier, rate, out);
-  } else {
-    out = smoothed_logistic<kTerms>(sign * eta.mean, eta.variance);
-  }
-  out.first = out.first * sign;
-  out.third = out.third * sign;
-  return out;
 }
 
 /// The site whose product with the cavity has the tilted distribution's mean and variance (Minka 2001, eq. 3.32 ff.).
@@ -128,6 +104,42 @@ VOXPOP_HD AnnotatorTerms<Real> annotator_terms(const Rater<Real>& rater, const C
       (mean * mean + cavity.variance) * z.second + mean * pull * z.third * 2.0f + pull * pull * z.fourth;
   const Real cross2 = mean * z.second + pull * z.third;
   return {gamma1, z.first, gamma1 * gamma1 - gamma2, gamma1 * z.first - cross2, z.first * z.first - z.second};
+}
+
+/// Gradient of log Z in logit(share), and minus its second derivative. `meant`: VoteLikelihood::share.
+struct ShareTerms {
+  float gradient, information;
+};
+VOXPOP_HD ShareTerms share_terms(float share, float meant) {
+  return {meant - share, share * (1 - share) - meant * (1 - meant)};
+}
+
+/// Gradient of log Z in the thresholds on either side of a vote, and their information, with that of the neighbour
+/// added (see settle_thresholds()). `lower`, `upper`: numbers of the thresholds; upper 0: there is none.
+struct ThresholdTerms {
+  int lower, upper;
+  float lower_gradient, lower_information, upper_gradient, upper_information;
+};
+VOXPOP_HD ThresholdTerms threshold_terms(int level, const Statement<float>& vote, const EdgeTerms<float>& edges) {
+  ThresholdTerms out{0, 0, 0, 0, 0, 0};
+  const bool bounded = vote.upper < kFar;
+  if (level == kUnseen || vote.sign == 0) return out;
+  if (level == 0) {  // both edges of the band are threshold 1
+    const float gradient = edges.lower + edges.upper;
+    out.lower = 1;
+    out.lower_gradient = gradient;
+    out.lower_information = gradient * gradient - edges.lower2 - edges.upper2;
+    return out;
+  }
+  const float shared = bounded ? edges.lower * edges.upper : 0;
+  out.lower = level < 0 ? -level : level;
+  out.lower_gradient = -edges.lower;  // outwards is down
+  out.lower_information = edges.lower * edges.lower - edges.lower2 + shared;
+  if (!bounded) return out;
+  out.upper = out.lower + 1;
+  out.upper_gradient = edges.upper;
+  out.upper_information = edges.upper * edges.upper - edges.upper2 + shared;
+  return out;
 }
 
 /// What one vote's site adds to EP's log evidence: log Z minus the log integral of cavity times site.

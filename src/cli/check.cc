@@ -17,7 +17,7 @@ struct Arguments {
 
 int check_command(const Arguments& arguments) {
   Votes votes = read_votes(arguments.inputs, arguments.common.quiet);
-  const Groups groups = group_votes(votes, Ties::kHalf);
+  const Groups groups = group_votes(votes, Ties::kModel);
   const Limits limits = find_limits(groups, votes);
   std::map<std::uint32_t, std::uint32_t> sizes;
   for (std::size_t c = 0; c < groups.components(); ++c) ++sizes[groups.items_of(c)];

@@ -34,12 +34,13 @@ struct Arguments {
   std::vector<std::string> inputs;
   std::string output;
   std::string model = "rater";
-  std::string ties = "half";
+  std::string ties = "model";
   std::string device = "auto";
   std::size_t memory_limit = 0;
   int threads = 0;
   int max_iterations = 200;
   std::uint64_t seed = 1;
+  bool no_adversaries = false;
   bool strict = false;
   bool no_compress = false;
   CommonOptions common;
@@ -51,8 +52,31 @@ struct Seconds {
 };
 
 // What the choices on the command line mean.
-const std::map<std::string, Model> kModels = {{"bt", Model::kBradleyTerry}, {"rater", Model::kRater}};
-const std::map<std::string, Ties> kTies = {{"half", Ties::kHalf}, {"drop", Ties::kDrop}};
+const std::map<std::string, Model> kModels = {
+    {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}, {"lapse", Model::kLapse}};
+const std::map<std::string, Ties> kTies = {{"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
+
+/// Estimated thresholds, from the first on; empty for binary votes.
+std::vector<float> thresholds_of(const Fit& fit) {
+  if (fit.answers.binary() || (fit.answers.levels() == 1 && fit.answers.half_ties)) return {};
+  return {fit.scale.edge + 1, fit.scale.edge + 1 + fit.answers.levels()};
+}
+
+Json describe_population(const Fit& fit) {
+  const Population& population = fit.population;
+  Json json = {{"item_sd", 1.0},
+               {"discrimination_mean", population.mean},
+               {"discrimination_sd", std::sqrt(population.variance)},
+               {"side_bias_sd", std::sqrt(population.side_bias_variance)},
+               {"reference_discrimination", fit.reference_discrimination}};
+  if (fit.model == Model::kLapse)
+    json.update({{"lapse_rate_median", 1 - share_of(population.share_mean)},
+                 {"lapse_rate_logit_sd", std::sqrt(population.share_variance)}});
+  if (fit.model == Model::kCrowdBt)
+    json.update(
+        {{"eta_median", share_of(population.share_mean)}, {"eta_logit_sd", std::sqrt(population.share_variance)}});
+  return json;
+}
 
 Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
                   const std::string& device, const std::string& why_device, int threads) {
@@ -71,12 +95,9 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"components", limits.components},
           {"model", arguments.model},
           {"ties", arguments.ties},
-          {"hyperparameters",
-           {{"item_sd", 1.0},
-            {"discrimination_mean", fit.population.mean},
-            {"discrimination_sd", std::sqrt(fit.population.variance)},
-            {"side_bias_sd", std::sqrt(fit.population.side_bias_variance)},
-            {"reference_discrimination", fit.reference_discrimination}}},
+          {"strengths", fit.answers.strengths},
+          {"thresholds", thresholds_of(fit)},
+          {"hyperparameters", describe_population(fit)},
           {"iterations", fit.iterations},
           {"converged", fit.converged},
           {"change", fit.change},
@@ -222,7 +243,10 @@ int fit_command(const Arguments& arguments) {
     {
       Progress progress("fitting", 60, quiet);
       fit = fit_model(*engine, count_votes(groups),
-                      {.model = kModels.at(arguments.model), .max_iterations = arguments.max_iterations},
+                      {.model = kModels.at(arguments.model),
+                       .answers = groups.answers,
+                       .adversaries = !arguments.no_adversaries,
+                       .max_iterations = arguments.max_iterations},
                       [&](int iteration, double change) {
                         progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
                                         fmt::format("iteration {}, change {:.1e}", iteration, change));
@@ -270,10 +294,14 @@ void add_fit(CLI::App& app, Run& run) {
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
       ->required();
   verb.add_option("-o,--output", arguments->output, "Fit to write (fit/1)")->required();
-  verb.add_option("--model", arguments->model, "bt: all annotators alike; rater: discrimination and side bias of each")
+  verb.add_option("--model", arguments->model,
+                  "bt: all annotators alike; crowd-bt: a probability eta of each that it means its vote (Chen et al. "
+                  "2013); rater: discrimination and side bias of each; lapse: rater, and a lapse rate of each")
       ->check(CLI::IsMember(kModels))
       ->capture_default_str();
-  verb.add_option("--ties", arguments->ties, "half: a tie is half a vote to each side; drop: ties do not count")
+  verb.add_option("--ties", arguments->ties,
+                  "model: a tie is an answer of its own, a band around even whose width is estimated (Rao and Kupper "
+                  "1967); half: half a vote to each side; drop: ties do not count")
       ->check(CLI::IsMember(kTies))
       ->capture_default_str();
   verb.add_option("--device", arguments->device,
@@ -290,6 +318,7 @@ void add_fit(CLI::App& app, Run& run) {
   verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();
+  verb.add_flag("--no-adversaries", arguments->no_adversaries, "crowd-bt: every eta lies above 1/2");
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);

@@ -6,14 +6,34 @@
 namespace voxpop::VOXPOP_TARGET {
 namespace {
 
-constexpr std::uint32_t kStage = 256;  // votes staged at a time: columns of 1 KiB, all in the first-level cache
+constexpr std::uint32_t kColumns = 256;          // 1 KiB a quantity: all in the first-level cache
+constexpr std::uint32_t kStage = kColumns - 16;  // votes staged at a time
 
-/// Votes of one stage as columns, so that packs load whole. Rows behind the last vote repeat harmless values.
+/// Votes of one stage as columns, so that packs load whole. Votes between two thresholds, which cost twice, come behind
+/// the others, in packs of their own. Columns between and behind hold harmless values.
 struct alignas(64) Stage {
-  float winner[kStage], side[kStage], mean[kStage], variance[kStage], site_precision[kStage], site_shift[kStage];
-  float gamma[kStage], beta[kStage], gamma_variance[kStage], covariance[kStage], beta_variance[kStage];
-  float spread[kStage], slope[kStage];
-  float terms[5][kStage], grid[kGridNodes][kStage];  // what comes out, a row a quantity
+  float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns], click[kColumns];
+  float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];
+  float site_precision[kColumns], site_shift[kColumns];
+  float gamma[kColumns], beta[kColumns], gamma_variance[kColumns], covariance[kColumns], beta_variance[kColumns];
+  float spread[kColumns], slope[kColumns];
+  float terms[12][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
+  std::uint16_t column[kStage];                           // of each vote
+  std::uint32_t columns;                                  // in use, whole packs
+};
+
+/// Rows of Stage::terms.
+enum {
+  kGradient0,
+  kGradient1,
+  kInformation0,
+  kInformationCross,
+  kInformation1,
+  kShare,
+  kLower,
+  kUpper,
+  kLower2,
+  kUpper2
 };
 
 VOXPOP_HD void add(std::int64_t& sum, std::int64_t value, bool shared) {
@@ -23,13 +43,57 @@ VOXPOP_HD void add(std::int64_t& sum, std::int64_t value, bool shared) {
     sum += value;
 }
 
+constexpr std::uint32_t whole_packs(std::uint32_t columns) { return (columns + kLanes - 1) / kLanes * kLanes; }
+
+void set_harmless(Stage& s, std::uint32_t begin, std::uint32_t end) {
+  for (std::uint32_t c = begin; c < end; ++c) {
+    s.sign[c] = s.winner[c] = s.side[c] = s.variance[c] = s.gamma[c] = 1.0f;
+    s.mean[c] = s.site_precision[c] = s.site_shift[c] = s.beta[c] = s.lower[c] = 0.0f;
+    s.gamma_variance[c] = s.covariance[c] = s.beta_variance[c] = s.spread[c] = s.slope[c] = 0.0f;
+    s.upper[c] = kFar;
+    s.share[c] = s.click[c] = 0.5f;
+  }
+}
+
+/// The column of each vote, and what the votes say.
+template <Likelihood kKind>
+void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s) {
+  if constexpr (kKind == Likelihood::kBinary) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      s.column[i] = static_cast<std::uint16_t>(i);
+      s.winner[i] = s.sign[i] = votes[i].level() > 0 ? 1.0f : -1.0f;
+    }
+    s.columns = whole_packs(count);
+    set_harmless(s, count, s.columns);
+  } else {
+    Statement<float> said[kStage];
+    std::uint32_t open = 0, next_open = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      said[i] = statement_of(view, votes[i]);
+      open += !(said[i].upper < kFar);
+    }
+    std::uint32_t next_bounded = whole_packs(open);
+    s.columns = whole_packs(next_bounded + count - open);
+    set_harmless(s, open, next_bounded);
+    set_harmless(s, next_bounded + count - open, s.columns);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const std::uint32_t c = said[i].upper < kFar ? next_bounded++ : next_open++;
+      s.column[i] = static_cast<std::uint16_t>(c);
+      s.sign[c] = said[i].sign;
+      s.lower[c] = said[i].lower;
+      s.upper[c] = said[i].upper;
+      s.share[c] = said[i].share;
+      s.click[c] = said[i].click;
+      s.winner[c] = static_cast<float>(votes[i].winner());
+    }
+  }
+}
+
+template <Likelihood kKind>
 void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
                  const VotePass& pass) {
-  // Looked up, not branched on: votes are as unpredictable as branches get.
-  constexpr float kWinner[4] = {-1.0f, 1.0f, 0.0f, 0.0f};
-  static_assert(static_cast<int>(Outcome::kSecond) == 0 && static_cast<int>(Outcome::kFirst) == 1 &&
-                static_cast<int>(Outcome::kTie) == 2);
-  constexpr float kSide[2] = {-1.0f, 1.0f};
+  constexpr float kSide[2] = {-1.0f, 1.0f};  // looked up, not branched on: votes are as unpredictable as branches get
+  place_votes<kKind>(view, view.votes + begin, count, s);
   for (std::uint32_t i = 0; i < count; ++pair) {
     const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
     const std::uint32_t pair_end = view.pair_votes[pair + 1] - begin, stop = pair_end < count ? pair_end : count;
@@ -37,33 +101,41 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
       const VoteCode code = view.votes[begin + i];
       const RaterRecord& rater = view.raters[code.annotator()];
       const float side = kSide[code.first_on_left()];
-      s.winner[i] = kWinner[static_cast<int>(code.outcome())];
-      s.side[i] = side;
-      s.mean[i] = mean;
-      s.variance[i] = variance;
-      s.gamma[i] = rater.discrimination;
-      s.beta[i] = rater.side_bias * side;
+      const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
+      s.side[c] = side;
+      s.mean[c] = mean;
+      s.variance[c] = variance;
+      s.gamma[c] = rater.discrimination;
+      s.beta[c] = rater.side_bias * side;
       if (pass.uncertain) {
-        s.gamma_variance[i] = rater.discrimination_variance;
-        s.covariance[i] = rater.covariance * side;
-        s.beta_variance[i] = rater.side_bias_variance;
+        s.gamma_variance[c] = rater.discrimination_variance;
+        s.covariance[c] = rater.covariance * side;
+        s.beta_variance[c] = rater.side_bias_variance;
       }
       if (pass.grid != nullptr) {
-        s.spread[i] = rater.grid_spread;
-        s.slope[i] = rater.grid_slope * side;
+        s.spread[c] = rater.grid_spread;
+        s.slope[c] = rater.grid_slope * side;
       }
+      s.site_precision[c] = view.site_precision[begin + i] * view.stretch * view.stretch;
+      s.site_shift[c] = view.site_shift[begin + i] * view.stretch;
     }
     if (i < pair_end) break;  // this pair goes on in the next stage
   }
-  for (std::uint32_t i = 0; i < count; ++i) {
-    s.site_precision[i] = view.site_precision[begin + i] * view.stretch * view.stretch;
-    s.site_shift[i] = view.site_shift[begin + i] * view.stretch;
+}
+
+template <Likelihood kKind>
+VOXPOP_HD Statement<Pack> load_statement(const Stage& s, std::uint32_t c, bool mirrored) {
+  Statement<Pack> said{Pack::load(s.sign + c), Pack(0), Pack(kFar)};
+  if constexpr (kKind != Likelihood::kBinary) {
+    said.lower = Pack::load(s.lower + c);
+    said.upper = Pack::load(s.upper + c);
   }
-  for (std::uint32_t i = count; i % kLanes != 0; ++i) {
-    s.winner[i] = s.side[i] = s.variance[i] = s.gamma[i] = 1.0f;
-    s.mean[i] = s.site_precision[i] = s.site_shift[i] = s.beta[i] = 0.0f;
-    s.gamma_variance[i] = s.covariance[i] = s.beta_variance[i] = s.spread[i] = s.slope[i] = 0.0f;
+  if constexpr (kKind == Likelihood::kMixture) {
+    said.share = Pack::load(s.share + c);
+    said.click = Pack::load(s.click + c);
+    said.mirrored = mirrored;
   }
+  return said;
 }
 
 VOXPOP_HD Rater<Pack> load_known_rater(const Stage& s, std::uint32_t i) {
@@ -80,23 +152,71 @@ VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
                         Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)});
 }
 
+/// What the votes of a stage say of their annotators, added up.
+template <Likelihood kKind>
+void add_annotator_terms(const VoteCode* votes, std::uint32_t count, const Stage& s, const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    AnnotatorSums& sums = pass.sums[votes[i].annotator()];
+    const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
+    add(sums.gradient_gamma, to_fixed(s.terms[kGradient0][c]), pass.shared);
+    add(sums.gradient_beta, to_fixed(s.terms[kGradient1][c]), pass.shared);
+    add(sums.information_gamma, to_fixed(s.terms[kInformation0][c]), pass.shared);
+    add(sums.information_cross, to_fixed(s.terms[kInformationCross][c]), pass.shared);
+    add(sums.information_beta, to_fixed(s.terms[kInformation1][c]), pass.shared);
+    if constexpr (kKind == Likelihood::kMixture) {
+      const ShareTerms share = share_terms(s.share[c], s.terms[kShare][c]);
+      add(sums.gradient_share, to_fixed(share.gradient), pass.shared);
+      add(sums.information_share, to_fixed(share.information), pass.shared);
+    }
+  }
+  if (pass.grid == nullptr) return;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    GridSums& sums = pass.grid[votes[i].annotator()];
+    const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
+    for (int g = 0; g < kGridNodes; ++g)
+      if (g != kGridNodes / 2) add(sums.log_z[g], to_fixed(s.grid[g][c]), pass.shared);
+  }
+}
+
+void add_threshold_terms(const VoteCode* votes, std::uint32_t count, const Stage& s, const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t c = s.column[i];
+    const EdgeTerms<float> edges{s.terms[kLower][c], s.terms[kUpper][c], s.terms[kLower2][c], s.terms[kUpper2][c]};
+    const ThresholdTerms terms = threshold_terms(votes[i].level(), {s.sign[c], s.lower[c], s.upper[c]}, edges);
+    pass.thresholds[terms.lower].gradient += to_fixed(terms.lower_gradient);
+    pass.thresholds[terms.lower].information += to_fixed(terms.lower_information);
+    if (terms.upper == 0) continue;
+    pass.thresholds[terms.upper].gradient += to_fixed(terms.upper_gradient);
+    pass.thresholds[terms.upper].information += to_fixed(terms.upper_information);
+  }
+}
+
 /// New sites, and what the votes say of their annotators, all from the same cavities.
-template <int kTerms, bool kTies>
-VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s, const VotePass& pass) {
-  for (std::uint32_t i = 0; i < count; i += kLanes) {
+template <int kTerms, Likelihood kKind>
+VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s,
+                            const VotePass& pass) {
+  const bool mirrored = view.blend == Blend::kMirror;
+  for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
     const Cavity<Pack> cavity = load_cavity(s, i);
-    const Pack winner = Pack::load(s.winner + i);
+    const Statement<Pack> said = load_statement<kKind>(s, i, mirrored);
     Rater<Pack> rater = load_known_rater(s, i);
-    Smoothed<Pack> z;
-    if (pass.sums != nullptr || !pass.uncertain) z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
+    VoteLikelihood<Pack> likelihood;
+    if (pass.sums != nullptr || !pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
     if (pass.sums != nullptr) {
-      const auto terms = annotator_terms(rater, cavity, z);
+      const auto terms = annotator_terms(rater, cavity, likelihood.z);
       const Pack side = Pack::load(s.side + i);
-      terms.gradient_gamma.store(s.terms[0] + i);
-      (terms.gradient_beta * side).store(s.terms[1] + i);
-      terms.information_gamma.store(s.terms[2] + i);
-      (terms.information_cross * side).store(s.terms[3] + i);
-      terms.information_beta.store(s.terms[4] + i);
+      terms.gradient_gamma.store(s.terms[kGradient0] + i);
+      (terms.gradient_beta * side).store(s.terms[kGradient1] + i);
+      terms.information_gamma.store(s.terms[kInformation0] + i);
+      (terms.information_cross * side).store(s.terms[kInformationCross] + i);
+      terms.information_beta.store(s.terms[kInformation1] + i);
+      if constexpr (kKind != Likelihood::kBinary) {
+        likelihood.edges.lower.store(s.terms[kLower] + i);
+        likelihood.edges.upper.store(s.terms[kUpper] + i);
+        likelihood.edges.lower2.store(s.terms[kLower2] + i);
+        likelihood.edges.upper2.store(s.terms[kUpper2] + i);
+      }
+      if constexpr (kKind == Likelihood::kMixture) likelihood.share.store(s.terms[kShare] + i);
     }
     if (pass.grid != nullptr) {
       const Pack spread = Pack::load(s.spread + i), slope = Pack::load(s.slope + i);
@@ -106,81 +226,84 @@ VOXPOP_HD void update_stage(const VoteCode* votes, std::uint32_t count, Stage& s
         const Pack move = spread * grid_at(g);
         moved.discrimination = rater.discrimination + move;
         moved.side_bias = rater.side_bias + slope * move;
-        (smoothed_vote<kTerms, kTies>(winner, logit(moved, cavity)).log_value - z.log_value).store(s.grid[g] + i);
+        const Pack log_value = smoothed_vote<kTerms, kKind>(said, logit(moved, cavity)).z.log_value;
+        (log_value - likelihood.z.log_value).store(s.grid[g] + i);
       }
     }
     if (pass.update_sites) {
       if (pass.uncertain) {
         rater = load_uncertain_rater(s, i);
-        z = smoothed_vote<kTerms, kTies>(winner, logit(rater, cavity));
+        likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
       }
       const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-      const Site<Pack> site = damped(rater, before, matched_site(rater, cavity, z));
+      const Site<Pack> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
       site.precision.store(s.site_precision + i);
       site.shift.store(s.site_shift + i);
     }
   }
-  if (pass.sums != nullptr)
-    for (std::uint32_t i = 0; i < count; ++i) {
-      AnnotatorSums& sums = pass.sums[votes[i].annotator()];
-      add(sums.gradient_gamma, to_fixed(s.terms[0][i]), pass.shared);
-      add(sums.gradient_beta, to_fixed(s.terms[1][i]), pass.shared);
-      add(sums.information_gamma, to_fixed(s.terms[2][i]), pass.shared);
-      add(sums.information_cross, to_fixed(s.terms[3][i]), pass.shared);
-      add(sums.information_beta, to_fixed(s.terms[4][i]), pass.shared);
-    }
-  if (pass.grid != nullptr)
-    for (std::uint32_t i = 0; i < count; ++i) {
-      GridSums& sums = pass.grid[votes[i].annotator()];
-      for (int g = 0; g < kGridNodes; ++g)
-        if (g != kGridNodes / 2) add(sums.log_z[g], to_fixed(s.grid[g][i]), pass.shared);
-    }
+  if (pass.sums != nullptr) add_annotator_terms<kKind>(votes, count, s, pass);
+  if (kKind != Likelihood::kBinary && pass.thresholds != nullptr) add_threshold_terms(votes, count, s, pass);
 }
 
 /// What is said of annotators at the end, and the sites' part of the log evidence.
-template <int kTerms, bool kTies>
-VOXPOP_HD void report_stage(const VoteCode* votes, std::uint32_t count, Stage& s, const VotePass& pass) {
-  for (std::uint32_t i = 0; i < count; i += kLanes) {
+template <int kTerms, Likelihood kKind>
+VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s,
+                            const VotePass& pass) {
+  for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
     const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
     const Site<Pack> site{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-    const auto report = report_vote<kTerms, kTies>(Pack::load(s.winner + i), rater, Pack::load(s.mean + i),
-                                                   Pack::load(s.variance + i), site);
+    const auto report =
+        report_vote<kTerms, kKind>(Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror),
+                                   rater, Pack::load(s.mean + i), Pack::load(s.variance + i), site);
     report.agreement.store(s.terms[0] + i);
     report.better.store(s.terms[1] + i);
     report.bits.store(s.terms[2] + i);
     report.log_scale.store(s.terms[3] + i);
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    *pass.log_scale += to_fixed(s.terms[3][i]);
+    if (!votes[i].seen()) continue;
+    const std::uint32_t c = s.column[i];
+    *pass.log_scale += to_fixed(s.terms[3][c]);
     ReportSums& sums = pass.report[votes[i].annotator()];
-    add(sums.bits, to_fixed(s.terms[2][i]), pass.shared);
-    if (votes[i].outcome() == Outcome::kTie) continue;
-    add(sums.agreement, to_fixed(s.terms[0][i]), pass.shared);
-    add(sums.better, to_fixed(s.terms[1][i]), pass.shared);
+    add(sums.bits, to_fixed(s.terms[2][c]), pass.shared);
+    if (!votes[i].decided()) continue;
+    add(sums.agreement, to_fixed(s.terms[0][c]), pass.shared);
+    add(sums.better, to_fixed(s.terms[1][c]), pass.shared);
     add(sums.decided, 1, pass.shared);
+  }
+}
+
+template <Likelihood kKind>
+void process(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass& pass) {
+  Stage stage;
+  for (std::uint32_t at = begin; at < end; at += kStage) {
+    const std::uint32_t count = end - at < kStage ? end - at : kStage;
+    stage_votes<kKind>(view, at, count, pair, stage, pass);
+    const VoteCode* votes = view.votes + at;
+    if (pass.report != nullptr)
+      report_stage<kExact, kKind>(view, votes, count, stage, pass);
+    else if (pass.exact)
+      update_stage<kExact, kKind>(view, votes, count, stage, pass);
+    else
+      update_stage<kFast, kKind>(view, votes, count, stage, pass);
+    if (!pass.update_sites) continue;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const std::uint32_t c = kKind == Likelihood::kBinary ? i : stage.column[i];
+      view.site_precision[at + i] = stage.site_precision[c];
+      view.site_shift[at + i] = stage.site_shift[c];
+    }
   }
 }
 
 void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair,
                    const VotePass& pass) {
-  Stage stage;
-  for (std::uint32_t at = begin; at < end; at += kStage) {
-    const std::uint32_t count = end - at < kStage ? end - at : kStage;
-    stage_votes(view, at, count, pair, stage, pass);
-    const VoteCode* votes = view.votes + at;
-    if (pass.report != nullptr)
-      view.ties ? report_stage<kExact, true>(votes, count, stage, pass)
-                : report_stage<kExact, false>(votes, count, stage, pass);
-    else if (view.ties)
-      pass.exact ? update_stage<kExact, true>(votes, count, stage, pass)
-                 : update_stage<kFast, true>(votes, count, stage, pass);
-    else
-      pass.exact ? update_stage<kExact, false>(votes, count, stage, pass)
-                 : update_stage<kFast, false>(votes, count, stage, pass);
-    if (pass.update_sites) {
-      __builtin_memcpy(view.site_precision + at, stage.site_precision, count * sizeof(float));
-      __builtin_memcpy(view.site_shift + at, stage.site_shift, count * sizeof(float));
-    }
+  switch (view.kind) {
+    case Likelihood::kBinary:
+      return process<Likelihood::kBinary>(view, begin, end, pair, pass);
+    case Likelihood::kOrdinal:
+      return process<Likelihood::kOrdinal>(view, begin, end, pair, pass);
+    case Likelihood::kMixture:
+      return process<Likelihood::kMixture>(view, begin, end, pair, pass);
   }
 }
 

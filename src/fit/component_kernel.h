@@ -20,8 +20,9 @@ struct VotePass {
   bool shared = false;
   AnnotatorSums* sums = nullptr;
   GridSums* grid = nullptr;
-  ReportSums* report = nullptr;       ///< with it, nothing else is done but log_scale
-  std::int64_t* log_scale = nullptr;  ///< sum of the sites' log scales
+  ThresholdSums* thresholds = nullptr;  ///< [kMaxLevels + 1], never shared; needs `sums`
+  ReportSums* report = nullptr;         ///< with it, nothing else is done but log_scale
+  std::int64_t* log_scale = nullptr;    ///< sum of the sites' log scales
 };
 
 struct Kernels {

@@ -29,6 +29,7 @@ struct Partial {
   std::vector<AnnotatorSums> annotators;
   std::vector<GridSums> grid;
   std::vector<ReportSums> report;
+  Thresholds thresholds{};
   std::int64_t log_scale = 0;
   SolveSums solved;
   std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
@@ -87,11 +88,12 @@ class CpuEngine : public Engine {
       VotePass pass{.exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
       if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
       if (last && options.grid) pass.grid = own(part.grid, result.grid);
+      if (last && options.annotators && !groups_.answers.binary()) pass.thresholds = part.thresholds.data();
       return pass;
     };
     // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
-      const FitView votes = view(raters, sweep == 0 ? options.stretch : 1);
+      const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
       const bool last = sweep + 1 == options.sweeps;
       for (const std::uint32_t c : large_) {
         SolveSums earlier;
@@ -102,7 +104,7 @@ class CpuEngine : public Engine {
     over_batches(options.stride, [&](const Batch& batch) {
       Partial& part = threads.local();
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
-        const FitView votes = view(raters, sweep == 0 ? options.stretch : 1);
+        const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
         const bool last = sweep + 1 == options.sweeps;
         SolveSums earlier;
         kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
@@ -114,23 +116,27 @@ class CpuEngine : public Engine {
       add_sums(result.annotators, part.annotators);
       add_sums(result.grid, part.grid);
       add_solved(solved, part.solved);
+      for (std::size_t k = 0; k < part.thresholds.size(); ++k) {
+        result.thresholds[k].gradient += part.thresholds[k].gradient;
+        result.thresholds[k].information += part.thresholds[k].information;
+      }
     }
     result.solved = solved;
     return result;
   }
 
-  Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) override {
+  Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
     Posterior out;
     out.slot_mean.resize(groups_.slot_item.size());
     out.slot_variance.resize(groups_.slot_item.size());
     out.annotators.assign(groups_.annotators, ReportSums{});
     Threads threads;
     SolveSums solved;
-    const FitView votes = view(raters);
+    const FitView votes = view(raters, options);
     const auto prepare = [&](Partial& part) {
       return VotePass{.update_sites = false,
                       .exact = true,
-                      .uncertain = uncertain,
+                      .uncertain = options.uncertain,
                       .shared = shared(),
                       .report = own(part.report, out.annotators),
                       .log_scale = &part.log_scale};
@@ -164,7 +170,7 @@ class CpuEngine : public Engine {
     const std::vector<RaterRecord> none;
     constexpr std::uint32_t kPairsPerTask = 1 << 14;
     oneapi::tbb::parallel_for(std::uint32_t{0}, (pairs + kPairsPerTask - 1) / kPairsPerTask, [&](std::uint32_t task) {
-      kernels_.labels(view(none), task * kPairsPerTask, std::min(pairs, (task + 1) * kPairsPerTask), discrimination,
+      kernels_.labels(view(none, {}), task * kPairsPerTask, std::min(pairs, (task + 1) * kPairsPerTask), discrimination,
                       labels.probability.data(), labels.better.data(), labels.information.data());
     });
     return labels;
@@ -186,7 +192,8 @@ class CpuEngine : public Engine {
     return mine.data();
   }
 
-  FitView view(const std::vector<RaterRecord>& raters, float stretch = 1) {
+  FitView view(const std::vector<RaterRecord>& raters, const PassOptions& options, float stretch = 1) {
+    if (options.blend == Blend::kClick && click_habits_.empty()) click_habits_ = find_click_habits(groups_);
     return {groups_.component_slots.data(),
             groups_.component_pairs.data(),
             groups_.pair_first.data(),
@@ -198,7 +205,10 @@ class CpuEngine : public Engine {
             pair_mean_.data(),
             pair_variance_.data(),
             raters.data(),
-            groups_.ties,
+            likelihood_kind(groups_, options.blend),
+            options.blend,
+            &options.scale,
+            click_habits_.data(),
             stretch};
   }
 
@@ -234,7 +244,7 @@ class CpuEngine : public Engine {
   const Kernels& kernels_;
   std::vector<Batch> batches_;
   std::vector<std::uint32_t> large_;
-  std::vector<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
+  std::vector<float> site_precision_, site_shift_, pair_mean_, pair_variance_, click_habits_;
 };
 
 }  // namespace

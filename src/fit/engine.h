@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,9 +9,13 @@
 
 namespace voxpop {
 
+/// Sums by number of threshold, from 1.
+using Thresholds = std::array<ThresholdSums, kMaxLevels + 1>;
+
 struct PassResult {
   std::vector<AnnotatorSums> annotators;  ///< [annotators] or empty
   std::vector<GridSums> grid;             ///< [annotators] or empty
+  Thresholds thresholds{};
   SolveSums solved;
 };
 
@@ -42,10 +47,18 @@ class Engine {
   /// device may queue iterations ahead and bring news of an earlier one. When the state is Phase::kDone, `run` has all.
   virtual void iterate(FitRun& run);
   virtual PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
-  virtual Posterior posterior(const std::vector<RaterRecord>& raters, bool uncertain) = 0;
+  /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
+  virtual Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
   virtual PairLabels label_pairs(float discrimination) = 0;
 };
+
+/// Which terms the votes of these groups have. Binary ones are written without thresholds, which is fastest.
+Likelihood likelihood_kind(const Groups& groups, Blend blend);
+
+/// [annotators][kHabitLevels]: how probable each answer is when an annotator clicks without looking: as often as it
+/// occurs among all of its votes, with one more vote spread over all answers.
+std::vector<float> find_click_habits(const Groups& groups);
 
 /// The CPU engine. `kernels`: see choose_kernels(). Threads: those of the calling task arena.
 /// Throws Error(kBadInput) for a component of more than 2,048 items, which needs the sparse solver that is to come.

@@ -32,22 +32,41 @@ void Engine::iterate(FitRun& run) {
                      totals);
     if (run.votes_of[a] > 0) add_mean(run.annotators[a], totals);
   }
-  const double mean = population_mean(state.population, state.voters, totals);
+  const Population centre = with_means(state, totals);
   for (std::size_t a = 0; moves && a < run.annotators.size(); ++a)
-    if (run.votes_of[a] > 0) add_spread(mean, run.annotators[a], totals);
-  end_iteration(state, pass.solved, totals);
+    if (run.votes_of[a] > 0) add_spread(centre, run.annotators[a], totals);
+  end_iteration(state, pass.solved, totals, centre, pass.thresholds.data());
   if (moves)
     for (AnnotatorPosterior& a : run.annotators) finish_annotator(state, a);
 }
 
+Likelihood likelihood_kind(const Groups& groups, Blend blend) {
+  if (blend != Blend::kNone) return Likelihood::kMixture;
+  return groups.answers.binary() && groups.all_seen ? Likelihood::kBinary : Likelihood::kOrdinal;
+}
+
+std::vector<float> find_click_habits(const Groups& groups) {
+  std::vector<float> habits(groups.annotators * kHabitLevels, 0.0f);
+  const auto answers = static_cast<float>(2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0));
+  for (const VoteCode vote : groups.votes)
+    if (vote.seen())
+      ++habits[vote.annotator() * kHabitLevels + kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level())];
+  for (std::size_t a = 0; a < groups.annotators; ++a) {
+    float* habit = habits.data() + a * kHabitLevels;
+    const float votes = std::accumulate(habit, habit + kHabitLevels, 0.0f);
+    for (int k = 0; k < kHabitLevels; ++k) habit[k] = (habit[k] + 1 / answers) / (votes + 1);
+  }
+  return habits;
+}
+
 std::vector<std::uint32_t> count_votes(const Groups& groups) {
   std::vector<std::uint32_t> count(groups.annotators, 0);
-  for (const VoteCode vote : groups.votes) ++count[vote.annotator()];
+  for (const VoteCode vote : groups.votes)
+    if (vote.seen()) ++count[vote.annotator()];
   return count;
 }
 
-double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators,
-                                const std::vector<std::uint32_t>& votes_of) {
+double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of) {
   // Enough votes: 50, or where fewer have so many, the quarter with most votes. Estimates of the others are drawn to
   // the population's mean, which is not the median where some are random.
   std::vector<std::uint32_t> counts;
@@ -56,12 +75,11 @@ double reference_discrimination(const std::vector<AnnotatorPosterior>& annotator
   std::sort(counts.begin(), counts.end());
   const std::uint32_t enough = std::min<std::uint32_t>(50, counts[counts.size() - 1 - (counts.size() - 1) / 4]);
   std::vector<double> values;
-  for (std::size_t a = 0; a < annotators.size(); ++a)
-    if (votes_of[a] >= enough) values.push_back(annotators[a].discrimination);
+  for (std::size_t a = 0; a < value.size(); ++a)
+    if (votes_of[a] >= enough) values.push_back(value[a]);
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
-  const double median = values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-  return std::max(median, 0.01);
+  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
@@ -76,20 +94,36 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   state.voters =
       static_cast<double>(std::count_if(votes_of.begin(), votes_of.end(), [](std::uint32_t n) { return n > 0; }));
   state.stride = sample_stride(votes_of, options.sample_votes);
+  state.levels = options.answers.levels();
+  state.tie_band = options.answers.ties && !options.answers.half_ties;
+  state.scale = starting_scale(state.levels, state.tie_band);
+  state.population.share_mean = prior_share_mean(options.model);
+  for (AnnotatorPosterior& a : run.annotators) a.share_logit = state.population.share_mean;
+  if (!options.adversaries) state.lowest_share_logit = 0;
   while (state.phase != Phase::kDone) {
     engine.iterate(run);
     report(state.iterations, state.change);
   }
   Fit fit;
   fit.model = options.model;
+  fit.answers = options.answers;
   fit.annotators = std::move(run.annotators);
   fit.population = state.population;
-  if (options.model == Model::kBradleyTerry) fit.population.variance = fit.population.side_bias_variance = 0;
+  fit.scale = state.scale;
+  if (!has_discriminations(options.model)) fit.population.variance = fit.population.side_bias_variance = 0;
   fit.iterations = state.iterations;
   fit.converged = state.converged;
   fit.change = state.change;
-  fit.posterior = engine.posterior(records_of(fit.annotators), options.model == Model::kRater);
-  fit.reference_discrimination = reference_discrimination(fit.annotators, votes_of);
+  fit.posterior = engine.posterior(
+      records_of(fit.annotators),
+      {.uncertain = has_discriminations(options.model), .blend = blend_of(options.model), .scale = fit.scale});
+  std::vector<double> discriminations, shares;
+  for (const AnnotatorPosterior& a : fit.annotators) {
+    discriminations.push_back(a.discrimination);
+    shares.push_back(share_of(a.share_logit));
+  }
+  fit.reference_discrimination = std::max(reference_median(discriminations, votes_of), 0.01);
+  if (options.model == Model::kCrowdBt) fit.reference_share = std::max(reference_median(shares, votes_of), 0.505);
   return fit;
 }
 

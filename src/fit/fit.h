@@ -9,6 +9,8 @@ namespace voxpop {
 
 struct FitOptions {
   Model model = Model::kRater;
+  Answers answers{};         ///< of the votes
+  bool adversaries = true;   ///< crowd-bt: eta may lie below 1/2
   int max_iterations = 200;  ///< of annotators, in all
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
   /// error with which so many annotators show that mean; by 0.01 at most.
@@ -18,9 +20,12 @@ struct FitOptions {
 
 struct Fit {
   Model model = Model::kRater;
+  Answers answers;
   std::vector<AnnotatorPosterior> annotators;
   Population population;
+  VoteScale scale;                      ///< thresholds, in logits
   double reference_discrimination = 1;  ///< prior units per logit of the reference annotator
+  double reference_share = 1;           ///< crowd-bt: its eta
   Posterior posterior;
   int iterations = 0;
   bool converged = false;
@@ -35,8 +40,7 @@ std::vector<std::uint32_t> count_votes(const Groups& groups);
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report);
 
-/// The median discrimination of annotators with enough votes; see the definition.
-double reference_discrimination(const std::vector<AnnotatorPosterior>& annotators,
-                                const std::vector<std::uint32_t>& votes_of);
+/// The median of `value` [annotators] among annotators with enough votes; see the definition.
+double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of);
 
 }  // namespace voxpop

@@ -49,10 +49,29 @@ struct Keyed {
 
 }  // namespace
 
+Answers find_answers(const std::vector<std::int8_t>& preference, Ties ties) {
+  std::array<bool, kMaxLevels + 1> used{};
+  for (const std::int8_t p : preference) used[std::min(std::abs(p), kMaxLevels)] = true;
+  Answers answers;
+  answers.strengths.clear();
+  for (int strength = 1; strength <= kMaxLevels; ++strength)
+    if (used[strength]) answers.strengths.push_back(strength);
+  if (answers.strengths.empty()) answers.strengths = {1};  // all are ties
+  answers.ties = used[0] && ties != Ties::kDrop;
+  answers.half_ties = answers.ties && ties == Ties::kHalf;
+  return answers;
+}
+
+std::array<std::int8_t, kMaxLevels + 1> levels_of(const Answers& answers) {
+  std::array<std::int8_t, kMaxLevels + 1> levels{};
+  for (int k = 0; k < answers.levels(); ++k) levels[answers.strengths[k]] = static_cast<std::int8_t>(k + 1);
+  return levels;
+}
+
 Groups group_votes(Votes& votes, Ties ties) {
   const std::size_t items = votes.item_ids.size();
   const std::size_t rows = votes.size();
-  const auto counts = [&](std::size_t row) { return ties == Ties::kHalf || votes.preference[row] != 0; };
+  const auto counts = [&](std::size_t row) { return ties != Ties::kDrop || votes.preference[row] != 0; };
 
   // Components, smallest first, so that a batch of neighbours is even work; equal ones by their smallest item.
   UnionFind sets(items);
@@ -86,6 +105,8 @@ Groups group_votes(Votes& votes, Ties ties) {
 
   Groups groups;
   groups.annotators = votes.annotator_ids.size();
+  groups.answers = find_answers(votes.preference, ties);
+  const auto levels = levels_of(groups.answers);
   groups.component_slots.assign(1, 0);
   std::vector<std::uint32_t> component_votes(1, 0);
   for (std::uint32_t at = 0; at < order.size(); ++at) {
@@ -138,13 +159,9 @@ Groups group_votes(Votes& votes, Ties ties) {
       }
       const std::uint32_t row = keyed[v].row;
       const bool first_on_left = votes.left[row] < votes.right[row];
-      const std::int8_t preference = votes.preference[row];
-      const Outcome outcome = preference == 0                     ? Outcome::kTie
-                              : (preference > 0) == first_on_left ? Outcome::kFirst
-                                                                  : Outcome::kSecond;
-      groups.votes[v] = VoteCode::make(votes.annotator[row], outcome, first_on_left);
+      const int level = votes.preference[row] < 0 ? -levels[-votes.preference[row]] : levels[votes.preference[row]];
+      groups.votes[v] = VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
       groups.vote_row[v] = row;
-      groups.ties |= preference == 0;
     }
   }
   groups.component_pairs.push_back(static_cast<std::uint32_t>(groups.pairs()));

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,8 +10,25 @@
 
 namespace voxpop {
 
-/// How a tie counts: half a vote to each side, or not at all.
-enum class Ties { kHalf, kDrop };
+/// How a tie counts: as what it is, a band around even (Rao and Kupper 1967); as half a vote to each side; not at all.
+enum class Ties { kModel, kHalf, kDrop };
+
+/// The answers that votes give.
+struct Answers {
+  std::vector<int> strengths = {1};  ///< the strengths that occur, ascending: level k + 1 of a vote is strengths[k]
+  bool ties = false;                 ///< whether any vote is a tie
+  bool half_ties = false;            ///< which is then half a vote to each side
+  int levels() const { return static_cast<int>(strengths.size()); }
+  bool binary() const { return levels() == 1 && !ties; }
+  bool operator==(const Answers&) const = default;
+};
+
+/// The strengths that occur among votes that count. Levels that nobody uses would have no room between their
+/// thresholds.
+Answers find_answers(const std::vector<std::int8_t>& preference, Ties ties);
+
+/// Level of each strength from 0 to kMaxLevels.
+std::array<std::int8_t, kMaxLevels + 1> levels_of(const Answers& answers);
 
 /// The arrays of Groups, wherever they lie: on the host, or on the device that grouped the votes.
 struct GroupArrays {
@@ -32,7 +50,8 @@ struct Groups {
   std::vector<VoteCode> votes;                 ///< [V]
   std::vector<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
-  bool ties = false;                     ///< whether any vote is a tie
+  Answers answers;
+  bool all_seen = true;                  ///< false where votes are held out: VoteCode::seen()
   std::optional<GroupArrays> on_device;  ///< a second copy, which an engine on that device starts from
 
   GroupArrays arrays() const {

@@ -26,7 +26,7 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       voters.push_back(groups.votes[v].annotator());
       (groups.votes[v].first_on_left() ? left : right) = true;
-      limits.ties += groups.votes[v].outcome() == Outcome::kTie;
+      limits.ties += groups.votes[v].level() == 0;
     }
     limits.pairs_with_one_vote += voters.size() == 1;
     limits.repeated_pairs += voters.size() > 1;

@@ -31,6 +31,12 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   file.write("annotators/discrimination_se", annotators.discrimination_se);
   file.write("annotators/side_bias", annotators.side_bias);
   file.write("annotators/side_bias_se", annotators.side_bias_se);
+  for (const auto& [name, column] :
+       {std::pair{"annotators/lapse_rate", &annotators.lapse_rate},
+        std::pair{"annotators/lapse_rate_low", &annotators.lapse_rate_low},
+        std::pair{"annotators/lapse_rate_high", &annotators.lapse_rate_high},
+        std::pair{"annotators/eta", &annotators.eta}, std::pair{"annotators/eta_se", &annotators.eta_se}})
+    if (!column->empty()) file.write(name, *column);
   file.write("annotators/agreement", annotators.agreement);
   file.write("annotators/expected_accuracy", annotators.expected_accuracy);
   file.write("annotators/bits_per_vote", annotators.bits_per_vote);

@@ -61,27 +61,56 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
   return out;
 }
 
+struct Rating {
+  double discrimination, discrimination_se, side_bias_se;  ///< in units of the reference annotator
+};
+
+/// Crowd-BT's annotators differ in eta: to first order a pair's logit is multiplied by 2 eta - 1.
+Rating rate_annotator(const AnnotatorPosterior& a, const Fit& fit) {
+  const double unit = fit.reference_discrimination;
+  if (has_discriminations(fit.model)) {
+    const double discrimination = a.discrimination / unit;
+    return {discrimination, std::hypot(std::sqrt(a.discrimination_variance) / unit, kMethodError * discrimination),
+            std::sqrt(a.side_bias_variance)};
+  }
+  if (fit.model == Model::kBradleyTerry) return {a.discrimination / unit, kNan, kNan};
+  const double eta = share_of(a.share_logit), reference = 2 * fit.reference_share - 1;
+  return {(2 * eta - 1) / reference, 2 * eta * (1 - eta) * std::sqrt(a.share_variance) / reference, kNan};
+}
+
+void add_share(const AnnotatorPosterior& a, Model model, AnnotatorLabels& out) {
+  const double sd = std::sqrt(a.share_variance);
+  const auto share = [&](double sds) { return static_cast<float>(share_of(a.share_logit + sds * sd)); };
+  if (model == Model::kLapse) {
+    out.lapse_rate.push_back(1 - share(0));
+    out.lapse_rate_low.push_back(1 - share(1.96));
+    out.lapse_rate_high.push_back(1 - share(-1.96));
+  } else if (model == Model::kCrowdBt) {
+    out.eta.push_back(share(0));
+    out.eta_se.push_back(share(0) * (1 - share(0)) * static_cast<float>(sd));
+  }
+}
+
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   AnnotatorLabels out;
   out.votes = count_votes(groups);
   for (std::size_t a = 0; a < groups.annotators; ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
-    const bool rated = fit.model != Model::kBradleyTerry;
-    const double unit = fit.reference_discrimination;
-    const double discrimination = posterior.discrimination / unit;
-    const double se = std::hypot(std::sqrt(posterior.discrimination_variance) / unit, kMethodError * discrimination);
-    const double side_se = std::sqrt(posterior.side_bias_variance);
-    out.discrimination.push_back(static_cast<float>(discrimination));
-    out.discrimination_se.push_back(rated ? static_cast<float>(se) : kNan);
+    const Rating rating = rate_annotator(posterior, fit);
+    out.discrimination.push_back(static_cast<float>(rating.discrimination));
+    out.discrimination_se.push_back(static_cast<float>(rating.discrimination_se));
     out.side_bias.push_back(static_cast<float>(posterior.side_bias));
-    out.side_bias_se.push_back(rated ? static_cast<float>(side_se) : kNan);
+    out.side_bias_se.push_back(static_cast<float>(rating.side_bias_se));
+    add_share(posterior, fit.model, out);
     const auto decided = static_cast<double>(sums.decided);
     out.agreement.push_back(ratio(sums.agreement, decided));
     out.expected_accuracy.push_back(ratio(sums.better, decided));
     out.bits_per_vote.push_back(ratio(sums.bits, out.votes[a]));
     const auto [flag, probability] =
-        rated ? flag_annotator(discrimination, se, posterior.side_bias, side_se) : std::pair(Flag::kOk, kNan);
+        fit.model == Model::kBradleyTerry
+            ? std::pair(Flag::kOk, kNan)
+            : flag_annotator(rating.discrimination, rating.discrimination_se, posterior.side_bias, rating.side_bias_se);
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
   }
@@ -112,8 +141,7 @@ PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& 
     out.votes[row] = groups.pair_votes[p + 1] - groups.pair_votes[p];
     float wins = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      const Outcome outcome = groups.votes[v].outcome();
-      wins += outcome == Outcome::kFirst ? 1.0f : outcome == Outcome::kTie ? 0.5f : 0.0f;
+      wins += 0.5f + 0.5f * static_cast<float>(groups.votes[v].winner());
     }
     out.wins_left[row] = wins;
     out.probability[row] = labels.probability[p];
@@ -136,7 +164,9 @@ const std::vector<std::string>& flag_names() {
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
                                       double side_bias_se) {
   const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
-  const double one_sided = normal_below(-1, side_bias, side_bias_se) + 1 - normal_below(1, side_bias, side_bias_se);
+  const double one_sided = std::isnan(side_bias_se) ? 0
+                                                    : normal_below(-1, side_bias, side_bias_se) + 1 -
+                                                          normal_below(1, side_bias, side_bias_se);
   std::array<double, 5> probability{};
   probability[static_cast<int>(Flag::kAdversarial)] = below(-0.1);
   probability[static_cast<int>(Flag::kSideClicker)] = one_sided * (below(0.6) - below(-0.1));
@@ -149,7 +179,9 @@ std::pair<Flag, float> flag_annotator(double discrimination, double discriminati
 }
 
 Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::size_t items, std::size_t rows) {
-  const PairLabels pair_labels = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
+  PairLabels pair_labels = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
+  if (fit.model == Model::kCrowdBt)
+    for (float& p : pair_labels.probability) p = static_cast<float>(0.5 + (p - 0.5) * (2 * fit.reference_share - 1));
   Labels labels;
   labels.items = label_items(groups, fit, items);
   labels.annotators = label_annotators(groups, fit);
@@ -157,10 +189,9 @@ Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::si
   labels.vote_probability_correct.assign(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      const Outcome outcome = groups.votes[v].outcome();
-      if (outcome == Outcome::kTie) continue;
+      if (!groups.votes[v].decided()) continue;
       labels.vote_probability_correct[groups.vote_row[v]] =
-          outcome == Outcome::kFirst ? pair_labels.better[p] : 1 - pair_labels.better[p];
+          groups.votes[v].winner() > 0 ? pair_labels.better[p] : 1 - pair_labels.better[p];
     }
   });
   return labels;

@@ -22,6 +22,8 @@ struct AnnotatorLabels {
   std::vector<float> discrimination,
       discrimination_se;                       ///< reference annotator = 1; the error includes 3 % for the method's own
   std::vector<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
+  std::vector<float> lapse_rate, lapse_rate_low, lapse_rate_high;  ///< lapse alone: median and 95 % interval
+  std::vector<float> eta, eta_se;                                  ///< crowd-bt alone
   std::vector<float> agreement, expected_accuracy, bits_per_vote;
   std::vector<std::int8_t> flag;
   std::vector<float> flag_probability;
@@ -46,7 +48,7 @@ Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::si
 /// The flag of one annotator and its probability, from the posterior of (discrimination, side bias): the likeliest
 /// region of adversarial (discrimination < -0.1); side_clicker (|side bias| > 1, < 0.6); random (< 0.15); noisy (<
 /// 0.6); ok. too_few_votes where no region has probability 0.75 and the discrimination is known no better than +-0.15;
-/// its probability is then that of the likeliest region.
+/// its probability is then that of the likeliest region. `side_bias_se` NaN: the model knows no side bias.
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
                                       double side_bias_se);
 

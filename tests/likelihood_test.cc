@@ -1,0 +1,178 @@
+#include "voxpop/likelihood.h"
+
+#include "helpers.h"
+#include "voxpop/fit_state.h"
+#include "voxpop/vote.h"
+
+namespace voxpop {
+namespace {
+
+using test::Density;
+
+/// Probability of a vote at a known logit, written out: lower < sign * (eta + logistic noise) < upper.
+double probability(const Statement<double>& vote, double eta) {
+  const auto sigma = [](double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); };
+  const double at = vote.sign * eta;
+  return at > (vote.lower + vote.upper) / 2 ? sigma(vote.upper - at) - sigma(vote.lower - at)
+                                            : sigma(at - vote.lower) - sigma(at - vote.upper);
+}
+
+double mixed_probability(const Statement<double>& vote, double eta) {
+  const double other = vote.mirrored ? probability(vote, -eta) : vote.click;
+  return vote.share * probability(vote, eta) + (1 - vote.share) * other;
+}
+
+template <class Probability>
+double log_average(const Probability& probability_at, double mean, double variance) {
+  const double sd = std::sqrt(variance);
+  return Density([&](double x) { return std::log(probability_at(x)) + test::log_normal(x, mean, variance); },
+                 mean - 12 * sd - variance, mean + 12 * sd + variance, 8001)
+      .log_integral();
+}
+
+const std::vector<Statement<double>> kStatements = {{1, 0, kFar}, {-1, 0.4, kFar}, {1, -0.4, 0.4},   {-1, 0.4, 1.9},
+                                                    {1, 1.9, 2},  {1, 2, kFar},    {1, -0.02, 0.02}, {-1, 0.5, 6}};
+
+TEST(Likelihood, of_intervals_matches_integration) {
+  for (const Statement<double>& vote : kStatements)
+    for (const double mean : {-9.0, -2.5, -0.3, 0.0, 1.1, 3.0, 8.0})
+      for (const double variance : {0.1, 1.0, 6.0}) {
+        SCOPED_TRACE(testing::Message() << vote.sign << " (" << vote.lower << ", " << vote.upper << "), mean " << mean
+                                        << ", variance " << variance);
+        const double exact = log_average([&](double x) { return probability(vote, x); }, mean, variance);
+        const double width = vote.upper - vote.lower;
+        const Logit<double> eta{mean, variance};
+        // Narrow bands are differences of what is nearly equal: the mixture's relative error counts for more.
+        const double more = width < 1 ? 1 / width : 1;
+        EXPECT_NEAR((smoothed_vote<kExact, Likelihood::kOrdinal>(vote, eta).z.log_value), exact, 1e-5 * more);
+        const Statement<float> single{static_cast<float>(vote.sign), static_cast<float>(vote.lower),
+                                      static_cast<float>(vote.upper)};
+        const Logit<float> single_eta{static_cast<float>(mean), static_cast<float>(variance)};
+        EXPECT_NEAR((smoothed_vote<kFast, Likelihood::kOrdinal>(single, single_eta).z.log_value), exact, 2e-3 * more);
+      }
+}
+
+/// Derivatives in the mean and in both thresholds, against differences.
+template <Likelihood kKind>
+void expect_derivatives(const Statement<double>& vote, double mean, double variance) {
+  const double h = 1e-4;
+  const auto at = [&](double m, double low = 0, double high = 0) {
+    Statement<double> moved = vote;
+    moved.lower -= low;  // outwards
+    moved.upper += high;
+    return smoothed_vote<kExact, kKind>(moved, Logit<double>{m, variance}).z;
+  };
+  const VoteLikelihood<double> got = smoothed_vote<kExact, kKind>(vote, Logit<double>{mean, variance});
+  const Smoothed<double> low = at(mean - h), z = at(mean), high = at(mean + h);
+  EXPECT_NEAR((high.log_value - low.log_value) / (2 * h), z.first, 1e-6);
+  EXPECT_NEAR((high.first - low.first) / (2 * h), z.second - z.first * z.first, 1e-6 * (1 + std::abs(z.second)));
+  EXPECT_NEAR((high.second - low.second) / (2 * h), z.third - z.second * z.first, 1e-6 * (1 + std::abs(z.third)));
+  EXPECT_NEAR((high.third - low.third) / (2 * h), z.fourth - z.third * z.first, 1e-5 * (1 + std::abs(z.fourth)));
+  const auto expect_edge = [&](double first, double second, double before, double after) {
+    EXPECT_NEAR((after - before) / (2 * h), first, 1e-5 * (1 + std::abs(first)));
+    EXPECT_NEAR((after - 2 * z.log_value + before) / (h * h), second - first * first, 1e-3 * (1 + std::abs(second)));
+  };
+  expect_edge(got.edges.lower, got.edges.lower2, at(mean, -h).log_value, at(mean, h).log_value);
+  if (vote.upper < kFar)
+    expect_edge(got.edges.upper, got.edges.upper2, at(mean, 0, -h).log_value, at(mean, 0, h).log_value);
+}
+
+TEST(Likelihood, derivatives_agree_with_differences) {
+  for (const Statement<double>& vote : kStatements)
+    for (const double mean : {-6.0, -0.3, 0.7, 4.0}) {
+      SCOPED_TRACE(testing::Message() << vote.sign << " (" << vote.lower << ", " << vote.upper << "), mean " << mean);
+      expect_derivatives<Likelihood::kOrdinal>(vote, mean, 1.5);
+      Statement<double> mixed = vote;
+      mixed.share = 0.8;
+      mixed.click = 0.3;
+      expect_derivatives<Likelihood::kMixture>(mixed, mean, 1.5);
+      mixed.mirrored = true;
+      expect_derivatives<Likelihood::kMixture>(mixed, mean, 1.5);
+    }
+}
+
+TEST(Likelihood, of_mixtures_matches_integration) {
+  for (Statement<double> vote : kStatements)
+    for (const bool mirrored : {false, true})
+      for (const double share : {0.02, 0.6, 0.999}) {
+        vote.share = share;
+        vote.click = 0.2;
+        vote.mirrored = mirrored;
+        SCOPED_TRACE(testing::Message() << vote.sign << " (" << vote.lower << ", " << vote.upper << "), share " << share
+                                        << ", mirrored " << mirrored);
+        const Logit<double> eta{0.9, 2};
+        const auto mixed = [&](double s) {
+          return log_average(
+              [&, s](double x) {
+                Statement<double> other = vote;
+                other.share = s;
+                return mixed_probability(other, x);
+              },
+              eta.mean, eta.variance);
+        };
+        const VoteLikelihood<double> got = smoothed_vote<kExact, Likelihood::kMixture>(vote, eta);
+        const double exact = mixed(share);
+        EXPECT_NEAR(got.z.log_value, exact, 2e-4);
+        // The gradient in the share's logit, by differences of the integral itself.
+        const double logit = std::log(share / (1 - share)), h = 1e-2;
+        const auto share_at = [&](double x) { return 1 / (1 + std::exp(-x)); };
+        const double low = mixed(share_at(logit - h)), high = mixed(share_at(logit + h));
+        const ShareTerms terms = share_terms(static_cast<float>(share), static_cast<float>(got.share));
+        EXPECT_NEAR(terms.gradient, (high - low) / (2 * h), 2e-4);
+        EXPECT_NEAR(terms.information, -(high - 2 * exact + low) / (h * h), 2e-3);
+      }
+}
+
+TEST(Likelihood, all_answers_have_probability_one) {
+  const VoteScale scale = starting_scale(3, true);
+  double total = 0;
+  for (int level = -3; level <= 3; ++level) {
+    const Statement<float> said = statement_of(scale, level);
+    const Statement<double> vote{said.sign, said.lower, said.upper};
+    total += std::exp(smoothed_vote<kExact, Likelihood::kOrdinal>(vote, Logit<double>{0.7, 2}).z.log_value);
+  }
+  EXPECT_NEAR(total, 1, 1e-6);
+}
+
+TEST(Likelihood, votes_that_are_not_seen_say_nothing) {
+  const Statement<float> unseen = statement_of(starting_scale(1, false), kUnseen);
+  for (const float mean : {-30.0f, -1.0f, 0.0f, 20.0f}) {
+    const VoteLikelihood<float> got = smoothed_vote<kFast, Likelihood::kOrdinal>(unseen, Logit<float>{mean, 3});
+    EXPECT_NEAR(got.z.log_value, 0, 1e-6);
+    EXPECT_NEAR(got.z.first, 0, 1e-6);
+    EXPECT_NEAR(got.z.second, 0, 1e-6);
+  }
+  const ThresholdTerms terms = threshold_terms(kUnseen, unseen, EdgeTerms<float>{1, 1, 1, 1});
+  EXPECT_EQ(terms.lower_gradient, 0);
+}
+
+/// log Z of a vote as a threshold moves, against the terms: a tie's band has the same threshold on both sides.
+TEST(ThresholdTerms, agree_with_differences) {
+  const Logit<double> eta{0.6, 1.2};
+  for (const int level : {-2, -1, 0, 1, 2, 3}) {
+    const auto log_z = [&](int moved, double by) {
+      VoteScale scale = starting_scale(3, true);
+      double edges[5] = {-scale.edge[1], scale.edge[1], scale.edge[2], scale.edge[3], kFar};
+      if (moved > 0) edges[moved] += by;
+      edges[0] = -edges[1];
+      const int strength = std::abs(level);
+      const Statement<double> vote{level < 0 ? -1.0 : 1.0, edges[strength], edges[strength + 1]};
+      return smoothed_vote<kExact, Likelihood::kOrdinal>(vote, eta);
+    };
+    const VoteLikelihood<double> at = log_z(0, 0);
+    const EdgeTerms<float> edges{static_cast<float>(at.edges.lower), static_cast<float>(at.edges.upper),
+                                 static_cast<float>(at.edges.lower2), static_cast<float>(at.edges.upper2)};
+    const ThresholdTerms terms = threshold_terms(level, statement_of(starting_scale(3, true), level), edges);
+    const double h = 1e-4;
+    const auto slope = [&](int threshold) {
+      return (log_z(threshold, h).z.log_value - log_z(threshold, -h).z.log_value) / (2 * h);
+    };
+    SCOPED_TRACE(level);
+    EXPECT_NEAR(terms.lower_gradient, slope(terms.lower), 1e-4);
+    EXPECT_NEAR(terms.upper_gradient, terms.upper > 0 ? slope(terms.upper) : 0, 1e-4);
+    EXPECT_EQ(terms.upper, level != 0 && std::abs(level) < 3 ? terms.lower + 1 : 0);
+  }
+}
+
+}  // namespace
+}  // namespace voxpop
