@@ -326,6 +326,8 @@ class Usage(CliTest):
             "bad device": (["fit", votes, "-o", out, "--device", "abacus"], "abacus"),
             "negative threads": (["fit", votes, "-o", out, "--threads", "-1"], "-1"),
             "threads in words": (["fit", votes, "-o", out, "--threads", "two"], "two"),
+            "model unknown to evaluate": (["evaluate", votes, "--models", "bt,elo"], "elo"),
+            "one fold": (["evaluate", votes, "--folds", "1"], "--folds"),
             "no iterations": (["fit", votes, "-o", out, "--max-iterations", "0"], "--max-iterations"),
             "bad shape": (["simulate", out, "--shape", "cube"], "cube"),
             "no prompts": (["simulate", out, "--prompts", "0"], "--prompts"),
@@ -752,6 +754,31 @@ class HappyPath(CliTest):
         succeed("fit", self.votes, "-o", half, "--ties", "half")
         self.assertEqual(read_provenance(half)["thresholds"], [])
         self.assertFalse(np.array_equal(*(read(f, "pairs/probability")[0] for f in (model, half))))
+
+    def test_evaluate(self):
+        gold = self.path("gold.csv")
+        with open(gold, "w", encoding="utf-8") as file:
+            file.write("item,gold\n")
+            for item, score in zip(*read(self.votes, "items/id", "truth/score")):
+                file.write(f"{item.decode()},{score}\n")
+        told = json.loads(succeed("evaluate", self.votes, "--folds", "3", "--holdout", gold, "--json").out)
+        self.assertEqual(list(told["models"]), ["majority", "bt", "crowd-bt", "rater", "lapse"])
+        self.assertEqual(told["decided_votes"], int(np.sum(self.preference != 0)))
+        rater, majority = told["models"]["rater"], told["models"]["majority"]
+        self.assertLess(rater["log_loss"]["value"], majority["log_loss"]["value"])
+        self.assertEqual(sum(b["votes"] for b in rater["reliability"]), told["decided_votes"])
+        (difference,) = [
+            d for d in told["log_loss_differences"] if (d["model"], d["minus"]) == ("rater", "bt")
+        ]
+        self.assertAlmostEqual(
+            difference["value"], rater["log_loss"]["value"] - told["models"]["bt"]["log_loss"]["value"], places=9
+        )
+        order = {row["model"]: row["order"]["accuracy"] for row in told["gold"]}
+        self.assertGreater(order["rater"], order["majority"])
+        shown = succeed("evaluate", self.votes, "--models", "bt,rater").out.decode()
+        for part in ("majority", "minus bt", "reliability"):
+            self.assertIn(part, shown)
+        self.assert_one_line(run("evaluate", self.votes, "--holdout", self.path("none.csv")), 4, "none.csv")
 
     def test_crowd_bt(self):
         output = self.path("fit.h5")

@@ -13,13 +13,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/commands.h"
+#include "cli/model_options.h"
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
 #include "core/strings.h"
 #include "core/threads.h"
-#include "fit/device.h"
 #include "group/limits.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -34,13 +33,8 @@ struct Arguments {
   std::vector<std::string> inputs;
   std::string output;
   std::string model = "rater";
-  std::string ties = "model";
-  std::string device = "auto";
-  std::size_t memory_limit = 0;
-  int threads = 0;
-  int max_iterations = 200;
+  ModelOptions options;
   std::uint64_t seed = 1;
-  bool no_adversaries = false;
   bool strict = false;
   bool no_compress = false;
   CommonOptions common;
@@ -50,11 +44,6 @@ struct Arguments {
 struct Seconds {
   double read = 0, group = 0, fit = 0, label = 0, write = 0;
 };
-
-// What the choices on the command line mean.
-const std::map<std::string, Model> kModels = {
-    {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}, {"lapse", Model::kLapse}};
-const std::map<std::string, Ties> kTies = {{"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
 /// Estimated thresholds, from the first on; empty for binary votes.
 std::vector<float> thresholds_of(const Fit& fit) {
@@ -94,7 +83,7 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"pairs", limits.pairs},
           {"components", limits.components},
           {"model", arguments.model},
-          {"ties", arguments.ties},
+          {"ties", arguments.options.ties},
           {"strengths", fit.answers.strengths},
           {"thresholds", thresholds_of(fit)},
           {"hyperparameters", describe_population(fit)},
@@ -176,9 +165,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
                    const Seconds& seconds) {
   fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
              limits.pairs, limits.components, limits.annotators);
-  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.ties, limits.ties,
-             limits.dropped_ties > 0 ? fmt::format(", {} dropped", limits.dropped_ties) : "", device, threads,
-             why_device.empty() ? "" : fmt::format(" (auto: {})", why_device));
+  fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.options.ties,
+             limits.ties, limits.dropped_ties > 0 ? fmt::format(", {} dropped", limits.dropped_ties) : "", device,
+             threads, why_device.empty() ? "" : fmt::format(" (auto: {})", why_device));
   fmt::print("{} after {} iterations; log evidence {:.1f}\n", fit.converged ? "converged" : "NOT CONVERGED",
              fit.iterations, fit.posterior.log_evidence);
   const auto& pairs = labels.pairs;
@@ -221,8 +210,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
 }
 
 int fit_command(const Arguments& arguments) {
-  const Device device_wanted = parse_device(arguments.device);
-  const int threads = arguments.threads > 0 ? arguments.threads : available_cores();
+  const ModelOptions& options = arguments.options;
+  const Device device_wanted = parse_device(options.device);
+  const int threads = options.threads > 0 ? options.threads : available_cores();
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, threads);
   oneapi::tbb::task_arena arena(threads);
   return arena.execute([&] {
@@ -234,19 +224,15 @@ int fit_command(const Arguments& arguments) {
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
-    Groups groups = group_votes_on(device_used, votes, kTies.at(arguments.ties), arguments.memory_limit);
+    Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
-    std::unique_ptr<Engine> engine = make_engine(device_used, groups, arguments.memory_limit);
+    std::unique_ptr<Engine> engine = make_engine(device_used, groups, options.memory_limit);
     groups.on_device.reset();  // the engine has its own by now
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
-      fit = fit_model(*engine, count_votes(groups),
-                      {.model = kModels.at(arguments.model),
-                       .answers = groups.answers,
-                       .adversaries = !arguments.no_adversaries,
-                       .max_iterations = arguments.max_iterations},
+      fit = fit_model(*engine, count_votes(groups), options.fit_options(arguments.model, groups),
                       [&](int iteration, double change) {
                         progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
                                         fmt::format("iteration {}, change {:.1e}", iteration, change));
@@ -299,26 +285,10 @@ void add_fit(CLI::App& app, Run& run) {
                   "2013); rater: discrimination and side bias of each; lapse: rater, and a lapse rate of each")
       ->check(CLI::IsMember(kModels))
       ->capture_default_str();
-  verb.add_option("--ties", arguments->ties,
-                  "model: a tie is an answer of its own, a band around even whose width is estimated (Rao and Kupper "
-                  "1967); half: half a vote to each side; drop: ties do not count")
-      ->check(CLI::IsMember(kTies))
-      ->capture_default_str();
-  verb.add_option("--device", arguments->device,
-                  "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
-      ->capture_default_str();
-  verb.add_option("--memory-limit", arguments->memory_limit,
-                  "Memory of a CUDA device that may be used, e.g. 8GB; more votes than fit go through it in slabs")
-      ->transform(CLI::AsSizeValue(false))
-      ->default_str("what is free");
-  add_threads_option(verb, arguments->threads);
-  verb.add_option("--max-iterations", arguments->max_iterations, "Give up settling after this many iterations")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
+  add_model_options(verb, arguments->options);
   verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();
-  verb.add_flag("--no-adversaries", arguments->no_adversaries, "crowd-bt: every eta lies above 1/2");
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);

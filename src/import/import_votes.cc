@@ -20,13 +20,6 @@ constexpr std::uint32_t kNoPrompt = 0xffffffffu;
 
 enum : std::size_t { kLeft, kRight, kPreference, kAnnotator, kPrompt, kTimestamp };
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
 /// What the values of the preference column mean.
 class PreferenceMap {
  public:
@@ -87,20 +80,6 @@ std::optional<std::int64_t> parse_timestamp(std::string_view text) {
   const auto [rest, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc() || rest != end || !(std::abs(number) < 1e15)) return std::nullopt;
   return static_cast<std::int64_t>(std::floor(number));
-}
-
-TableFormat format_from_name(const std::string& path) {
-  std::filesystem::path name(path);
-  if (lower(name.extension().string()) == ".gz") name.replace_extension();
-  const std::string extension = lower(name.extension().string());
-  if (extension == ".csv") return TableFormat::kCsv;
-  if (extension == ".tsv") return TableFormat::kTsv;
-  if (extension == ".jsonl" || extension == ".ndjson") return TableFormat::kJsonl;
-  if (extension == ".parquet")
-    throw bad_input(
-        "{}: Parquet is not read; convert it with pandas: pd.read_parquet('{}').to_csv('votes.csv', index=False)", path,
-        path);
-  throw usage_error("{}: its name does not say what it holds; add --format csv, tsv or jsonl", path);
 }
 
 /// Collects the rows of all files.
@@ -210,7 +189,7 @@ Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& o
   VoteTable table(columns, options.map);
   std::vector<std::string> unused;
   for (const std::string& path : paths) {
-    const TableFormat format = options.format ? *options.format : format_from_name(path);
+    const TableFormat format = options.format ? *options.format : table_format_of(path);
     TextFile file(path, progress, before);
     for (std::string& name : read_table(file, format, columns, [&](const Row& row) { table.add(path, row); }))
       if (std::ranges::find(unused, name) == unused.end()) unused.push_back(std::move(name));

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <utility>
 
@@ -214,6 +215,23 @@ class JsonlReader {
 };
 
 }  // namespace
+
+TableFormat table_format_of(const std::string& path) {
+  std::filesystem::path name(path);
+  if (lower(name.extension().string()) == ".gz") name.replace_extension();
+  const std::string extension = lower(name.extension().string());
+  if (extension == ".csv") return TableFormat::kCsv;
+  if (extension == ".tsv") return TableFormat::kTsv;
+  if (extension == ".jsonl" || extension == ".ndjson") return TableFormat::kJsonl;
+  if (extension == ".parquet")
+    throw bad_input(
+        "{}: Parquet is not read; convert it with pandas: pd.read_parquet('{}').to_csv('votes.csv', index=False)", path,
+        path);
+  throw usage_error(
+      "{}: its name does not say what it holds; name it .csv, .tsv or .jsonl, or add --format where there is that "
+      "option",
+      path);
+}
 
 std::vector<std::string> read_table(TextFile& file, TableFormat format, const std::vector<Column>& columns,
                                     const UseRow& use) {

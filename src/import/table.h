@@ -12,6 +12,9 @@ namespace voxpop {
 
 enum class TableFormat { kCsv, kTsv, kJsonl };
 
+/// By the file's name, with or without .gz. Throws a usage error where that does not say.
+TableFormat table_format_of(const std::string& path);
+
 /// A column to read.
 struct Column {
   std::string name;

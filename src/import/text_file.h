@@ -34,4 +34,7 @@ class TextFile {
 /// Without spaces, tabs and carriage returns at either end.
 std::string_view trimmed(std::string_view text);
 
+/// With A to Z as a to z.
+std::string lower(std::string_view text);
+
 }  // namespace voxpop

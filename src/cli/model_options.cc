@@ -1,0 +1,25 @@
+#include "cli/model_options.h"
+
+namespace voxpop {
+
+void add_model_options(CLI::App& verb, ModelOptions& options) {
+  verb.add_option("--ties", options.ties,
+                  "model: a tie is an answer of its own, a band around even whose width is estimated (Rao and Kupper "
+                  "1967); half: half a vote to each side; drop: ties do not count")
+      ->check(CLI::IsMember(kTies))
+      ->capture_default_str();
+  verb.add_option("--device", options.device,
+                  "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
+      ->capture_default_str();
+  verb.add_option("--memory-limit", options.memory_limit,
+                  "Memory of a CUDA device that may be used, e.g. 8GB; more votes than fit go through it in slabs")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("what is free");
+  add_threads_option(verb, options.threads);
+  verb.add_option("--max-iterations", options.max_iterations, "Give up settling after this many iterations")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
+}
+
+}  // namespace voxpop

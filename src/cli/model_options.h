@@ -1,0 +1,35 @@
+#pragma once
+#include <map>
+#include <string>
+
+#include "cli/commands.h"
+#include "fit/device.h"
+#include "fit/fit.h"
+
+namespace voxpop {
+
+// What the choices on the command line mean.
+inline const std::map<std::string, Model> kModels = {
+    {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}, {"lapse", Model::kLapse}};
+inline const std::map<std::string, Ties> kTies = {
+    {"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
+
+/// Options of every verb that fits.
+struct ModelOptions {
+  std::string ties = "model";
+  std::string device = "auto";
+  std::size_t memory_limit = 0;
+  int threads = 0;
+  int max_iterations = 200;
+  bool no_adversaries = false;
+
+  FitOptions fit_options(const std::string& model, const Groups& groups) const {
+    return {.model = kModels.at(model),
+            .answers = groups.answers,
+            .adversaries = !no_adversaries,
+            .max_iterations = max_iterations};
+  }
+};
+void add_model_options(CLI::App& verb, ModelOptions& options);
+
+}  // namespace voxpop

@@ -1,0 +1,43 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "evaluate/score.h"
+#include "label/labels.h"
+
+namespace voxpop {
+
+/// Gold labels from outside of the votes: of pairs, or values of items, whose order counts.
+struct Gold {
+  std::vector<std::uint32_t> left, right;  ///< [pairs] item indices
+  std::vector<std::int8_t> preference;     ///< [pairs] 1 left, -1 right; ties are left out
+  std::vector<std::uint32_t> item;         ///< [items]
+  std::vector<double> value;               ///< [items] larger is better
+  std::size_t unknown = 0;                 ///< rows that name an item without votes
+  std::size_t ties = 0;
+};
+
+/// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (left, right, tie; 1, -1, 0), or item and one of
+/// gold (larger is better) or rank (smaller is better). Throws Error(kBadInput) naming file, line and value.
+Gold read_gold(const std::string& path, const Votes& votes, bool quiet);
+
+/// A model's labels against gold pairs: those that votes compare by pairs/probability_better; others of one component
+/// by the items' scores, taken as independent. Pairs of two components are left out.
+Trials compare_with_gold_pairs(const Labels& labels, const Gold& gold);
+
+/// The same by the share of the pair's votes, with one added to each side; 1/2 where votes do not compare the pair.
+Trials compare_majority_with_gold(const Labels& labels, const Gold& gold);
+
+struct GoldOrder {
+  double pairs = 0;     ///< pairs of items in one component with different gold values
+  double accuracy = 0;  ///< share that the scores order as the gold values do; equal scores count one half
+  double tau_b = 0;     ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
+};
+/// `score`, `component` [items]; component -1: left out.
+GoldOrder compare_with_gold_order(const std::vector<float>& score, const std::vector<std::int32_t>& component,
+                                  const Gold& gold);
+
+/// Each item's share of wins in its votes, ties half: the order by majority.
+std::vector<float> win_shares(const Labels& labels);
+
+}  // namespace voxpop

@@ -1,0 +1,166 @@
+#include "evaluate/held_out.h"
+
+#include <oneapi/tbb/parallel_for.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace voxpop {
+namespace {
+
+/// SplitMix64's mixing function (Steele, Lea and Flood 2014).
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+template <class Work>
+void for_pairs(const Groups& groups, const Work& work) {
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), work);
+}
+
+/// Level of a vote towards the left, as an index from 0.
+std::size_t answer_of(VoteCode vote) {
+  return static_cast<std::size_t>(kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level()));
+}
+using Answer = std::array<double, kHabitLevels>;
+
+/// Probability of every answer of an annotator on a pair that is shown as `vote` was: towards the left.
+class AnswerModel {
+ public:
+  AnswerModel(const Groups& groups, const Fit& fit)
+      : groups_(groups), fit_(fit), blend_(blend_of(fit.model)), raters_(fit.annotators.size()) {
+    std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
+    if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
+  }
+  Answer of(VoteCode vote, std::size_t pair) const {
+    FitView view{};
+    view.raters = raters_.data();
+    view.blend = blend_;
+    view.scale = &fit_.scale;
+    view.click_habits = habits_.data();
+    const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
+    const double side = vote.first_on_left() ? 1 : -1;
+    const Rater<double> rater{a.discrimination, a.side_bias * side, a.discrimination_variance, a.covariance * side,
+                              a.side_bias_variance};
+    const Logit<double> eta =
+        logit(rater, Cavity<double>{fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair]});
+    Answer answer{};
+    const int levels = groups_.answers.levels();
+    for (int level = -levels; level <= levels; ++level) {
+      if (level == 0 && !groups_.answers.ties) continue;
+      const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
+      const Statement<float> said = statement_of(view, code);
+      const Statement<double> exact{said.sign, said.lower, said.upper, said.share, said.click, said.mirrored};
+      answer[answer_of(code)] =
+          std::exp(blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z.log_value
+                                          : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z.log_value);
+    }
+    return answer;
+  }
+
+ private:
+  const Groups& groups_;
+  const Fit& fit_;
+  Blend blend_;
+  std::vector<RaterRecord> raters_;
+  std::vector<float> habits_;
+};
+
+float left_if_decided(const Answer& answer) {
+  double left = 0, right = 0;
+  for (int level = 1; level <= kMaxLevels; ++level) {
+    left += answer[kMaxLevels + level];
+    right += answer[kMaxLevels - level];
+  }
+  return static_cast<float>(left / (left + right));
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed) {
+  std::vector<std::uint8_t> fold(groups.votes.size());
+  for_pairs(groups, [&](std::size_t p) {
+    std::uint64_t next = mixed(mixed(seed) + p);
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+      fold[v] = static_cast<std::uint8_t>(next++ % static_cast<unsigned>(folds));
+  });
+  return fold;
+}
+
+Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_t>& folds, const FitOptions& options,
+                             const std::function<std::unique_ptr<Engine>(const Groups&)>& make,
+                             const std::function<void(int, int)>& report) {
+  Predictions out;
+  out.left.resize(groups.votes.size());
+  const bool all_answers = !groups.answers.half_ties;
+  if (all_answers) out.log_probability.resize(groups.votes.size());
+  Groups seen = groups;
+  seen.on_device.reset();  // the votes there are all seen
+  seen.all_seen = false;
+  const int count = 1 + *std::max_element(folds.begin(), folds.end());
+  for (int fold = 0; fold < count; ++fold) {
+    for (std::size_t v = 0; v < folds.size(); ++v) {
+      const VoteCode vote = groups.votes[v];
+      seen.votes[v] = folds[v] == fold ? VoteCode::make(vote.annotator(), kUnseen, vote.first_on_left()) : vote;
+    }
+    const auto engine = make(seen);
+    const Fit fit =
+        fit_model(*engine, count_votes(seen), options, [&](int iteration, double) { report(fold, iteration); });
+    out.converged = out.converged && fit.converged;
+    const AnswerModel model(seen, fit);
+    for_pairs(groups, [&](std::size_t p) {
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        if (folds[v] != fold) continue;
+        const Answer answer = model.of(groups.votes[v], p);
+        out.left[v] = left_if_decided(answer);
+        if (all_answers) out.log_probability[v] = static_cast<float>(std::log(answer[answer_of(groups.votes[v])]));
+      }
+    });
+  }
+  return out;
+}
+
+Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds) {
+  const int count = 1 + *std::max_element(folds.begin(), folds.end());
+  std::vector<Answer> totals(count);  // of each fold
+  Answer all{};
+  for (std::size_t v = 0; v < folds.size(); ++v) {
+    ++totals[folds[v]][answer_of(groups.votes[v])];
+    ++all[answer_of(groups.votes[v])];
+  }
+  Predictions out;
+  out.left.resize(folds.size());
+  if (!groups.answers.half_ties) out.log_probability.resize(folds.size());
+  for_pairs(groups, [&](std::size_t p) {
+    const std::uint32_t begin = groups.pair_votes[p], end = groups.pair_votes[p + 1];
+    for (std::uint32_t v = begin; v < end; ++v) {
+      const VoteCode vote = groups.votes[v];
+      const double side = vote.first_on_left() ? 1 : -1;
+      double left = 1, decided = 2, same = 0, seen = 0;
+      for (std::uint32_t w = begin; w < end; ++w) {
+        if (folds[w] == folds[v]) continue;
+        const VoteCode other = groups.votes[w];
+        seen += 1;
+        same += other.level() == vote.level();  // the pair's items, wherever they were shown
+        left += other.winner() * side > 0;
+        decided += other.decided();
+      }
+      out.left[v] = static_cast<float>(left / decided);
+      if (out.log_probability.empty()) continue;
+      const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
+      double share = 0, votes = 0;  // of this answer, whichever the side, in the other folds
+      for (int k = 0; k < kHabitLevels; ++k) votes += all[k] - totals[folds[v]][k];
+      for (const std::size_t k : {answer, mirrored}) share += 0.5 * (all[k] - totals[folds[v]][k]) / votes;
+      const int answers = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);
+      share = (share * votes + 1) / (votes + answers);  // no answer is impossible
+      out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
+    }
+  });
+  return out;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "fit/fit.h"
+
+namespace voxpop {
+
+/// The fold in which each vote is held out [V], below `folds`. A pair's votes are spread over the folds, so that each
+/// is predicted from the pair's others, where it has any; where the first one goes is drawn with `seed`.
+std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed);
+
+/// What is said of each vote without having seen it [V].
+struct Predictions {
+  std::vector<float> left;             ///< probability that the vote, if decided, goes left
+  std::vector<float> log_probability;  ///< natural logarithm of the probability of the answer given, ties and grades
+                                       ///< told apart; empty where the model has none (ties as half votes)
+  bool converged = true;               ///< in every fold
+};
+
+/// A model's predictions: for each fold, a fit of all other votes. `make` opens an engine for groups; `report(fold,
+/// iteration)` is called after each iteration.
+Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_t>& folds, const FitOptions& options,
+                             const std::function<std::unique_ptr<Engine>(const Groups&)>& make,
+                             const std::function<void(int, int)>& report);
+
+/// The same from the share of the pair's other votes that go left, with one vote to each side added (Laplace's rule of
+/// succession); of all answers, with two votes added that are shared as the other folds' answers are.
+Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds);
+
+}  // namespace voxpop

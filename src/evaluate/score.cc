@@ -1,0 +1,120 @@
+#include "evaluate/score.h"
+
+#include <oneapi/tbb/parallel_for.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+#include <random>
+
+namespace voxpop {
+namespace {
+
+constexpr int kDraws = 400;
+
+int bin_of(float predicted) {
+  return std::clamp(static_cast<int>(predicted * kReliabilityBins), 0, kReliabilityBins - 1);
+}
+
+struct BinSums {
+  double trials = 0, predicted = 0, observed = 0;
+};
+using Bins = std::array<BinSums, kReliabilityBins>;
+
+double calibration_error(const Bins& bins) {
+  double off = 0, trials = 0;
+  for (const BinSums& bin : bins) {
+    off += std::abs(bin.predicted - bin.observed);
+    trials += bin.trials;
+  }
+  return off / trials;
+}
+
+/// Calibration errors of 400 draws, ascending.
+struct Draws {
+  std::vector<double> resampled = std::vector<double>(kDraws);  ///< each cluster comes Poisson(1) times
+  std::vector<double> by_chance = std::vector<double>(kDraws);  ///< each cluster's residuals keep or change their sign
+};
+
+Draws bootstrap(const Trials& trials) {
+  Draws draws;
+  oneapi::tbb::parallel_for(0, kDraws, [&](int draw) {
+    std::mt19937_64 random(static_cast<unsigned>(draw));
+    Bins resampled{}, chance{};
+    double times = 0, sign = 1;
+    for (std::size_t i = 0; i < trials.predicted.size(); ++i) {
+      if (i == 0 || trials.cluster[i] != trials.cluster[i - 1]) {
+        sign = random() & 1 ? 1 : -1;
+        times = -1;
+        for (double p = 1; p > 1 / std::numbers::e; times += 1)  // Knuth's way
+          p *= static_cast<double>((random() >> 11) + 1) * 0x1p-53;
+      }
+      const int b = bin_of(trials.predicted[i]);
+      const double residual = trials.predicted[i] - trials.outcome[i];
+      resampled[b].trials += times;
+      resampled[b].predicted += times * residual;
+      chance[b].trials += 1;
+      chance[b].predicted += sign * residual;
+    }
+    draws.resampled[draw] = calibration_error(resampled);
+    draws.by_chance[draw] = calibration_error(chance);
+  });
+  std::sort(draws.resampled.begin(), draws.resampled.end());
+  std::sort(draws.by_chance.begin(), draws.by_chance.end());
+  return draws;
+}
+
+}  // namespace
+
+Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster) {
+  const auto n = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0, clusters = 0;
+  for (std::size_t i = 0; i < values.size(); clusters += 1) {
+    double sum = 0;
+    const std::uint32_t mine = cluster[i];
+    for (; i < values.size() && cluster[i] == mine; ++i) sum += values[i] - mean;
+    squares += sum * sum;
+  }
+  return {mean, std::sqrt(squares * clusters / (clusters - 1)) / n};
+}
+
+std::vector<double> log_losses(const Trials& trials) {
+  std::vector<double> losses(trials.predicted.size());
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    const double p = trials.outcome[i] == 1 ? trials.predicted[i] : 1.0 - trials.predicted[i];
+    losses[i] = -std::log(std::clamp(p, 1e-6, 1 - 1e-6));
+  }
+  return losses;
+}
+
+Score score(const Trials& trials) {
+  std::vector<double> squared(trials.predicted.size()), right(trials.predicted.size());
+  Bins bins{};
+  for (std::size_t i = 0; i < squared.size(); ++i) {
+    const double p = trials.predicted[i], off = p - trials.outcome[i];
+    squared[i] = off * off;
+    right[i] = p == 0.5 ? 0.5 : (p > 0.5) == (trials.outcome[i] == 1) ? 1 : 0;
+    BinSums& bin = bins[bin_of(trials.predicted[i])];
+    bin.trials += 1;
+    bin.predicted += p;
+    bin.observed += trials.outcome[i];
+  }
+  const Draws draws = bootstrap(trials);
+  Score out{.log_loss = clustered_mean(log_losses(trials), trials.cluster),
+            .brier = clustered_mean(squared, trials.cluster),
+            .accuracy = clustered_mean(right, trials.cluster),
+            .ece = calibration_error(bins),
+            .ece_low = draws.resampled[kDraws / 40],
+            .ece_high = draws.resampled[kDraws * 39 / 40 - 1],
+            .ece_by_chance = std::accumulate(draws.by_chance.begin(), draws.by_chance.end(), 0.0) / kDraws,
+            .ece_by_chance_high = draws.by_chance[kDraws * 19 / 20 - 1],
+            .bins = {}};
+  for (const BinSums& bin : bins)
+    out.bins.push_back({bin.trials, bin.predicted / bin.trials, bin.observed / bin.trials});
+  return out;
+}
+
+}  // namespace voxpop

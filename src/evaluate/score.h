@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace voxpop {
+
+struct Estimate {
+  double value = 0, std_error = 0;
+};
+
+/// Predicted chances against what came of them.
+struct Trials {
+  std::vector<float> predicted;        ///< [n], of outcome 1
+  std::vector<std::int8_t> outcome;    ///< [n], 0 or 1
+  std::vector<std::uint32_t> cluster;  ///< [n], ascending: trials of one cluster are not taken as independent
+};
+
+/// Mean of values [n], its standard error over clusters (Liang and Zeger 1986).
+Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster);
+
+inline constexpr int kReliabilityBins = 15;
+
+struct ReliabilityBin {
+  double trials = 0, predicted = 0, observed = 0;  ///< means over the bin's trials
+};
+
+struct Score {
+  Estimate log_loss;                 ///< natural logarithm
+  Estimate brier;                    ///< mean squared error
+  Estimate accuracy;                 ///< share on the likelier side; a prediction of 1/2 counts one half
+  double ece = 0;                    ///< expected calibration error, 15 equal bins (Guo et al. 2017)
+  double ece_low = 0, ece_high = 0;  ///< its 95 % percentile interval, clusters drawn with replacement
+  /// What it would be, were the predictions true: mean and 95 % quantile. Clusters' residuals change sign together (the
+  /// wild cluster bootstrap; Cameron, Gelbach and Miller 2008).
+  double ece_by_chance = 0, ece_by_chance_high = 0;
+  std::vector<ReliabilityBin> bins;
+};
+
+/// Predictions are kept 1e-6 away from 0 and 1 in the log loss. Bootstraps: 400 draws, the same for the
+/// same trials.
+Score score(const Trials& trials);
+
+/// Each trial's log loss.
+std::vector<double> log_losses(const Trials& trials);
+
+}  // namespace voxpop

@@ -1,0 +1,218 @@
+#include <fstream>
+#include <random>
+
+#include "core/error.h"
+#include "evaluate/gold.h"
+#include "evaluate/held_out.h"
+#include "helpers.h"
+#include "simulate/simulate.h"
+
+namespace voxpop {
+namespace {
+
+std::unique_ptr<Engine> make(const Groups& groups) { return make_cpu_engine(groups, *choose_kernels()); }
+
+Groups simulated(double ties = 0) {
+  Votes votes = simulate_votes({.prompts = 1500, .annotators = 40, .mix = {}, .ties = ties, .seed = 3});
+  return group_votes(votes, Ties::kModel);
+}
+
+TEST(Folds, spread_the_votes_of_a_pair) {
+  const Groups groups = simulated();
+  const std::vector<std::uint8_t> folds = draw_folds(groups, 3, 1);
+  std::vector<double> count(3, 0);
+  for (std::size_t p = 0; p < groups.pairs(); ++p) {
+    std::vector<int> mine(3, 0);
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      ++mine[folds[v]];
+      ++count[folds[v]];
+    }
+    ASSERT_LE(*std::max_element(mine.begin(), mine.end()) - *std::min_element(mine.begin(), mine.end()), 1);
+  }
+  for (const double c : count) EXPECT_NEAR(c / static_cast<double>(folds.size()), 1.0 / 3, 0.01);
+  EXPECT_EQ(draw_folds(groups, 3, 1), folds);
+  EXPECT_NE(draw_folds(groups, 3, 2), folds);
+}
+
+/// What is said of votes that are hidden is what a fit says that never had them.
+TEST(HeldOut, hidden_votes_leave_no_trace) {
+  Votes all = simulate_votes({.prompts = 400, .annotators = 20, .mix = {}, .ties = 0.2, .seed = 3});
+  Votes fewer = all;
+  const Groups groups = group_votes(all, Ties::kModel);
+  const std::vector<std::uint8_t> folds = draw_folds(groups, 2, 1);
+  std::vector<bool> hidden(folds.size());
+  for (std::size_t v = 0; v < folds.size(); ++v) hidden[groups.vote_row[v]] = folds[v] == 0;
+  const auto keep = [&](auto& column) {
+    std::size_t kept = 0;
+    for (std::size_t row = 0; row < hidden.size(); ++row)
+      if (!hidden[row]) column[kept++] = column[row];
+    column.resize(kept);
+  };
+  keep(fewer.left);
+  keep(fewer.right);
+  keep(fewer.annotator);
+  keep(fewer.preference);
+  const Groups rest = group_votes(fewer, Ties::kModel);
+  const auto engine = make(rest);
+  const Fit fit = fit_model(*engine, count_votes(rest), {.answers = rest.answers}, [](int, double) {});
+  const Predictions predictions = predict_held_out(groups, folds, {.answers = groups.answers}, make, [](int, int) {});
+
+  // The same items' pairs; 4 votes each, so that both folds have some of every pair.
+  ASSERT_EQ(rest.pairs(), groups.pairs());
+  double worst = 0;
+  for (std::size_t p = 0; p < groups.pairs(); ++p)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      if (folds[v] != 0) continue;
+      const AnnotatorPosterior& a = fit.annotators[groups.votes[v].annotator()];
+      const double side = groups.votes[v].first_on_left() ? 1 : -1;
+      // The chance of left, given that it is no tie, by brute force over d and the annotator's posterior.
+      const double mean = fit.posterior.pair_mean[p], variance = fit.posterior.pair_variance[p];
+      const double eta = side * a.discrimination * mean + a.side_bias;
+      const double spread = a.discrimination * a.discrimination * variance +
+                            a.discrimination_variance * (mean * mean + variance) + 2 * a.covariance * mean * side +
+                            a.side_bias_variance;
+      const double threshold = fit.scale.edge[1];
+      double left = 0, right = 0;
+      for (double z = -8; z <= 8; z += 0.02) {
+        const double logit = eta + std::sqrt(spread) * z, weight = std::exp(-z * z / 2);
+        left += weight / (1 + std::exp(threshold - logit));
+        right += weight / (1 + std::exp(threshold + logit));
+      }
+      worst = std::max(worst, std::abs(predictions.left[v] - left / (left + right)));
+    }
+  EXPECT_LT(worst, 2e-3);
+}
+
+TEST(HeldOut, predictions_of_a_true_model_are_calibrated) {
+  const Groups groups = simulated(0.2);
+  const std::vector<std::uint8_t> folds = draw_folds(groups, 4, 1);
+  const auto trials = [&](const Predictions& predictions) {
+    Trials out;
+    for (std::uint32_t v = 0; v < groups.votes.size(); ++v) {
+      if (!groups.votes[v].decided()) continue;
+      out.predicted.push_back(predictions.left[v]);
+      out.outcome.push_back((groups.votes[v].winner() > 0) == groups.votes[v].first_on_left());
+      out.cluster.push_back(v);
+    }
+    return score(out);
+  };
+  const Predictions rater = predict_held_out(groups, folds, {.answers = groups.answers}, make, [](int, int) {});
+  const Score good = trials(rater), majority = trials(predict_by_majority(groups, folds));
+  EXPECT_LT(good.ece, 1.2 * good.ece_by_chance_high);
+  EXPECT_LT(good.log_loss.value, majority.log_loss.value - 3 * majority.log_loss.std_error);
+  // Ties: as many as predicted.
+  double predicted = 0, seen = 0;
+  for (std::size_t v = 0; v < groups.votes.size(); ++v) {
+    if (groups.votes[v].decided()) continue;
+    seen += 1;
+    predicted += std::exp(rater.log_probability[v]);
+  }
+  EXPECT_GT(predicted / seen, 0.2);  // ties are likelier where they happen than on average
+}
+
+TEST(Majority, by_hand) {
+  // One pair, 3 votes in 3 folds: left, left, right of item 0; the third is shown the other way round.
+  Votes votes = test::make_votes(2, 1, {{0, 1, 0, 1}, {0, 1, 0, 1}, {1, 0, 0, 1}});
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const Predictions predictions = predict_by_majority(groups, {0, 1, 2});
+  EXPECT_FLOAT_EQ(predictions.left[0], 2.0f / 4);  // of one win and one loss
+  EXPECT_FLOAT_EQ(predictions.left[2], 1.0f / 4);  // item 1, shown left, lost twice
+}
+
+TEST(Score, by_hand) {
+  const Trials trials{{0.9f, 0.8f, 0.5f, 0.2f}, {1, 0, 1, 0}, {0, 0, 1, 2}};
+  const Score s = score(trials);
+  const double losses[] = {-std::log(0.9), -std::log(0.2), -std::log(0.5), -std::log(0.8)};
+  const double mean = (losses[0] + losses[1] + losses[2] + losses[3]) / 4;
+  EXPECT_NEAR(s.log_loss.value, mean, 1e-6);
+  const double a = losses[0] + losses[1] - 2 * mean, b = losses[2] - mean, c = losses[3] - mean;
+  EXPECT_NEAR(s.log_loss.std_error, std::sqrt((a * a + b * b + c * c) * 3 / 2) / 4, 1e-6);
+  EXPECT_NEAR(s.brier.value, (0.01 + 0.64 + 0.25 + 0.04) / 4, 1e-6);
+  EXPECT_NEAR(s.accuracy.value, (1 + 0 + 0.5 + 1) / 4, 1e-9);
+  // Bins of 1/15: 0.9 alone, 0.8 alone, 0.5 alone, 0.2 alone.
+  EXPECT_NEAR(s.ece, (0.1 + 0.8 + 0.5 + 0.2) / 4, 1e-6);
+}
+
+/// Of true predictions, chance makes the error that is said, and rarely more than the quantile.
+TEST(Score, calibration_error_by_chance) {
+  std::mt19937_64 random(5);
+  std::uniform_real_distribution<double> uniform;
+  double errors = 0, by_chance = 0, covered = 0;
+  constexpr int kRepeats = 200;
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    Trials trials;
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+      const double p = uniform(random);
+      trials.predicted.push_back(static_cast<float>(p));
+      trials.outcome.push_back(uniform(random) < p);
+      trials.cluster.push_back(i);
+    }
+    const Score s = score(trials);
+    errors += s.ece;
+    by_chance += s.ece_by_chance;
+    covered += s.ece <= s.ece_by_chance_high;
+  }
+  EXPECT_NEAR(errors / kRepeats, by_chance / kRepeats, 0.1 * by_chance / kRepeats);
+  EXPECT_NEAR(covered / kRepeats, 0.95, 0.04);
+}
+
+TEST(Score, clusters_widen_the_error) {
+  std::vector<double> values;
+  std::vector<std::uint32_t> alone, together;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    values.push_back(i / 10 % 2);  // ten alike
+    alone.push_back(i);
+    together.push_back(i / 10);
+  }
+  EXPECT_NEAR(clustered_mean(values, alone).std_error, 0.5 / std::sqrt(999.0), 1e-9);
+  EXPECT_NEAR(clustered_mean(values, together).std_error, 0.5 / std::sqrt(99.0), 1e-9);
+}
+
+class GoldTest : public test::FileTest {
+ protected:
+  Gold read(const std::string& text, const std::string& name = "gold.csv") {
+    std::ofstream(path(name)) << text;
+    return read_gold(path(name), votes_, true);
+  }
+  std::string error_of(const std::string& text) {
+    try {
+      read(text);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kBadInput);
+      return error.what();
+    }
+    return "no error";
+  }
+  Votes votes_ = test::make_votes(4, 1, {{0, 1, 0, 1}, {1, 2, 0, 1}});
+};
+
+TEST_F(GoldTest, pairs) {
+  const Gold gold = read("left,right,preference\ni0,i1,left\ni2,i1,-1\ni0,i2,tie\ni9,i1,left\n");
+  EXPECT_EQ(gold.left, (std::vector<std::uint32_t>{0, 2}));
+  EXPECT_EQ(gold.right, (std::vector<std::uint32_t>{1, 1}));
+  EXPECT_EQ(gold.preference, (std::vector<std::int8_t>{1, -1}));
+  EXPECT_EQ(gold.ties, 1u);
+  EXPECT_EQ(gold.unknown, 1u);
+}
+
+TEST_F(GoldTest, order) {
+  const Gold gold = read("item,rank\ni0,1\ni1,2\ni2,3\n");
+  // Items 0 > 1 > 2; scores have the last two the wrong way round, and one item is in another component.
+  const GoldOrder order = compare_with_gold_order({3, 1, 2, 0}, {0, 0, 0, 1}, gold);
+  EXPECT_EQ(order.pairs, 3);
+  EXPECT_NEAR(order.accuracy, 2.0 / 3, 1e-9);
+  EXPECT_NEAR(order.tau_b, 1.0 / 3, 1e-9);
+  // scipy.stats.kendalltau([1, 2, 2, 3], [1, 1, 2, 3]) = 0.8
+  const Gold ties = read("item,gold\ni0,1\ni1,2\ni2,2\ni3,3\n");
+  EXPECT_NEAR(compare_with_gold_order({1, 1, 2, 3}, {0, 0, 0, 0}, ties).tau_b, 0.8, 1e-9);
+}
+
+TEST_F(GoldTest, bad_input_is_named) {
+  EXPECT_PRED2(test::contains, error_of("left,right,preference\ni0,i1,both\n"), "line 2");
+  EXPECT_PRED2(test::contains, error_of("item,gold\ni0,high\n"), "high");
+  EXPECT_PRED2(test::contains, error_of("item,weight\ni0,1\n"), "gold");
+  EXPECT_PRED2(test::contains, error_of("item,gold\nx,1\n"), "none of its 1 rows");
+}
+
+}  // namespace
+}  // namespace voxpop
