@@ -39,7 +39,8 @@ struct SimulateOptions {
   std::uint64_t features = 0;  ///< up to 64; N(0, 1) each
   double feature_effect = 0.5;  ///< E: scores hold E, -E/2, E/4, .. logits a unit; the rest keeps the items' variance
   double taste_sd = 0;          ///< up to 10, logits a unit: an annotator's own weight of a feature, added to its votes
-  std::optional<double> prior_score;  ///< 0 to below 1: correlation of an existing model's score with the truth
+  std::optional<double> prior_score =
+      std::nullopt;        ///< 0 to below 1: correlation of an existing model's score with the truth
   std::uint64_t days = 0;  ///< over which timestamps run, from 2026-01-05 00:00 UTC, in sessions of some 50 votes 20 to
                            ///< 90 s apart; an annotator's order in time is not that of the rows; 0: no timestamps
   double drift = 0;        ///< share of annotators, good ones, with a quarter of the discrimination in their later half
