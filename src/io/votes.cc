@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <set>
 #include <tuple>
@@ -127,11 +128,11 @@ struct ItemNumbers {
 void check_numbers(const InputHdf5& file, const std::string& name, ItemNumbers& numbers,
                    const std::vector<double>& values, std::size_t items) {
   require_rows(file, name, values.size() / numbers.columns, items, "items/id");
-  numbers.values.assign(values.begin(), values.end());
   for (std::size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(numbers.values[i]))
+    if (!(std::abs(values[i]) <= std::numeric_limits<float>::max()))
       throw bad_input("{}: '{}' row {}{} is {}; it must be a number within float32", file.path(), name,
                       i / numbers.columns, numbers.column(i), values[i]);
+  numbers.values.assign(values.begin(), values.end());
 }
 
 ItemNumbers read_prior_score(const InputHdf5& file, std::size_t items) {

@@ -32,19 +32,21 @@ struct SimulateOptions {
   std::uint64_t votes_per_pair = 4;    ///< by different annotators
   std::uint64_t annotators = 500;      ///< their volumes follow a Pareto law
   Mix mix;
-  double ties = 0;             ///< share of votes that are ties, up to 0.95
-  std::uint64_t grades = 0;    ///< 1 to 9: strengths of a vote, thresholds a logit apart above the ties'; 0: signs only
-  double lapse_rate = 0;       ///< up to 0.9; the median annotator's share of clicks, logit-normal with sd 0.7. A click
-                               ///< goes to the side that the side bias alone would choose, with any strength, never 0
-  std::uint64_t features = 0;  ///< up to 64; N(0, 1) each
+  double ties = 0;           ///< share of votes that are ties, up to 0.95
+  std::uint64_t grades = 0;  ///< 1 to 9: strengths of a vote, thresholds a logit apart above the ties'; 0: signs only
+  /// Up to 0.9: the median annotator's share of clicks, which go to the side that the side bias alone would choose,
+  /// with any strength, never as ties. The annotators' own: logit-normal, sd 0.7.
+  double lapse_rate = 0;
+  std::uint64_t features = 0;   ///< up to 64; N(0, 1) each
   double feature_effect = 0.5;  ///< E: scores hold E, -E/2, E/4, .. logits a unit; the rest keeps the items' variance
   double taste_sd = 0;          ///< up to 10, logits a unit: an annotator's own weight of a feature, added to its votes
-  std::optional<double> prior_score =
-      std::nullopt;        ///< 0 to below 1: correlation of an existing model's score with the truth
-  std::uint64_t days = 0;  ///< over which timestamps run, from 2026-01-05 00:00 UTC, in sessions of some 50 votes 20 to
-                           ///< 90 s apart; an annotator's order in time is not that of the rows; 0: no timestamps
-  double drift = 0;        ///< share of annotators, good ones, with a quarter of the discrimination in their later half
-  double bursts = 0;       ///< share of annotators with a session of votes 1 s apart
+  /// 0 to below 1: correlation of an existing reward model's score, on another scale, with the true one.
+  std::optional<double> prior_score = std::nullopt;
+  /// Days over which timestamps run, from 2026-01-05 00:00 UTC, in sessions of some 50 votes 20 to 90 s apart; 0: no
+  /// timestamps. An annotator's order in time is not that of the rows.
+  std::uint64_t days = 0;
+  double drift = 0;   ///< share of annotators, good ones, with a quarter of the discrimination in their later half
+  double bursts = 0;  ///< share of annotators with a session of votes 1 s apart
   std::uint64_t seed = 1;
 };
 
