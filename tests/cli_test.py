@@ -207,6 +207,17 @@ def write_votes(path, columns, schema="comparisons/1", libver=None, **storage):
     return path
 
 
+def matrix(values, names=None, **storage):
+    """A column of write_votes: items/features with the attribute `names`."""
+
+    def make(file, name):
+        dataset = file.create_dataset(name, data=values, **storage)
+        if names is not None:
+            dataset.attrs["names"] = names
+
+    return make
+
+
 def variable_length(column):
     def make(file, name):
         file.create_dataset(name, data=[bytes(text) for text in column], dtype=h5py.string_dtype("utf-8"))
@@ -345,6 +356,24 @@ class Usage(CliTest):
                 "--pairs-per-prompt",
             ),
             "ties beyond 1": (["simulate", out, "--ties", "1.5"], "--ties"),
+            "ten grades": (["simulate", out, "--grades", "10"], "--grades"),
+            "half a grade": (["simulate", out, "--grades", "1.5"], "--grades"),
+            "lapse rate beyond 0.9": (["simulate", out, "--lapse-rate", "0.91"], "--lapse-rate"),
+            "too many features": (["simulate", out, "--features", "65"], "--features"),
+            "effect without features": (["simulate", out, "--feature-effect", "1"], "--features"),
+            "effect beyond the scores": (
+                ["simulate", out, "--features", "2", "--feature-effect", "2"],
+                "--feature-effect",
+            ),
+            "taste without features": (["simulate", out, "--taste-sd", "1"], "--features"),
+            "prior score that is the truth": (["simulate", out, "--prior-score", "1"], "--prior-score"),
+            "prior score that is no number": (["simulate", out, "--prior-score", "nan"], "--prior-score"),
+            "drift without time": (["simulate", out, "--drift", "0.1"], "--days"),
+            "bursts without time": (["simulate", out, "--bursts", "0.1"], "--days"),
+            "too few days": (["simulate", out, "--days", "1"], "--days 1"),
+            "more drift than good annotators": (["simulate", out, "--days", "99", "--drift", "0.9"], "--drift 0.9"),
+            "graph of too few pairs": (["simulate", out, "--shape", "graph", "--pairs-per-prompt", "3"], "graph"),
+            "mix of too few pairs": (["simulate", out, "--shape", "mix", "--pairs-per-prompt", "2"], "mix"),
             "bad map": (["import", votes, "-o", out, "--format", "csv", "--map", "A=up"], "A=up"),
             "bad format": (["import", votes, "-o", out, "--format", "xml"], "xml"),
         }
@@ -1236,8 +1265,11 @@ class BadVotes(CliTest):
             columns["comparisons/preference"][57] = 257  # 1 if cut to eight bits
             self.refuse(columns, "comparisons/preference", "row 57", 257)
 
-    def test_graded_votes_are_not_fitted_yet(self):
-        for value in (2, -2, 5):
+    def test_grades_are_read(self):
+        for value in (2, -9, 9):
+            with self.subTest(value):
+                succeed("check", write_votes(self.path("votes.h5"), changed("comparisons/preference", 57, value)))
+        for value in (10, -10):
             with self.subTest(value):
                 self.refuse(changed("comparisons/preference", 57, value), "comparisons/preference", "row 57", value)
 
@@ -1360,6 +1392,127 @@ class BadVotes(CliTest):
         self.assert_refused(self.path("votes.h5"))
 
 
+class ItemNumbers(CliTest):
+    """items/prior_score and items/features."""
+
+    features = np.random.default_rng(5).normal(size=(40, 3))
+
+    def write(self, name="items/features", column=None):
+        return write_votes(self.path("votes.h5"), plain_votes() | {name: column})
+
+    def test_whatever_h5py_writes(self):
+        names = ["length", "lists", "p\u00e9"]
+        cases = {
+            "without names": matrix(self.features),
+            "names": matrix(self.features, names),
+            "names of fixed length": matrix(self.features, np.array([name.encode() for name in names])),
+            "one name": matrix(self.features[:, :1], "length"),
+            "float32": matrix(self.features.astype("f4"), names),
+            "big-endian": matrix(self.features.astype(">f8"), names),
+            "integers": matrix(np.arange(120).reshape(40, 3), names),
+            "chunked": matrix(self.features, names, chunks=(7, 2), compression="gzip", shuffle=True),
+        }
+        for name, column in cases.items():
+            with self.subTest(name):
+                path = self.write(column=column)
+                self.assertEqual(succeed("check", path).err, b"")
+                described = json.loads(succeed("info", path, "--json").out)["datasets"]["items/features"]
+                columns = 1 if name == "one name" else 3
+                self.assertIn(f"[40, {columns}]", described)
+                if name != "without names":
+                    self.assertTrue(described.endswith(": " + ", ".join(names[:columns])), described)
+        succeed("check", self.write("items/prior_score", np.arange(40)))
+
+    def test_bad_features(self):
+        bad = self.features.copy()
+        bad[7, 2] = np.nan
+        names = ["length", "lists", "tables"]
+        cases = {
+            "not a number": (matrix(bad, names), "row 7", "'tables'", "nan"),
+            "beyond float32": (matrix(np.where(np.isnan(bad), 1e300, bad)), "row 7", "'f2'", "1e+300"),
+            "one dimension": (self.features[:, 0], "has 1 dimensions"),
+            "three dimensions": (self.features.reshape(40, 3, 1), "has 3 dimensions"),
+            "no columns": (self.features[:, :0], "has 0 columns"),
+            "too many columns": (np.zeros((40, 4097)), "has 4097 columns"),
+            "too few rows": (self.features[:39], "39 rows", "items/id"),
+            "text": (np.full((40, 2), b"x"), "string"),
+            "too few names": (matrix(self.features, names[:2]), "3 columns", "2 names"),
+            "the same name twice": (matrix(self.features, ["a", "b", "a"]), "names", "row 2", "'a'"),
+            "numbers for names": (matrix(self.features, [1, 2, 3]), "names"),
+            "names in a table": (matrix(self.features, np.array([[b"a", b"b", b"c"]])), "names"),
+            "names not in UTF-8": (matrix(self.features, np.array([b"a", b"b", b"\xff"])), "names", "row 2", "UTF-8"),
+            "never written": (
+                lambda file, name: file.create_dataset(name, (40, 4000), "f8", chunks=(40, 4000)),
+                "stores 0 bytes",
+            ),
+        }
+        for name, (column, *needles) in cases.items():
+            with self.subTest(name):
+                self.assert_refused(self.write(column=column), "items/features", *needles)
+
+    def test_bad_prior_scores(self):
+        cases = {
+            "not a number": (np.where(np.arange(40) == 7, np.nan, 1), "row 7", "nan"),
+            "infinite": (np.where(np.arange(40) == 7, np.inf, 1), "row 7", "inf"),
+            "two dimensions": (self.features, "has 2 dimensions"),
+            "too many rows": (np.zeros(41), "41 rows", "items/id"),
+            "text": (np.full(40, b"x"), "string"),
+        }
+        for name, (column, *needles) in cases.items():
+            with self.subTest(name):
+                self.assert_refused(self.write("items/prior_score", column), "items/prior_score", *needles)
+
+
+class Simulated(CliTest):
+    """simulate with every option, as h5py reads it."""
+
+    arguments = (
+        "--prompts 300 --responses 4 --pairs-per-prompt 4 --votes-per-pair 3 --annotators 40 --ties .1 --grades 3 "
+        "--lapse-rate .1 --features 3 --taste-sd .2 --prior-score .7 --days 60 --drift .2 --bursts .1 --seed 5"
+    ).split()
+
+    def test_every_option(self):
+        path, again = self.path("votes.h5"), self.path("again.h5")
+        succeed("simulate", path, *self.arguments)
+        succeed("simulate", again, *self.arguments)
+        with open(path, "rb") as one, open(again, "rb") as other:
+            self.assertEqual(one.read(), other.read())
+        self.assertEqual(succeed("check", path).err, b"")
+        with h5py.File(path) as file:
+            self.assertEqual(list(file["items/features"].attrs["names"]), ["length", "f1", "f2"])
+            self.assertEqual(file["items/features"].shape, (1200, 3))
+            self.assertEqual(file["items/prior_score"].shape, (1200,))
+            truth = {name: data[()] for name, data in file["truth"].items()}
+            columns = {name: data[()] for name, data in file["comparisons"].items()}
+            features, prior_score = file["items/features"][()], file["items/prior_score"][()]
+        self.assertEqual(truth["taste"].shape, (40, 3))
+        self.assertEqual(truth["lapse_rate"].shape, (40,))
+        np.testing.assert_allclose(np.diff(truth["thresholds"]), [1, 1])
+        self.assertEqual((truth["drifts"].sum(), truth["bursts"].sum()), (8, 4))
+        self.assertEqual(truth["drifts"].dtype, np.int8)
+        self.assertEqual(set(columns["preference"]), set(range(-3, 4)))
+        self.assertAlmostEqual(np.mean(columns["preference"] == 0), 0.1, delta=0.02)
+        self.assertAlmostEqual(np.median(truth["lapse_rate"]), 0.1, delta=0.04)
+        self.assertAlmostEqual(np.corrcoef(truth["score"], prior_score)[0, 1], 0.7, delta=0.06)
+        found = np.linalg.lstsq(features, truth["score"], rcond=None)[0]
+        np.testing.assert_allclose(found, truth["feature_coefficients"], atol=0.2)
+        order = np.lexsort((columns["timestamp"], columns["annotator"]))
+        same = np.diff(columns["annotator"][order]) == 0
+        second = np.diff(columns["timestamp"][order]) == 1
+        self.assertEqual(set(columns["annotator"][order][1:][same & second]), set(np.flatnonzero(truth["bursts"])))
+        start = np.datetime64("2026-01-05").astype("datetime64[s]").astype(int)
+        self.assertTrue(np.all((columns["timestamp"] >= start) & (columns["timestamp"] < start + 60 * 86400)))
+
+    def test_one_component(self):
+        for shape, pairs in (("graph", 1200), ("mix", 1200 + 299 + 300)):
+            with self.subTest(shape):
+                path = self.path("votes.h5")
+                succeed("simulate", path, *self.arguments, "--shape", shape)
+                counts = json.loads(succeed("check", path, "--json").out)
+                self.assertEqual((counts["components"], counts["items"]), (1, 1200))
+                self.assertEqual(counts["votes"], 3 * pairs)
+
+
 class HugeClaims(CliTest):
     """Files of a few kilobytes that claim a great deal: refused in time, within a gigabyte."""
 
@@ -1468,7 +1621,8 @@ class Damage(CliTest):
 
     def files(self):
         """Contiguous with ids of variable length (their heap is another thing to break), and gzip."""
-        columns = plain_votes()
+        features = np.arange(80.0).reshape(40, 2)
+        columns = plain_votes() | {"items/prior_score": np.arange(40.0), "items/features": matrix(features, ["a", "b"])}
         ids = {name: variable_length(columns[name]) for name in ("items/id", "annotators/id")}
         return {
             "contiguous": write_votes(self.path("contiguous.h5"), columns | ids),

@@ -1,4 +1,6 @@
+#include <cmath>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -100,10 +102,22 @@ Votes full_votes() {
   votes.left = {0, 1, 3};
   votes.right = {1, 0, 2};
   votes.annotator = {0, 1, 1};
-  votes.preference = {1, 0, -1};
+  votes.preference = {9, 0, -9};
   votes.timestamp = {1700000000, -1, 4102444800};
   votes.prompt = {1, 1, 0, 0};
-  votes.truth = Truth{{0.5, -0.5, 1, 2}, {1, -0.8}, {0, 3}, {}};
+  votes.prior_score = {5, -3.25f, 1e30f, 0};
+  votes.features = {1, 2, 3, 4, 5, 6, 7, 8.5f};
+  for (const char* name : {"l\xc3\xa4nge", "f1"}) votes.feature_names.push_back(name);
+  votes.truth = Truth{.score = {0.5, -0.5, 1, 2},
+                      .discrimination = {1, -0.8},
+                      .side_bias = {0, 3},
+                      .kind = {},
+                      .thresholds = {0.5, 1.5},
+                      .lapse_rate = {0.1, 0.2},
+                      .feature_coefficients = {0.5, -0.25},
+                      .taste = {0.1, 0.2, -0.3, 0},
+                      .drifts = {1, 0},
+                      .bursts = {0, 1}};
   votes.truth->kind.push_back("good");
   votes.truth->kind.push_back("adversary");
   return votes;
@@ -127,6 +141,15 @@ TEST_F(VotesFile, round_trip) {
     EXPECT_EQ(read.truth->discrimination, votes.truth->discrimination);
     EXPECT_EQ(read.truth->side_bias, votes.truth->side_bias);
     EXPECT_EQ(as_vector(read.truth->kind), as_vector(votes.truth->kind));
+    EXPECT_EQ(read.prior_score, votes.prior_score);
+    EXPECT_EQ(read.features, votes.features);
+    EXPECT_EQ(as_vector(read.feature_names), as_vector(votes.feature_names));
+    EXPECT_EQ(read.truth->thresholds, votes.truth->thresholds);
+    EXPECT_EQ(read.truth->lapse_rate, votes.truth->lapse_rate);
+    EXPECT_EQ(read.truth->feature_coefficients, votes.truth->feature_coefficients);
+    EXPECT_EQ(read.truth->taste, votes.truth->taste);
+    EXPECT_EQ(read.truth->drifts, votes.truth->drifts);
+    EXPECT_EQ(read.truth->bursts, votes.truth->bursts);
     ASSERT_EQ(read.inputs.size(), 1u);
     EXPECT_EQ(read.inputs[0].bytes, std::filesystem::file_size(path("v.h5")));
     EXPECT_EQ(read.inputs[0].xxh3.size(), 16u);
@@ -135,6 +158,9 @@ TEST_F(VotesFile, round_trip) {
 
 TEST_F(VotesFile, many_votes_cross_chunks) {
   Votes votes = test::make_votes(1000, 7, {});
+  for (std::uint32_t i = 1000; i < 150000; ++i) votes.item_ids.push_back("i" + std::to_string(i));
+  for (std::uint32_t i = 0; i < 3 * 150000; ++i) votes.features.push_back(static_cast<float>(i));
+  for (const char* name : {"a", "b", "c"}) votes.feature_names.push_back(name);
   for (std::uint32_t v = 0; v < 200000; ++v) {
     votes.left.push_back(v % 1000);
     votes.right.push_back((v + 1 + v / 1000) % 1000);
@@ -149,7 +175,19 @@ TEST_F(VotesFile, many_votes_cross_chunks) {
     EXPECT_EQ(read.right, votes.right);
     EXPECT_EQ(read.preference, votes.preference);
     EXPECT_EQ(read.timestamp, votes.timestamp);
+    EXPECT_EQ(read.features, votes.features);
   }
+}
+
+TEST_F(VotesFile, features_without_names_are_numbered) {
+  write("v.h5", full_votes());
+  {
+    const Handle file(H5Fopen(path("v.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+    ASSERT_GE(H5Adelete_by_name(file, "items/features", "names", H5P_DEFAULT), 0);
+  }
+  const Votes read = read_votes({path("v.h5")}, true);
+  EXPECT_EQ(as_vector(read.feature_names), (std::vector<std::string>{"f0", "f1"}));
+  EXPECT_EQ(read.features, full_votes().features);
 }
 
 bool is_variable_length(const std::string& path, const char* dataset) {
@@ -195,6 +233,78 @@ TEST_F(VotesFile, several_files_are_joined_by_id) {
   EXPECT_EQ(votes.inputs.size(), 2u);
 }
 
+/// Items a, b, c and b, c, d with a prior score and two features each: what b and c have is the same in both.
+std::pair<Votes, Votes> overlapping_votes() {
+  Votes first = test::make_votes(0, 1, {{0, 1, 0, 1}}), second = test::make_votes(0, 1, {{2, 0, 0, -1}});
+  for (const char* id : {"a", "b", "c"}) first.item_ids.push_back(id);
+  for (const char* id : {"c", "d", "b"}) second.item_ids.push_back(id);
+  first.prior_score = {1, 2, 3};
+  second.prior_score = {3, 4, 2};
+  first.features = {10, 11, 20, 21, 30, 31};
+  second.features = {30, 31, 40, 41, 20, 21};
+  for (Votes* votes : {&first, &second})
+    for (const char* name : {"length", "lists"}) votes->feature_names.push_back(name);
+  return {first, second};
+}
+
+TEST_F(VotesFile, items_of_several_files_keep_their_scores_and_features) {
+  const auto [first, second] = overlapping_votes();
+  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, true);
+  EXPECT_EQ(as_vector(votes.item_ids), (std::vector<std::string>{"a", "b", "c", "d"}));
+  EXPECT_EQ(votes.prior_score, (std::vector<float>{1, 2, 3, 4}));
+  EXPECT_EQ(votes.features, (std::vector<float>{10, 11, 20, 21, 30, 31, 40, 41}));
+  EXPECT_EQ(as_vector(votes.feature_names), (std::vector<std::string>{"length", "lists"}));
+}
+
+TEST_F(VotesFile, scores_and_features_that_not_all_files_have_are_left_out) {
+  const auto [first, second] = overlapping_votes();
+  const auto joined = [&](const std::function<void(Votes&)>& change) {
+    Votes changed = second;
+    change(changed);
+    write("1.h5", first);
+    write("2.h5", changed);
+    testing::internal::CaptureStderr();
+    const Votes there = read_votes({path("1.h5"), path("2.h5")}, false);
+    EXPECT_PRED2(test::contains, testing::internal::GetCapturedStderr(), "is left out: not all files have it");
+    const Votes back = read_votes({path("2.h5"), path("1.h5")}, true);
+    EXPECT_EQ(there.prior_score.size(), back.prior_score.size());
+    EXPECT_EQ(there.features.size(), back.features.size());
+    EXPECT_EQ(there.features.empty(), there.feature_names.empty());
+    return std::pair(there.prior_score.size(), there.features.size());
+  };
+  EXPECT_EQ(joined([](Votes& v) { v.prior_score.clear(); }), std::pair(std::size_t{0}, std::size_t{8}));
+  EXPECT_EQ(joined([](Votes& v) { v.features.clear(); }), std::pair(std::size_t{4}, std::size_t{0}));
+  EXPECT_EQ(joined([](Votes& v) {
+              v.feature_names = Strings();
+              for (const char* name : {"lists", "length"}) v.feature_names.push_back(name);
+            }),
+            std::pair(std::size_t{4}, std::size_t{0}));
+}
+
+TEST_F(VotesFile, an_item_with_two_values_names_both_files) {
+  const auto [first, second] = overlapping_votes();
+  const auto error = [&](const std::function<void(Votes&)>& damage) {
+    Votes third = second;
+    damage(third);
+    try {
+      read_votes({write("1.h5", first), write("2.h5", second), write("3.h5", third)}, true);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.exit(), Exit::kBadInput);
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(error([](Votes&) {}), "no error");
+  EXPECT_EQ(error([](Votes& v) { v.prior_score[1] = 7; }), path("3.h5") +
+                                                               ": 'items/prior_score' row 1 is 7, but item 'd' has 4 "
+                                                               "in " +
+                                                               path("2.h5") + "; keep one of them");
+  EXPECT_EQ(error([](Votes& v) { v.features[5] = 7; }), path("3.h5") +
+                                                            ": 'items/features' row 2 column 'lists' is 7, but item "
+                                                            "'b' has 21 in " +
+                                                            path("1.h5") + "; keep one of them");
+}
+
 TEST_F(VotesFile, errors_name_dataset_row_and_value) {
   const auto error = [&](const std::function<void(Votes&)>& damage) {
     Votes votes = full_votes();
@@ -207,8 +317,27 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
                "v.h5: 'comparisons/left' row 2 is 9; item indices run from 0 to 3");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.annotator[1] = 2; }),
                "v.h5: 'comparisons/annotator' row 1 is 2; annotator indices run");
-  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 2; }),
-               "v.h5: 'comparisons/preference' row 0 is 2: graded");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = -10; }),
+               "v.h5: 'comparisons/preference' row 0 is -10; it must be");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.prior_score[2] = NAN; }),
+               "v.h5: 'items/prior_score' row 2 is nan; it must be a number");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.prior_score.pop_back(); }),
+               "v.h5: 'items/prior_score' has 3 rows, but 'items/id' has 4");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.features[5] = -INFINITY; }),
+               "v.h5: 'items/features' row 2 column 'f1' is -inf; it must be a number");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.features.resize(6); }),
+               "v.h5: 'items/features' has 3 rows, but 'items/id' has 4");
+  EXPECT_PRED2(test::contains, error([](Votes& v) {
+                 v.feature_names = Strings();
+                 for (int i = 0; i < 2; ++i) v.feature_names.push_back("f1");
+               }),
+               "v.h5: 'items/features.names' row 1 is 'f1', as row 0 is");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->lapse_rate.pop_back(); }),
+               "v.h5: 'truth/lapse_rate' has 1 rows, but 'annotators/id' has 2");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->taste.resize(2); }),
+               "v.h5: 'truth/taste' has 2 numbers; 2 features need 4");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->drifts[1] = 2; }),
+               "v.h5: 'truth/drifts' row 1 is 2; marks run from 0 to 1");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }),
                "v.h5: 'comparisons/preference' row 0 is 50; it must be");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.right[1] = 1; }), "v.h5: 'comparisons/right' row 1 is 1 (");

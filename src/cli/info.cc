@@ -22,6 +22,12 @@ int info_command(const Arguments& arguments) {
     throw bad_input("{}: schema '{}'; this version knows comparisons/1 and fit/1", arguments.input, schema);
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
   for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
+  if (file.has("items/features")) {
+    const Strings names = file.attribute("items/features", "names");
+    std::string text = json["datasets"]["items/features"];
+    for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? ": " : ", ") + shown(names[i]);
+    json["datasets"]["items/features"] = text;
+  }
   const std::string provenance = file.attribute("provenance");
   if (!provenance.empty()) {
     json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);

@@ -36,6 +36,7 @@ class Strings {
     return longest;
   }
   std::size_t characters() const { return text_.size(); }
+  bool operator==(const Strings& other) const = default;
 
  private:
   std::string text_;

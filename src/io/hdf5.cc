@@ -12,6 +12,8 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <ranges>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -22,6 +24,7 @@ namespace {
 
 constexpr std::uint64_t kSlabRows = 1 << 17;
 constexpr std::uint64_t kChunkRows = 1 << 16;
+constexpr hsize_t kMaxColumns = 4096;
 constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
 
 /// The innermost message of HDF5's error stack: what actually went wrong.
@@ -82,12 +85,39 @@ std::vector<hsize_t> shape(hid_t space) {
   return extent;
 }
 
-/// Reads rows [begin, begin + count) of a one-dimensional dataset as `memory_type`. Returns what went wrong, or "":
-/// HDF5 forgets its reason with the next call, a handle's closing included.
+/// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
+/// forgets its reason with the next call, a handle's closing included.
 std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
-  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr) < 0) return hdf5_reason();
-  const Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
+  std::vector<hsize_t> extent = shape(file_space), start(extent.size(), 0);
+  extent[0] = count;
+  start[0] = begin;
+  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
+    return hdf5_reason();
+  const Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
   return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
+}
+
+/// The `count` strings of an attribute, of fixed or variable length; nothing where HDF5 cannot read them.
+std::optional<Strings> read_attribute(hid_t attribute, hid_t type, std::size_t count) {
+  Strings strings;
+  if (H5Tis_variable_str(type) > 0) {
+    std::vector<char*> texts(count, nullptr);
+    const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(memory, H5T_VARIABLE);
+    H5Tset_cset(memory, H5Tget_cset(type));
+    if (H5Aread(attribute, memory, texts.data()) < 0) return std::nullopt;
+    for (char* text : texts) {
+      strings.push_back(text != nullptr ? std::string_view(text) : std::string_view());
+      H5free_memory(text);
+    }
+    return strings;
+  }
+  const std::size_t width = H5Tget_size(type);
+  std::string text(width * count, '\0');
+  if (H5Aread(attribute, type, text.data()) < 0) return std::nullopt;
+  for (std::size_t i = 0; i < count; ++i)
+    strings.push_back(std::string_view(text.data() + i * width, strnlen(text.data() + i * width, width)));
+  return strings;
 }
 
 /// How a chunked dataset is packed, where all cores can unpack it: at most shuffle, then gzip. HDF5 itself would use
@@ -223,30 +253,38 @@ std::string InputHdf5::attribute(const std::string& name) const {
   const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
   if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
     throw bad_input("{}: attribute '{}' is not a single string", path_, name);
-  if (H5Tis_variable_str(type) > 0) {
-    char* text = nullptr;
-    const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
-    H5Tset_size(memory, H5T_VARIABLE);
-    H5Tset_cset(memory, H5Tget_cset(type));
-    if (H5Aread(attribute, memory, &text) < 0 || text == nullptr)
-      throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
-    std::string value(text);
-    H5free_memory(text);
-    return value;
-  }
-  std::string value(H5Tget_size(type), '\0');
-  if (H5Aread(attribute, type, value.data()) < 0)
-    throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
-  return value.substr(0, value.find('\0'));
+  const auto strings = read_attribute(attribute, type, 1);
+  if (!strings) throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
+  return std::string((*strings)[0]);
 }
 
-std::uint64_t InputHdf5::rows(const std::string& name) const {
+Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {
+  const DamageGuard guard(path_);
+  const Handle dataset = open(dataset_name);
+  if (H5Aexists(dataset, name.c_str()) <= 0) return {};
+  const Handle attribute(H5Aopen(dataset, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space);
+  if (H5Tget_class(type) != H5T_STRING || shape(space).size() > 1 || count < 0 ||
+      static_cast<hsize_t>(count) > kMaxColumns)
+    throw bad_input("{}: attribute '{}' of '{}' is not a list of at most {} strings", path_, name, dataset_name,
+                    kMaxColumns);
+  auto strings = read_attribute(attribute, type, static_cast<std::size_t>(count));
+  if (!strings) throw read_error(path_, fmt::format("cannot read attribute '{}' of '{}'", name, dataset_name));
+  for (std::size_t i = 0; i < strings->size(); ++i) require_utf8(path_, dataset_name + "." + name, i, (*strings)[i]);
+  return std::move(*strings);
+}
+
+std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t rank, const char* rank_name) const {
   const DamageGuard guard(path_);
   const Handle dataset = open(name);
-  const auto extent = shape(dataset_space(dataset));
-  if (extent.size() != 1) throw bad_input("{}: '{}' has {} dimensions; it must have one", path_, name, extent.size());
-  return extent[0];
+  auto extent = shape(dataset_space(dataset));
+  if (extent.size() != rank)
+    throw bad_input("{}: '{}' has {} dimensions; it must have {}", path_, name, extent.size(), rank_name);
+  return extent;
 }
+
+std::uint64_t InputHdf5::rows(const std::string& name) const { return extent_of(name, 1, "one")[0]; }
 
 void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored,
                            std::uint64_t total,
@@ -266,13 +304,15 @@ void InputHdf5::read_slabs(const std::string& name, hid_t dataset, hid_t memory_
           "pack with gzip",
           path_, name, shown(filter), id);
   }
+  std::size_t columns = 1;
+  for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
   // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
   // nothing.
   if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <
-                       static_cast<double>(total) * static_cast<double>(H5Tget_size(dataset_type(dataset))))
+                       static_cast<double>(total) * static_cast<double>(columns * H5Tget_size(dataset_type(dataset))))
     throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
                     name, total, H5Dget_storage_size(dataset));
-  const std::size_t width = H5Tget_size(memory_type);
+  const std::size_t width = columns * H5Tget_size(memory_type);
   const Packing packing = as_stored && total > 0 ? packing_of(dataset, total, width) : Packing{};
   const auto damaged = [&](std::uint64_t row) {
     return bad_input("{}: cannot read '{}' from row {}: its compressed data are damaged; copy the file again", path_,
@@ -406,19 +446,28 @@ std::vector<std::uint32_t> InputHdf5::read_indices(const std::string& name, std:
   return indices;
 }
 
-std::vector<double> InputHdf5::read_floats(const std::string& name) const {
-  const std::uint64_t total = rows(name);
+std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64_t rows) const {
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
     throw bad_input("{}: '{}' is {}; it must be a number type", path_, name, type_name(type));
+  const std::uint64_t columns = shape(dataset_space(dataset)).size() == 2 ? shape(dataset_space(dataset))[1] : 1;
   std::vector<double> values;
-  read_slabs(name, dataset, H5T_NATIVE_DOUBLE, false, total,
+  read_slabs(name, dataset, H5T_NATIVE_DOUBLE, false, rows,
              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-               values.resize(begin + count);
-               std::memcpy(values.data() + begin, bytes, count * sizeof(double));
+               values.resize((begin + count) * columns);
+               std::memcpy(values.data() + begin * columns, bytes, count * columns * sizeof(double));
              });
   return values;
+}
+
+std::vector<double> InputHdf5::read_floats(const std::string& name) const { return read_numbers(name, rows(name)); }
+
+InputHdf5::Matrix InputHdf5::read_matrix(const std::string& name) const {
+  const auto extent = extent_of(name, 2, "two");
+  if (extent[1] == 0 || extent[1] > kMaxColumns)
+    throw bad_input("{}: '{}' has {} columns; it must have from 1 to {}", path_, name, extent[1], kMaxColumns);
+  return {read_numbers(name, extent[0]), extent[0], extent[1]};
 }
 
 Strings InputHdf5::read_strings(const std::string& name) const {
@@ -477,11 +526,29 @@ void OutputHdf5::write_attribute(const std::string& name, const std::string& val
   if (!attribute || H5Awrite(attribute, type, &text) < 0) fail(fmt::format("write attribute '{}'", name));
 }
 
-void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
-                              std::uint64_t rows) {
-  check_interrupt();
-  const hsize_t extent = rows;
+void OutputHdf5::write_attribute(const std::string& dataset_name, const std::string& name, const Strings& values) {
+  const Handle dataset(H5Dopen2(file_, dataset_name.c_str(), H5P_DEFAULT), H5Dclose);
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  const hsize_t extent = values.size();
   const Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+  const Handle attribute(H5Acreate2(dataset, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  std::vector<std::string> owned;
+  for (std::size_t i = 0; i < values.size(); ++i) owned.emplace_back(values[i]);
+  std::vector<const char*> texts;
+  for (const std::string& text : owned) texts.push_back(text.c_str());
+  if (!attribute || H5Awrite(attribute, type, texts.data()) < 0)
+    fail(fmt::format("write attribute '{}' of '{}'", name, dataset_name));
+}
+
+void OutputHdf5::write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
+                            std::uint64_t rows, std::size_t columns) {
+  check_interrupt();
+  const int rank = columns > 0 ? 2 : 1;
+  const hsize_t extent[2] = {rows, columns};
+  const std::size_t row_elements = std::max<std::size_t>(columns, 1), row_bytes = row_elements * element_bytes;
+  const Handle space(H5Screate_simple(rank, extent, nullptr), H5Sclose);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links, 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
@@ -489,9 +556,10 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
   const bool chunked = compress_ && rows > 0;
   // A chunk is compressed by one core: many small ones for wide strings, 64 Ki rows of numbers otherwise.
   const hsize_t chunk =
-      std::clamp<hsize_t>((1u << 20) / element_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
+      std::clamp<hsize_t>((1u << 20) / row_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
   if (chunked) {
-    H5Pset_chunk(creation, 1, &chunk);
+    const hsize_t chunk_extent[2] = {chunk, columns};
+    H5Pset_chunk(creation, rank, chunk_extent);
     H5Pset_shuffle(creation);
     H5Pset_deflate(creation, 1);
   }
@@ -502,7 +570,7 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
       fail(fmt::format("write '{}'", name));
   } else {
     const std::size_t chunks = (rows + chunk - 1) / chunk;
-    const std::size_t chunk_bytes = chunk * element_bytes;
+    const std::size_t chunk_bytes = chunk * row_bytes;
     // As many at a time as keep all cores busy: more would only wait for the writer, in memory.
     const std::size_t at_once = 2 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
     std::vector<std::vector<std::uint8_t>> packed(std::min(chunks, at_once));
@@ -513,8 +581,8 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
         const std::uint64_t count = std::min<std::uint64_t>(chunk, rows - begin);
         // HDF5 stores whole chunks: the last one is padded with zeros.
         std::vector<std::uint8_t> raw(chunk_bytes), mixed(chunk_bytes);
-        std::memcpy(raw.data(), static_cast<const std::uint8_t*>(data) + begin * element_bytes, count * element_bytes);
-        shuffle(raw.data(), chunk, element_bytes, mixed.data());
+        std::memcpy(raw.data(), static_cast<const std::uint8_t*>(data) + begin * row_bytes, count * row_bytes);
+        shuffle(raw.data(), chunk * row_elements, element_bytes, mixed.data());
         const std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(
             libdeflate_alloc_compressor(1), libdeflate_free_compressor);
         packed[i].resize(libdeflate_zlib_compress_bound(compressor.get(), chunk_bytes));
@@ -522,8 +590,8 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
             libdeflate_zlib_compress(compressor.get(), mixed.data(), chunk_bytes, packed[i].data(), packed[i].size()));
       });
       for (std::size_t i = 0; i < batch; ++i) {
-        const hsize_t offset = (first + i) * chunk;
-        if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, &offset, packed[i].size(), packed[i].data()) < 0)
+        const hsize_t offset[2] = {(first + i) * chunk, 0};
+        if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, offset, packed[i].size(), packed[i].data()) < 0)
           fail(fmt::format("write '{}'", name));
       }
     }
@@ -532,22 +600,29 @@ void OutputHdf5::write_column(const std::string& name, hid_t type, std::size_t e
 }
 
 void OutputHdf5::write(const std::string& name, std::span<const float> values) {
-  write_column(name, H5T_IEEE_F32LE, 4, values.data(), values.size());
+  write_rows(name, H5T_IEEE_F32LE, 4, values.data(), values.size());
 }
 void OutputHdf5::write(const std::string& name, std::span<const double> values) {
-  write_column(name, H5T_IEEE_F64LE, 8, values.data(), values.size());
+  write_rows(name, H5T_IEEE_F64LE, 8, values.data(), values.size());
 }
 void OutputHdf5::write(const std::string& name, std::span<const std::int8_t> values) {
-  write_column(name, H5T_STD_I8LE, 1, values.data(), values.size());
+  write_rows(name, H5T_STD_I8LE, 1, values.data(), values.size());
 }
 void OutputHdf5::write(const std::string& name, std::span<const std::int32_t> values) {
-  write_column(name, H5T_STD_I32LE, 4, values.data(), values.size());
+  write_rows(name, H5T_STD_I32LE, 4, values.data(), values.size());
 }
 void OutputHdf5::write(const std::string& name, std::span<const std::uint32_t> values) {
-  write_column(name, H5T_STD_U32LE, 4, values.data(), values.size());
+  write_rows(name, H5T_STD_U32LE, 4, values.data(), values.size());
 }
 void OutputHdf5::write(const std::string& name, std::span<const std::int64_t> values) {
-  write_column(name, H5T_STD_I64LE, 8, values.data(), values.size());
+  write_rows(name, H5T_STD_I64LE, 8, values.data(), values.size());
+}
+
+void OutputHdf5::write_matrix(const std::string& name, std::span<const float> values, std::size_t columns) {
+  write_rows(name, H5T_IEEE_F32LE, 4, values.data(), values.size() / columns, columns);
+}
+void OutputHdf5::write_matrix(const std::string& name, std::span<const double> values, std::size_t columns) {
+  write_rows(name, H5T_IEEE_F64LE, 8, values.data(), values.size() / columns, columns);
 }
 
 void OutputHdf5::write_enum(const std::string& name, std::span<const std::int8_t> values,
@@ -557,7 +632,7 @@ void OutputHdf5::write_enum(const std::string& name, std::span<const std::int8_t
     const auto value = static_cast<std::int8_t>(i);
     H5Tenum_insert(type, names[i].c_str(), &value);
   }
-  write_column(name, type, 1, values.data(), values.size());
+  write_rows(name, type, 1, values.data(), values.size());
 }
 
 void OutputHdf5::write(const std::string& name, const Strings& values) {
@@ -571,7 +646,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
     std::vector<char> padded(longest * values.size(), '\0');
     for (std::size_t i = 0; i < values.size(); ++i)
       std::memcpy(padded.data() + i * longest, values[i].data(), values[i].size());
-    write_column(name, type, longest, padded.data(), values.size());
+    write_rows(name, type, longest, padded.data(), values.size());
     return;
   }
   H5Tset_size(type, H5T_VARIABLE);
@@ -582,7 +657,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
     rows[i] = owned[i].c_str();
   }
   const bool compress = std::exchange(compress_, false);  // a chunk of pointers is not to be packed by hand
-  write_column(name, type, sizeof(char*), rows.data(), rows.size());
+  write_rows(name, type, sizeof(char*), rows.data(), rows.size());
   compress_ = compress;
 }
 

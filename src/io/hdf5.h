@@ -54,6 +54,8 @@ class InputHdf5 {
   std::string describe(const std::string& dataset) const;
   /// A string attribute of the root group, or "" where there is none.
   std::string attribute(const std::string& name) const;
+  /// An attribute of a dataset, one string or a list of them in UTF-8; empty where there is none.
+  Strings attribute(const std::string& dataset, const std::string& name) const;
 
   /// Rows of a one-dimensional dataset; throws where it is missing or has another rank.
   std::uint64_t rows(const std::string& name) const;
@@ -63,11 +65,21 @@ class InputHdf5 {
   /// A column of indices, each from 0 to limit - 1; `of` names what they point into ("items").
   std::vector<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const;
   std::vector<double> read_floats(const std::string& name) const;
+  /// A dataset of two dimensions, row-major; throws where it has no column, or more than 4,096.
+  struct Matrix {
+    std::vector<double> values;
+    std::uint64_t rows, columns;
+  };
+  Matrix read_matrix(const std::string& name) const;
   /// Strings of fixed or variable length, checked to be UTF-8.
   Strings read_strings(const std::string& name) const;
 
  private:
   Handle open(const std::string& name) const;
+  /// Extent in each dimension; throws unless there are `rank`, in words `rank_name`.
+  std::vector<hsize_t> extent_of(const std::string& name, std::size_t rank, const char* rank_name) const;
+  /// All numbers of a dataset, however many dimensions it has.
+  std::vector<double> read_numbers(const std::string& name, std::uint64_t rows) const;
   /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type,
   /// so that compressed chunks may be unpacked on all cores.
   void read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
@@ -83,6 +95,8 @@ class OutputHdf5 {
   OutputHdf5(OutputFile& output, bool compress);
 
   void write_attribute(const std::string& name, const std::string& value);
+  /// A list of strings beside a dataset that is written already.
+  void write_attribute(const std::string& dataset, const std::string& name, const Strings& values);
   void write(const std::string& name, std::span<const float> values);
   void write(const std::string& name, std::span<const double> values);
   void write(const std::string& name, std::span<const std::int8_t> values);
@@ -92,12 +106,16 @@ class OutputHdf5 {
   /// An HDF5 enum of int8, `names[value]` being the label.
   void write_enum(const std::string& name, std::span<const std::int8_t> values, const std::vector<std::string>& names);
   void write(const std::string& name, const Strings& values);
+  /// Row-major, `columns` numbers a row.
+  void write_matrix(const std::string& name, std::span<const float> values, std::size_t columns);
+  void write_matrix(const std::string& name, std::span<const double> values, std::size_t columns);
   /// Closes the HDF5 file and commits the output file.
   void finish();
 
  private:
-  void write_column(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
-                    std::uint64_t rows);
+  /// `columns` 0: one dimension, else two.
+  void write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data, std::uint64_t rows,
+                  std::size_t columns = 0);
   [[noreturn]] void fail(const std::string& what) const;
 
   OutputFile& output_;

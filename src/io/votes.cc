@@ -6,15 +6,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 
 #include "core/error.h"
 #include "core/progress.h"
 #include "io/hdf5.h"
+#include "voxpop/likelihood.h"
 #include "voxpop/vote.h"
 
 namespace voxpop {
@@ -94,12 +98,9 @@ std::vector<std::int8_t> read_preferences(const InputHdf5& file) {
   std::vector<std::int8_t> preference;
   file.read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
     for (std::size_t i = 0; i < slab.size(); ++i) {
-      if (slab[i] >= -1 && slab[i] <= 1) continue;
-      if (slab[i] >= -9 && slab[i] <= 9)
-        throw bad_input("{}: '{}' row {} is {}: graded votes are not read yet; keep the sign only", file.path(), name,
-                        begin + i, slab[i]);
-      throw bad_input("{}: '{}' row {} is {}; it must be 1 (left), -1 (right) or 0 (tie)", file.path(), name, begin + i,
-                      slab[i]);
+      if (slab[i] < -kMaxLevels || slab[i] > kMaxLevels)
+        throw bad_input("{}: '{}' row {} is {}; it must be above 0 (left), below 0 (right) or 0 (tie), from -{} to {}",
+                        file.path(), name, begin + i, slab[i], kMaxLevels, kMaxLevels);
     }
     preference.insert(preference.end(), slab.begin(), slab.end());
   });
@@ -112,15 +113,127 @@ void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t 
     throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, like, expected);
 }
 
-std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::size_t annotators) {
+/// Numbers that the items bring with them: prior scores (one column without a name) or features.
+struct ItemNumbers {
+  std::vector<float> values;  ///< [items x columns], row-major
+  std::size_t columns = 0;
+  Strings names;
+
+  /// "", or " column 'length'".
+  std::string column(std::size_t i) const {
+    return names.empty() ? "" : fmt::format(" column '{}'", shown(names[i % columns]));
+  }
+};
+
+void check_numbers(const InputHdf5& file, const std::string& name, ItemNumbers& numbers,
+                   const std::vector<double>& values, std::size_t items) {
+  require_rows(file, name, values.size() / numbers.columns, items, "items/id");
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!(std::abs(values[i]) <= std::numeric_limits<float>::max()))
+      throw bad_input("{}: '{}' row {}{} is {}; it must be a number within float32", file.path(), name,
+                      i / numbers.columns, numbers.column(i), values[i]);
+  numbers.values.assign(values.begin(), values.end());
+}
+
+ItemNumbers read_prior_score(const InputHdf5& file, std::size_t items) {
+  ItemNumbers numbers;
+  if (!file.has("items/prior_score")) return numbers;
+  numbers.columns = 1;
+  check_numbers(file, "items/prior_score", numbers, file.read_floats("items/prior_score"), items);
+  return numbers;
+}
+
+ItemNumbers read_features(const InputHdf5& file, std::size_t items) {
+  const std::string name = "items/features";
+  ItemNumbers numbers;
+  if (!file.has(name)) return numbers;
+  const InputHdf5::Matrix matrix = file.read_matrix(name);
+  numbers.columns = matrix.columns;
+  numbers.names = file.attribute(name, "names");
+  if (numbers.names.empty())
+    for (std::size_t f = 0; f < matrix.columns; ++f) numbers.names.push_back(fmt::format("f{}", f));
+  if (numbers.names.size() != matrix.columns)
+    throw bad_input("{}: '{}' has {} columns, but its attribute 'names' has {} names", file.path(), name,
+                    matrix.columns, numbers.names.size());
+  check_unique(numbers.names, file.path(), name + ".names");
+  check_numbers(file, name, numbers, matrix.values, items);
+  return numbers;
+}
+
+/// Joins the items' numbers over several files, as long as every file has them.
+class JoinedNumbers {
+ public:
+  explicit JoinedNumbers(std::string dataset) : dataset_(std::move(dataset)) {}
+
+  /// `rows`: joint row of each of the file's items; earlier files brought the first `known` of `item_ids`.
+  void join(const InputHdf5& file, const ItemNumbers& more, const std::vector<std::uint32_t>& rows,
+            const Strings& item_ids, std::size_t known) {
+    if (paths_.empty()) {
+      joint_.columns = more.columns;
+      joint_.names = more.names;
+    }
+    paths_.push_back(file.path());
+    known_.push_back(known);
+    in_some_ = in_some_ || more.columns > 0;
+    in_all_ = in_all_ && more.columns > 0 && more.columns == joint_.columns && more.names == joint_.names;
+    if (!in_all_) return;
+    joint_.values.resize(item_ids.size() * joint_.columns);
+    for (std::size_t i = 0; i < more.values.size(); ++i) {
+      const std::uint32_t row = rows[i / more.columns];
+      float& value = joint_.values[row * joint_.columns + i % joint_.columns];
+      if (row >= known) value = more.values[i];
+      if (value == more.values[i]) continue;
+      const auto owner = std::upper_bound(known_.begin(), known_.end(), row) - known_.begin() - 1;
+      throw bad_input("{}: '{}' row {}{} is {}, but item '{}' has {} in {}; keep one of them", file.path(), dataset_,
+                      i / more.columns, more.column(i), more.values[i], shown(item_ids[row]), value, paths_[owner]);
+    }
+  }
+
+  ItemNumbers take(bool quiet) {
+    if (in_all_) return std::move(joint_);
+    if (in_some_) note(quiet, fmt::format("'{}' is left out: not all files have it, with the same columns", dataset_));
+    return {};
+  }
+
+ private:
+  std::string dataset_;
+  ItemNumbers joint_;
+  bool in_some_ = false, in_all_ = true;
+  std::vector<std::string> paths_;
+  std::vector<std::size_t> known_;  // per file: items that were there before it
+};
+
+std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::size_t annotators,
+                                std::size_t features) {
   if (!file.has("truth/score")) return std::nullopt;
   Truth truth{file.read_floats("truth/score"), file.read_floats("truth/discrimination"),
               file.read_floats("truth/side_bias"), file.read_strings("truth/kind")};
+  const auto floats = [&](const std::string& name) {
+    return file.has(name) ? file.read_floats(name) : std::vector<double>();
+  };
+  const auto marks = [&](const std::string& name) {
+    const auto read = file.has(name) ? file.read_indices(name, 2, "marks") : std::vector<std::uint32_t>();
+    return std::vector<std::int8_t>(read.begin(), read.end());
+  };
+  truth.thresholds = floats("truth/thresholds");
+  truth.lapse_rate = floats("truth/lapse_rate");
+  truth.feature_coefficients = floats("truth/feature_coefficients");
+  if (file.has("truth/taste")) truth.taste = file.read_matrix("truth/taste").values;
+  truth.drifts = marks("truth/drifts");
+  truth.bursts = marks("truth/bursts");
   require_rows(file, "truth/score", truth.score.size(), items, "items/id");
   for (const auto& [name, rows] :
        {std::pair{"truth/discrimination", truth.discrimination.size()},
-        std::pair{"truth/side_bias", truth.side_bias.size()}, std::pair{"truth/kind", truth.kind.size()}})
-    require_rows(file, name, rows, annotators, "annotators/id");
+        std::pair{"truth/side_bias", truth.side_bias.size()}, std::pair{"truth/kind", truth.kind.size()},
+        std::pair{"truth/lapse_rate", truth.lapse_rate.size()}, std::pair{"truth/drifts", truth.drifts.size()},
+        std::pair{"truth/bursts", truth.bursts.size()}})
+    if (file.has(name)) require_rows(file, name, rows, annotators, "annotators/id");
+  for (const auto& [name, size, rows] :
+       {std::tuple{"truth/feature_coefficients", truth.feature_coefficients.size(), std::size_t{1}},
+        std::tuple{"truth/taste", truth.taste.size(), annotators}})
+    if (file.has(name) && size != rows * features)
+      throw bad_input("{}: '{}' has {} numbers; {} features need {}", file.path(), name, size, features,
+                      rows * features);
   return truth;
 }
 
@@ -132,12 +245,20 @@ void note_unused(const InputHdf5& file, bool quiet) {
                                               "comparisons/timestamp",
                                               "items/id",
                                               "items/prompt",
+                                              "items/prior_score",
+                                              "items/features",
                                               "annotators/id",
                                               "prompts/id",
                                               "truth/score",
                                               "truth/kind",
                                               "truth/discrimination",
-                                              "truth/side_bias"};
+                                              "truth/side_bias",
+                                              "truth/thresholds",
+                                              "truth/lapse_rate",
+                                              "truth/feature_coefficients",
+                                              "truth/taste",
+                                              "truth/drifts",
+                                              "truth/bursts"};
   std::string unused;
   for (const std::string& name : file.datasets())
     if (!known.contains(name)) unused += (unused.empty() ? "" : ", ") + name;
@@ -173,6 +294,7 @@ void check_prompts(const InputHdf5& file, const std::vector<std::uint32_t>& prom
 Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
   Votes votes;
   IdTable items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
+  JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
   Progress progress("reading", paths.size(), quiet);
   for (std::size_t f = 0; f < paths.size(); ++f) {
@@ -236,9 +358,14 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     }
     check_pairs(file, left, right, prompt, item_ids);
 
+    ItemNumbers file_prior_score = read_prior_score(file, item_ids.size());
+    ItemNumbers file_features = read_features(file, item_ids.size());
     every_file_has_prompts = every_file_has_prompts && !prompt.empty();
     if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
-      votes.truth = read_truth(file, item_ids.size(), annotator_ids.size());
+      votes.truth = read_truth(file, item_ids.size(), annotator_ids.size(), file_features.columns);
+      votes.prior_score = std::move(file_prior_score.values);
+      votes.features = std::move(file_features.values);
+      votes.feature_names = std::move(file_features.names);
       votes.item_ids = std::move(item_ids);
       votes.annotator_ids = std::move(annotator_ids);
       votes.prompt_ids = std::move(prompt_ids);
@@ -248,7 +375,10 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       votes.annotator = std::move(annotator);
       votes.preference = std::move(preference);
     } else {
+      const std::size_t known_items = votes.item_ids.size();
       const auto item_rows = items.join(item_ids);
+      prior_score.join(file, file_prior_score, item_rows, votes.item_ids, known_items);
+      features.join(file, file_features, item_rows, votes.item_ids, known_items);
       if (!prompt.empty()) {
         const auto prompt_rows = prompts.join(prompt_ids);
         votes.prompt.resize(votes.item_ids.size(), kNoRow);
@@ -277,7 +407,16 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     votes.inputs.push_back(fingerprint(paths[f]));
     progress.update(f + 1, paths[f]);
   }
-  if (votes.timestamp.size() != votes.size()) votes.timestamp.clear();
+  if (paths.size() > 1) {
+    votes.prior_score = prior_score.take(quiet).values;
+    ItemNumbers joint = features.take(quiet);
+    votes.features = std::move(joint.values);
+    votes.feature_names = std::move(joint.names);
+  }
+  if (votes.timestamp.size() != votes.size()) {
+    if (!votes.timestamp.empty()) note(quiet, "'comparisons/timestamp' is left out: not all files have it");
+    votes.timestamp.clear();
+  }
   if (!every_file_has_prompts) {
     votes.prompt.clear();
     votes.prompt_ids = Strings();
@@ -298,12 +437,24 @@ void write_votes(OutputFile& output, const Votes& votes, bool compress) {
     file.write("items/prompt", votes.prompt);
     file.write("prompts/id", votes.prompt_ids);
   }
+  if (!votes.prior_score.empty()) file.write("items/prior_score", votes.prior_score);
+  if (!votes.features.empty()) {
+    file.write_matrix("items/features", votes.features, votes.feature_names.size());
+    file.write_attribute("items/features", "names", votes.feature_names);
+  }
   file.write("annotators/id", votes.annotator_ids);
   if (votes.truth) {
-    file.write("truth/score", votes.truth->score);
-    file.write("truth/discrimination", votes.truth->discrimination);
-    file.write("truth/side_bias", votes.truth->side_bias);
-    file.write("truth/kind", votes.truth->kind);
+    const Truth& truth = *votes.truth;
+    file.write("truth/score", truth.score);
+    file.write("truth/discrimination", truth.discrimination);
+    file.write("truth/side_bias", truth.side_bias);
+    file.write("truth/kind", truth.kind);
+    if (!truth.thresholds.empty()) file.write("truth/thresholds", truth.thresholds);
+    if (!truth.lapse_rate.empty()) file.write("truth/lapse_rate", truth.lapse_rate);
+    if (!truth.feature_coefficients.empty()) file.write("truth/feature_coefficients", truth.feature_coefficients);
+    if (!truth.taste.empty()) file.write_matrix("truth/taste", truth.taste, votes.feature_names.size());
+    if (!truth.drifts.empty()) file.write("truth/drifts", truth.drifts);
+    if (!truth.bursts.empty()) file.write("truth/bursts", truth.bursts);
   }
   file.finish();
 }

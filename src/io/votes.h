@@ -9,12 +9,19 @@
 
 namespace voxpop {
 
-/// What the labels should have been, in simulated data: the truth behind a comparisons/1 file (group `truth`).
+/// What the labels should have been, in simulated data: the truth behind a comparisons/1 file (group `truth`). From
+/// `thresholds` on, a member is empty where the votes do not have such a thing.
 struct Truth {
-  std::vector<double> score;           ///< [items], in logits of the reference annotator
-  std::vector<double> discrimination;  ///< [annotators], reference annotator = 1
-  std::vector<double> side_bias;       ///< [annotators], logits, > 0 = to the left
-  Strings kind;                        ///< [annotators], "good", "noisy", "clicker" or "adversary"
+  std::vector<double> score;            ///< [items], in logits of the reference annotator
+  std::vector<double> discrimination;   ///< [annotators], reference annotator = 1; the mean over its votes if it drifts
+  std::vector<double> side_bias;        ///< [annotators], logits, > 0 = to the left
+  Strings kind;                         ///< [annotators], "good", "noisy", "clicker" or "adversary"
+  std::vector<double> thresholds = {};  ///< [grades], logits, ascending: below the first one lie the ties
+  std::vector<double> lapse_rate = {};  ///< [annotators], probability that a vote is a click
+  std::vector<double> feature_coefficients = {};  ///< [features], logits of the reference annotator a unit
+  std::vector<double> taste = {};                 ///< [annotators x features], row-major, logits a unit
+  std::vector<std::int8_t> drifts = {};           ///< [annotators], 1: discriminates less after half of its votes
+  std::vector<std::int8_t> bursts = {};           ///< [annotators], 1: votes every second in one of its sessions
 };
 
 struct InputFile {
@@ -24,13 +31,16 @@ struct InputFile {
 };
 
 /// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
-/// `preference`: +1 left, -1 right, 0 tie.
+/// `preference`: > 0 left, < 0 right, 0 tie; its size, up to 9, is the strength.
 struct Votes {
   std::vector<std::uint32_t> left, right, annotator;
   std::vector<std::int8_t> preference;
   std::vector<std::int64_t> timestamp;  ///< seconds since 1970, or empty
   Strings item_ids, annotator_ids, prompt_ids;
   std::vector<std::uint32_t> prompt;  ///< [items], or empty where the files give none
+  std::vector<float> prior_score;     ///< [items], an existing reward model's, on its own scale; or empty
+  std::vector<float> features;        ///< [items x feature_names], row-major; or empty
+  Strings feature_names;
   std::optional<Truth> truth;
   std::vector<InputFile> inputs;
 
@@ -40,9 +50,11 @@ struct Votes {
 /// Largest number of votes in one fit: rows are kept in 32 bits.
 inline constexpr std::uint64_t kMaxVotes = 0xffff0000u;
 
-/// Reads and checks; several files are one data set, their items, annotators and prompts joined by id.
-/// Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself,
-/// items of two prompts compared, a prompt of a single item, an id twice or not UTF-8, no votes at all.
+/// Reads and checks; several files are one data set, their items, annotators and prompts joined by id. Timestamps,
+/// prior scores and features are left out unless every file has them; an item's must be the same in all files. Throws
+/// Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items of
+/// two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score or feature that is not a number,
+/// no votes at all.
 Votes read_votes(const std::vector<std::string>& paths, bool quiet);
 
 /// Writes comparisons/1, with the truth where there is one.

@@ -6,9 +6,12 @@
 #include <charconv>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <random>
+#include <span>
 
 #include "core/error.h"
+#include "voxpop/likelihood.h"
 #include "voxpop/vote.h"
 
 namespace voxpop {
@@ -18,11 +21,23 @@ namespace {
 constexpr double kItemSd = 2.0;
 /// Pareto exponent of vote volumes: of 300 annotators the busiest gives some 5 % of the votes.
 constexpr double kVolumeShape = 1.5;
+constexpr double kLapseSd = 0.7;  // of the lapse rates' logits
+/// mix: every so many prompts a hub, compared with so many items.
+constexpr std::uint64_t kHubEvery = 100, kHubPairs = 100;
+constexpr std::int64_t kFirstSecond = 1767571200;  // 2026-01-05 00:00 UTC
+constexpr std::size_t kSessionVotes = 50;
+constexpr double kDriftTo = 0.25;  // of the discrimination
+/// Fewer votes than these show no drift and no burst.
+constexpr std::size_t kTimedVotes = 10;
+
+/// Streams of one seed: an option's draws leave those of all others as they are.
+enum class Stream : std::uint64_t { kVotes, kLapses, kFeatures, kTaste, kPriorScore, kTimes };
 
 /// Draws that are the same on every platform, which the standard library's distributions are not.
 class Random {
  public:
-  explicit Random(std::uint64_t seed) : bits_(seed) {}
+  explicit Random(std::uint64_t seed, Stream stream = Stream::kVotes)
+      : bits_(seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(stream)) {}
   double uniform() { return (static_cast<double>(bits_() >> 11) + 0.5) * 0x1p-53; }
   double normal() { return std::sqrt(-2 * std::log(uniform())) * std::cos(2 * std::numbers::pi * uniform()); }
   double logistic() {
@@ -34,6 +49,17 @@ class Random {
  private:
   std::mt19937_64 bits_;
 };
+
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw usage_error("simulate: {}", message);
+}
 
 Truth draw_annotators(const SimulateOptions& options, Random& random) {
   Truth truth;
@@ -59,12 +85,10 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
     truth.kind.push_back(kind);
   }
   // The unit is the reference annotator, the median of all: stretch the good ones until that is 1.
-  std::vector<double> sorted = truth.discrimination;
-  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
-  const double median = sorted[sorted.size() / 2];
-  if (median > 0.5)
+  const double unit = median(truth.discrimination);
+  if (unit > 0.5)
     for (std::size_t a = 0; a < truth.discrimination.size(); ++a)
-      if (truth.kind[a] == "good") truth.discrimination[a] /= median;
+      if (truth.kind[a] == "good") truth.discrimination[a] /= unit;
   return truth;
 }
 
@@ -80,8 +104,293 @@ double tie_threshold(double share, const std::vector<double>& logits) {
   return low;
 }
 
-void require(bool condition, const std::string& message) {
-  if (!condition) throw usage_error("simulate: {}", message);
+struct Sizes {
+  std::uint64_t items, pairs;
+};
+
+std::uint64_t hubs(const SimulateOptions& o) { return (o.prompts + kHubEvery - 1) / kHubEvery; }
+
+Sizes sizes_of(const SimulateOptions& o) {
+  const std::uint64_t items = o.prompts * o.responses, pairs = o.prompts * o.pairs_per_prompt;
+  if (o.shape == Shape::kArena) return {o.responses, pairs};
+  if (o.shape == Shape::kChain) return {items, items - 1};
+  if (o.shape == Shape::kMix) return {items, pairs + o.prompts - 1 + hubs(o) * kHubPairs};
+  return {items, pairs};
+}
+
+std::vector<double> feature_coefficients(const SimulateOptions& o) {
+  std::vector<double> coefficients;
+  for (std::uint64_t f = 0; f < o.features; ++f)
+    coefficients.push_back(o.feature_effect * std::pow(-0.5, static_cast<double>(f)));
+  return coefficients;
+}
+
+double sum_of_squares(const std::vector<double>& values) {
+  return std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
+}
+
+void check(const SimulateOptions& o) {
+  require(o.ties >= 0 && o.ties <= 0.95, "--ties must be a share from 0 to 0.95");
+  require(o.grades <= kMaxLevels, fmt::format("--grades must be from 0 to {}", kMaxLevels));
+  require(o.lapse_rate >= 0 && o.lapse_rate <= 0.9, "--lapse-rate must be from 0 to 0.9");
+  require(o.features <= 64, "--features must be from 0 to 64");
+  require(o.features == 0 || sum_of_squares(feature_coefficients(o)) <= 0.9 * kItemSd * kItemSd,
+          fmt::format("--feature-effect {}: the features would make up more than 90 % of the scores' variance; about "
+                      "1.6 is most",
+                      o.feature_effect));
+  require(o.taste_sd >= 0 && o.taste_sd <= 10, "--taste-sd must be from 0 to 10");
+  require(o.taste_sd == 0 || o.features > 0, "--taste-sd needs --features");
+  require(!o.prior_score || (*o.prior_score >= 0 && *o.prior_score < 1),
+          "--prior-score must be a correlation from 0 to below 1");
+  require(o.days <= 36500, "--days must be from 0 to 36500");
+  require(o.drift >= 0 && o.drift <= 1, "--drift must be a share from 0 to 1");
+  require(o.bursts >= 0 && o.bursts <= 1, "--bursts must be a share from 0 to 1");
+  require(o.days > 0 || (o.drift == 0 && o.bursts == 0), "--drift and --bursts need --days");
+  require(o.responses >= 2, "--responses must be at least 2");
+  require(o.annotators >= o.votes_per_pair,
+          "--annotators must be at least --votes-per-pair: a pair's votes are by different annotators");
+  require(o.annotators < VoteCode::kMaxAnnotators, "--annotators is too large");
+  const std::uint64_t possible = o.responses * (o.responses - 1) / 2;
+  if (o.shape == Shape::kRlhf)
+    require(o.pairs_per_prompt <= possible,
+            fmt::format("--pairs-per-prompt {} of {} responses: there are only {} pairs", o.pairs_per_prompt,
+                        o.responses, possible));
+  const Sizes sizes = sizes_of(o);
+  require(sizes.items < 0xfffffff0u && sizes.pairs < kMaxVotes / o.votes_per_pair,
+          "more votes or items than one file can hold (4 billion)");
+  if (o.shape == Shape::kGraph)
+    require(sizes.pairs >= sizes.items - 1,
+            fmt::format("--shape graph: {} pairs do not join {} items; raise --pairs-per-prompt", sizes.pairs,
+                        sizes.items));
+  if (o.shape == Shape::kMix)
+    require(
+        o.pairs_per_prompt >= o.responses - 1,
+        fmt::format("--shape mix: --pairs-per-prompt {} does not join {} responses", o.pairs_per_prompt, o.responses));
+}
+
+/// Calls compare(a, b) for each pair of items that is voted on.
+template <class Compare>
+void draw_pairs(const SimulateOptions& o, const Sizes& sizes, Random& random, const Compare& compare) {
+  const auto another = [&](std::uint32_t item, std::uint32_t base, std::uint64_t n) {
+    return base + static_cast<std::uint32_t>((item - base + 1 + std::uint64_t{random.below(n - 1)}) % n);
+  };
+  const auto any_pair = [&](std::uint32_t base, std::uint64_t n) {
+    const std::uint32_t a = base + random.below(n), b = another(a, base, n);
+    compare(a, b);
+  };
+  const auto joined_pairs = [&](std::uint32_t base, std::uint64_t n, std::uint64_t pairs) {
+    for (std::uint32_t i = 1; i < n; ++i) compare(base + i, base + random.below(i));
+    for (std::uint64_t p = n - 1; p < pairs; ++p) any_pair(base, n);
+  };
+  if (o.shape == Shape::kChain) {
+    for (std::uint32_t i = 0; i + 1 < sizes.items; ++i) compare(i, i + 1);
+  } else if (o.shape == Shape::kArena) {
+    for (std::uint64_t p = 0; p < sizes.pairs; ++p) any_pair(0, sizes.items);
+  } else if (o.shape == Shape::kGraph) {
+    joined_pairs(0, sizes.items, sizes.pairs);
+  } else if (o.shape == Shape::kMix) {
+    for (std::uint64_t prompt = 0; prompt < o.prompts; ++prompt) {
+      const auto first = static_cast<std::uint32_t>(prompt * o.responses);
+      joined_pairs(first, o.responses, o.pairs_per_prompt);
+      if (prompt > 0) compare(first, static_cast<std::uint32_t>(random.below(prompt) * o.responses));
+      if (prompt % kHubEvery == 0)
+        for (std::uint64_t p = 0; p < kHubPairs; ++p) compare(first, another(first, 0, sizes.items));
+    }
+  } else {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> choice;
+    for (std::uint32_t i = 0; i < o.responses; ++i)
+      for (std::uint32_t j = i + 1; j < o.responses; ++j) choice.emplace_back(i, j);
+    for (std::uint64_t prompt = 0; prompt < o.prompts; ++prompt) {
+      const auto base = static_cast<std::uint32_t>(prompt * o.responses);
+      for (std::uint64_t k = 0; k < o.pairs_per_prompt; ++k) {  // a partial Fisher-Yates shuffle
+        std::swap(choice[k], choice[k + random.below(choice.size() - k)]);
+        compare(base + choice[k].first, base + choice[k].second);
+      }
+    }
+  }
+}
+
+/// Adds features, and what they are worth to the scores.
+void draw_features(const SimulateOptions& o, Votes& votes) {
+  Truth& truth = *votes.truth;
+  truth.feature_coefficients = feature_coefficients(o);
+  Random random(o.seed, Stream::kFeatures);
+  for (std::uint64_t f = 0; f < o.features; ++f)
+    votes.feature_names.push_back(f == 0 ? "length" : fmt::format("f{}", f));
+  votes.features.reserve(truth.score.size() * o.features);
+  for (double& score : truth.score)
+    for (const double coefficient : truth.feature_coefficients) {
+      votes.features.push_back(static_cast<float>(random.normal()));
+      score += coefficient * votes.features.back();
+    }
+  if (o.taste_sd == 0) return;
+  Random tastes(o.seed, Stream::kTaste);
+  for (std::uint64_t i = 0; i < o.annotators * o.features; ++i) truth.taste.push_back(o.taste_sd * tastes.normal());
+}
+
+/// A vote's logit, to the left.
+std::vector<double> find_logits(const Votes& votes) {
+  const Truth& truth = *votes.truth;
+  std::vector<double> logits(votes.left.size());
+  for (std::size_t v = 0; v < logits.size(); ++v) {
+    const std::uint32_t left = votes.left[v], right = votes.right[v], annotator = votes.annotator[v];
+    logits[v] = truth.discrimination[annotator] * (truth.score[left] - truth.score[right]) + truth.side_bias[annotator];
+    if (truth.taste.empty()) continue;
+    const std::size_t features = votes.feature_names.size();
+    for (std::size_t f = 0; f < features; ++f)
+      logits[v] += truth.taste[annotator * features + f] *
+                   (votes.features[left * features + f] - votes.features[right * features + f]);
+  }
+  return logits;
+}
+
+/// Each annotator's rows in the order of its work, which is not theirs in the file: time says nothing about items.
+struct Work {
+  std::vector<std::uint64_t> begin;  ///< [annotators + 1]
+  std::vector<std::uint32_t> rows;
+
+  std::span<const std::uint32_t> of(std::size_t annotator) const {
+    return std::span(rows).subspan(begin[annotator], begin[annotator + 1] - begin[annotator]);
+  }
+};
+
+Work draw_work(const std::vector<std::uint32_t>& annotator, std::size_t annotators, Random& random) {
+  Work work{std::vector<std::uint64_t>(annotators + 1), std::vector<std::uint32_t>(annotator.size())};
+  for (const std::uint32_t a : annotator) ++work.begin[a + 1];
+  std::partial_sum(work.begin.begin(), work.begin.end(), work.begin.begin());
+  std::vector<std::uint64_t> next = work.begin;
+  for (std::uint32_t row = 0; row < annotator.size(); ++row) {  // Fisher-Yates, inside out
+    const std::uint64_t begin = work.begin[annotator[row]], end = next[annotator[row]]++;
+    std::uint32_t& other = work.rows[begin + random.below(end - begin + 1)];
+    work.rows[end] = other;
+    other = row;
+  }
+  return work;
+}
+
+/// Marks a share of all annotators, evenly spread over those that can be.
+template <class CanBe>
+std::vector<std::int8_t> mark(double share, std::size_t annotators, const CanBe& can_be, const char* option,
+                              const char* what) {
+  std::vector<std::int8_t> marks(annotators, 0);
+  std::size_t possible = 0, seen = 0;
+  for (std::size_t a = 0; a < annotators; ++a) possible += can_be(a);
+  const auto wanted = static_cast<std::size_t>(std::round(share * static_cast<double>(annotators)));
+  require(wanted <= possible, fmt::format("{} {}: only {} of {} annotators {}", option, share, possible, annotators, what));
+  for (std::size_t a = 0; a < annotators; ++a) {
+    if (!can_be(a)) continue;
+    marks[a] = (seen + 1) * wanted / possible > seen * wanted / possible;
+    ++seen;
+  }
+  return marks;
+}
+
+/// Timestamps: sessions at random times that do not overlap.
+void draw_timestamps(const SimulateOptions& o, const Work& work, Random& random, Votes& votes) {
+  const std::int64_t all = static_cast<std::int64_t>(o.days) * 86400;
+  const std::vector<std::int8_t>& bursts = votes.truth->bursts;
+  votes.timestamp.resize(votes.left.size());
+  for (std::size_t a = 0; a < o.annotators; ++a) {
+    const auto rows = work.of(a);
+    const std::size_t sessions = std::max<std::size_t>(1, (rows.size() + kSessionVotes / 2) / kSessionVotes);
+    const auto session_begin = [&](std::size_t session) { return session * rows.size() / sessions; };
+    std::int64_t busy = 0;  // seconds until the vote
+    for (std::size_t session = 0; session < sessions; ++session) {
+      const bool burst = !bursts.empty() && bursts[a] != 0 && session == sessions / 2;
+      for (std::size_t i = session_begin(session); i < session_begin(session + 1); ++i) {
+        votes.timestamp[rows[i]] = kFirstSecond + busy;
+        busy += burst ? 1 : 20 + random.below(71);
+      }
+    }
+    require(busy <= all,
+            fmt::format("--days {}: the {} votes of annotator a{} take {} days; give more days or annotators", o.days,
+                        rows.size(), a, busy / 86400 + 1));
+    std::vector<std::int64_t> idle(sessions);  // seconds off work before each session
+    for (std::int64_t& seconds : idle)
+      seconds = static_cast<std::int64_t>(random.uniform() * static_cast<double>(all - busy));
+    std::sort(idle.begin(), idle.end());
+    for (std::size_t session = 0; session < sessions; ++session)
+      for (std::size_t i = session_begin(session); i < session_begin(session + 1); ++i)
+        votes.timestamp[rows[i]] += idle[session];
+  }
+}
+
+/// Drifting annotators discriminate less in the later half of their votes. The truth becomes the mean over each
+/// annotator's votes, in units of the median of these: what a fit without drift should find.
+void apply_drift(const Work& work, const Votes& votes, Truth& truth, std::vector<double>& logits) {
+  for (std::size_t a = 0; a < truth.drifts.size(); ++a) {
+    if (truth.drifts[a] == 0) continue;
+    const auto rows = work.of(a);
+    const auto later = rows.subspan(rows.size() - rows.size() / 2);
+    for (const std::uint32_t row : later)
+      logits[row] -=
+          (1 - kDriftTo) * truth.discrimination[a] * (truth.score[votes.left[row]] - truth.score[votes.right[row]]);
+    truth.discrimination[a] *=
+        1 - (1 - kDriftTo) * static_cast<double>(later.size()) / static_cast<double>(rows.size());
+  }
+  const double unit = median(truth.discrimination);
+  if (unit <= 0) return;
+  for (double& discrimination : truth.discrimination) discrimination /= unit;
+  for (double& score : truth.score) score *= unit;
+  for (double& coefficient : truth.feature_coefficients) coefficient *= unit;
+}
+
+/// Times of all votes, and what changes with them.
+void draw_times(const SimulateOptions& o, Votes& votes, std::vector<double>& logits) {
+  Truth& truth = *votes.truth;
+  Random random(o.seed, Stream::kTimes);
+  const Work work = draw_work(votes.annotator, o.annotators, random);
+  const auto has_votes = [&](std::size_t a) { return work.of(a).size() >= kTimedVotes; };
+  if (o.bursts > 0) truth.bursts = mark(o.bursts, o.annotators, has_votes, "--bursts", "have 10 votes or more");
+  draw_timestamps(o, work, random, votes);
+  if (o.drift == 0) return;
+  truth.drifts = mark(
+      o.drift, o.annotators, [&](std::size_t a) { return has_votes(a) && truth.kind[a] == "good"; }, "--drift",
+      "are good ones with 10 votes or more");
+  apply_drift(work, votes, truth, logits);
+}
+
+/// Which votes are clicks.
+std::vector<bool> draw_lapses(const SimulateOptions& o, const std::vector<std::uint32_t>& annotator, Truth& truth,
+                              Random& random) {
+  const double centre = std::log(o.lapse_rate / (1 - o.lapse_rate));
+  for (std::uint64_t a = 0; a < o.annotators; ++a)
+    truth.lapse_rate.push_back(logistic(centre + kLapseSd * random.normal()));
+  std::vector<bool> lapsed;
+  lapsed.reserve(annotator.size());
+  for (const std::uint32_t a : annotator) lapsed.push_back(random.uniform() < truth.lapse_rate[a]);
+  return lapsed;
+}
+
+void draw_preferences(const SimulateOptions& o, const std::vector<double>& logits, Random& random, Votes& votes) {
+  Truth& truth = *votes.truth;
+  Random clicks(o.seed, Stream::kLapses);
+  std::vector<bool> lapsed;
+  if (o.lapse_rate > 0) lapsed = draw_lapses(o, votes.annotator, truth, clicks);
+  double threshold = 0;
+  if (o.ties > 0) {
+    std::vector<double> meant;
+    for (std::size_t v = 0; v < logits.size(); ++v)
+      if (lapsed.empty() || !lapsed[v]) meant.push_back(logits[v]);
+    const double share = o.ties * static_cast<double>(logits.size()) / static_cast<double>(meant.size());
+    require(share <= 0.95,
+            fmt::format("--ties {}: only {} of {} votes are not clicks", o.ties, meant.size(), logits.size()));
+    threshold = tie_threshold(share, meant);
+  }
+  const int grades = std::max(1, static_cast<int>(o.grades));
+  for (std::uint64_t k = 0; k < o.grades; ++k) truth.thresholds.push_back(threshold + static_cast<double>(k));
+  votes.preference.reserve(logits.size());
+  for (std::size_t v = 0; v < logits.size(); ++v) {
+    const double latent = logits[v] + random.logistic();
+    const double beyond = std::abs(latent) - threshold;
+    int strength = beyond > 0 ? 1 + static_cast<int>(std::min(beyond, grades - 1.0)) : 0;
+    bool left = latent > 0;
+    if (!lapsed.empty() && lapsed[v]) {
+      left = clicks.uniform() < logistic(truth.side_bias[votes.annotator[v]]);
+      strength = 1 + static_cast<int>(clicks.below(grades));
+    }
+    votes.preference.push_back(static_cast<std::int8_t>(left ? strength : -strength));
+  }
 }
 
 }  // namespace
@@ -117,26 +426,15 @@ Mix parse_mix(const std::string& text) {
 }
 
 Votes simulate_votes(const SimulateOptions& o) {
-  require(o.ties >= 0 && o.ties <= 0.95, "--ties must be a share from 0 to 0.95");
-  require(o.responses >= 2, "--responses must be at least 2");
-  require(o.annotators >= o.votes_per_pair,
-          "--annotators must be at least --votes-per-pair: a pair's votes are by different annotators");
-  require(o.annotators < VoteCode::kMaxAnnotators, "--annotators is too large");
-  const std::uint64_t possible = o.responses * (o.responses - 1) / 2;
-  if (o.shape == Shape::kRlhf)
-    require(o.pairs_per_prompt <= possible,
-            fmt::format("--pairs-per-prompt {} of {} responses: there are only {} pairs", o.pairs_per_prompt,
-                        o.responses, possible));
-  const std::uint64_t items = o.shape == Shape::kArena ? o.responses : o.prompts * o.responses;
-  const std::uint64_t pairs = o.shape == Shape::kChain ? items - 1 : o.prompts * o.pairs_per_prompt;
-  require(items < 0xfffffff0u && pairs < kMaxVotes / o.votes_per_pair,
-          "more votes or items than one file can hold (4 billion)");
-
+  check(o);
+  const Sizes sizes = sizes_of(o);
   Random random(o.seed);
   Votes votes;
   votes.truth = draw_annotators(o, random);
   Truth& truth = *votes.truth;
-  for (std::uint64_t i = 0; i < items; ++i) truth.score.push_back(kItemSd * random.normal());
+  const double other_sd = std::sqrt(kItemSd * kItemSd - sum_of_squares(feature_coefficients(o)));
+  for (std::uint64_t i = 0; i < sizes.items; ++i) truth.score.push_back(other_sd * random.normal());
+  if (o.features > 0) draw_features(o, votes);
   std::vector<double> volume;  // running sums of the annotators' weights
   for (std::uint64_t a = 0; a < o.annotators; ++a)
     volume.push_back((volume.empty() ? 0 : volume.back()) + std::pow(random.uniform(), -1 / kVolumeShape));
@@ -145,12 +443,9 @@ Votes simulate_votes(const SimulateOptions& o) {
     return static_cast<std::uint32_t>(std::lower_bound(volume.begin(), volume.end(), at) - volume.begin());
   };
 
-  std::vector<double> logits;  // of each vote, to the left
-  const std::uint64_t total = pairs * o.votes_per_pair;
-  for (auto* column : {&votes.left, &votes.right, &votes.annotator}) column->reserve(total);
-  logits.reserve(total);
+  for (auto* column : {&votes.left, &votes.right, &votes.annotator}) column->reserve(sizes.pairs * o.votes_per_pair);
   std::vector<std::uint32_t> voters;
-  const auto vote_on = [&](std::uint32_t a, std::uint32_t b) {
+  draw_pairs(o, sizes, random, [&](std::uint32_t a, std::uint32_t b) {
     voters.clear();
     while (voters.size() < o.votes_per_pair) {
       std::uint32_t annotator = draw_annotator();
@@ -158,47 +453,28 @@ Votes simulate_votes(const SimulateOptions& o) {
         annotator = tries < 100 ? draw_annotator() : (annotator + 1) % static_cast<std::uint32_t>(o.annotators);
       voters.push_back(annotator);
       const bool swap = random.uniform() < 0.5;
-      const std::uint32_t left = swap ? b : a, right = swap ? a : b;
-      votes.left.push_back(left);
-      votes.right.push_back(right);
+      votes.left.push_back(swap ? b : a);
+      votes.right.push_back(swap ? a : b);
       votes.annotator.push_back(annotator);
-      logits.push_back(truth.discrimination[annotator] * (truth.score[left] - truth.score[right]) +
-                       truth.side_bias[annotator]);
     }
-  };
-  if (o.shape == Shape::kChain) {
-    for (std::uint32_t i = 0; i + 1 < items; ++i) vote_on(i, i + 1);
-  } else if (o.shape == Shape::kArena) {
-    for (std::uint64_t p = 0; p < pairs; ++p) {
-      const std::uint32_t a = random.below(items),
-                          b = (a + 1 + random.below(items - 1)) % static_cast<std::uint32_t>(items);
-      vote_on(a, b);
-    }
-  } else {
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> choice;
-    for (std::uint32_t i = 0; i < o.responses; ++i)
-      for (std::uint32_t j = i + 1; j < o.responses; ++j) choice.emplace_back(i, j);
-    for (std::uint64_t prompt = 0; prompt < o.prompts; ++prompt) {
-      const auto base = static_cast<std::uint32_t>(prompt * o.responses);
-      for (std::uint64_t k = 0; k < o.pairs_per_prompt; ++k) {  // a partial Fisher-Yates shuffle
-        std::swap(choice[k], choice[k + random.below(choice.size() - k)]);
-        vote_on(base + choice[k].first, base + choice[k].second);
-      }
-    }
+  });
+  if (o.prior_score) {
+    Random noise(o.seed, Stream::kPriorScore);
+    const double r = *o.prior_score;
+    for (const double score : truth.score)
+      votes.prior_score.push_back(
+          static_cast<float>(5 + 0.3 * (r * score / kItemSd + std::sqrt(1 - r * r) * noise.normal())));
   }
-  const double threshold = o.ties > 0 ? tie_threshold(o.ties, logits) : 0;
-  votes.preference.reserve(total);
-  for (const double eta : logits) {
-    const double latent = eta + random.logistic();
-    votes.preference.push_back(latent > threshold ? 1 : latent < -threshold ? -1 : 0);
-  }
-  for (std::uint64_t i = 0; i < items; ++i) {
-    if (o.shape == Shape::kRlhf) {
+  std::vector<double> logits = find_logits(votes);
+  if (o.days > 0) draw_times(o, votes, logits);
+  draw_preferences(o, logits, random, votes);
+
+  for (std::uint64_t i = 0; i < sizes.items; ++i) {
+    if (o.shape == Shape::kRlhf || o.shape == Shape::kMix)
       votes.item_ids.push_back(fmt::format("p{}/r{}", i / o.responses, i % o.responses));
-      votes.prompt.push_back(static_cast<std::uint32_t>(i / o.responses));
-    } else {
+    else
       votes.item_ids.push_back(fmt::format("item{}", i));
-    }
+    if (o.shape == Shape::kRlhf) votes.prompt.push_back(static_cast<std::uint32_t>(i / o.responses));
   }
   if (o.shape == Shape::kRlhf)
     for (std::uint64_t p = 0; p < o.prompts; ++p) votes.prompt_ids.push_back(fmt::format("p{}", p));
