@@ -24,13 +24,15 @@ struct Slab {
 
 /// Bytes on the device for each vote, pair, component and item of a slab.
 inline constexpr std::size_t kVoteBytes = 16, kPairBytes = 20, kComponentBytes = 8, kSlotBytes = 8;
+inline constexpr std::size_t kCovariateBytes = 4;  ///< an item and covariate
 
 inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std::uint32_t end) {
   const std::size_t pairs = groups.component_pairs[end] - groups.component_pairs[component];
   const std::size_t votes =
       groups.pair_votes[groups.component_pairs[end]] - groups.pair_votes[groups.component_pairs[component]];
   const std::size_t slots = groups.component_slots[end] - groups.component_slots[component];
-  return votes * kVoteBytes + pairs * kPairBytes + (end - component) * kComponentBytes + slots * kSlotBytes;
+  return votes * kVoteBytes + pairs * kPairBytes + (end - component) * kComponentBytes +
+         slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
 }
 
 /// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.
@@ -102,7 +104,8 @@ class ParallelEngine : public Engine {
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
     const std::size_t fixed =
         annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) + sizeof(RaterRecord) +
-                      sizeof(AnnotatorPosterior) + 4 + kHabitLevels * sizeof(float)) +
+                      sizeof(AnnotatorPosterior) + 4 + kHabitLevels * sizeof(float) +
+                      groups.covariates.features * (sizeof(Taste) + sizeof(TasteSums))) +
         std::size_t{3} * largest * largest * sizeof(double) + 5 * kLabelPairs * sizeof(float) + (1 << 20);
     const auto all = static_cast<std::uint32_t>(groups.components());
     const std::size_t needed = slab_bytes(groups, 0, all);
@@ -132,6 +135,9 @@ class ParallelEngine : public Engine {
     sums_ = backend_->template allocate<AnnotatorSums>(annotators);
     grid_ = backend_->template allocate<GridSums>(annotators);
     thresholds_ = backend_->template allocate<ThresholdSums>(kThresholdRows);
+    covariates_ = backend_->template allocate<CovariateSums>(kCovariateCopies);
+    tastes_ = backend_->template allocate<Taste>(std::size_t{annotators} * groups.covariates.features);
+    taste_sums_ = backend_->template allocate<TasteSums>(std::size_t{annotators} * groups.covariates.features);
     report_ = backend_->template allocate<ReportSums>(annotators);
     raters_ = backend_->template allocate<RaterRecord>(annotators);
     posterior_ = backend_->template allocate<AnnotatorPosterior>(annotators);
@@ -151,7 +157,8 @@ class ParallelEngine : public Engine {
       backend_->prepare_dense(h_.data(), largest);
     }
     buffers_.resize(buffers);
-    for (Buffer& buffer : buffers_) buffer.allocate(*backend_, components, slots, pairs, votes);
+    for (Buffer& buffer : buffers_)
+      buffer.allocate(*backend_, components, slots, pairs, votes, groups.covariates.count());
     if (resident()) {
       load_groups(slabs_[0], buffers_[0], groups.on_device ? *groups.on_device : groups.arrays());
       load_start(buffers_[0], pairs, votes);
@@ -177,18 +184,19 @@ class ParallelEngine : public Engine {
 
   void iterate(FitRun& run) override {
     if (!started_) start(run);
-    const Blend blend = blend_of(run.state.model);
+    const Shape shape{blend_of(run.state.model), run.state.tastes};
     // Iterations are queued ahead, so that none waits for the host; those behind the last find nothing to do.
     while (backend_->states_in_flight() < kAhead) {
       // The device alone knows of later passes of more than one sweep; these are for small components, left out of a
       // sample.
       const int dense_sweeps = first_ ? run.state.sweeps : 1;
       const auto enqueue = [&] {
-        update_slabs(dense_sweeps, blend);
-        backend_->launch(1, kStepThreads, kStepBytes,
-                         StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
-                                        posterior_.data(), raters_.data(), votes_of_.data(), sums_.data(), grid_.data(),
-                                        thresholds_.data(), solved_.data()});
+        update_slabs(dense_sweeps, shape);
+        backend_->launch(
+            1, kStepThreads, kStepBytes,
+            StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
+                           posterior_.data(), raters_.data(), votes_of_.data(), sums_.data(), grid_.data(),
+                           thresholds_.data(), covariates_.data(), tastes_.data(), taste_sums_.data(), solved_.data()});
       };
       // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
       if (first_ || !resident() || !slabs_[0].dense.empty())
@@ -202,15 +210,16 @@ class ParallelEngine : public Engine {
     if (run.state.phase == Phase::kDone) {
       while (backend_->states_in_flight() > 0) backend_->pop_state();
       backend_->copy_out(run.annotators.data(), posterior_.data(), run.annotators.size());
+      backend_->copy_out(run.tastes.data(), tastes_.data(), run.tastes.size());
       started_ = false;
     }
   }
 
-  PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
-    backend_->copy_in(raters_.data(), raters.data(), raters.size());
+  PassResult update_components(const Raters& raters, const PassOptions& options) override {
+    const Shape shape = load_raters(raters, options.blend);
     backend_->copy_in(pass_.data(), &options, 1);
     clear_sums();
-    update_slabs(options.sweeps, options.blend);
+    update_slabs(options.sweeps, shape);
     PassResult out;
     backend_->copy_out(&out.solved, solved_.data(), 1);
     if (options.annotators) {
@@ -222,6 +231,13 @@ class ParallelEngine : public Engine {
         out.thresholds[row / kThresholdCopies].gradient += rows[row].gradient;
         out.thresholds[row / kThresholdCopies].information += rows[row].information;
       }
+      std::vector<CovariateSums> copies(kCovariateCopies);
+      backend_->copy_out(copies.data(), covariates_.data(), copies.size());
+      for (const CovariateSums& copy : copies)
+        for (int k = 0; k < kCovariateFields; ++k)
+          reinterpret_cast<std::int64_t*>(&out.covariates)[k] += reinterpret_cast<const std::int64_t*>(&copy)[k];
+      out.tastes.resize(raters.tastes.size());
+      backend_->copy_out(out.tastes.data(), taste_sums_.data(), out.tastes.size());
     }
     if (options.grid) {
       out.grid.resize(groups_.annotators);
@@ -230,8 +246,8 @@ class ParallelEngine : public Engine {
     return out;
   }
 
-  Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
-    backend_->copy_in(raters_.data(), raters.data(), raters.size());
+  Posterior posterior(const Raters& raters, const PassOptions& options) override {
+    const Shape shape = load_raters(raters, options.blend);
     backend_->copy_in(pass_.data(), &options, 1);
     clear_sums();
     backend_->fork();
@@ -247,11 +263,12 @@ class ParallelEngine : public Engine {
     for (std::size_t s = 0; s < slabs_.size(); ++s) {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
-      const VoteArrays votes = view(slab, buffer, options.blend);
+      const VoteArrays votes = view(slab, buffer, shape);
       float* slot_mean = buffer.slot_mean.data() - slab.slot;
       float* slot_variance = buffer.slot_variance.data() - slab.slot;
       if (!slab.dense.empty()) backend_->wait_for_other_stream();
-      for (const std::uint32_t c : slab.dense) solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance);
+      for (const std::uint32_t c : slab.dense)
+        solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance, false);
       for (const auto* part : {&slab.large, &slab.small}) {
         const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);
         with_kind(options.blend, [&](auto kind) {
@@ -304,14 +321,20 @@ class ParallelEngine : public Engine {
   template <class T>
   using Array = typename Backend::template Array<T>;
   static constexpr std::size_t kAhead = 3;
+  /// What a pass is about, beside its options.
+  struct Shape {
+    Blend blend;
+    int tastes;
+  };
   static constexpr std::size_t kLabelPairs = 1 << 18;  ///< labelled at a time
 
   /// A slab on the device.
   struct Buffer {
     Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair;
     Array<VoteCode> votes;
-    Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance;
-    void allocate(Backend& backend, std::size_t components, std::size_t slots, std::size_t pairs, std::size_t count) {
+    Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance, covariates;
+    void allocate(Backend& backend, std::size_t components, std::size_t slots, std::size_t pairs, std::size_t count,
+                  std::size_t columns) {
       component_slots = backend.template allocate<std::uint32_t>(components + 1);
       component_pairs = backend.template allocate<std::uint32_t>(components + 1);
       pair_first = backend.template allocate<std::uint32_t>(pairs);
@@ -322,6 +345,7 @@ class ParallelEngine : public Engine {
       for (auto* column : {&site_precision, &site_shift}) *column = backend.template allocate<float>(count);
       for (auto* column : {&pair_mean, &pair_variance}) *column = backend.template allocate<float>(pairs);
       for (auto* column : {&slot_mean, &slot_variance}) *column = backend.template allocate<float>(slots);
+      covariates = backend.template allocate<float>(slots * columns);
     }
   };
 
@@ -336,9 +360,16 @@ class ParallelEngine : public Engine {
     backend_->copy_in(pass_.data(), &pass, 1);
     backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());
     backend_->copy_in(raters_.data(), records.data(), records.size());
+    backend_->copy_in(tastes_.data(), run.tastes.data(), run.tastes.size());
     backend_->copy_in(votes_of_.data(), run.votes_of.data(), run.votes_of.size());
     clear_sums();
     started_ = first_ = true;
+  }
+
+  Shape load_raters(const Raters& raters, Blend blend) {
+    backend_->copy_in(raters_.data(), raters.records.data(), raters.records.size());
+    backend_->copy_in(tastes_.data(), raters.tastes.data(), raters.tastes.size());
+    return {blend, static_cast<int>(raters.tastes.size() / groups_.annotators)};
   }
 
   void clear_sums() {
@@ -347,6 +378,8 @@ class ParallelEngine : public Engine {
     backend_->clear(sums_.data(), groups_.annotators);
     backend_->clear(grid_.data(), groups_.annotators);
     backend_->clear(thresholds_.data(), kThresholdRows);
+    backend_->clear(covariates_.data(), kCovariateCopies);
+    backend_->clear(taste_sums_.data(), groups_.annotators * groups_.covariates.features);
     backend_->clear(report_.data(), groups_.annotators);
   }
 
@@ -358,6 +391,9 @@ class ParallelEngine : public Engine {
     backend_->copy_in(buffer.pair_second.data(), from.pair_second + slab.pair, pairs);
     backend_->copy_in(buffer.pair_votes.data(), from.pair_votes + slab.pair, pairs + 1);
     backend_->copy_in(buffer.votes.data(), from.votes + slab.vote, slab.vote_end - slab.vote);
+    const std::size_t columns = groups_.covariates.count();
+    backend_->copy_in(buffer.covariates.data(), groups_.covariates.value.data() + slab.slot * columns,
+                      (slab.slot_end - slab.slot) * columns);
     backend_->for_each(pairs, SpreadPair{buffer.pair_votes.data(), slab.pair, buffer.vote_pair.data() - slab.vote});
   }
 
@@ -394,7 +430,7 @@ class ParallelEngine : public Engine {
   }
 
   /// A slab's arrays, to be indexed as the groups' are.
-  VoteArrays view(const Slab& slab, Buffer& buffer, Blend blend) {
+  VoteArrays view(const Slab& slab, Buffer& buffer, const Shape& shape) {
     VoteArrays out{};
     out.component_slots = buffer.component_slots.data() - slab.component;
     out.component_pairs = buffer.component_pairs.data() - slab.component;
@@ -407,7 +443,12 @@ class ParallelEngine : public Engine {
     out.pair_mean = buffer.pair_mean.data() - slab.pair;
     out.pair_variance = buffer.pair_variance.data() - slab.pair;
     out.raters = raters_.data();
-    out.click_habits = click_habits(blend);
+    out.click_habits = click_habits(shape.blend);
+    out.covariate_count = groups_.covariates.count();
+    out.covariates = buffer.covariates.data() - std::size_t{slab.slot} * out.covariate_count;
+    out.coefficient = pass_.data()->coefficient;
+    out.tastes = tastes_.data();
+    out.taste_count = shape.tastes;
     out.vote_pair = buffer.vote_pair.data() - slab.vote;
     return out;
   }
@@ -421,10 +462,10 @@ class ParallelEngine : public Engine {
     return click_habits_.data();
   }
 
-  /// Calls act(kind), kind a constant: which terms the votes have.
+  /// Calls act(kind), kind a constant: which terms the votes have; with covariates, all.
   template <class Act>
   void with_kind(Blend blend, const Act& act) const {
-    switch (likelihood_kind(groups_, blend)) {
+    switch (groups_.covariates.count() > 0 ? Likelihood::kMixture : likelihood_kind(groups_, blend)) {
       case Likelihood::kBinary:
         return act(std::integral_constant<Likelihood, Likelihood::kBinary>{});
       case Likelihood::kOrdinal:
@@ -444,7 +485,8 @@ class ParallelEngine : public Engine {
   /// Whether a block's shared memory has room for `bytes` an annotator: kept so small that several blocks share a
   /// multiprocessor.
   bool fits_block(std::size_t bytes) const {
-    return block_memory_bytes(kThresholdRows * sizeof(ThresholdSums)) + groups_.annotators * bytes <=
+    return block_memory_bytes(kThresholdRows * sizeof(ThresholdSums) + kCovariateCopies * sizeof(CovariateSums)) +
+               groups_.annotators * bytes <=
            backend_->block_memory();
   }
 
@@ -457,22 +499,23 @@ class ParallelEngine : public Engine {
   }
 
   /// One pass as *pass_ says. `dense_sweeps`: of large components, whose solutions are launches of their own.
-  void update_slabs(int dense_sweeps, Blend blend) {
+  void update_slabs(int dense_sweeps, const Shape& shape) {
     backend_->fork();
     std::size_t at = 0;
     for (std::size_t s = 0; s < slabs_.size(); ++s) {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
-      const VoteArrays votes = view(slab, buffer, blend);
+      const VoteArrays votes = view(slab, buffer, shape);
       if (!slab.dense.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
       for (int sweep = 0; sweep < dense_sweeps && !slab.dense.empty(); ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
         for (const std::uint32_t c : slab.dense)
-          solve_dense(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr);
+          solve_dense(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr,
+                      last);
         update_chunks(votes, large_chunks(slab, at), static_cast<std::uint32_t>(sweep),
-                      static_cast<std::uint32_t>(dense_sweeps), blend);
+                      static_cast<std::uint32_t>(dense_sweeps), shape.blend);
       }
-      update_chunks(votes, small_chunks(slab, at), 0, 0, blend);
+      update_chunks(votes, small_chunks(slab, at), 0, 0, shape.blend);
       store_state(slab, buffer);
       at += slab.small.size() + slab.large.size();
     }
@@ -486,8 +529,10 @@ class ParallelEngine : public Engine {
     const std::uint32_t threshold_rows = groups_.answers.binary() ? 0 : kThresholdRows;
     const UpdateTables tables{{sums_.data(), annotators, fits_block(sizeof(AnnotatorSums))},
                               {thresholds_.data(), threshold_rows, true},
-                              grid_.data()};
-    const std::uint32_t bytes = tables.thresholds.bytes() + tables.annotators.bytes();
+                              {covariates_.data(), votes.covariate_count > 0 ? kCovariateCopies : 0, true},
+                              grid_.data(),
+                              taste_sums_.data()};
+    const std::uint32_t bytes = tables.bytes();
     with_kind(blend, [&](auto kind) {
       launch_chunks(chunks, bytes,
                     UpdatePass<kFast, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
@@ -497,12 +542,13 @@ class ParallelEngine : public Engine {
   }
 
   void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
-                   float* slot_mean, float* slot_variance) {
+                   float* slot_mean, float* slot_variance, bool covariates) {
     const std::uint32_t items = groups_.items_of(c), pair0 = groups_.component_pairs[c];
     const std::uint32_t pairs = groups_.component_pairs[c + 1] - pair0;
     double* shift = dense_.data();
     DenseArrays d{votes,
                   pass,
+                  c,
                   groups_.component_slots[c],
                   items,
                   pair0,
@@ -528,6 +574,7 @@ class ParallelEngine : public Engine {
     backend_->for_each(items, MultiplyDense{d});
     backend_->for_each(pairs, FinishDensePair{d});
     backend_->for_each(1, FinishDense{d});
+    if (covariates && votes.covariate_count > 0) backend_->for_each(items, AddDenseCovariates{d, covariates_.data()});
   }
 
   const Groups& groups_;
@@ -546,6 +593,9 @@ class ParallelEngine : public Engine {
   Array<AnnotatorPosterior> posterior_;
   Array<std::uint32_t> votes_of_;
   Array<Chunk> chunks_;
+  Array<CovariateSums> covariates_;  ///< [kCovariateCopies]
+  Array<Taste> tastes_;              ///< [annotators][features]
+  Array<TasteSums> taste_sums_;
   Array<float> label_columns_, click_habits_;
   Array<double> h_, dense_;
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;

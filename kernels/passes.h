@@ -43,7 +43,7 @@ struct SumTable {
   bool in_block;
 
   static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
-  VOXPOP_DEVICE std::uint32_t bytes() const { return in_block ? rows * static_cast<std::uint32_t>(sizeof(Sums)) : 0; }
+  VOXPOP_HD std::uint32_t bytes() const { return in_block ? rows * static_cast<std::uint32_t>(sizeof(Sums)) : 0; }
 
   VOXPOP_DEVICE void clear(Block& block, Sums* own) const {
     if (!in_block) return;
@@ -88,12 +88,15 @@ VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, Thresho
   table.add(own, row(terms.upper), 1, terms.upper_information);
 }
 
+/// Sums for coefficients have one row, to which a block's threads all add: a few more keep them apart.
+inline constexpr std::uint32_t kCovariateCopies = 8;
+
 /// The annotator as this vote sees it: side bias points to the left, formulas want it towards the pair's first item.
-VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, bool uncertain) {
+VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, const TasteEffect& taste, bool uncertain) {
   const float side = vote.first_on_left() ? 1.0f : -1.0f;
-  if (!uncertain) return {record.discrimination, record.side_bias * side, 0, 0, 0};
-  return {record.discrimination, record.side_bias * side, record.discrimination_variance, record.covariance * side,
-          record.side_bias_variance};
+  if (!uncertain) return {record.discrimination, record.side_bias * side + taste.mean, 0, 0, 0};
+  return {record.discrimination, record.side_bias * side + taste.mean, record.discrimination_variance,
+          record.covariance * side, record.side_bias_variance + taste.variance};
 }
 
 /// Solves one small component of a chunk in the block's shared memory.
@@ -109,15 +112,35 @@ VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint
   finish_component(view, c, size, h, shift, mean, ridge, log_determinant, stride, slot_mean, slot_variance, sums);
 }
 
+/// What the component that solve_in_block() has just solved says of the coefficients.
+VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std::uint32_t index, const float* floats,
+                                   std::uint32_t thread, const SumTable<CovariateSums>& table, CovariateSums* own) {
+  const std::uint32_t size = chunk.items, stride = chunk.components;
+  const float* h = floats + index;
+  const float* mean = h + (size * size + size) * stride;
+  covariate_terms(view, chunk.first_component + index, size, h, mean, stride,
+                  [&](int field, float value) { table.add(own, thread % kCovariateCopies, field, value); });
+}
+
 /// The tables that an update adds to, and a block's own part of them.
 struct UpdateTables {
   SumTable<AnnotatorSums> annotators;
   SumTable<ThresholdSums> thresholds;  ///< no rows for binary votes
+  SumTable<CovariateSums> covariates;  ///< no rows without covariates
   GridSums* grid;                      ///< few passes want these: no room for them in the block
+  TasteSums* tastes;                   ///< [annotators][taste_count]
+
+  VOXPOP_HD std::uint32_t bytes() const { return annotators.bytes() + thresholds.bytes() + covariates.bytes(); }
 };
 struct OwnTables {
-  AnnotatorSums* annotators;
   ThresholdSums* thresholds;
+  CovariateSums* covariates;
+  AnnotatorSums* annotators;
+  VOXPOP_HD static OwnTables of(char* memory, const UpdateTables& tables) {
+    auto* thresholds = reinterpret_cast<ThresholdSums*>(memory);
+    auto* covariates = reinterpret_cast<CovariateSums*>(thresholds + tables.thresholds.rows);
+    return {thresholds, covariates, reinterpret_cast<AnnotatorSums*>(covariates + tables.covariates.rows)};
+  }
 };
 
 template <Likelihood kKind>
@@ -136,7 +159,8 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   const Statement<float> said = said_by<kKind>(view, vote);
   const Site<float> before{view.site_precision[v] * view.stretch * view.stretch, view.site_shift[v] * view.stretch};
   const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before);
-  const Rater<float> known = rater_of(vote, record, false);
+  const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
+  const Rater<float> known = rater_of(vote, record, taste, false);
   VoteLikelihood<float> likelihood;
   if (last || !pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
   if (last && pass.annotators) {
@@ -148,6 +172,12 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
     tables.annotators.add(own.annotators, a, 2, terms.information_gamma);
     tables.annotators.add(own.annotators, a, 3, terms.information_cross * side);
     tables.annotators.add(own.annotators, a, 4, terms.information_beta);
+    for (int k = 0; k < view.taste_count; ++k) {
+      const float difference = feature_difference(view, pair, k);
+      TasteSums& mine = tables.tastes[std::size_t{a} * view.taste_count + k];
+      add_shared(&mine.gradient, to_fixed(terms.gradient_beta * difference));
+      add_shared(&mine.information, to_fixed(terms.information_beta * difference * difference));
+    }
     if constexpr (kKind == Likelihood::kMixture) {
       const ShareTerms share = share_terms(said.share, likelihood.share);
       tables.annotators.add(own.annotators, a, 5, share.gradient);
@@ -170,7 +200,7 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
       }
     }
   }
-  const Rater<float> rater = rater_of(vote, record, pass.uncertain);
+  const Rater<float> rater = rater_of(vote, record, taste, pass.uncertain);
   if (pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
   const Site<float> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
   view.site_precision[v] = site.precision;
@@ -216,6 +246,13 @@ VOXPOP_DEVICE inline void flush_thread_sums(Block& block, const ThreadSums* own,
   });
 }
 
+/// Mixtures, the most general kernels, alone know covariates and tastes: the others are to keep all in registers.
+template <Likelihood kKind>
+VOXPOP_HD VoteArrays as_compiled(VoteArrays view) {
+  if constexpr (kKind != Likelihood::kMixture) view.covariate_count = view.taste_count = 0;
+  return view;
+}
+
 /// A range of chunks: the whole data, or a slab of it. `stride` of the pass takes every so-manieth.
 struct Chunks {
   const Chunk* first;
@@ -236,12 +273,12 @@ struct UpdatePass {
     const PassOptions options = *pass;
     if (options.sweeps == 0 || options.exact != (kTerms == kExact)) return;
     const BlockMemory memory = BlockMemory::of(block);
-    auto* thresholds = reinterpret_cast<ThresholdSums*>(memory.tables);
-    const OwnTables own{reinterpret_cast<AnnotatorSums*>(thresholds + tables.thresholds.rows), thresholds};
+    const OwnTables own = OwnTables::of(memory.tables, tables);
     clear_thread_sums(block, memory.threads);
     if (options.annotators) {
       tables.annotators.clear(block, own.annotators);
       tables.thresholds.clear(block, own.thresholds);
+      tables.covariates.clear(block, own.covariates);
     }
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
@@ -252,15 +289,18 @@ struct UpdatePass {
       const Chunk chunk = chunks.first[k];
       for (int s = begin; s < end; ++s) {
         const bool last = s + 1 == total;
-        VoteArrays now = view;
+        VoteArrays now = as_compiled<kKind>(view);
         now.scale = &pass->scale;
         now.blend = options.blend;
         now.stretch = s == 0 ? options.stretch : 1.0f;
         if (chunk.components > 0)
           block.for_threads([&](std::uint32_t thread) {
-            for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
+            for (std::uint32_t i = thread; i < chunk.components; i += block.threads) {
               solve_in_block(now, chunk, i, memory.floats, nullptr, nullptr,
                              last ? &memory.threads[thread].solved : nullptr);
+              if (last && options.annotators)
+                add_covariate_terms(now, chunk, i, memory.floats, thread, tables.covariates, own.covariates);
+            }
           });
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.votes; i += block.threads)
@@ -271,6 +311,7 @@ struct UpdatePass {
     if (options.annotators) {
       tables.annotators.flush(block, own.annotators);
       tables.thresholds.flush(block, own.thresholds);
+      tables.covariates.flush(block, own.covariates);
     }
     flush_thread_sums(block, memory.threads, solved, nullptr);
   }
@@ -278,7 +319,7 @@ struct UpdatePass {
 
 /// Mixtures evaluate two likelihoods at once: with fewer registers they would spill.
 template <int kTerms>
-inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, Likelihood::kMixture>> = 2;
+inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, Likelihood::kMixture>> = kTerms == kExact ? 1 : 2;
 
 /// The posterior of small components, and what all votes say of their annotators at the end.
 template <Likelihood kKind>
@@ -294,7 +335,7 @@ struct ReportPass {
   VOXPOP_DEVICE void operator()(Block& block) const {
     const BlockMemory memory = BlockMemory::of(block);
     auto* own = reinterpret_cast<ReportSums*>(memory.tables);
-    VoteArrays now = view;
+    VoteArrays now = as_compiled<kKind>(view);
     now.scale = &pass->scale;
     now.blend = pass->blend;
     clear_thread_sums(block, memory.threads);
@@ -311,7 +352,8 @@ struct ReportPass {
           const std::uint32_t v = chunk.first_vote + i, pair = now.vote_pair[v];
           const VoteCode vote = now.votes[v];
           if (!vote.seen()) continue;
-          const Rater<float> rater = rater_of(vote, now.raters[vote.annotator()], pass->uncertain);
+          const Rater<float> rater =
+              rater_of(vote, now.raters[vote.annotator()], taste_effect(now, vote.annotator(), pair), pass->uncertain);
           const VoteReport<float> said = report_vote<kExact, kKind>(
               static_cast<float>(vote.winner()), said_by<kKind>(now, vote), rater, now.pair_mean[pair],
               now.pair_variance[pair], Site<float>{now.site_precision[v], now.site_shift[v]});
@@ -365,7 +407,7 @@ struct SetValue {
 struct DenseArrays {
   FitView view;
   const PassOptions* pass;  ///< whose stretch the first sweep reads sites with; or null
-  std::uint32_t slot0, items, pair0, pairs;
+  std::uint32_t component, slot0, items, pair0, pairs;
   double *h, *shift, *mean;            ///< [items][items], [items], [items]
   std::int64_t *diagonal, *shift_sum;  ///< [items], fixed point: pairs add in any order
   double *ridge, *log_determinant;     ///< [1]
@@ -388,11 +430,13 @@ struct AssembleDensePair {
     const auto p = static_cast<std::uint32_t>(d.pair0 + k);
     const PairSums sums = sum_sites(d.view, p);
     const std::uint32_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0;  // i < j
-    d.h[std::uint64_t{i} * d.items + j] = -from_fixed(sums.precision) * d.stretch() * d.stretch();
+    const double precision = from_fixed(sums.precision) * d.stretch() * d.stretch();
+    d.h[std::uint64_t{i} * d.items + j] = -precision;
     add_shared(d.diagonal + i, sums.precision);
     add_shared(d.diagonal + j, sums.precision);
-    add_shared(d.shift_sum + i, sums.shift);
-    add_shared(d.shift_sum + j, -sums.shift);
+    const std::int64_t shift = to_fixed(from_fixed(sums.shift) * d.stretch() - precision * prior_difference(d.view, p));
+    add_shared(d.shift_sum + i, shift);
+    add_shared(d.shift_sum + j, -shift);
   }
 };
 /// Once a component: the ridge along the mean of all scores; see assemble_component().
@@ -412,7 +456,7 @@ struct CompleteDense {
     d.h[e] += *d.ridge;
     if (row != column) return;
     d.h[e] += 1 + from_fixed(d.diagonal[row]) * d.stretch() * d.stretch();
-    d.shift[row] = from_fixed(d.shift_sum[row]) * d.stretch();
+    d.shift[row] = from_fixed(d.shift_sum[row]);
   }
 };
 /// Once a component, with h factored.
@@ -439,7 +483,7 @@ struct FinishDensePair {
     const auto p = static_cast<std::uint32_t>(d.pair0 + k);
     const std::uint64_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0, n = d.items;
     const double variance = d.h[i * n + i] + d.h[j * n + j] - 2 * d.h[i * n + j];
-    const double mean = d.mean[i] - d.mean[j];
+    const double mean = d.mean[i] - d.mean[j] + prior_difference(d.view, p);
     const auto change = static_cast<float>(fabs(mean - d.view.pair_mean[p]) / sqrt(variance));
     raise_shared(&d.solved->change, change >= 0 ? change : INFINITY);
     d.view.pair_mean[p] = static_cast<float>(mean);
@@ -457,13 +501,33 @@ struct FinishDense {
       squares += d.mean[i] * d.mean[i] + variance;
       quadratic += d.mean[i] * d.shift[i];
       if (d.slot_mean == nullptr) continue;
-      d.slot_mean[d.slot0 + i] = static_cast<float>(d.mean[i]);
+      const auto slot = static_cast<std::uint32_t>(d.slot0 + i);
+      d.slot_mean[slot] = static_cast<float>(d.mean[i]) + prior_mean(d.view, slot);
       d.slot_variance[d.slot0 + i] = static_cast<float>(variance);
     }
     add_shared(&d.solved->squares, to_fixed(squares));
     add_shared(&d.solved->freedom, std::int64_t{d.items} - 1);
     if (d.slot_mean == nullptr) return;
+    quadratic += prior_quadratic(d.view, d.component);
     add_shared(&d.solved->log_evidence, to_fixed(0.5 * (quadratic - (*d.log_determinant - log1p(*d.ridge * count)))));
+  }
+};
+
+/// Row i's part of what a dense component says of the coefficients; see covariate_terms().
+struct AddDenseCovariates {
+  DenseArrays d;
+  CovariateSums* sums;  ///< [kCovariateCopies]
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const {
+    auto* fields = reinterpret_cast<std::int64_t*>(sums + i % kCovariateCopies);
+    const int count = d.view.covariate_count;
+    const auto x = [&](std::uint64_t item, int k) { return d.view.covariates[(d.slot0 + item) * count + k]; };
+    for (int l = 0; l < count; ++l) {
+      add_shared(fields + l, to_fixed(x(i, l) * d.mean[i]));
+      double moved = 0;
+      for (std::uint64_t j = 0; j < d.items; ++j) moved += d.h[i >= j ? j * d.items + i : i * d.items + j] * x(j, l);
+      for (int k = l; k < count; ++k)
+        add_shared(fields + kMaxCovariates + triangle(k, l), to_fixed(x(i, k) * (x(i, l) - moved)));
+    }
   }
 };
 
@@ -478,6 +542,9 @@ struct StepAnnotators {
   AnnotatorSums* sums;
   GridSums* grid;
   ThresholdSums* thresholds;  ///< [kThresholdRows]
+  CovariateSums* covariates;  ///< [kCovariateCopies]
+  Taste* tastes;
+  TasteSums* taste_sums;
   SolveSums* solved;
 
   VOXPOP_DEVICE static void add(AnnotatorTotals& total, const AnnotatorTotals& part) {
@@ -488,6 +555,11 @@ struct StepAnnotators {
     total.beta2 += part.beta2;
     total.share += part.share;
     total.share2 += part.share2;
+    for (int k = 0; k < kMaxCovariates; ++k) {
+      total.taste2[k] += part.taste2[k];
+      total.gamma_taste[k] += part.gamma_taste[k];
+    }
+    total.gamma_square += part.gamma_square;
     total.longest_step = larger(total.longest_step, part.longest_step);
   }
   /// Each thread's totals, added by one.
@@ -502,17 +574,28 @@ struct StepAnnotators {
     auto* totals = reinterpret_cast<AnnotatorTotals*>(block.shared);
     auto* centre = reinterpret_cast<Population*>(totals + block.threads);
     auto* threshold_sums = reinterpret_cast<ThresholdSums*>(centre + 1);
+    auto* covariate_sums = reinterpret_cast<std::int64_t*>(threshold_sums + kMaxLevels + 1);
     const bool moves = state->phase != Phase::kSweeps;
     block.for_threads([&](std::uint32_t thread) {
       totals[thread] = AnnotatorTotals{};
       for (std::uint32_t a = thread; moves && a < annotators; a += block.threads) {
         update_annotator(*state, posterior[a], sums[a], grid[a], totals[thread]);
+        const std::size_t first = std::size_t{a} * state->tastes;
+        update_tastes(*state, posterior[a], tastes + first, taste_sums + first, votes_of[a], totals[thread]);
         if (votes_of[a] > 0) add_mean(posterior[a], totals[thread]);
       }
     });
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
       if (thread == 0) *centre = with_means(*state, totals[0]);
+      if (thread < kCovariateFields) {
+        covariate_sums[thread] = 0;
+        for (std::uint32_t row = 0; row < kCovariateCopies; ++row) {
+          std::int64_t& field = reinterpret_cast<std::int64_t*>(covariates + row)[thread];
+          covariate_sums[thread] += field;
+          field = 0;
+        }
+      }
       if (thread > kMaxLevels) return;
       ThresholdSums sum{};
       for (std::uint32_t row = thread * kThresholdCopies; row < (thread + 1) * kThresholdCopies; ++row) {
@@ -530,13 +613,17 @@ struct StepAnnotators {
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
       if (thread != 0) return;
-      end_iteration(*state, *solved, totals[0], *centre, threshold_sums);
+      end_iteration(*state, *solved, totals[0], *centre, threshold_sums,
+                    *reinterpret_cast<const CovariateSums*>(covariate_sums));
       *solved = SolveSums{};
       *pass = next_pass(*state);
       if (state->phase == Phase::kDone) pass->sweeps = 0;
     });
     block.for_threads([&](std::uint32_t thread) {
       for (std::uint32_t a = thread; moves && a < annotators; a += block.threads) {
+        const std::size_t first = std::size_t{a} * state->tastes;
+        finish_tastes(*state, posterior[a], tastes + first);
+        for (int k = 0; k < state->tastes; ++k) taste_sums[first + k] = TasteSums{};
         finish_annotator(*state, posterior[a]);
         raters[a] = record_of(posterior[a]);
         sums[a] = AnnotatorSums{};
@@ -545,8 +632,8 @@ struct StepAnnotators {
     });
   }
 };
-inline constexpr std::uint32_t kStepThreads = 256;
-inline constexpr std::uint32_t kStepBytes =
-    kStepThreads * sizeof(AnnotatorTotals) + sizeof(Population) + (kMaxLevels + 1) * sizeof(ThresholdSums);
+inline constexpr std::uint32_t kStepThreads = 128;
+inline constexpr std::uint32_t kStepBytes = kStepThreads * sizeof(AnnotatorTotals) + sizeof(Population) +
+                                            (kMaxLevels + 1) * sizeof(ThresholdSums) + sizeof(CovariateSums);
 
 }  // namespace voxpop

@@ -27,6 +27,7 @@ TEST_F(CudaDevice0, all_that_votes_can_say) {
       SCOPED_TRACE(testing::Message() << "votes " << static_cast<int>(said) << ", blend " << static_cast<int>(blend));
       test::expect_same_passes(random_groups(prompts(2000), 50, said), make, blend);
     }
+  test::expect_same_passes(test::with_covariates(random_groups({{3, 20}, {5, 60}, {33, 400}}, 9, Said::kTies)), make);
   test::expect_same_passes(test::with_unseen_votes(random_groups(prompts(2000), 50, Said::kGrades)), make);
 }
 

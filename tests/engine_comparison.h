@@ -68,6 +68,33 @@ inline Groups with_unseen_votes(Groups groups) {
   return groups;
 }
 
+/// Two features and a prior score, of random values.
+inline Groups with_covariates(Groups groups) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  groups.covariates = {{}, {"length", "lists", "prior_score"}, {1, 1, 1}, 2};
+  groups.covariates.value.resize(groups.slot_item.size() * 3);
+  for (float& x : groups.covariates.value) x = normal(random);
+  for (std::size_t c = 0; c < groups.components(); ++c)
+    for (int k = 0; k < 3; ++k) {
+      float sum = 0;
+      const auto at = [&](std::uint32_t slot) -> float& { return groups.covariates.value[slot * 3 + k]; };
+      for (std::uint32_t slot = groups.component_slots[c]; slot < groups.component_slots[c + 1]; ++slot)
+        sum += at(slot);
+      for (std::uint32_t slot = groups.component_slots[c]; slot < groups.component_slots[c + 1]; ++slot)
+        at(slot) -= sum / static_cast<float>(groups.items_of(c));
+    }
+  return groups;
+}
+
+inline std::vector<Taste> random_tastes(std::size_t count) {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  std::vector<Taste> tastes(count);
+  for (Taste& taste : tastes) taste = {0.5f * normal(random), 0.02f};
+  return tastes;
+}
+
 inline std::vector<RaterRecord> random_raters(std::size_t annotators) {
   std::mt19937 random(12);
   std::uniform_real_distribution<float> uniform(-1, 1);
@@ -110,17 +137,21 @@ void expect_sums_near(const std::vector<Sums>& a, const std::vector<Sums>& b, co
 /// The same passes on both: a pass from scratch of several sweeps, one with everything, the exact mixture, the report.
 inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Blend blend = Blend::kNone) {
   const VoteScale scale = starting_scale(groups.answers.levels(), groups.answers.ties && !groups.answers.half_ties);
-  const std::vector<RaterRecord> raters = random_raters(groups.annotators);
+  const Raters raters(random_raters(groups.annotators), random_tastes(groups.annotators * groups.covariates.features));
   const std::vector<std::uint32_t> votes = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
   const auto other = make(groups);
+  const auto set_shape = [&](PassOptions& pass) {
+    pass.blend = blend;
+    pass.scale = scale;
+    for (int k = 0; k < groups.covariates.count(); ++k) pass.coefficient[k] = 0.4f - 0.3f * static_cast<float>(k);
+  };
   const PassOptions passes[] = {{.sweeps = 3, .annotators = true},
                                 {.sweeps = 2, .uncertain = true},
                                 {.stretch = 1.1f, .annotators = true, .grid = true, .uncertain = true},
                                 {.sweeps = 2, .annotators = true, .grid = true, .uncertain = true, .exact = true}};
   for (PassOptions pass : passes) {
-    pass.blend = blend;
-    pass.scale = scale;
+    set_shape(pass);
     const PassResult a = cpu->update_components(raters, pass), b = other->update_components(raters, pass);
     expect_sums_near(a.annotators, b.annotators, votes, 5e-5, "sums");
     expect_sums_near(a.grid, b.grid, votes, 5e-5, "grid");
@@ -129,12 +160,18 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Ble
       EXPECT_NEAR(from_fixed(a.thresholds[k].gradient), from_fixed(b.thresholds[k].gradient), tolerance) << k;
       EXPECT_NEAR(from_fixed(a.thresholds[k].information), from_fixed(b.thresholds[k].information), tolerance) << k;
     }
+    std::vector<std::uint32_t> votes_by_taste;
+    for (const std::uint32_t n : votes) votes_by_taste.insert(votes_by_taste.end(), groups.covariates.features, 4 * n);
+    expect_sums_near(a.tastes, b.tastes, votes_by_taste, 5e-5, "tastes");
+    expect_sums_near(std::vector{a.covariates}, std::vector{b.covariates},
+                     {static_cast<std::uint32_t>(4 * groups.slot_item.size())}, 2e-5, "covariates");
     EXPECT_NEAR(a.solved.change, b.solved.change, 1e-3 * (1 + a.solved.change));
     EXPECT_EQ(a.solved.freedom, b.solved.freedom);
     EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
                 1e-5 * static_cast<double>(a.solved.freedom) + 1e-4);
   }
-  const PassOptions last{.uncertain = true, .blend = blend, .scale = scale};
+  PassOptions last{.uncertain = true};
+  set_shape(last);
   const Posterior a = cpu->posterior(raters, last), b = other->posterior(raters, last);
   expect_near(a.slot_mean, b.slot_mean, 1e-4, "slot_mean");
   expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
@@ -161,6 +198,8 @@ inline void expect_same_sums(const Groups& groups, const MakeEngine& make) {
 /// Whole fits, label for label.
 inline void expect_same_fit(const Groups& groups, FitOptions options, const MakeEngine& make) {
   options.answers = groups.answers;
+  options.covariates = groups.covariates.count();
+  options.tastes = groups.covariates.features;
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
   const auto other = make(groups);
@@ -179,6 +218,8 @@ inline void expect_same_fit(const Groups& groups, FitOptions options, const Make
     ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, 5e-3) << i;
     ASSERT_NEAR(a.annotators[i].share_logit, b.annotators[i].share_logit, 2e-2) << i;
   }
+  for (int k = 0; k < groups.covariates.count(); ++k) EXPECT_NEAR(a.coefficient[k], b.coefficient[k], 2e-3) << k;
+  for (std::size_t i = 0; i < a.tastes.size(); ++i) ASSERT_NEAR(a.tastes[i].mean, b.tastes[i].mean, 1e-2) << i;
   for (int k = 1; k <= groups.answers.levels(); ++k) EXPECT_NEAR(a.scale.edge[k], b.scale.edge[k], 2e-3) << k;
   const PairLabels c = cpu->label_pairs(static_cast<float>(a.reference_discrimination));
   const PairLabels d = other->label_pairs(static_cast<float>(b.reference_discrimination));

@@ -119,6 +119,22 @@ TEST(Majority, by_hand) {
   EXPECT_FLOAT_EQ(predictions.left[2], 1.0f / 4);  // item 1, shown left, lost twice
 }
 
+/// scikit-learn's LogisticRegression(C=inf) finds constant 0.71337 and slope 0.26677 on the votes outside of fold 0.
+TEST(PriorScore, is_a_logistic_regression) {
+  Votes votes = test::make_votes(
+      6, 1, {{0, 1, 0, 1}, {2, 3, 0, 1}, {4, 5, 0, -1}, {1, 0, 0, -1}, {3, 2, 0, 1}, {5, 4, 0, 1}, {0, 1, 0, 1}});
+  Groups groups = group_votes(votes, Ties::kModel);
+  groups.covariates = {{0.5f, -0.5f, 1, -1, 0.2f, -0.2f}, {"prior_score"}, {1}, 0};
+  std::vector<std::uint8_t> folds(7, 1);
+  for (std::size_t v = 0; v < 7; ++v)
+    if (groups.vote_row[v] == 6) folds[v] = 0;
+  const Predictions predictions = predict_by_covariate(groups, folds, 0);
+  for (std::size_t v = 0; v < 7; ++v) {
+    if (folds[v] != 0) continue;
+    EXPECT_NEAR(predictions.left[v], 1 / (1 + std::exp(-0.71337 - 0.26677)), 1e-4);
+  }
+}
+
 TEST(Score, by_hand) {
   const Trials trials{{0.9f, 0.8f, 0.5f, 0.2f}, {1, 0, 1, 0}, {0, 0, 1, 2}};
   const Score s = score(trials);

@@ -384,7 +384,7 @@ std::vector<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_
 TEST_F(FitFile, holds_every_column_in_its_type) {
   Votes votes = test::make_votes(3, 2, {{0, 1, 0, 1}, {2, 1, 1, 0}});
   Labels labels;
-  labels.items = {{1, 0.5f, -1.5f}, {0.1f, 0.2f, 0.3f}, {1, 2, 1}, {0, 0, 0}};
+  labels.items = {{1, 0.5f, -1.5f}, {0.1f, 0.2f, 0.3f}, {1, 2, 1}, {0, 0, 0}, {}};
   AnnotatorLabels& a = labels.annotators;
   a.votes = {1, 1};
   a.discrimination = {1, -0.5f};

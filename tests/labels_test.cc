@@ -44,8 +44,8 @@ class MadeUpEngine : public Engine {
  public:
   explicit MadeUpEngine(PairLabels labels) : labels_(std::move(labels)) {}
   std::string device() const override { return "none"; }
-  PassResult update_components(const std::vector<RaterRecord>&, const PassOptions&) override { return {}; }
-  Posterior posterior(const std::vector<RaterRecord>&, const PassOptions&) override { return {}; }
+  PassResult update_components(const Raters&, const PassOptions&) override { return {}; }
+  Posterior posterior(const Raters&, const PassOptions&) override { return {}; }
   PairLabels label_pairs(float discrimination) override {
     EXPECT_EQ(discrimination, 2.0f);
     return labels_;

@@ -96,6 +96,10 @@ TEST(ParallelEngine, all_that_votes_can_say) {
     }
   for (const Said said : {Said::kBinary, Said::kHalfTies, Said::kTies, Said::kGrades})
     test::expect_same_passes(test::with_unseen_votes(random_groups(prompts(200), 20, said)), kHost);
+  for (const Said said : {Said::kBinary, Said::kGrades}) {
+    const Groups groups = test::with_covariates(random_groups(sizes, 9, said));
+    for (const Blend blend : {Blend::kNone, Blend::kClick}) test::expect_same_passes(groups, kHost, blend);
+  }
 }
 
 TEST(ParallelEngine, whole_fits) {
@@ -115,6 +119,7 @@ TEST(ParallelEngine, whole_fits_of_all_models) {
     test::expect_same_fit(ties, {.model = model}, kHost);
   }
   test::expect_same_fit(random_groups(prompts(300), 8, Said::kGrades), {}, kHost);
+  test::expect_same_fit(test::with_covariates(random_groups(prompts(300), 8, Said::kTies)), {}, kHost);
 }
 
 }  // namespace

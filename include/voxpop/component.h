@@ -23,7 +23,11 @@ struct FitView {
   Blend blend;
   const VoteScale* scale;
   const float* click_habits;  ///< [annotators][kHabitLevels]; null but for Blend::kClick
-  float stretch = 1;          ///< sites are to be read as if discriminations had been stretched so: see PassOptions
+  const float* covariates;    ///< [S][covariate_count], centred within components; null: none
+  const float* coefficient;   ///< [covariate_count]
+  const Taste* tastes;        ///< [annotators][taste_count]; null: none
+  int covariate_count, taste_count;
+  float stretch = 1;  ///< sites are to be read as if discriminations had been stretched so: see PassOptions
 };
 
 /// How often an annotator gives each answer: levels -kMaxLevels to kMaxLevels towards the left.
@@ -43,6 +47,38 @@ VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
   return said;
 }
 
+/// X c of a slot: the mean of its score before votes are seen.
+VOXPOP_HD float prior_mean(const FitView& view, std::uint32_t slot) {
+  float mean = 0;
+  for (int k = 0; k < view.covariate_count; ++k)
+    mean += view.covariates[std::size_t{slot} * view.covariate_count + k] * view.coefficient[k];
+  return mean;
+}
+VOXPOP_HD float prior_difference(const FitView& view, std::uint32_t pair) {
+  if (view.covariate_count == 0) return 0;
+  return prior_mean(view, view.pair_first[pair]) - prior_mean(view, view.pair_second[pair]);
+}
+/// Of feature k between a pair's items.
+VOXPOP_HD float feature_difference(const FitView& view, std::uint32_t pair, int k) {
+  return view.covariates[std::size_t{view.pair_first[pair]} * view.covariate_count + k] -
+         view.covariates[std::size_t{view.pair_second[pair]} * view.covariate_count + k];
+}
+
+/// What an annotator's tastes add to its logit towards a pair's first item, and how uncertain that is.
+struct TasteEffect {
+  float mean = 0, variance = 0;
+};
+VOXPOP_HD TasteEffect taste_effect(const FitView& view, std::uint32_t annotator, std::uint32_t pair) {
+  TasteEffect effect;
+  for (int k = 0; k < view.taste_count; ++k) {
+    const Taste taste = view.tastes[std::size_t{annotator} * view.taste_count + k];
+    const float difference = feature_difference(view, pair, k);
+    effect.mean += taste.mean * difference;
+    effect.variance += taste.variance * difference * difference;
+  }
+  return effect;
+}
+
 /// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
 struct PairSums {
   std::int64_t precision = 0, shift = 0;
@@ -57,9 +93,9 @@ VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
 }
 
 /// Fills the lower triangle h [size][size] and `shift` [size] of component c, of at most `size` items; those it lacks
-/// touch nothing. Returns the ridge: H = I + L leaves the mean of all scores at precision
-/// 1, however many votes there are; differences do not feel it, but rounding does. A ridge along that direction keeps H
-/// as well conditioned as the graph is; finish_component() takes it out again.
+/// touch nothing. Scores are taken relative to their prior means. Returns the ridge: H = I + L leaves the mean of all
+/// scores at precision 1, however many votes there are; differences do not feel it, but rounding does. A ridge along
+/// that direction keeps H as well conditioned as the graph is; finish_component() takes it out again.
 VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
                                    std::uint32_t stride) {
   const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
@@ -71,7 +107,8 @@ VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::ui
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const PairSums sums = sum_sites(view, p);
     const float precision = static_cast<float>(from_fixed(sums.precision)) * view.stretch * view.stretch;
-    const float moved = static_cast<float>(from_fixed(sums.shift)) * view.stretch;
+    const float moved =
+        static_cast<float>(from_fixed(sums.shift)) * view.stretch - precision * prior_difference(view, p);
     const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;  // i < j
     h[(i * size + i) * stride] += precision;
     h[(j * size + j) * stride] += precision;
@@ -98,6 +135,45 @@ VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, 
   }
 }
 
+/// Twice what moving all scores of component c to their prior means adds to its log evidence.
+VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
+  float sum = 0;
+  if (view.covariate_count == 0) return sum;
+  for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+    const PairSums sums = sum_sites(view, p);
+    const float offset = prior_difference(view, p);
+    sum += offset * (2 * static_cast<float>(from_fixed(sums.shift)) * view.stretch -
+                     offset * static_cast<float>(from_fixed(sums.precision)) * view.stretch * view.stretch);
+  }
+  return sum;
+}
+
+/// What component c, solved, says of the coefficients: add(field of CovariateSums, value). `h`: the inverse, of which
+/// the lower triangle is read; `mean`: scores relative to their prior means. By Fisher's identity the gradient is X'
+/// E[scores]; by Louis' the information X' (I - covariance) X. The ridge does not matter: columns of X are centred.
+template <class Real, class Add>
+VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32_t size, const Real* h,
+                               const Real* mean, std::uint32_t stride, const Add& add) {
+  const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+  const auto x = [&](std::uint32_t i, int k) {
+    return view.covariates[std::size_t{slot0 + i} * view.covariate_count + k];
+  };
+  for (int k = 0; k < view.covariate_count; ++k) {
+    Real gradient = 0;
+    for (std::uint32_t i = 0; i < items; ++i) gradient += x(i, k) * mean[i * stride];
+    add(k, static_cast<float>(gradient));
+    for (int l = 0; l <= k; ++l) {
+      Real information = 0;
+      for (std::uint32_t i = 0; i < items; ++i) {
+        Real moved = 0;
+        for (std::uint32_t j = 0; j < items; ++j) moved += h[(i >= j ? i * size + j : j * size + i) * stride] * x(j, l);
+        information += x(i, k) * (x(i, l) - moved);
+      }
+      add(kMaxCovariates + triangle(k, l), static_cast<float>(information));
+    }
+  }
+}
+
 /// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to
 /// `sums`, where wanted (else null).
 VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h,
@@ -107,7 +183,7 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   float change = 0;
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
-    const float pair_mean = mean[i * stride] - mean[j * stride];
+    const float pair_mean = mean[i * stride] - mean[j * stride] + prior_difference(view, p);
     const float pair_variance =
         h[(i * size + i) * stride] + h[(j * size + j) * stride] - 2 * h[(j * size + i) * stride];
     const float difference = pair_mean - view.pair_mean[p], square = difference * difference / pair_variance;
@@ -123,7 +199,7 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     const float m = mean[i * stride], variance = h[(i * size + i) * stride] - along;
     squares += m * m + variance;
     if (slot_mean == nullptr) continue;
-    slot_mean[slot0 + i] = m;
+    slot_mean[slot0 + i] = m + prior_mean(view, slot0 + i);
     slot_variance[slot0 + i] = variance > 0 ? variance : 0;
   }
   sums->squares += to_fixed(squares);
@@ -131,6 +207,7 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   if (slot_mean != nullptr) {
     float quadratic = 0;
     for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * stride] * mean[i * stride];
+    quadratic += prior_quadratic(view, c);
     sums->log_evidence += to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count))));
   }
   const float largest = sqrtf(change);

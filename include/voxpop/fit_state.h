@@ -7,7 +7,8 @@
 //   end_iteration(), then finish_annotator() for each.
 // Totals are integers, so annotators may come in any order.
 
-#include "voxpop/annotators.h"
+#include "voxpop/cholesky.h"
+#include "voxpop/covariates.h"
 #include "voxpop/likelihood.h"
 
 namespace voxpop {
@@ -26,6 +27,7 @@ struct PassOptions {
   bool exact = false;        ///< the finer mixture: for the last passes
   Blend blend = Blend::kNone;
   VoteScale scale{};
+  float coefficient[kMaxCovariates] = {};  ///< c: scores are normal about X c
 };
 
 /// What solving components adds up: integers and a maximum, so in any order.
@@ -64,10 +66,15 @@ struct FitState {
   int levels = 1;            ///< largest strength of a vote
   bool tie_band = false;     ///< ties are a band around 0, whose width is estimated
   double lowest_share_logit = -kLargestShareLogit;
+  int covariates = 0;  ///< columns of X
+  int tastes = 0;      ///< the first so many are features for which annotators have tastes
 
   Phase phase = Phase::kNewton;
   Population population;
   VoteScale scale{};
+  double coefficient[kMaxCovariates] = {}, coefficient_variance[kMaxCovariates] = {};
+  double taste_variance[kMaxCovariates] = {};  ///< of annotators' tastes
+  double taste_shift[kMaxCovariates] = {};     ///< what the last iteration moved from tastes to coefficients
   int iterations = 0, last_sweeps = 0;
   bool converged = false;
   double change = 0;  ///< what still moved in the last iteration
@@ -92,7 +99,9 @@ struct AnnotatorTotals {
   std::int64_t discrimination = 0;             ///< sum over annotators who have votes
   std::int64_t gamma2 = 0, beta2 = 0;          ///< squares about the population's mean, variances included
   std::int64_t share = 0, share2 = 0;          ///< logits of shares, and their squares about the population's mean
-  float longest_step = 0;                      ///< of an annotator's gamma, in its posterior sds
+  std::int64_t taste2[kMaxCovariates] = {};    ///< squares of tastes, variances included
+  std::int64_t gamma_taste[kMaxCovariates] = {}, gamma_square = 0;  ///< see share_tastes()
+  float longest_step = 0;                                           ///< of an annotator's gamma, in its posterior sds
 };
 
 VOXPOP_HD bool is_warm(const FitState& s) { return has_discriminations(s.model) && s.iterations >= kWarmUp; }
@@ -108,6 +117,7 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
   pass.exact = s.phase == Phase::kSweeps;
   pass.blend = blend_of(s.model);
   pass.scale = s.scale;
+  for (int k = 0; k < s.covariates; ++k) pass.coefficient[k] = static_cast<float>(s.coefficient[k]);
   return pass;
 }
 
@@ -124,6 +134,19 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, s.population, s.damping);
   }
+}
+
+/// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are.
+VOXPOP_HD void update_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes, const TasteSums* sums,
+                             std::uint32_t votes, AnnotatorTotals& totals) {
+  for (int k = 0; k < s.tastes; ++k) {
+    step_taste(tastes[k], sums[k], s.taste_variance[k]);
+    const double mean = tastes[k].mean;
+    if (votes == 0) continue;
+    totals.taste2[k] += to_fixed(mean * mean + tastes[k].variance);
+    totals.gamma_taste[k] += to_fixed(a.discrimination * mean);
+  }
+  if (s.tastes > 0 && votes > 0) totals.gamma_square += to_fixed(a.discrimination * a.discrimination);
 }
 
 VOXPOP_HD void add_mean(const AnnotatorPosterior& a, AnnotatorTotals& totals) {
@@ -161,6 +184,55 @@ VOXPOP_HD Population with_spreads(const FitState& s, Population next, const Anno
   if (blend_of(s.model) != Blend::kNone && s.iterations >= kWarmUp)
     next.share_variance = (from_fixed(totals.share2) + 1) / (s.voters + 2);
   return next;
+}
+
+/// Moment estimates of the tastes' spread; hyperprior: as if two more annotators had been seen, with variance 0.02.
+VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
+  if (s.iterations < kWarmUp) return 0;
+  double moved = 0;
+  for (int k = 0; k < s.tastes; ++k) {
+    const double next = (from_fixed(totals.taste2[k]) + 0.04) / (s.voters + 2);
+    moved = larger(moved, fabs(sqrt(next) - sqrt(s.taste_variance[k])));
+    s.taste_variance[k] = next;
+  }
+  return moved;
+}
+
+/// Moving a coefficient by x and every taste by -gamma x changes no vote's logit: alone, each would hardly move, held
+/// by the others. So the move that leaves tastes smallest is made at once.
+VOXPOP_HD void share_tastes(FitState& s, const AnnotatorTotals& totals) {
+  for (int k = 0; k < s.tastes; ++k) {
+    s.taste_shift[k] = from_fixed(totals.gamma_taste[k]) / larger(from_fixed(totals.gamma_square), 1e-3);
+    s.coefficient[k] += s.taste_shift[k];
+    s.coefficient_variance[k] += s.taste_variance[k] / larger(from_fixed(totals.gamma_square), 1e-3);
+  }
+}
+
+/// Where tastes' variance starts, and what coefficients' prior variance is: both weak.
+inline constexpr double kFirstTasteVariance = 0.05, kCoefficientVariance = 9;
+
+/// Coefficients towards their maximum a posteriori: a Newton step. Returns the longest.
+VOXPOP_HD double settle_coefficients(FitState& s, const CovariateSums& sums) {
+  double precision[kMaxCovariates * kMaxCovariates], gradient[kMaxCovariates];
+  const int n = s.covariates;
+  if (n == 0) return 0;
+  for (int k = 0; k < n; ++k) {
+    for (int l = 0; l <= k; ++l)
+      precision[k * n + l] = from_fixed(sums.information[triangle(k, l)]) + (k == l ? 1 / kCoefficientVariance : 0.0);
+    precision[k * n + k] = larger(precision[k * n + k], 1 / kCoefficientVariance);
+    gradient[k] = from_fixed(sums.gradient[k]) - s.coefficient[k] / kCoefficientVariance;
+  }
+  invert_positive_definite(precision, n);
+  double longest = 0;
+  for (int k = 0; k < n; ++k) {
+    double step = 0;
+    for (int l = 0; l < n; ++l) step += precision[k >= l ? k * n + l : l * n + k] * gradient[l];
+    step = clamped(step, -kLongestStep, kLongestStep);
+    s.coefficient[k] += step;
+    s.coefficient_variance[k] = precision[k * n + k];
+    longest = larger(longest, fabs(step));
+  }
+  return longest;
 }
 
 /// Thresholds that come too close would leave the votes between them no room.
@@ -216,23 +288,24 @@ VOXPOP_HD double allowed_change(const FitState& s) {
 
 namespace detail {
 
-/// Where all discriminations are alike: the common one towards its maximum a posteriori under N(1, 1).
+/// Where all discriminations are alike: the common one towards its maximum a posteriori under N(1, 1). `others`: how
+/// far thresholds and coefficients moved.
 VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
-                             double threshold_step) {
+                             double others) {
   const Population before = s.population;
   const double gradient = from_fixed(totals.gradient) + 1 - before.mean;
   const double information = larger(from_fixed(totals.information) + 1, 1.0);
   const double stepped = before.mean + clamped(gradient / information, -kLongestStep, kLongestStep);
   next.mean = clamped(stepped * expansion(solved, stepped), 0.01, kLargestMean);
   s.stretch = next.mean / before.mean;
-  s.change = fabs(next.mean - before.mean) + fabs(next.share_mean - before.share_mean) + threshold_step;
+  s.change = fabs(next.mean - before.mean) + fabs(next.share_mean - before.share_mean) + others;
   s.population = next;
   return s.change < (s.stride > 1 ? 0.02 : 0.002) * s.population.mean;
 }
 
 /// `next`: the population as its annotators say.
 VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
-                                 double threshold_step) {
+                                 double others) {
   const Population before = s.population;
   s.stretch = is_warm(s) ? smaller(expansion(solved, next.mean), kLargestMean / next.mean) : 1.0;
   next.mean *= s.stretch;
@@ -247,7 +320,7 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   s.last_step = step;
   s.change = fabs(step) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
              fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
-             0.1 * fabs(next.share_mean - before.share_mean) + threshold_step;
+             0.1 * fabs(next.share_mean - before.share_mean) + others;
   s.population = next;
   if (s.phase == Phase::kQuadrature) return s.change < allowed_change(s);
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;
@@ -258,7 +331,8 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
 /// After a pass and its annotators: what the next iteration will be. `centre`: from with_means(). `thresholds`: see
 /// settle_thresholds().
 VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals,
-                             const Population& centre, const ThresholdSums* thresholds) {
+                             const Population& centre, const ThresholdSums* thresholds,
+                             const CovariateSums& covariates) {
   s.sweeps = 1;
   if (s.phase == Phase::kSweeps) {  // annotators stay as they are
     s.stretch = 1;
@@ -270,10 +344,13 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.phase = Phase::kDone;
     return;
   }
-  const double threshold_step = settle_thresholds(s, thresholds);
+  const double others =
+      settle_thresholds(s, thresholds) + settle_coefficients(s, covariates) + 0.1 * spread_tastes(s, totals);
+  share_tastes(s, totals);
   const Population next = with_spreads(s, centre, totals);
-  const bool settled = has_discriminations(s.model) ? detail::settle_population(s, solved, totals, next, threshold_step)
-                                                    : detail::settle_common(s, solved, totals, next, threshold_step);
+  const bool settled = has_discriminations(s.model) ? detail::settle_population(s, solved, totals, next, others)
+                                                    : detail::settle_common(s, solved, totals, next, others);
+  for (int k = 0; k < s.covariates; ++k) s.coefficient[k] /= s.stretch;  // in units of the scores' sd, as scores are
   ++s.iterations;
   if (settled && s.stride > 1) {
     s.stride = 1;
@@ -289,6 +366,11 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.stride = 1;
     s.sweeps = 4;
   }
+}
+
+/// Tastes [tastes] follow what end_iteration() moved to coefficients; before finish_annotator().
+VOXPOP_HD void finish_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes) {
+  for (int k = 0; k < s.tastes; ++k) tastes[k].mean -= static_cast<float>(a.discrimination * s.taste_shift[k]);
 }
 
 /// An annotator follows the stretch that end_iteration() decided; where all are alike, it takes the common value.

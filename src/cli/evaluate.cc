@@ -186,6 +186,7 @@ int evaluate_command(const Arguments& arguments) {
     const auto [device, why] = choose_device(wanted, rows);
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
+    groups.covariates = find_covariates(votes, groups, options.covariates());
     const auto make = [&, used = device](const Groups& some) { return make_engine(used, some, options.memory_limit); };
     const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed);
     const Clusters clusters = find_clusters(groups);
@@ -193,6 +194,11 @@ int evaluate_command(const Arguments& arguments) {
     std::vector<Contender> contenders;
     std::vector<GoldResult> gold_results;
     contenders.push_back(judge("majority", predict_by_majority(groups, folds), groups, clusters));
+    const auto prior = std::ranges::find(groups.covariates.names, "prior_score");
+    if (prior != groups.covariates.names.end())
+      contenders.push_back(judge(
+          "prior_score", predict_by_covariate(groups, folds, static_cast<int>(prior - groups.covariates.names.begin())),
+          groups, clusters));
     Progress progress("evaluating", arguments.models.size() * (arguments.folds + 1), quiet);
     std::uint64_t done = 0;
     for (const std::string& model : arguments.models) {

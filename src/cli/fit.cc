@@ -98,6 +98,17 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"warnings", limits.warnings()}};
 }
 
+Json describe_covariates(const CovariateLabels& covariates) {
+  Json json = Json::array();
+  for (std::size_t k = 0; k < covariates.names.size(); ++k) {
+    json.push_back({{"name", covariates.names[k]},
+                    {"coefficient", covariates.coefficient[k]},
+                    {"std_error", covariates.coefficient_se[k]}});
+    if (k < covariates.taste_sd.size()) json.back()["taste_sd"] = covariates.taste_sd[k];
+  }
+  return json;
+}
+
 Json describe_truth(const TruthComparison& t, Model model) {
   Json json = {{"ece_probability", t.ece_probability},
                {"ece_probability_better", t.ece_probability_better},
@@ -134,12 +145,41 @@ std::string first_bytes(std::string text, std::size_t most) {
   return text.substr(0, most);
 }
 
-void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
+/// What is known of items, and what it says of their scores.
+void print_covariates(const CovariateLabels& covariates) {
+  for (std::size_t k = 0; k < covariates.names.size(); ++k) {
+    fmt::print("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
+               covariates.coefficient_se[k]);
+    if (k < covariates.taste_sd.size())
+      fmt::print("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
+    fmt::print("\n");
+  }
+}
+
+/// The taste of an annotator that is furthest from none, where its 99 % interval leaves that out: what looks like noise
+/// may be this.
+std::string strongest_taste(const Labels& labels, std::size_t annotator) {
+  const std::size_t count = labels.covariates.taste_sd.size();
+  std::string text;
+  float most = 2.58f;
+  for (std::size_t k = 0; k < count; ++k) {
+    const float taste = labels.annotators.taste[annotator * count + k];
+    const float error = labels.annotators.taste_se[annotator * count + k];
+    if (std::abs(taste) <= most * error) continue;
+    most = std::abs(taste) / error;
+    text = fmt::format("{} {:+.2f} +- {:.2f}", shown(labels.covariates.names[k]), taste, error);
+  }
+  return text;
+}
+
+void print_annotators(const Votes& votes, const Labels& labels) {
+  const AnnotatorLabels& annotators = labels.annotators;
   const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
   fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
              votes.truth ? " (truth: discrimination, side bias, kind)" : "");
   fmt::print("{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
              "agreement", "flag", "p");
+  if (!annotators.taste.empty()) fmt::print("  {:<22}", "taste");
   if (votes.truth) fmt::print("  {:>16}", "truth");
   fmt::print("\n");
   for (const std::size_t a : rows) {
@@ -147,6 +187,7 @@ void print_annotators(const Votes& votes, const AnnotatorLabels& annotators) {
                first_bytes(shown(votes.annotator_ids[a]), 16), annotators.votes[a], annotators.discrimination[a],
                annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
                annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
+    if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
       fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
                  votes.truth->kind[a]);
@@ -185,7 +226,8 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
       "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
       "of pairs\n",
       100 * correct / std::max(decided, 1.0), 100 * sure / count);
-  if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels.annotators);
+  print_covariates(labels.covariates);
+  if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels);
   if (votes.truth) {
     const TruthComparison t = compare_with_truth(labels, *votes.truth);
     fmt::print("\nagainst the simulated truth                      voxpop   majority vote\n");
@@ -225,6 +267,7 @@ int fit_command(const Arguments& arguments) {
     seconds.read = watch.lap();
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
+    groups.covariates = find_covariates(votes, groups, options.covariates());
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make_engine(device_used, groups, options.memory_limit);
@@ -253,6 +296,7 @@ int fit_command(const Arguments& arguments) {
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
+    provenance["covariates"] = describe_covariates(labels.covariates);
     provenance["seconds"] = {
         {"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
     write_fit(output, votes, labels, provenance, !arguments.no_compress);

@@ -19,6 +19,10 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--max-iterations", options.max_iterations, "Give up settling after this many iterations")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  verb.add_option("--ignore", options.ignore,
+                  "What is known of items that should not be used, separated by commas: prior_score, features")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"prior_score", "features"}));
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
 }
 

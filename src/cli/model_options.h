@@ -1,6 +1,8 @@
 #pragma once
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "fit/device.h"
@@ -22,10 +24,17 @@ struct ModelOptions {
   int threads = 0;
   int max_iterations = 200;
   bool no_adversaries = false;
+  std::vector<std::string> ignore;
 
+  CovariateChoice covariates() const {
+    const auto used = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };
+    return {.prior_score = used("prior_score"), .features = used("features")};
+  }
   FitOptions fit_options(const std::string& model, const Groups& groups) const {
     return {.model = kModels.at(model),
             .answers = groups.answers,
+            .covariates = groups.covariates.count(),
+            .tastes = groups.covariates.features,
             .adversaries = !no_adversaries,
             .max_iterations = max_iterations};
   }

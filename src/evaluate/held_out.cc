@@ -36,16 +36,23 @@ class AnswerModel {
     std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
     if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
   }
-  Answer of(VoteCode vote, std::size_t pair) const {
+  Answer of(VoteCode vote, std::uint32_t pair) const {
     FitView view{};
+    view.pair_first = groups_.pair_first.data();
+    view.pair_second = groups_.pair_second.data();
+    view.covariates = groups_.covariates.value.data();
+    view.covariate_count = groups_.covariates.count();
+    view.tastes = fit_.tastes.data();
+    view.taste_count = static_cast<int>(fit_.taste_sd.size());
     view.raters = raters_.data();
     view.blend = blend_;
     view.scale = &fit_.scale;
     view.click_habits = habits_.data();
     const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
     const double side = vote.first_on_left() ? 1 : -1;
-    const Rater<double> rater{a.discrimination, a.side_bias * side, a.discrimination_variance, a.covariance * side,
-                              a.side_bias_variance};
+    const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
+    const Rater<double> rater{a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance,
+                              a.covariance * side, a.side_bias_variance + taste.variance};
     const Logit<double> eta =
         logit(rater, Cavity<double>{fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair]});
     Answer answer{};
@@ -77,6 +84,31 @@ float left_if_decided(const Answer& answer) {
     right += answer[kMaxLevels - level];
   }
   return static_cast<float>(left / (left + right));
+}
+
+/// Logistic regression of decided votes on one difference and a constant, by Newton's method: {constant, slope}.
+template <class Use>
+std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, const std::vector<std::int8_t>& left,
+                              const Use& use) {
+  std::array<double, 2> at{};
+  for (int iteration = 0; iteration < 30; ++iteration) {
+    double g0 = 0, g1 = 0, h00 = 1e-6, h01 = 0, h11 = 1e-6;
+    for (std::size_t v = 0; v < votes; ++v) {
+      if (!use(v)) continue;
+      const double p = 1 / (1 + std::exp(-at[0] - at[1] * x[v])), off = (left[v] > 0) - p, weight = p * (1 - p);
+      g0 += off;
+      g1 += off * x[v];
+      h00 += weight;
+      h01 += weight * x[v];
+      h11 += weight * x[v] * x[v];
+    }
+    const double determinant = h00 * h11 - h01 * h01;
+    const double step0 = (h11 * g0 - h01 * g1) / determinant, step1 = (h00 * g1 - h01 * g0) / determinant;
+    at[0] += step0;
+    at[1] += step1;
+    if (std::abs(step0) + std::abs(step1) < 1e-9) break;
+  }
+  return at;
 }
 
 }  // namespace
@@ -115,7 +147,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
     for_pairs(groups, [&](std::size_t p) {
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
         if (folds[v] != fold) continue;
-        const Answer answer = model.of(groups.votes[v], p);
+        const Answer answer = model.of(groups.votes[v], static_cast<std::uint32_t>(p));
         out.left[v] = left_if_decided(answer);
         if (all_answers) out.log_probability[v] = static_cast<float>(std::log(answer[answer_of(groups.votes[v])]));
       }
@@ -160,6 +192,30 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
     }
   });
+  return out;
+}
+
+Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column) {
+  const std::size_t count = groups.votes.size(), columns = groups.covariates.count();
+  std::vector<float> x(count);  // left minus right
+  std::vector<std::int8_t> left(count);
+  for_pairs(groups, [&](std::size_t p) {
+    const float first = groups.covariates.value[groups.pair_first[p] * columns + column];
+    const float second = groups.covariates.value[groups.pair_second[p] * columns + column];
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const int side = groups.votes[v].first_on_left() ? 1 : -1;
+      x[v] = static_cast<float>(side) * (first - second);
+      left[v] = static_cast<std::int8_t>(side * groups.votes[v].winner());
+    }
+  });
+  Predictions out;
+  out.left.resize(count);
+  const int fold_count = 1 + *std::max_element(folds.begin(), folds.end());
+  for (int fold = 0; fold < fold_count; ++fold) {
+    const auto fitted = regress(count, x, left, [&](std::size_t v) { return folds[v] != fold && left[v] != 0; });
+    for (std::size_t v = 0; v < count; ++v)
+      if (folds[v] == fold) out.left[v] = static_cast<float>(1 / (1 + std::exp(-fitted[0] - fitted[1] * x[v])));
+  }
   return out;
 }
 

@@ -30,4 +30,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
 /// succession); of all answers, with two votes added that are shared as the other folds' answers are.
 Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds);
 
+/// The same from one covariate alone, by logistic regression on its difference between left and right, with a constant.
+Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column);
+
 }  // namespace voxpop

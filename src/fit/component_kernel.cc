@@ -17,6 +17,7 @@ struct alignas(64) Stage {
   float site_precision[kColumns], site_shift[kColumns];
   float gamma[kColumns], beta[kColumns], gamma_variance[kColumns], covariance[kColumns], beta_variance[kColumns];
   float spread[kColumns], slope[kColumns];
+  float difference[kMaxCovariates][kColumns];             // of each feature, for tastes
   float terms[12][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
   std::uint16_t column[kStage];                           // of each vote
   std::uint32_t columns;                                  // in use, whole packs
@@ -97,6 +98,8 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
   for (std::uint32_t i = 0; i < count; ++pair) {
     const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
     const std::uint32_t pair_end = view.pair_votes[pair + 1] - begin, stop = pair_end < count ? pair_end : count;
+    float difference[kMaxCovariates];
+    for (int k = 0; k < view.taste_count; ++k) difference[k] = feature_difference(view, pair, k);
     for (; i < stop; ++i) {
       const VoteCode code = view.votes[begin + i];
       const RaterRecord& rater = view.raters[code.annotator()];
@@ -111,6 +114,12 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
         s.gamma_variance[c] = rater.discrimination_variance;
         s.covariance[c] = rater.covariance * side;
         s.beta_variance[c] = rater.side_bias_variance;
+      }
+      for (int k = 0; k < view.taste_count; ++k) {
+        const Taste taste = view.tastes[std::size_t{code.annotator()} * view.taste_count + k];
+        s.difference[k][c] = difference[k];
+        s.beta[c] += taste.mean * difference[k];
+        if (pass.uncertain) s.beta_variance[c] += taste.variance * difference[k] * difference[k];
       }
       if (pass.grid != nullptr) {
         s.spread[c] = rater.grid_spread;
@@ -152,9 +161,26 @@ VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
                         Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)});
 }
 
+/// A taste moves the logit as a side bias does, times the difference between the pair's items.
+template <Likelihood kKind>
+void add_taste_terms(const FitView& view, const VoteCode* votes, std::uint32_t count, const Stage& s,
+                     const VotePass& pass) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    TasteSums* sums = pass.tastes + std::size_t{votes[i].annotator()} * view.taste_count;
+    const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
+    const float gradient = s.terms[kGradient1][c] * s.side[c];
+    for (int k = 0; k < view.taste_count; ++k) {
+      const float difference = s.difference[k][c];
+      add(sums[k].gradient, to_fixed(gradient * difference), pass.shared);
+      add(sums[k].information, to_fixed(s.terms[kInformation1][c] * difference * difference), pass.shared);
+    }
+  }
+}
+
 /// What the votes of a stage say of their annotators, added up.
 template <Likelihood kKind>
-void add_annotator_terms(const VoteCode* votes, std::uint32_t count, const Stage& s, const VotePass& pass) {
+void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32_t count, const Stage& s,
+                         const VotePass& pass) {
   for (std::uint32_t i = 0; i < count; ++i) {
     AnnotatorSums& sums = pass.sums[votes[i].annotator()];
     const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
@@ -169,6 +195,7 @@ void add_annotator_terms(const VoteCode* votes, std::uint32_t count, const Stage
       add(sums.information_share, to_fixed(share.information), pass.shared);
     }
   }
+  if (pass.tastes != nullptr) add_taste_terms<kKind>(view, votes, count, s, pass);
   if (pass.grid == nullptr) return;
   for (std::uint32_t i = 0; i < count; ++i) {
     GridSums& sums = pass.grid[votes[i].annotator()];
@@ -241,7 +268,7 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
       site.shift.store(s.site_shift + i);
     }
   }
-  if (pass.sums != nullptr) add_annotator_terms<kKind>(votes, count, s, pass);
+  if (pass.sums != nullptr) add_annotator_terms<kKind>(view, votes, count, s, pass);
   if (kKind != Likelihood::kBinary && pass.thresholds != nullptr) add_threshold_terms(votes, count, s, pass);
 }
 
@@ -308,7 +335,7 @@ void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, 
 }
 
 void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
-                      float* slot_variance, SolveSums& sums) {
+                      float* slot_variance, SolveSums& sums, CovariateSums* covariates) {
   std::uint32_t size = 0;  // the largest in the batch; smaller ones are padded with items that nothing touches
   for (std::uint32_t lane = 0; lane < n; ++lane) {
     const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
@@ -330,6 +357,11 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   for (std::uint32_t lane = 0; lane < n; ++lane)
     finish_component(view, begin + lane, size, h + lane, shift + lane, mean + lane, ridge[lane],
                      log_determinant.v[lane], kLanes, slot_mean, slot_variance, &sums);
+  if (covariates == nullptr) return;
+  auto* fields = reinterpret_cast<std::int64_t*>(covariates);
+  for (std::uint32_t lane = 0; lane < n; ++lane)
+    covariate_terms(view, begin + lane, size, h + lane, mean + lane, kLanes,
+                    [&](int field, float value) { fields[field] += to_fixed(value); });
 }
 
 void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,

@@ -20,6 +20,7 @@ struct VotePass {
   bool shared = false;
   AnnotatorSums* sums = nullptr;
   GridSums* grid = nullptr;
+  TasteSums* tastes = nullptr;          ///< [annotators][taste_count]; needs `sums`
   ThresholdSums* thresholds = nullptr;  ///< [kMaxLevels + 1], never shared; needs `sums`
   ReportSums* report = nullptr;         ///< with it, nothing else is done but log_scale
   std::int64_t* log_scale = nullptr;    ///< sum of the sites' log scales
@@ -31,9 +32,9 @@ struct Kernels {
   /// Votes [begin, end): new sites from the pair moments, and sums. `pair` holds vote `begin`.
   void (*votes)(const FitView&, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass&);
   /// Components [begin, begin + n), n <= lanes, all small: pair moments from the sites. `scratch`:
-  /// solve_scratch_floats(). Slot moments, centred, where wanted (else null).
+  /// solve_scratch_floats(). Slot moments, centred, and sums for coefficients, where wanted (else null).
   void (*solve)(const FitView&, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
-                float* slot_variance, SolveSums& sums);
+                float* slot_variance, SolveSums& sums, CovariateSums* covariates);
   /// Pairs [begin, end): labels from the pair moments; `discrimination`: the reference annotator's, prior units.
   void (*labels)(const FitView&, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
                  float* better, float* information);

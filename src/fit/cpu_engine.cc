@@ -29,6 +29,8 @@ struct Partial {
   std::vector<AnnotatorSums> annotators;
   std::vector<GridSums> grid;
   std::vector<ReportSums> report;
+  std::vector<TasteSums> tastes;
+  CovariateSums covariates{};
   Thresholds thresholds{};
   std::int64_t log_scale = 0;
   SolveSums solved;
@@ -48,6 +50,12 @@ void add_solved(SolveSums& total, const SolveSums& part) {
   total.squares += part.squares;
   total.freedom += part.freedom;
   total.log_evidence += part.log_evidence;
+}
+
+void add_covariates(CovariateSums& total, const CovariateSums& part) {
+  auto* out = reinterpret_cast<std::int64_t*>(&total);
+  const auto* in = reinterpret_cast<const std::int64_t*>(&part);
+  for (int k = 0; k < kCovariateFields; ++k) out[k] += in[k];
 }
 
 class CpuEngine : public Engine {
@@ -78,15 +86,18 @@ class CpuEngine : public Engine {
 
   std::string device() const override { return fmt::format("cpu ({})", kernels_.name); }
 
-  PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
+  PassResult update_components(const Raters& raters, const PassOptions& options) override {
     PassResult result;
     if (options.annotators) result.annotators.assign(groups_.annotators, AnnotatorSums{});
+    if (options.annotators) result.tastes.assign(raters.tastes.size(), TasteSums{});
     if (options.grid) result.grid.assign(groups_.annotators, GridSums{});
     Threads threads;
     SolveSums solved;
+    const bool wants_covariates = options.annotators && groups_.covariates.count() > 0;
     const auto prepare = [&](Partial& part, bool last) {
       VotePass pass{.exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
       if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
+      if (last && options.annotators && !raters.tastes.empty()) pass.tastes = own(part.tastes, result.tastes);
       if (last && options.grid) pass.grid = own(part.grid, result.grid);
       if (last && options.annotators && !groups_.answers.binary()) pass.thresholds = part.thresholds.data();
       return pass;
@@ -97,7 +108,8 @@ class CpuEngine : public Engine {
       const bool last = sweep + 1 == options.sweeps;
       for (const std::uint32_t c : large_) {
         SolveSums earlier;
-        solve_dense(votes, c, nullptr, nullptr, last ? solved : earlier);
+        solve_dense(votes, c, nullptr, nullptr, last ? solved : earlier,
+                    last && wants_covariates ? &result.covariates : nullptr);
         pass_over_votes(votes, c, threads, [&](Partial& part) { return prepare(part, last); });
       }
     }
@@ -108,13 +120,15 @@ class CpuEngine : public Engine {
         const bool last = sweep + 1 == options.sweeps;
         SolveSums earlier;
         kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
-                       last ? part.solved : earlier);
+                       last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr);
         batch_votes(votes, batch, prepare(part, last));
       }
     });
     for (const Partial& part : threads) {
       add_sums(result.annotators, part.annotators);
       add_sums(result.grid, part.grid);
+      add_sums(result.tastes, part.tastes);
+      add_covariates(result.covariates, part.covariates);
       add_solved(solved, part.solved);
       for (std::size_t k = 0; k < part.thresholds.size(); ++k) {
         result.thresholds[k].gradient += part.thresholds[k].gradient;
@@ -125,7 +139,7 @@ class CpuEngine : public Engine {
     return result;
   }
 
-  Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) override {
+  Posterior posterior(const Raters& raters, const PassOptions& options) override {
     Posterior out;
     out.slot_mean.resize(groups_.slot_item.size());
     out.slot_variance.resize(groups_.slot_item.size());
@@ -142,13 +156,13 @@ class CpuEngine : public Engine {
                       .log_scale = &part.log_scale};
     };
     for (const std::uint32_t c : large_) {
-      solve_dense(votes, c, out.slot_mean.data(), out.slot_variance.data(), solved);
+      solve_dense(votes, c, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr);
       pass_over_votes(votes, c, threads, prepare);
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
       kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
-                     out.slot_variance.data(), part.solved);
+                     out.slot_variance.data(), part.solved, nullptr);
       batch_votes(votes, batch, prepare(part));
     });
     std::int64_t log_scale = 0;
@@ -167,7 +181,7 @@ class CpuEngine : public Engine {
     PairLabels labels;
     const auto pairs = static_cast<std::uint32_t>(groups_.pairs());
     for (auto* column : {&labels.probability, &labels.better, &labels.information}) column->resize(pairs);
-    const std::vector<RaterRecord> none;
+    const Raters none({});
     constexpr std::uint32_t kPairsPerTask = 1 << 14;
     oneapi::tbb::parallel_for(std::uint32_t{0}, (pairs + kPairsPerTask - 1) / kPairsPerTask, [&](std::uint32_t task) {
       kernels_.labels(view(none, {}), task * kPairsPerTask, std::min(pairs, (task + 1) * kPairsPerTask), discrimination,
@@ -188,11 +202,11 @@ class CpuEngine : public Engine {
   template <class Sums>
   Sums* own(std::vector<Sums>& mine, std::vector<Sums>& everybodys) const {
     if (shared()) return everybodys.data();
-    if (mine.empty()) mine.assign(groups_.annotators, Sums{});
+    if (mine.empty()) mine.assign(everybodys.size(), Sums{});
     return mine.data();
   }
 
-  FitView view(const std::vector<RaterRecord>& raters, const PassOptions& options, float stretch = 1) {
+  FitView view(const Raters& raters, const PassOptions& options, float stretch = 1) {
     if (options.blend == Blend::kClick && click_habits_.empty()) click_habits_ = find_click_habits(groups_);
     return {groups_.component_slots.data(),
             groups_.component_pairs.data(),
@@ -204,11 +218,16 @@ class CpuEngine : public Engine {
             site_shift_.data(),
             pair_mean_.data(),
             pair_variance_.data(),
-            raters.data(),
+            raters.records.data(),
             likelihood_kind(groups_, options.blend),
             options.blend,
             &options.scale,
             click_habits_.data(),
+            groups_.covariates.value.data(),
+            options.coefficient,
+            raters.tastes.data(),
+            groups_.covariates.count(),
+            static_cast<int>(raters.tastes.size() / std::max<std::size_t>(groups_.annotators, 1)),
             stretch};
   }
 

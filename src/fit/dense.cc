@@ -20,7 +20,8 @@ void require_dense_items(const Groups& groups, std::size_t c) {
         groups.items_of(c), kDenseItems);
 }
 
-void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums) {
+void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,
+                 CovariateSums* covariates) {
   const std::uint32_t slot0 = view.component_slots[c];
   const Eigen::Index items = view.component_slots[c + 1] - slot0;
   const std::uint32_t pair0 = view.component_pairs[c], pair_end = view.component_pairs[c + 1];
@@ -29,7 +30,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
     const PairSums pair = sum_sites(view, p);
     precision[p - pair0] = from_fixed(pair.precision) * view.stretch * view.stretch;
-    shift[p - pair0] = from_fixed(pair.shift) * view.stretch;
+    shift[p - pair0] = from_fixed(pair.shift) * view.stretch - precision[p - pair0] * prior_difference(view, p);
   });
 
   Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);
@@ -70,7 +71,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
     const Eigen::Index i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
     const double variance = inverse(i, i) + inverse(j, j) - 2 * inverse(i, j);
-    const double difference = mean(i) - mean(j);
+    const double difference = mean(i) - mean(j) + prior_difference(view, p);
     const double change = std::abs(difference - view.pair_mean[p]) / std::sqrt(variance);
     changes[p - pair0] = change >= 0 ? static_cast<float>(change) : INFINITY;
     view.pair_mean[p] = static_cast<float>(difference);
@@ -82,7 +83,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     const double variance = std::max(inverse(i, i) - along, 0.0);
     squares += mean(i) * mean(i) + variance;
     if (slot_mean == nullptr) continue;
-    slot_mean[slot0 + i] = static_cast<float>(mean(i));
+    slot_mean[slot0 + i] = static_cast<float>(mean(i)) + prior_mean(view, slot0 + static_cast<std::uint32_t>(i));
     slot_variance[slot0 + i] = static_cast<float>(variance);
   }
   sums.change = std::max(sums.change, *std::max_element(changes.begin(), changes.end()));
@@ -90,8 +91,12 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   sums.freedom += items - 1;
   if (slot_mean != nullptr) {
     const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
-    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) - log_determinant));
+    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant));
   }
+  if (covariates == nullptr) return;
+  auto* fields = reinterpret_cast<std::int64_t*>(covariates);
+  covariate_terms(view, c, static_cast<std::uint32_t>(items), inverse.data(), mean.data(), 1,
+                  [&](int field, float value) { fields[field] += to_fixed(value); });
 }
 
 }  // namespace voxpop

@@ -14,7 +14,8 @@ inline constexpr std::uint32_t kDenseItems = 2048;
 void require_dense_items(const Groups& groups, std::size_t c);
 
 /// Solves component `c` from its sites, all threads together: pair moments in `view`, slot moments where wanted (else
-/// null), and what it adds to `sums`. Time: items^3; memory: 16 items^2 bytes.
-void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums);
+/// null), and what it adds to `sums` and `covariates` (null: not wanted). Time: items^3; memory: 16 items^2 bytes.
+void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,
+                 CovariateSums* covariates);
 
 }  // namespace voxpop

@@ -12,10 +12,19 @@ namespace voxpop {
 /// Sums by number of threshold, from 1.
 using Thresholds = std::array<ThresholdSums, kMaxLevels + 1>;
 
+/// The annotators as passes read them.
+struct Raters {
+  std::vector<RaterRecord> records;  ///< [annotators]
+  std::vector<Taste> tastes;         ///< [annotators][tastes] or empty
+  Raters(std::vector<RaterRecord> r, std::vector<Taste> t = {}) : records(std::move(r)), tastes(std::move(t)) {}
+};
+
 struct PassResult {
   std::vector<AnnotatorSums> annotators;  ///< [annotators] or empty
+  std::vector<TasteSums> tastes;          ///< [annotators][tastes] or empty
   std::vector<GridSums> grid;             ///< [annotators] or empty
   Thresholds thresholds{};
+  CovariateSums covariates{};
   SolveSums solved;
 };
 
@@ -23,6 +32,7 @@ struct PassResult {
 struct FitRun {
   FitState state;
   std::vector<AnnotatorPosterior> annotators;
+  std::vector<Taste> tastes;            ///< [annotators][state.tastes]
   std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count
 };
 
@@ -46,9 +56,9 @@ class Engine {
   /// One iteration: a pass, then the annotators. Here the annotators are on the host; an engine that keeps them on a
   /// device may queue iterations ahead and bring news of an earlier one. When the state is Phase::kDone, `run` has all.
   virtual void iterate(FitRun& run);
-  virtual PassResult update_components(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
+  virtual PassResult update_components(const Raters& raters, const PassOptions& options) = 0;
   /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
-  virtual Posterior posterior(const std::vector<RaterRecord>& raters, const PassOptions& options) = 0;
+  virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
   virtual PairLabels label_pairs(float discrimination) = 0;
 };

@@ -24,20 +24,26 @@ std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annot
 
 void Engine::iterate(FitRun& run) {
   FitState& state = run.state;
-  const PassResult pass = update_components(records_of(run.annotators), next_pass(state));
+  const PassResult pass = update_components({records_of(run.annotators), run.tastes}, next_pass(state));
   const bool moves = state.phase != Phase::kSweeps;
   AnnotatorTotals totals;
   for (std::size_t a = 0; moves && a < run.annotators.size(); ++a) {
     update_annotator(state, run.annotators[a], pass.annotators[a], pass.grid.empty() ? GridSums{} : pass.grid[a],
                      totals);
+    if (state.tastes > 0) {
+      const std::size_t first = a * state.tastes;
+      update_tastes(state, run.annotators[a], &run.tastes[first], &pass.tastes[first], run.votes_of[a], totals);
+    }
     if (run.votes_of[a] > 0) add_mean(run.annotators[a], totals);
   }
   const Population centre = with_means(state, totals);
   for (std::size_t a = 0; moves && a < run.annotators.size(); ++a)
     if (run.votes_of[a] > 0) add_spread(centre, run.annotators[a], totals);
-  end_iteration(state, pass.solved, totals, centre, pass.thresholds.data());
-  if (moves)
-    for (AnnotatorPosterior& a : run.annotators) finish_annotator(state, a);
+  end_iteration(state, pass.solved, totals, centre, pass.thresholds.data(), pass.covariates);
+  for (std::size_t a = 0; moves && a < run.annotators.size(); ++a) {
+    finish_tastes(state, run.annotators[a], run.tastes.data() + a * state.tastes);
+    finish_annotator(state, run.annotators[a]);
+  }
 }
 
 Likelihood likelihood_kind(const Groups& groups, Blend blend) {
@@ -97,6 +103,10 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   state.levels = options.answers.levels();
   state.tie_band = options.answers.ties && !options.answers.half_ties;
   state.scale = starting_scale(state.levels, state.tie_band);
+  state.covariates = options.covariates;
+  state.tastes = has_discriminations(options.model) ? options.tastes : 0;
+  std::fill_n(state.taste_variance, state.tastes, kFirstTasteVariance);
+  run.tastes.resize(run.annotators.size() * state.tastes);
   state.population.share_mean = prior_share_mean(options.model);
   for (AnnotatorPosterior& a : run.annotators) a.share_logit = state.population.share_mean;
   if (!options.adversaries) state.lowest_share_logit = 0;
@@ -110,13 +120,20 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   fit.annotators = std::move(run.annotators);
   fit.population = state.population;
   fit.scale = state.scale;
+  fit.tastes = std::move(run.tastes);
+  for (int k = 0; k < state.covariates; ++k) {
+    fit.coefficient.push_back(state.coefficient[k]);
+    fit.coefficient_se.push_back(std::sqrt(state.coefficient_variance[k]));
+  }
+  for (int k = 0; k < state.tastes; ++k) fit.taste_sd.push_back(std::sqrt(state.taste_variance[k]));
   if (!has_discriminations(options.model)) fit.population.variance = fit.population.side_bias_variance = 0;
   fit.iterations = state.iterations;
   fit.converged = state.converged;
   fit.change = state.change;
-  fit.posterior = engine.posterior(
-      records_of(fit.annotators),
-      {.uncertain = has_discriminations(options.model), .blend = blend_of(options.model), .scale = fit.scale});
+  PassOptions last = next_pass(state);
+  last.stretch = 1;
+  last.uncertain = has_discriminations(options.model);
+  fit.posterior = engine.posterior({records_of(fit.annotators), fit.tastes}, last);
   std::vector<double> discriminations, shares;
   for (const AnnotatorPosterior& a : fit.annotators) {
     discriminations.push_back(a.discrimination);

@@ -10,6 +10,8 @@ namespace voxpop {
 struct FitOptions {
   Model model = Model::kRater;
   Answers answers{};         ///< of the votes
+  int covariates = 0;        ///< of the groups: each gets a coefficient
+  int tastes = 0;            ///< the first so many are features, for which annotators have tastes
   bool adversaries = true;   ///< crowd-bt: eta may lie below 1/2
   int max_iterations = 200;  ///< of annotators, in all
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
@@ -23,9 +25,12 @@ struct Fit {
   Answers answers;
   std::vector<AnnotatorPosterior> annotators;
   Population population;
-  VoteScale scale;                      ///< thresholds, in logits
-  double reference_discrimination = 1;  ///< prior units per logit of the reference annotator
-  double reference_share = 1;           ///< crowd-bt: its eta
+  VoteScale scale;                                  ///< thresholds, in logits
+  std::vector<double> coefficient, coefficient_se;  ///< [covariates] prior units a sd of the covariate
+  std::vector<Taste> tastes;                        ///< [annotators][tastes] logits a sd of the feature
+  std::vector<double> taste_sd;                     ///< [tastes] of annotators
+  double reference_discrimination = 1;              ///< prior units per logit of the reference annotator
+  double reference_share = 1;                       ///< crowd-bt: its eta
   Posterior posterior;
   int iterations = 0;
   bool converged = false;

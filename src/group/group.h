@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "group/covariates.h"
 #include "io/votes.h"
 #include "voxpop/vote.h"
 
@@ -51,6 +52,7 @@ struct Groups {
   std::vector<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
   Answers answers;
+  Covariates covariates;                 ///< none unless set: find_covariates()
   bool all_seen = true;                  ///< false where votes are held out: VoteCode::seen()
   std::optional<GroupArrays> on_device;  ///< a second copy, which an engine on that device starts from
 

@@ -19,9 +19,18 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   file.write("items/std_error", items.std_error);
   file.write("items/votes", items.votes);
   file.write("items/component", items.component);
+  if (!items.controlled_score.empty()) file.write("items/controlled_score", items.controlled_score);
   if (!votes.prompt.empty()) {
     file.write("items/prompt", votes.prompt);
     file.write("prompts/id", votes.prompt_ids);
+  }
+
+  const CovariateLabels& covariates = labels.covariates;
+  if (!covariates.names.empty()) {
+    file.write("covariates/name", covariates.names);
+    file.write("covariates/coefficient", covariates.coefficient);
+    file.write("covariates/coefficient_se", covariates.coefficient_se);
+    if (!covariates.taste_sd.empty()) file.write("covariates/taste_sd", covariates.taste_sd);
   }
 
   const AnnotatorLabels& annotators = labels.annotators;
@@ -37,6 +46,10 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
         std::pair{"annotators/lapse_rate_high", &annotators.lapse_rate_high},
         std::pair{"annotators/eta", &annotators.eta}, std::pair{"annotators/eta_se", &annotators.eta_se}})
     if (!column->empty()) file.write(name, *column);
+  if (!annotators.taste.empty()) {
+    file.write_matrix("annotators/taste", annotators.taste, covariates.taste_sd.size());
+    file.write_matrix("annotators/taste_se", annotators.taste_se, covariates.taste_sd.size());
+  }
   file.write("annotators/agreement", annotators.agreement);
   file.write("annotators/expected_accuracy", annotators.expected_accuracy);
   file.write("annotators/bits_per_vote", annotators.bits_per_vote);

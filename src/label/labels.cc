@@ -61,6 +61,29 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
   return out;
 }
 
+CovariateLabels label_covariates(const Groups& groups, const Fit& fit) {
+  CovariateLabels out;
+  for (int k = 0; k < groups.covariates.count(); ++k) {
+    out.names.push_back(groups.covariates.names[k]);
+    const double unit = fit.reference_discrimination / groups.covariates.sd[k];
+    out.coefficient.push_back(static_cast<float>(fit.coefficient[k] * unit));
+    out.coefficient_se.push_back(static_cast<float>(fit.coefficient_se[k] * unit));
+  }
+  for (std::size_t k = 0; k < fit.taste_sd.size(); ++k)
+    out.taste_sd.push_back(static_cast<float>(fit.taste_sd[k] / groups.covariates.sd[k]));
+  return out;
+}
+
+std::vector<float> control_scores(const Groups& groups, const Fit& fit, std::vector<float> score) {
+  const Covariates& known = groups.covariates;
+  if (known.features == 0) return {};
+  for (std::size_t slot = 0; slot < groups.slot_item.size(); ++slot)
+    for (int k = 0; k < known.features; ++k)
+      score[groups.slot_item[slot]] -=
+          static_cast<float>(fit.reference_discrimination * fit.coefficient[k]) * known.value[slot * known.count() + k];
+  return score;
+}
+
 struct Rating {
   double discrimination, discrimination_se, side_bias_se;  ///< in units of the reference annotator
 };
@@ -113,6 +136,15 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
             : flag_annotator(rating.discrimination, rating.discrimination_se, posterior.side_bias, rating.side_bias_se);
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
+    for (std::size_t k = 0; k < fit.taste_sd.size(); ++k) {
+      const Taste taste = fit.tastes[a * fit.taste_sd.size() + k];
+      const double unit = groups.covariates.sd[k];
+      out.taste.push_back(static_cast<float>(taste.mean / unit));
+      // Given the coefficient; its own uncertainty, and the method's, come to that.
+      const double error = std::hypot(std::sqrt(taste.variance), fit.coefficient_se[k] * posterior.discrimination,
+                                      kMethodError * taste.mean);
+      out.taste_se.push_back(static_cast<float>(error / unit));
+    }
   }
   return out;
 }
@@ -184,7 +216,9 @@ Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::si
     for (float& p : pair_labels.probability) p = static_cast<float>(0.5 + (p - 0.5) * (2 * fit.reference_share - 1));
   Labels labels;
   labels.items = label_items(groups, fit, items);
+  labels.items.controlled_score = control_scores(groups, fit, labels.items.score);
   labels.annotators = label_annotators(groups, fit);
+  labels.covariates = label_covariates(groups, fit);
   labels.pairs = label_pairs(groups, fit, pair_labels);
   labels.vote_probability_correct.assign(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {

@@ -15,6 +15,14 @@ struct ItemLabels {
   std::vector<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
   std::vector<std::uint32_t> votes;     ///< [items]
   std::vector<std::int32_t> component;  ///< [items], numbered by first item; -1: no votes
+  std::vector<float> controlled_score;  ///< [items] score less what features explain; empty without features
+};
+
+/// What items' covariates say of their scores: logits of the reference annotator a unit of the covariate.
+struct CovariateLabels {
+  Strings names;
+  std::vector<float> coefficient, coefficient_se;
+  std::vector<float> taste_sd;  ///< [features] of annotators' own tastes, logits a unit; rater and lapse
 };
 
 struct AnnotatorLabels {
@@ -24,6 +32,7 @@ struct AnnotatorLabels {
   std::vector<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
   std::vector<float> lapse_rate, lapse_rate_low, lapse_rate_high;  ///< lapse alone: median and 95 % interval
   std::vector<float> eta, eta_se;                                  ///< crowd-bt alone
+  std::vector<float> taste, taste_se;  ///< [annotators][features] logits a unit of the feature, or empty
   std::vector<float> agreement, expected_accuracy, bits_per_vote;
   std::vector<std::int8_t> flag;
   std::vector<float> flag_probability;
@@ -38,6 +47,7 @@ struct PairColumns {
 struct Labels {
   ItemLabels items;
   AnnotatorLabels annotators;
+  CovariateLabels covariates;
   PairColumns pairs;
   std::vector<float> vote_probability_correct;  ///< [input rows]; NaN for ties
 };

@@ -276,7 +276,8 @@ std::vector<std::int8_t> mark(double share, std::size_t annotators, const CanBe&
   std::size_t possible = 0, seen = 0;
   for (std::size_t a = 0; a < annotators; ++a) possible += can_be(a);
   const auto wanted = static_cast<std::size_t>(std::round(share * static_cast<double>(annotators)));
-  require(wanted <= possible, fmt::format("{} {}: only {} of {} annotators {}", option, share, possible, annotators, what));
+  require(wanted <= possible,
+          fmt::format("{} {}: only {} of {} annotators {}", option, share, possible, annotators, what));
   for (std::size_t a = 0; a < annotators; ++a) {
     if (!can_be(a)) continue;
     marks[a] = (seen + 1) * wanted / possible > seen * wanted / possible;

@@ -1,0 +1,60 @@
+#include "group/covariates.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "group/group.h"
+
+namespace voxpop {
+namespace {
+
+/// A column by slot, centred within components; returns its sd there.
+double centre(std::vector<double>& column, const Groups& groups) {
+  double squares = 0, freedom = 0;
+  for (std::size_t c = 0; c < groups.components(); ++c) {
+    const std::uint32_t begin = groups.component_slots[c], end = groups.component_slots[c + 1];
+    double mean = 0;
+    for (std::uint32_t slot = begin; slot < end; ++slot) mean += column[slot] / (end - begin);
+    for (std::uint32_t slot = begin; slot < end; ++slot) {
+      column[slot] -= mean;
+      squares += column[slot] * column[slot];
+    }
+    freedom += end - begin - 1;
+  }
+  return std::sqrt(squares / freedom);
+}
+
+}  // namespace
+
+Covariates find_covariates(const Votes& votes, const Groups& groups, const CovariateChoice& choice) {
+  const std::size_t slots = groups.slot_item.size(), features = choice.features ? votes.feature_names.size() : 0;
+  const bool prior = choice.prior_score && !votes.prior_score.empty();
+  if (features + prior > kMaxCovariates)
+    throw bad_input(
+        "{}: 'items/features' has {} columns; at most {} can be fitted, the prior score included: leave some "
+        "out, or all with --ignore features",
+        votes.inputs.front().path, features, kMaxCovariates);
+  Covariates out;
+  std::vector<std::vector<double>> columns;
+  const auto add = [&](std::string_view name, const auto& value_of) {
+    std::vector<double> column(slots);
+    for (std::size_t slot = 0; slot < slots; ++slot) column[slot] = value_of(groups.slot_item[slot]);
+    const double sd = centre(column, groups);
+    if (!(sd > 0)) return;
+    columns.push_back(std::move(column));
+    out.names.emplace_back(name);
+    out.sd.push_back(sd);
+  };
+  for (std::size_t f = 0; f < features; ++f)
+    add(votes.feature_names[f],
+        [&](std::uint32_t item) { return double{votes.features[item * votes.feature_names.size() + f]}; });
+  out.features = out.count();
+  if (prior) add("prior_score", [&](std::uint32_t item) { return double{votes.prior_score[item]}; });
+  out.value.resize(slots * columns.size());
+  for (std::size_t k = 0; k < columns.size(); ++k)
+    for (std::size_t slot = 0; slot < slots; ++slot)
+      out.value[slot * columns.size() + k] = static_cast<float>(columns[k][slot] / out.sd[k]);
+  return out;
+}
+
+}  // namespace voxpop
