@@ -124,7 +124,9 @@ TEST(PriorScore, is_a_logistic_regression) {
   Votes votes = test::make_votes(
       6, 1, {{0, 1, 0, 1}, {2, 3, 0, 1}, {4, 5, 0, -1}, {1, 0, 0, -1}, {3, 2, 0, 1}, {5, 4, 0, 1}, {0, 1, 0, 1}});
   Groups groups = group_votes(votes, Ties::kModel);
-  groups.covariates = {{0.5f, -0.5f, 1, -1, 0.2f, -0.2f}, {"prior_score"}, {1}, 0};
+  const float known[] = {0.5f, -0.5f, 1, -1, 0.2f, -0.2f};
+  groups.covariates = {{}, {"prior_score"}, {1}, 0};
+  for (const std::uint32_t item : groups.slot_item) groups.covariates.value.push_back(known[item]);
   std::vector<std::uint8_t> folds(7, 1);
   for (std::size_t v = 0; v < 7; ++v)
     if (groups.vote_row[v] == 6) folds[v] = 0;
