@@ -15,9 +15,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "block.h"
 #include "core/exit.h"
 #include "group/group.h"
+#include "voxpop/block.h"
 
 namespace voxpop {
 #if defined(__CUDACC__)

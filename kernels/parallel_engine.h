@@ -6,11 +6,12 @@
 // overlap.
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "core/exit.h"
-#include "fit/dense.h"
 #include "fit/engine.h"
+#include "fit/sparse.h"
 #include "passes.h"
 
 namespace voxpop {
@@ -19,7 +20,7 @@ namespace voxpop {
 struct Slab {
   std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
   std::vector<Chunk> small, large;
-  std::vector<std::uint32_t> dense;  ///< large components
+  std::vector<std::uint32_t> alone;  ///< large components, each solved by launches of its own
 };
 
 /// Bytes on the device for each vote, pair, component and item of a slab.
@@ -70,7 +71,7 @@ inline void cut_chunks(const Groups& groups, Slab& slab) {
     const std::uint32_t items = groups.items_of(c), votes = groups.votes_of(c);
     const std::uint32_t first_vote = groups.pair_votes[groups.component_pairs[c]];
     if (items > kSmallItems || votes > kSmallVotes) {
-      slab.dense.push_back(c);
+      slab.alone.push_back(c);
       for (std::uint32_t v = 0; v < votes; v += kPart)
         slab.large.push_back({c, 0, first_vote + v, std::min(kPart, votes - v), items});
       continue;
@@ -90,23 +91,26 @@ inline void cut_chunks(const Groups& groups, Slab& slab) {
 template <class Backend>
 class ParallelEngine : public Engine {
  public:
-  /// `memory_limit`: bytes on the device that may be used, 0 for what is free. Throws Error(kBadInput) for a component
-  /// of more than kDenseItems items, Error(kDevice) where one component does not fit.
+  /// `memory_limit`: bytes on the device that may be used, 0 for what is free. Throws Error(kDevice) where one
+  /// component does not fit.
   ParallelEngine(const Groups& groups, std::unique_ptr<Backend> backend, std::size_t memory_limit)
       : groups_(groups), backend_(std::move(backend)) {
     const auto annotators = static_cast<std::uint32_t>(groups.annotators);
-    std::uint32_t largest = 0;
+    std::uint32_t largest = 0;  // of dense components
+    std::size_t sparse = 0;
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
-      require_dense_items(groups, c);
-      if (groups.items_of(c) > kSmallItems || groups.votes_of(c) > kSmallVotes)
-        largest = std::max(largest, groups.items_of(c));
+      const std::uint32_t items = groups.items_of(c);
+      if (items > kDenseItems)
+        sparse += sparse_bytes(items, groups.component_pairs[c + 1] - groups.component_pairs[c]);
+      else if (items > kSmallItems || groups.votes_of(c) > kSmallVotes)
+        largest = std::max(largest, items);
     }
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
     const std::size_t fixed =
         annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) + sizeof(RaterRecord) +
                       sizeof(AnnotatorPosterior) + 4 + kHabitLevels * sizeof(float) +
                       groups.covariates.features * (sizeof(Taste) + sizeof(TasteSums))) +
-        std::size_t{3} * largest * largest * sizeof(double) + 5 * kLabelPairs * sizeof(float) + (1 << 20);
+        std::size_t{3} * largest * largest * sizeof(double) + sparse + 5 * kLabelPairs * sizeof(float) + (1 << 20);
     const auto all = static_cast<std::uint32_t>(groups.components());
     const std::size_t needed = slab_bytes(groups, 0, all);
     slabs_ = cut_slabs(groups, fixed + needed <= limit ? needed : (limit - std::min(limit, fixed)) / 2);
@@ -156,6 +160,9 @@ class ParallelEngine : public Engine {
       dense_sums_ = backend_->template allocate<std::int64_t>(2 * std::size_t{largest});
       backend_->prepare_dense(h_.data(), largest);
     }
+    for (std::uint32_t c = 0; sparse > 0 && c < groups.components(); ++c)
+      if (groups.items_of(c) > kDenseItems)
+        sparse_.emplace(c, std::make_unique<SparseSolver<Backend>>(*backend_, groups, c));
     buffers_.resize(buffers);
     for (Buffer& buffer : buffers_)
       buffer.allocate(*backend_, components, slots, pairs, votes, groups.covariates.count());
@@ -199,7 +206,7 @@ class ParallelEngine : public Engine {
                            thresholds_.data(), covariates_.data(), tastes_.data(), taste_sums_.data(), solved_.data()});
       };
       // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
-      if (first_ || !resident() || !slabs_[0].dense.empty())
+      if (first_ || !resident() || !slabs_[0].alone.empty())
         enqueue();
       else
         backend_->repeat(enqueue);
@@ -266,9 +273,9 @@ class ParallelEngine : public Engine {
       const VoteArrays votes = view(slab, buffer, shape);
       float* slot_mean = buffer.slot_mean.data() - slab.slot;
       float* slot_variance = buffer.slot_variance.data() - slab.slot;
-      if (!slab.dense.empty()) backend_->wait_for_other_stream();
-      for (const std::uint32_t c : slab.dense)
-        solve_dense(votes, c, nullptr, solved_.data(), slot_mean, slot_variance, false);
+      if (!slab.alone.empty()) backend_->wait_for_other_stream();
+      for (const std::uint32_t c : slab.alone)
+        solve_alone(votes, c, nullptr, solved_.data(), slot_mean, slot_variance, false);
       for (const auto* part : {&slab.large, &slab.small}) {
         const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);
         with_kind(options.blend, [&](auto kind) {
@@ -506,11 +513,11 @@ class ParallelEngine : public Engine {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
       const VoteArrays votes = view(slab, buffer, shape);
-      if (!slab.dense.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
-      for (int sweep = 0; sweep < dense_sweeps && !slab.dense.empty(); ++sweep) {
+      if (!slab.alone.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
+      for (int sweep = 0; sweep < dense_sweeps && !slab.alone.empty(); ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
-        for (const std::uint32_t c : slab.dense)
-          solve_dense(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr,
+        for (const std::uint32_t c : slab.alone)
+          solve_alone(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr,
                       last);
         update_chunks(votes, large_chunks(slab, at), static_cast<std::uint32_t>(sweep),
                       static_cast<std::uint32_t>(dense_sweeps), shape.blend);
@@ -539,6 +546,14 @@ class ParallelEngine : public Engine {
       launch_chunks(chunks, bytes,
                     UpdatePass<kExact, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
     });
+  }
+
+  void solve_alone(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
+                   float* slot_mean, float* slot_variance, bool covariates) {
+    if (groups_.items_of(c) > kDenseItems)
+      sparse_.at(c)->solve(votes, pass, slot_mean, slot_variance, solved, covariates ? covariates_.data() : nullptr);
+    else
+      solve_dense(votes, c, pass, solved, slot_mean, slot_variance, covariates);
   }
 
   void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
@@ -598,6 +613,7 @@ class ParallelEngine : public Engine {
   Array<TasteSums> taste_sums_;
   Array<float> label_columns_, click_habits_;
   Array<double> h_, dense_;
+  std::map<std::uint32_t, std::unique_ptr<SparseSolver<Backend>>> sparse_;  ///< by component
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
   bool started_ = false, first_ = true;
 };

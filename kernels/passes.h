@@ -3,7 +3,7 @@
 // thread a vote. A block takes a chunk of neighbouring components at a time and does all its sweeps, while its sites
 // are in the cache.
 
-#include "block.h"
+#include "voxpop/block.h"
 #include "voxpop/component.h"
 #include "voxpop/label.h"
 

@@ -31,6 +31,10 @@ TEST_F(CudaDevice0, all_that_votes_can_say) {
   test::expect_same_passes(test::with_unseen_votes(random_groups(prompts(2000), 50, Said::kGrades)), make);
 }
 
+TEST_F(CudaDevice0, a_sparse_component) {
+  test::expect_same_passes(test::with_covariates(random_groups({{3, 9}, {20000, 90000}}, 9, Said::kTies)), make);
+}
+
 TEST_F(CudaDevice0, one_vote) { test::expect_same_passes(random_groups({{2, 1}}, 1, Said::kBinary), make); }
 
 TEST_F(CudaDevice0, small_components) {

@@ -179,20 +179,6 @@ TEST(Engine, a_strong_discrimination_stays_bounded) {
   }
 }
 
-TEST(Engine, too_large_a_component_is_bad_input) {
-  std::vector<Row> rows;
-  for (std::uint32_t i = 0; i < 2048; ++i) rows.push_back({i, i + 1, 0, 1});
-  Votes votes = test::make_votes(2049, 1, rows);
-  const Groups groups = group_votes(votes, Ties::kHalf);
-  try {
-    make_cpu_engine(groups, *choose_kernels());
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.exit(), Exit::kBadInput);
-    EXPECT_PRED2(test::contains, error.what(), "a component of 2049 items");
-  }
-}
-
 /// Prompts of 2 to 6 items, and three larger components: 33 and 60 items, and 20 items with more than 8,192 votes.
 Groups mixed_groups(std::uint32_t annotators, std::uint32_t voters) {
   test::Sizes sizes;

@@ -64,6 +64,7 @@ class HostBackend {
       work(block);
     }
   }
+  bool is_set(const int* flag) const { return *flag != 0; }
   template <class Act>
   void for_each(std::uint64_t count, const Act& act) const {
     launch(blocks_, 64, 0, ForEach<Act>{count, act});

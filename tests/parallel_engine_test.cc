@@ -111,6 +111,11 @@ TEST(ParallelEngine, whole_fits) {
   test::expect_same_fit(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, Said::kHalfTies), {}, kHost);
 }
 
+TEST(ParallelEngine, a_sparse_component) {
+  test::expect_same_passes(random_groups({{3, 9}, {2100, 9000}}, 9, Said::kTies), kHost);
+  test::expect_same_passes(test::with_covariates(random_groups({{2100, 9000}}, 9, Said::kBinary)), kHost);
+}
+
 TEST(ParallelEngine, whole_fits_of_all_models) {
   Votes votes = simulate_votes({.prompts = 600, .annotators = 20, .mix = {}, .ties = 0.2, .seed = 4});
   const Groups ties = group_votes(votes, Ties::kModel);

@@ -7,9 +7,10 @@
 #include <cstdlib>
 #include <memory>
 
-#include "core/error.h"
 #include "fit/dense.h"
 #include "fit/engine.h"
+#include "fit/sparse.h"
+#include "fit/tbb_backend.h"
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
@@ -60,7 +61,7 @@ void add_covariates(CovariateSums& total, const CovariateSums& part) {
 
 class CpuEngine : public Engine {
  public:
-  CpuEngine(const Groups& groups, const Kernels& kernels)
+  CpuEngine(const Groups& groups, const Kernels& kernels, std::uint32_t dense_items)
       : groups_(groups),
         kernels_(kernels),
         site_precision_(groups.votes.size(), 0.0f),
@@ -69,7 +70,6 @@ class CpuEngine : public Engine {
         pair_variance_(groups.pairs(), 2.0f) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
-      require_dense_items(groups, c);
       if (groups.items_of(c) <= kSmallItems && groups.votes_of(c) <= kSmallVotes) {
         // A batch: neighbours of about equal size, one a lane.
         const bool full = batches_.empty() || batches_.back().count == static_cast<std::uint32_t>(kernels.lanes) ||
@@ -79,7 +79,9 @@ class CpuEngine : public Engine {
         else
           ++batches_.back().count;
       } else {
-        large_.push_back(c);
+        large_.push_back({c, {}});
+        if (groups.items_of(c) > dense_items)
+          large_.back().sparse = std::make_unique<SparseSolver<TbbBackend>>(backend_, groups, c);
       }
     }
   }
@@ -106,11 +108,11 @@ class CpuEngine : public Engine {
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
       const bool last = sweep + 1 == options.sweeps;
-      for (const std::uint32_t c : large_) {
+      for (const Large& large : large_) {
         SolveSums earlier;
-        solve_dense(votes, c, nullptr, nullptr, last ? solved : earlier,
+        solve_large(votes, large, nullptr, nullptr, last ? solved : earlier,
                     last && wants_covariates ? &result.covariates : nullptr);
-        pass_over_votes(votes, c, threads, [&](Partial& part) { return prepare(part, last); });
+        pass_over_votes(votes, large.component, threads, [&](Partial& part) { return prepare(part, last); });
       }
     }
     over_batches(options.stride, [&](const Batch& batch) {
@@ -155,9 +157,9 @@ class CpuEngine : public Engine {
                       .report = own(part.report, out.annotators),
                       .log_scale = &part.log_scale};
     };
-    for (const std::uint32_t c : large_) {
-      solve_dense(votes, c, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr);
-      pass_over_votes(votes, c, threads, prepare);
+    for (const Large& large : large_) {
+      solve_large(votes, large, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr);
+      pass_over_votes(votes, large.component, threads, prepare);
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
@@ -195,6 +197,19 @@ class CpuEngine : public Engine {
   struct Batch {
     std::uint32_t begin, count;
   };
+
+  /// A component beyond the small ones: dense, or sparse where it has a solver of its own.
+  struct Large {
+    std::uint32_t component;
+    std::unique_ptr<SparseSolver<TbbBackend>> sparse;
+  };
+  static void solve_large(const FitView& votes, const Large& large, float* slot_mean, float* slot_variance,
+                          SolveSums& sums, CovariateSums* covariates) {
+    if (large.sparse == nullptr)
+      solve_dense(votes, large.component, slot_mean, slot_variance, sums, covariates);
+    else
+      large.sparse->solve(votes, nullptr, slot_mean, slot_variance, &sums, covariates);
+  }
 
   bool shared() const { return groups_.annotators > kPrivateAnnotators; }
 
@@ -262,14 +277,15 @@ class CpuEngine : public Engine {
   const Groups& groups_;
   const Kernels& kernels_;
   std::vector<Batch> batches_;
-  std::vector<std::uint32_t> large_;
+  TbbBackend backend_;
+  std::vector<Large> large_;
   std::vector<float> site_precision_, site_shift_, pair_mean_, pair_variance_, click_habits_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels) {
-  return std::make_unique<CpuEngine>(groups, kernels);
+std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels, std::uint32_t dense_items) {
+  return std::make_unique<CpuEngine>(groups, kernels, dense_items);
 }
 
 }  // namespace voxpop

@@ -7,18 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/error.h"
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
-
-void require_dense_items(const Groups& groups, std::size_t c) {
-  if (groups.items_of(c) > kDenseItems)
-    throw bad_input(
-        "a component of {} items: components of more than {} are not fitted yet; split the votes by prompt or model "
-        "family ('voxpop check' lists the components)",
-        groups.items_of(c), kDenseItems);
-}
 
 void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,
                  CovariateSums* covariates) {

@@ -7,12 +7,6 @@
 
 namespace voxpop {
 
-/// Components beyond the small ones, up to this many items: one dense Cholesky in double precision.
-inline constexpr std::uint32_t kDenseItems = 2048;
-
-/// Throws Error(kBadInput) where component `c` has more items than that.
-void require_dense_items(const Groups& groups, std::size_t c);
-
 /// Solves component `c` from its sites, all threads together: pair moments in `view`, slot moments where wanted (else
 /// null), and what it adds to `sums` and `covariates` (null: not wanted). Time: items^3; memory: 16 items^2 bytes.
 void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,

@@ -70,8 +70,12 @@ Likelihood likelihood_kind(const Groups& groups, Blend blend);
 /// occurs among all of its votes, with one more vote spread over all answers.
 std::vector<float> find_click_habits(const Groups& groups);
 
+/// Components beyond the small ones, up to this many items, are dense: one Cholesky in double precision. Larger ones
+/// are sparse.
+inline constexpr std::uint32_t kDenseItems = 2048;
+
 /// The CPU engine. `kernels`: see choose_kernels(). Threads: those of the calling task arena.
-/// Throws Error(kBadInput) for a component of more than 2,048 items, which needs the sparse solver that is to come.
-std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels);
+std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels,
+                                        std::uint32_t dense_items = kDenseItems);
 
 }  // namespace voxpop

@@ -1,0 +1,180 @@
+#pragma once
+// The course of solving a sparse component: voxpop/sparse.h has the steps. Host and device take the same; `Backend`
+// runs them, as in kernels/parallel_engine.h.
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "group/group.h"
+#include "voxpop/sparse.h"
+
+namespace voxpop {
+
+/// The pairs of a component as seen from each of its items.
+struct SparseGraph {
+  std::vector<std::uint32_t> row_begin;  ///< [items + 1]
+  std::vector<SparseEntry> entries;      ///< [2 pairs], by item, then by pair
+  std::vector<double> products;          ///< X'X of its covariates, a lower triangle
+  SparseGraph(const Groups& groups, std::uint32_t component);
+};
+
+/// Bytes that solving takes beside votes and pairs, of a component.
+constexpr std::size_t sparse_bytes(std::size_t items, std::size_t pairs) {
+  return items * ((kSparseBlocks + 3) * kSparseColumns * sizeof(float) + 3 * sizeof(float)) +
+         pairs * (2 * sizeof(SparseEntry) + 3 * sizeof(float));
+}
+
+/// log det of H over its diagonal, from the course of conjugate gradients of random signs: stochastic Lanczos
+/// quadrature (Ubaru, Chen and Saad 2017). Within about sqrt(items) / 2: eight probes. `history`:
+/// SparseArrays::history.
+double lanczos_log_determinant(const std::vector<double>& history, int steps, std::uint32_t items);
+
+template <class Backend>
+class SparseSolver {
+ public:
+  SparseSolver(Backend& backend, const Groups& groups, std::uint32_t component)
+      : backend_(backend),
+        component_(component),
+        slot0_(groups.component_slots[component]),
+        items_(groups.items_of(component)),
+        pair0_(groups.component_pairs[component]),
+        pairs_(groups.component_pairs[component + 1] - pair0_) {
+    const SparseGraph graph(groups, component);
+    row_begin_ = filled(graph.row_begin);
+    entries_ = filled(graph.entries);
+    products_ = filled(graph.products);
+    for (auto* column : {&precision_, &shift_, &pair_more_}) *column = backend.template allocate<float>(pairs_);
+    for (auto* column : {&diagonal_, &slot_more_}) *column = backend.template allocate<float>(items_);
+    const std::size_t matrix = std::size_t{items_} * kSparseColumns;
+    const std::size_t known = groups.covariates.count() > 0 ? matrix : 0;
+    covariate_solution_ = backend.template allocate<float>(known);
+    backend.clear(covariate_solution_.data(), known);
+    for (auto* column : {&residual_, &direction_, &product_}) *column = backend.template allocate<float>(matrix);
+    solutions_ = backend.template allocate<float>(kSparseBlocks * matrix);
+    backend.clear(solutions_.data(), kSparseBlocks * matrix);
+    partial_ = backend.template allocate<double>(std::size_t{std::max(row_blocks(), pair_blocks())} * kSparseColumns);
+    history_ = backend.template allocate<double>(2 * kSparseSteps * kSparseColumns);
+    projection_ = backend.template allocate<double>(2 * kMaxCovariates * kSparseColumns + 1);
+    state_ = backend.template allocate<SparseState>(1);
+  }
+
+  /// Solves the component from its sites: pair moments in `view`, slot moments where wanted (else null; with them the
+  /// log evidence), and what it adds to `solved` and `covariates` (null: not wanted), which lie where the work is done.
+  void solve(const FitView& view, const PassOptions* pass, float* slot_mean, float* slot_variance, SolveSums* solved,
+             CovariateSums* covariates) {
+    SparseArrays s{view,
+                   pass,
+                   component_,
+                   slot0_,
+                   items_,
+                   pair0_,
+                   pairs_,
+                   row_begin_.data(),
+                   entries_.data(),
+                   precision_.data(),
+                   shift_.data(),
+                   diagonal_.data(),
+                   nullptr,
+                   residual_.data(),
+                   direction_.data(),
+                   product_.data(),
+                   slot_more_.data(),
+                   pair_more_.data(),
+                   partial_.data(),
+                   state_.data(),
+                   nullptr};
+    double log_determinant = std::numeric_limits<double>::quiet_NaN();
+    double* quadratic = projection_.data() + 2 * kMaxCovariates * kSparseColumns;
+    const bool project = covariates != nullptr && view.covariate_count > 0;
+    backend_.for_each(pairs_, GatherSparsePair{s});
+    backend_.for_each(items_, GatherSparseRow{s});
+    if (slot_mean != nullptr) log_determinant = find_log_determinant(s);
+    if (project) {
+      s.solution = covariate_solution_.data();
+      descend(s, SparseSides::kCovariates, 0);
+      project_columns(s, 1);
+    }
+    for (int block = kSparseBlocks - 1; block >= 0; --block) {  // that of the mean is the last
+      s.solution = solutions_.data() + std::size_t(block) * items_ * kSparseColumns;
+      descend(s, SparseSides::kSamples, block);
+      backend_.for_each(items_, SampleSparseRow{s, block});
+      backend_.for_each(pairs_, SampleSparsePair{s, block});
+    }
+    if (project) project_columns(s, 0);
+    backend_.launch(pair_blocks(), kSparseThreads, kBytes, FinishSparsePair{s});
+    alone(TotalSparsePairs{s, pair_blocks(), solved, quadratic});
+    over_rows(FinishSparseRow{s, slot_mean, slot_variance});
+    alone(TotalSparseRows{s, row_blocks(), solved, quadratic, log_determinant});
+    if (project) alone(AddSparseCovariates{projection_.data(), products_.data(), view.covariate_count, covariates});
+  }
+
+ private:
+  template <class T>
+  using Array = typename Backend::template Array<T>;
+  static constexpr std::uint32_t kBytes = kSparseThreads * kSparseColumns * sizeof(double);
+
+  template <class T>
+  Array<T> filled(const std::vector<T>& from) {
+    Array<T> array = backend_.template allocate<T>(from.size());
+    backend_.copy_in(array.data(), from.data(), from.size());
+    return array;
+  }
+  std::uint32_t row_blocks() const { return (items_ + kSparseThreads - 1) / kSparseThreads; }
+  std::uint32_t pair_blocks() const { return (pairs_ + kSparseThreads - 1) / kSparseThreads; }
+  template <class Work>
+  void over_rows(const Work& work) {
+    backend_.launch(row_blocks(), kSparseThreads, kBytes, work);
+  }
+  template <class Work>
+  void alone(const Work& work) {
+    backend_.launch(1, kSparseThreads, kBytes, work);
+  }
+
+  /// Preconditioned conjugate gradients (Hestenes and Stiefel 1952), from the block's last solution.
+  void descend(const SparseArrays& s, SparseSides sides, int block) {
+    over_rows(StartSparse{s, sides, block});
+    alone(BeginSparse{s, row_blocks(), sides == SparseSides::kSamples && block == 0});
+    over_rows(SquareSparse{s});
+    alone(BetaSparse{s, row_blocks()});
+    for (int step = 0; step < kSparseSteps && !backend_.is_set(&s.state->done); ++step) {
+      backend_.for_each(items_, TurnSparse{s});
+      over_rows(MultiplySparse{s});
+      alone(AlphaSparse{s, row_blocks()});
+      over_rows(StepSparse{s});
+      alone(BetaSparse{s, row_blocks()});
+    }
+  }
+
+  void project_columns(const SparseArrays& s, int which) {
+    for (int k = 0; k < s.view.covariate_count; ++k) {
+      over_rows(ProjectSparse{s, k});
+      alone(KeepProjection{s, row_blocks(), projection_.data() + (2 * k + which) * kSparseColumns});
+    }
+  }
+
+  /// With block 1's solution as workspace, which starts anew afterwards.
+  double find_log_determinant(SparseArrays s) {
+    s.solution = solutions_.data() + std::size_t{items_} * kSparseColumns;
+    s.history = history_.data();
+    backend_.clear(history_.data(), 2 * kSparseSteps * kSparseColumns);
+    descend(s, SparseSides::kSigns, 0);
+    std::vector<double> history(2 * kSparseSteps * kSparseColumns);
+    SparseState state;
+    backend_.copy_out(history.data(), history_.data(), history.size());
+    backend_.copy_out(&state, state_.data(), 1);
+    return lanczos_log_determinant(history, state.steps, items_);
+  }
+
+  Backend& backend_;
+  std::uint32_t component_, slot0_, items_, pair0_, pairs_;
+  Array<std::uint32_t> row_begin_;
+  Array<SparseEntry> entries_;
+  Array<float> precision_, shift_, pair_more_, diagonal_, slot_more_, residual_, direction_, product_;
+  Array<float> solutions_;           ///< [kSparseBlocks][items][8]
+  Array<float> covariate_solution_;  ///< [items][8]; H^-1 X
+  Array<double> partial_, history_, projection_, products_;
+  Array<SparseState> state_;
+};
+
+}  // namespace voxpop
