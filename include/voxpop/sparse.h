@@ -2,11 +2,12 @@
 // Components too large for a matrix of their own: means by conjugate gradients, variances by perturbation samples
 // (Papandreou and Yuille 2010). H = I + sum of precisions is never formed: a row holds its neighbours' precisions.
 //
-// A sample is u = H^-1 z with z ~ N(0, H), so u ~ N(0, H^-1); z is easy to draw, since H is a sum. Only what a row's
-// own neighbourhood does not determine is estimated from samples (Rao and Blackwell): given all other scores, those of
-// a pair are normal with the inverse of their own 2 x 2 block as covariance, and means that vary with the samples.
+// A sample is u = H^-1 z, z of covariance H, which is easy to draw, since H is a sum; then u has covariance H^-1. Only
+// second moments count, so the noise is of random signs. Only what a row's own neighbourhood does not determine is
+// estimated from samples (Rao and Blackwell): given all other scores, those of a pair are normal with the inverse of
+// their own 2 x 2 block as covariance, and means that vary with the samples.
 //
-// Eight right-hand sides go together, [item][8]. Normals are functions of a counter, the same in each iteration of the
+// Eight right-hand sides go together, [item][8]. Signs are functions of a counter, the same in each iteration of the
 // fit: so that it settles, and warm starts are near. Sums are taken block by block, in an order that is always the
 // same.
 
@@ -64,25 +65,10 @@ VOXPOP_HD std::uint64_t mixed(std::uint64_t x) {  // SplitMix64 (Steele, Lea and
   return x ^ x >> 31;
 }
 
-/// Two standard normals (Box and Muller 1958).
-struct TwoNormals {
-  float first, second;
-};
-VOXPOP_HD TwoNormals normals_at(std::uint64_t counter) {
-  const std::uint64_t bits = mixed(mixed(counter));
-  const float u = (static_cast<float>(bits >> 40) + 0.5f) * 0x1p-24f;
-  const float angle = static_cast<float>(bits & 0xffffffu) * 0x1p-24f * 6.2831853f;
-  const float radius = sqrtf(-2 * logf(u));
-  return {radius * cosf(angle), radius * sinf(angle)};
-}
-
-/// Normals of a block's eight columns for one source of noise.
-VOXPOP_HD void normals_of(std::uint32_t source, int block, float* eight) {
-  for (int k = 0; k < kSparseColumns; k += 2) {
-    const TwoNormals n = normals_at((std::uint64_t{source} * kSparseBlocks + block) * kSparseColumns + k);
-    eight[k] = n.first;
-    eight[k + 1] = n.second;
-  }
+/// Random signs of a block's eight columns for one source of noise.
+VOXPOP_HD void signs_of(std::uint32_t source, int block, float* eight) {
+  const std::uint64_t bits = mixed(std::uint64_t{source} + 0x5bf03635u) >> (kSparseColumns * block);
+  for (int k = 0; k < kSparseColumns; ++k) eight[k] = (bits >> k & 1) != 0 ? 1.0f : -1.0f;
 }
 
 /// Row i of H x less its diagonal: -(sum over neighbours of precision x).
@@ -170,9 +156,10 @@ struct StartSparse {
       float side[kSparseColumns], moved[kSparseColumns];
       const std::size_t at = std::size_t{i} * kSparseColumns;
       if (sides == SparseSides::kSigns) {
-        const std::uint64_t bits = detail::mixed(std::uint64_t{i} + 0x5bf03635u);
+        detail::signs_of(i, 0, side);
+        const float root = sqrtf(s.diagonal[i]);
         for (int k = 0; k < kSparseColumns; ++k) {
-          side[k] = (bits >> k & 1 ? 1.0f : -1.0f) * sqrtf(s.diagonal[i]);
+          side[k] *= root;
           s.solution[at + k] = moved[k] = 0;
         }
       } else if (sides == SparseSides::kCovariates) {
@@ -183,12 +170,12 @@ struct StartSparse {
         detail::neighbours_sum(s, i, s.solution, moved);
       } else {
         float mean_side = 0;
-        detail::normals_of(s.pairs + i, block_index, side);
+        detail::signs_of(s.pairs + i, block_index, side);
         for (std::uint32_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
           const SparseEntry entry = s.entries[e];
           const float sign = i < entry.neighbour ? 1.0f : -1.0f, root = sign * sqrtf(s.precision[entry.pair]);
           float noise[kSparseColumns];
-          detail::normals_of(entry.pair, block_index, noise);
+          detail::signs_of(entry.pair, block_index, noise);
           for (int k = 0; k < kSparseColumns; ++k) side[k] += root * noise[k];
           mean_side += sign * s.shift[entry.pair];
         }
