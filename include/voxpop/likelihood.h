@@ -31,15 +31,18 @@ template <class Real>
 struct Statement {
   Real sign, lower, upper;
   Real share = Real(1);
-  Real click = Real(0);   ///< probability of this vote among the annotator's clicks (Blend::kClick)
-  bool mirrored = false;  ///< else the vote is that of an annotator who means the other item (Blend::kMirror)
+  Real click = Real(0);    ///< probability of this vote among the annotator's clicks (Blend::kClick)
+  bool one_sided = false;  ///< known to have no upper end and a sign: costs less. The same for all votes of a pack
+  bool mirrored = false;   ///< else the vote is that of an annotator who means the other item (Blend::kMirror)
 };
 
 VOXPOP_HD Statement<float> statement_of(const VoteScale& scale, int level) {
   if (level == kUnseen) return {1, -kFar, kFar};
   if (level == 0 && scale.edge[1] <= 0) return {0, 0, kFar};
   const int strength = level < 0 ? -level : level;
-  return {level < 0 ? -1.0f : 1.0f, scale.edge[strength], scale.edge[strength + 1]};
+  Statement<float> said{level < 0 ? -1.0f : 1.0f, scale.edge[strength], scale.edge[strength + 1]};
+  said.one_sided = !(said.upper < kFar);
+  return said;
 }
 
 /// Which terms a vote has. Binary: one F. Ordinal: ties, grades and unseen votes too. Mixture: also share < 1.
@@ -109,6 +112,15 @@ VOXPOP_HD VoteLikelihood<Real> interval_likelihood(const Statement<Real>& vote, 
           Real(1)};
 }
 
+template <int kTerms, class Real>
+VOXPOP_HD VoteLikelihood<Real> meant_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
+  if (!vote.one_sided) return interval_likelihood<kTerms>(vote, eta);
+  Smoothed<Real> z = smoothed_logistic<kTerms>(vote.sign * eta.mean - vote.lower, eta.variance);
+  const EdgeTerms<Real> edges{z.first, Real(0), z.second, Real(0)};
+  face(z, vote.sign);
+  return {z, edges, Real(1)};
+}
+
 template <class Real>
 VOXPOP_HD Real blend(Real a, Real b, Real share) {
   return a * share + b * (Real(1) - share);
@@ -117,10 +129,10 @@ VOXPOP_HD Real blend(Real a, Real b, Real share) {
 /// Z = share A + (1 - share) B.
 template <int kTerms, class Real>
 VOXPOP_HD VoteLikelihood<Real> mixture_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
-  VoteLikelihood<Real> a = interval_likelihood<kTerms>(vote, eta);
+  VoteLikelihood<Real> a = meant_likelihood<kTerms>(vote, eta);
   VoteLikelihood<Real> b{{Real(0), Real(0), Real(0), Real(0), Real(0)}, {Real(0), Real(0), Real(0), Real(0)}, Real(0)};
   if (vote.mirrored) {
-    b = interval_likelihood<kTerms>(vote, {Real(0) - eta.mean, eta.variance});
+    b = meant_likelihood<kTerms>(vote, {Real(0) - eta.mean, eta.variance});
     face(b.z, Real(-1));
   } else {
     b.z.log_value = logarithm(vote.click);
@@ -144,7 +156,7 @@ VOXPOP_HD VoteLikelihood<Real> smoothed_vote(const Statement<Real>& vote, const 
   if constexpr (kKind == Likelihood::kMixture) {
     return detail::mixture_likelihood<kTerms>(vote, eta);
   } else if constexpr (kKind == Likelihood::kOrdinal) {
-    return detail::interval_likelihood<kTerms>(vote, eta);
+    return detail::meant_likelihood<kTerms>(vote, eta);
   } else {
     VoteLikelihood<Real> out{
         smoothed_logistic<kTerms>(vote.sign * eta.mean, eta.variance), {Real(0), Real(0), Real(0), Real(0)}, Real(1)};

@@ -61,7 +61,7 @@ class AnswerModel {
       if (level == 0 && !groups_.answers.ties) continue;
       const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
       const Statement<float> said = statement_of(view, code);
-      const Statement<double> exact{said.sign, said.lower, said.upper, said.share, said.click, said.mirrored};
+      const Statement<double> exact{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored};
       answer[answer_of(code)] =
           std::exp(blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z.log_value
                                           : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z.log_value);

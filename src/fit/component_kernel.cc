@@ -9,8 +9,8 @@ namespace {
 constexpr std::uint32_t kColumns = 256;          // 1 KiB a quantity: all in the first-level cache
 constexpr std::uint32_t kStage = kColumns - 16;  // votes staged at a time
 
-/// Votes of one stage as columns, so that packs load whole. Votes between two thresholds, which cost twice, come behind
-/// the others, in packs of their own. Columns between and behind hold harmless values.
+/// Votes of one stage as columns, so that packs load whole. One-sided votes, which cost half, come first, in packs of
+/// their own. Columns between and behind hold harmless values.
 struct alignas(64) Stage {
   float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns], click[kColumns];
   float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];
@@ -20,7 +20,7 @@ struct alignas(64) Stage {
   float difference[kMaxCovariates][kColumns];             // of each feature, for tastes
   float terms[12][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
   std::uint16_t column[kStage];                           // of each vote
-  std::uint32_t columns;                                  // in use, whole packs
+  std::uint32_t columns, one_sided;                       // in use, whole packs; those that begin with one-sided votes
 };
 
 /// Rows of Stage::terms.
@@ -71,14 +71,14 @@ void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count
     std::uint32_t open = 0, next_open = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       said[i] = statement_of(view, votes[i]);
-      open += !(said[i].upper < kFar);
+      open += said[i].one_sided;
     }
-    std::uint32_t next_bounded = whole_packs(open);
+    std::uint32_t next_bounded = s.one_sided = whole_packs(open);
     s.columns = whole_packs(next_bounded + count - open);
     set_harmless(s, open, next_bounded);
     set_harmless(s, next_bounded + count - open, s.columns);
     for (std::uint32_t i = 0; i < count; ++i) {
-      const std::uint32_t c = said[i].upper < kFar ? next_bounded++ : next_open++;
+      const std::uint32_t c = said[i].one_sided ? next_open++ : next_bounded++;
       s.column[i] = static_cast<std::uint16_t>(c);
       s.sign[c] = said[i].sign;
       s.lower[c] = said[i].lower;
@@ -138,6 +138,7 @@ VOXPOP_HD Statement<Pack> load_statement(const Stage& s, std::uint32_t c, bool m
   if constexpr (kKind != Likelihood::kBinary) {
     said.lower = Pack::load(s.lower + c);
     said.upper = Pack::load(s.upper + c);
+    said.one_sided = c < s.one_sided;
   }
   if constexpr (kKind == Likelihood::kMixture) {
     said.share = Pack::load(s.share + c);
