@@ -2,6 +2,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
 #include "helpers.h"
@@ -135,6 +136,36 @@ TEST(PriorScore, is_a_logistic_regression) {
     if (folds[v] != 0) continue;
     EXPECT_NEAR(predictions.left[v], 1 / (1 + std::exp(-0.71337 - 0.26677)), 1e-4);
   }
+}
+
+/// Logits that are half as long again as they should be come back; true ones stay.
+TEST(Calibration, finds_the_slope) {
+  std::mt19937_64 random(5);
+  std::uniform_real_distribution<double> uniform;
+  std::normal_distribution<double> normal(0, 1.5);
+  Trials right, sharp;
+  std::vector<std::uint8_t> fold;
+  for (std::uint32_t i = 0; i < 20000; ++i) {
+    const double logit = normal(random);
+    for (auto* trials : {&right, &sharp}) {
+      trials->predicted.push_back(static_cast<float>(1 / (1 + std::exp(-logit * (trials == &sharp ? 1.5 : 1)))));
+      trials->cluster.push_back(i);
+    }
+    right.outcome.push_back(uniform(random) < 1 / (1 + std::exp(-logit)));
+    sharp.outcome.push_back(right.outcome.back());
+    fold.push_back(static_cast<std::uint8_t>(i % 5));
+  }
+  const Calibration found = find_calibration(sharp, fold);
+  EXPECT_NEAR(found.slope, 1 / 1.5, 0.03);
+  EXPECT_TRUE(found.helps());
+  const Calibration none = find_calibration(right, fold);
+  EXPECT_NEAR(none.slope, 1, 0.05);
+  EXPECT_LT(none.gain.value, 2 * none.gain.std_error);
+  PairColumns pairs;
+  pairs.probability = {0.5f, 0.9f};
+  calibrate_pairs(found, pairs);
+  EXPECT_FLOAT_EQ(pairs.probability[0], 0.5f);
+  EXPECT_NEAR(pairs.probability[1], 1 / (1 + std::pow(9, -found.slope)), 1e-5);
 }
 
 TEST(Score, by_hand) {

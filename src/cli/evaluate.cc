@@ -37,31 +37,9 @@ struct Contender {
   Estimate all_answers;  ///< log loss of the answers themselves; only with ties or grades
 };
 
-/// Trials of one component are not independent; where there are few components, those of one pair.
-struct Clusters {
-  std::vector<std::uint32_t> of;  ///< [V]
-  const char* what;
-};
-Clusters find_clusters(const Groups& groups) {
-  constexpr std::size_t kEnough = 100;
-  const bool by_component = groups.components() >= kEnough;
-  Clusters clusters{std::vector<std::uint32_t>(groups.votes.size()), by_component ? "components" : "pairs"};
-  for (std::uint32_t c = 0; c < groups.components(); ++c)
-    for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
-      std::fill(clusters.of.begin() + groups.pair_votes[p], clusters.of.begin() + groups.pair_votes[p + 1],
-                by_component ? c : p);
-  return clusters;
-}
-
 Contender judge(std::string name, Predictions predictions, const Groups& groups, const Clusters& clusters) {
   Contender out{std::move(name), std::move(predictions), {}, {}, {}};
-  for (std::size_t v = 0; v < groups.votes.size(); ++v) {
-    const VoteCode vote = groups.votes[v];
-    if (!vote.decided()) continue;
-    out.decided.predicted.push_back(out.predictions.left[v]);
-    out.decided.outcome.push_back((vote.winner() > 0) == vote.first_on_left() ? 1 : 0);
-    out.decided.cluster.push_back(clusters.of[v]);
-  }
+  out.decided = decided_trials(groups, out.predictions.left, clusters);
   out.score = score(out.decided);
   if (!groups.answers.binary() && !out.predictions.log_probability.empty()) {
     std::vector<double> losses;

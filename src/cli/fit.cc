@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/model_options.h"
 #include "core/error.h"
@@ -19,6 +20,7 @@
 #include "core/stopwatch.h"
 #include "core/strings.h"
 #include "core/threads.h"
+#include "evaluate/calibration.h"
 #include "group/limits.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -35,6 +37,7 @@ struct Arguments {
   std::string model = "rater";
   ModelOptions options;
   std::uint64_t seed = 1;
+  bool calibrate = false;
   bool strict = false;
   bool no_compress = false;
   CommonOptions common;
@@ -42,7 +45,7 @@ struct Arguments {
 };
 
 struct Seconds {
-  double read = 0, group = 0, fit = 0, label = 0, write = 0;
+  double read = 0, group = 0, fit = 0, calibrate = 0, label = 0, write = 0;
 };
 
 /// Estimated thresholds, from the first on; empty for binary votes.
@@ -107,6 +110,30 @@ Json describe_covariates(const CovariateLabels& covariates) {
     if (k < covariates.taste_sd.size()) json.back()["taste_sd"] = covariates.taste_sd[k];
   }
   return json;
+}
+
+/// Held-out votes, predicted in five folds, and what they ask for.
+Calibration calibrate(const Groups& groups, const FitOptions& fit_options, const Device& device,
+                      const ModelOptions& options, std::uint64_t seed, bool quiet) {
+  constexpr int kFolds = 5;
+  Progress progress("calibrating", kFolds, quiet);
+  const std::vector<std::uint8_t> folds = draw_folds(groups, kFolds, seed);
+  const Predictions predictions = predict_held_out(
+      groups, folds, fit_options, [&](const Groups& some) { return make_engine(device, some, options.memory_limit); },
+      [&](int fold, int iteration) {
+        progress.update(static_cast<std::uint64_t>(fold), fmt::format("fold {}, iteration {}", fold + 1, iteration));
+      });
+  std::vector<std::uint8_t> fold_of;
+  for (std::size_t v = 0; v < folds.size(); ++v)
+    if (groups.votes[v].decided()) fold_of.push_back(folds[v]);
+  return find_calibration(decided_trials(groups, predictions.left, find_clusters(groups)), fold_of);
+}
+
+std::string told(const Calibration& c) {
+  return fmt::format(
+      "calibration: held-out votes ask for logits times {:.3f}, which takes {:.5f} +- {:.5f} off their log loss; {}",
+      c.slope, c.gain.value, c.gain.std_error,
+      c.helps() ? "pairs/probability is corrected so" : "no more than chance, so nothing is corrected");
 }
 
 Json describe_truth(const TruthComparison& t, Model model) {
@@ -282,7 +309,12 @@ int fit_command(const Arguments& arguments) {
                       });
     }
     seconds.fit = watch.lap();
-    const Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
+    std::optional<Calibration> calibration;
+    if (arguments.calibrate)
+      calibration =
+          calibrate(groups, options.fit_options(arguments.model, groups), device_used, options, arguments.seed, quiet);
+    seconds.calibrate = watch.lap();
+    Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
     const std::string device = engine->device();
     // Writing needs memory of its own: give back what only fitting needed.
     engine.reset();
@@ -291,14 +323,25 @@ int fit_command(const Arguments& arguments) {
     fit.posterior = Posterior();
     fit.posterior.log_evidence = log_evidence;
     seconds.label = watch.lap();
+    if (calibration && calibration->helps()) calibrate_pairs(*calibration, labels.pairs);
     if (arguments.strict && !fit.converged)
       throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     provenance["covariates"] = describe_covariates(labels.covariates);
-    provenance["seconds"] = {
-        {"read", seconds.read}, {"group", seconds.group}, {"fit", seconds.fit}, {"label", seconds.label}};
+    if (calibration)
+      provenance["calibration"] = {{"method", "temperature"},
+                                   {"slope", calibration->slope},
+                                   {"held_out_votes", calibration->votes},
+                                   {"log_loss_gain", calibration->gain.value},
+                                   {"log_loss_gain_std_error", calibration->gain.std_error},
+                                   {"applied", calibration->helps()}};
+    provenance["seconds"] = {{"read", seconds.read},
+                             {"group", seconds.group},
+                             {"fit", seconds.fit},
+                             {"calibrate", seconds.calibrate},
+                             {"label", seconds.label}};
     write_fit(output, votes, labels, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
     if (arguments.common.json) {
@@ -311,6 +354,7 @@ int fit_command(const Arguments& arguments) {
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
       print_summary(arguments, votes, limits, fit, labels, device, why, threads, seconds);
+      if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;
   });
@@ -330,9 +374,12 @@ void add_fit(CLI::App& app, Run& run) {
       ->check(CLI::IsMember(kModels))
       ->capture_default_str();
   add_model_options(verb, arguments->options);
-  verb.add_option("--seed", arguments->seed, "Recorded in the provenance; these models draw nothing at random")
+  verb.add_option("--seed", arguments->seed, "Of the folds of --calibrate; the models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();
+  verb.add_flag("--calibrate", arguments->calibrate,
+                "Fit five more times, each without a fifth of the votes, and correct pairs/probability by what those "
+                "say, where that lowers their log loss by more than its standard error");
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);

@@ -61,7 +61,8 @@ class AnswerModel {
       if (level == 0 && !groups_.answers.ties) continue;
       const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
       const Statement<float> said = statement_of(view, code);
-      const Statement<double> exact{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored};
+      const Statement<double> exact{said.sign,  said.lower,     said.upper,   said.share,
+                                    said.click, said.one_sided, said.mirrored};
       answer[answer_of(code)] =
           std::exp(blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z.log_value
                                           : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z.log_value);
@@ -217,6 +218,29 @@ Predictions predict_by_covariate(const Groups& groups, const std::vector<std::ui
       if (folds[v] == fold) out.left[v] = static_cast<float>(1 / (1 + std::exp(-fitted[0] - fitted[1] * x[v])));
   }
   return out;
+}
+
+Clusters find_clusters(const Groups& groups) {
+  constexpr std::size_t kEnough = 100;
+  const bool by_component = groups.components() >= kEnough;
+  Clusters clusters{std::vector<std::uint32_t>(groups.votes.size()), by_component ? "components" : "pairs"};
+  for (std::uint32_t c = 0; c < groups.components(); ++c)
+    for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
+      std::fill(clusters.of.begin() + groups.pair_votes[p], clusters.of.begin() + groups.pair_votes[p + 1],
+                by_component ? c : p);
+  return clusters;
+}
+
+Trials decided_trials(const Groups& groups, const std::vector<float>& left, const Clusters& clusters) {
+  Trials trials;
+  for (std::size_t v = 0; v < groups.votes.size(); ++v) {
+    const VoteCode vote = groups.votes[v];
+    if (!vote.decided()) continue;
+    trials.predicted.push_back(left[v]);
+    trials.outcome.push_back((vote.winner() > 0) == vote.first_on_left() ? 1 : 0);
+    trials.cluster.push_back(clusters.of[v]);
+  }
+  return trials;
 }
 
 }  // namespace voxpop

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "evaluate/score.h"
 #include "fit/fit.h"
 
 namespace voxpop {
@@ -32,5 +33,15 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
 
 /// The same from one covariate alone, by logistic regression on its difference between left and right, with a constant.
 Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column);
+
+/// Votes that are not taken as independent: those of a component, or where there are fewer than a hundred, of a pair.
+struct Clusters {
+  std::vector<std::uint32_t> of;  ///< [V] ascending
+  const char* what;
+};
+Clusters find_clusters(const Groups& groups);
+
+/// The decided votes, in order: did they go left?
+Trials decided_trials(const Groups& groups, const std::vector<float>& left, const Clusters& clusters);
 
 }  // namespace voxpop

@@ -1,0 +1,61 @@
+#include "evaluate/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace voxpop {
+namespace {
+
+double logit_of(double p) {
+  p = std::clamp(p, 1e-6, 1 - 1e-6);
+  return std::log(p / (1 - p));
+}
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+/// The slope of the least log loss, by Newton's method, prior N(1, 1) where votes are few.
+template <class Use>
+double best_slope(const std::vector<double>& logit, const Trials& trials, const Use& use) {
+  double slope = 1;
+  for (int iteration = 0; iteration < 50; ++iteration) {
+    double gradient = 1 - slope, information = 1;
+    for (std::size_t i = 0; i < logit.size(); ++i) {
+      if (!use(i)) continue;
+      const double p = logistic(slope * logit[i]);
+      gradient += (trials.outcome[i] - p) * logit[i];
+      information += p * (1 - p) * logit[i] * logit[i];
+    }
+    const double step = std::clamp(gradient / information, -0.5, 0.5);
+    slope = std::max(slope + step, 0.05);
+    if (std::abs(step) < 1e-9) break;
+  }
+  return slope;
+}
+
+}  // namespace
+
+Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold) {
+  std::vector<double> logit(decided.predicted.size());
+  std::transform(decided.predicted.begin(), decided.predicted.end(), logit.begin(), logit_of);
+  Calibration out;
+  out.votes = logit.size();
+  if (logit.empty()) return out;
+  Trials corrected = decided;
+  const int folds = 1 + *std::max_element(fold.begin(), fold.end());
+  for (int f = 0; f < folds; ++f) {
+    const double slope = best_slope(logit, decided, [&](std::size_t i) { return fold[i] != f; });
+    for (std::size_t i = 0; i < logit.size(); ++i)
+      if (fold[i] == f) corrected.predicted[i] = static_cast<float>(logistic(slope * logit[i]));
+  }
+  std::vector<double> gains = log_losses(decided);
+  const std::vector<double> losses = log_losses(corrected);
+  for (std::size_t i = 0; i < gains.size(); ++i) gains[i] -= losses[i];
+  out.gain = clustered_mean(gains, decided.cluster);
+  out.slope = best_slope(logit, decided, [](std::size_t) { return true; });
+  return out;
+}
+
+void calibrate_pairs(const Calibration& calibration, PairColumns& pairs) {
+  for (float& p : pairs.probability) p = static_cast<float>(logistic(calibration.slope * logit_of(p)));
+}
+
+}  // namespace voxpop
