@@ -82,7 +82,7 @@ struct FitState {
   std::uint32_t stride = 1;
   int sweeps = 4;  ///< of the next pass
   double stretch = 1;
-  double damping = 1;    ///< of annotators' moves by quadrature
+  double damping = 1;    ///< of annotators' moves by quadrature, thresholds' moves and the stretch
   double last_step = 0;  ///< of the population's mean
   int swings = 0;
 };
@@ -256,7 +256,7 @@ VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
     const double step =
         clamped((from_fixed(sums[k].gradient) - before * 0.04) / precision, -kLongestStep, kLongestStep);
     const double lowest = (k == 1 ? 0.0 : static_cast<double>(s.scale.edge[k - 1])) + kNarrowest;
-    s.scale.edge[k] = static_cast<float>(larger(before + step, lowest));
+    s.scale.edge[k] = static_cast<float>(larger(before + s.damping * step, lowest));
     longest = larger(longest, fabs(s.scale.edge[k] - before));
   }
   s.scale.edge[0] = -s.scale.edge[1];
@@ -307,12 +307,13 @@ VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const Annotat
 VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
                                  double others) {
   const Population before = s.population;
-  s.stretch = is_warm(s) ? smaller(expansion(solved, next.mean), kLargestMean / next.mean) : 1.0;
+  s.stretch = is_warm(s) ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean) : 1.0;
   next.mean *= s.stretch;
   next.variance *= s.stretch * s.stretch;
-  // Where a few annotators share most votes, all moving at once may swing from side to side for good.
+  // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
+  // may swing from side to side for good.
   const double step = next.mean - before.mean;
-  s.swings = step * s.last_step < 0 && fabs(step) > 0.7 * fabs(s.last_step) ? s.swings + 1 : 0;
+  s.swings = step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step) ? s.swings + 1 : 0;
   if (s.swings >= 3) {
     s.damping = larger(0.5 * s.damping, 0.1);
     s.swings = 0;

@@ -10,6 +10,7 @@
 #include "cli/model_options.h"
 #include "core/progress.h"
 #include "core/threads.h"
+#include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
 
@@ -24,6 +25,7 @@ struct Arguments {
   int folds = 5;
   std::uint64_t seed = 1;
   std::string gold;
+  bool calibrate = false;
   ModelOptions options;
   CommonOptions common;
 };
@@ -46,6 +48,17 @@ Contender judge(std::string name, Predictions predictions, const Groups& groups,
     for (const float l : out.predictions.log_probability) losses.push_back(-l);
     out.all_answers = clustered_mean(losses, clusters.of);
   }
+  return out;
+}
+
+/// A model whose probabilities are corrected by what the other folds ask for.
+Contender corrected(const Contender& model, const Groups& groups, const std::vector<std::uint8_t>& folds) {
+  std::vector<std::uint8_t> fold_of;
+  for (std::size_t v = 0; v < folds.size(); ++v)
+    if (groups.votes[v].decided()) fold_of.push_back(folds[v]);
+  Contender out{model.name + "*", {}, find_calibration(model.decided, fold_of).corrected, {}, {}};
+  out.predictions.converged = model.predictions.converged;
+  out.score = score(out.decided);
   return out;
 }
 
@@ -185,6 +198,7 @@ int evaluate_command(const Arguments& arguments) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));
       };
       contenders.push_back(judge(model, predict_held_out(groups, folds, fit_options, make, report), groups, clusters));
+      if (arguments.calibrate) contenders.push_back(corrected(contenders.back(), groups, folds));
       if (!arguments.gold.empty()) {
         const auto engine = make(groups);
         const Fit fit = fit_model(*engine, count_votes(groups), fit_options,
@@ -234,6 +248,8 @@ int evaluate_command(const Arguments& arguments) {
         "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. By chance: the ECE that\n"
         "true predictions would show.{}\n",
         all_answers ? " All answers: log loss with ties and grades told apart." : "");
+    if (arguments.calibrate)
+      fmt::print("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
     print_reliability(contenders);
     if (!arguments.gold.empty()) print_gold(gold, gold_results, arguments.gold);
     return 0;
@@ -258,6 +274,8 @@ void add_evaluate(CLI::App& app, Run& run) {
       "--holdout", arguments->gold,
       "Gold labels to compare fits of all votes with (CSV, TSV, JSONL): columns left, right, preference, or "
       "item and gold (larger is better) or rank (smaller is better)");
+  verb.add_flag("--calibrate", arguments->calibrate,
+                "Also each model with its logits times the slope that the other folds ask for, marked *");
   verb.add_option("--seed", arguments->seed, "Of the folds")->check(kSeedRange)->capture_default_str();
   add_model_options(verb, arguments->options);
   add_common_options(verb, arguments->common);

@@ -1,0 +1,69 @@
+"""Held-out log loss of every model on real votes: the tables of docs/results.md.
+
+Usage: python bench/real_votes.py --voxpop build/quickstart/voxpop --data FOLDER [--only NAME]
+
+FOLDER holds mtbench/mtbench.csv, pandalm/pandalm.csv, readinglevel/readinglevel.csv, llmfao/llmfao_responses.csv and
+wmt12/wmt12.csv.gz. Prints Markdown.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+
+TABLES = {
+    "mtbench": "mtbench/mtbench.csv",
+    "pandalm": "pandalm/pandalm.csv",
+    "readinglevel": "readinglevel/readinglevel.csv",
+    "llmfao_responses": "llmfao/llmfao_responses.csv",
+    "wmt12": "wmt12/wmt12.csv.gz",
+}
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def with_error(estimate, sign=""):
+    return f"{estimate['value']:{sign}.4f} ± {estimate['std_error']:.4f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voxpop", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--only", choices=TABLES)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, table in TABLES.items():
+            if arguments.only not in (None, name):
+                continue
+            votes = os.path.join(folder, "votes.h5")
+            run(arguments.voxpop, "import", os.path.join(arguments.data, table), "-o", votes, "--quiet")
+            told = json.loads(run(arguments.voxpop, "evaluate", votes, "--calibrate", "--json", "--quiet"))
+            print(f"\n### {name}: {told['votes']} votes, {told['decided_votes']} decided\n")
+            print(f"Standard errors over {told['std_errors_over']}.\n")
+            print("| model | log loss | minus bt | Brier | accuracy | ECE | by chance (95 %) | all answers |")
+            print("|---|---|---|---|---|---|---|---|")
+            minus_bt = {row["model"]: with_error(row, "+") for row in told["log_loss_differences"] if row["minus"] == "bt"}
+            minus_bt.update(
+                {
+                    row["minus"]: with_error({"value": -row["value"], "std_error": row["std_error"]}, "+")
+                    for row in told["log_loss_differences"]
+                    if row["model"] == "bt"
+                }
+            )
+            for model, row in told["models"].items():
+                ece = row["ece"]
+                answers = with_error(row["log_loss_all_answers"]) if "log_loss_all_answers" in row else "-"
+                print(
+                    f"| {model}{'' if row['converged'] else ' (not converged)'} | {with_error(row['log_loss'])} "
+                    f"| {minus_bt.get(model, '')} | {with_error(row['brier'])} "
+                    f"| {100 * row['accuracy']['value']:.2f} ± {100 * row['accuracy']['std_error']:.2f} % "
+                    f"| {ece['value']:.4f} | {ece['by_chance']:.4f} (< {ece['by_chance_high']:.4f}) | {answers} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
