@@ -301,6 +301,19 @@ class ParallelEngine : public Engine {
     return out;
   }
 
+  Sites sites() override {
+    const std::size_t votes = groups_.votes.size();
+    Sites out{std::vector<float>(votes), std::vector<float>(votes)};
+    if (resident()) {
+      backend_->copy_out(out.precision.data(), buffers_[0].site_precision.data(), votes);
+      backend_->copy_out(out.shift.data(), buffers_[0].site_shift.data(), votes);
+    } else {  // the host has them between passes
+      std::copy_n(site_precision_.data(), votes, out.precision.data());
+      std::copy_n(site_shift_.data(), votes, out.shift.data());
+    }
+    return out;
+  }
+
   PairLabels label_pairs(float discrimination) override {
     PairLabels out;
     const std::size_t pairs = groups_.pairs();

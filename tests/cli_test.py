@@ -809,6 +809,29 @@ class HappyPath(CliTest):
             self.assertIn(part, shown)
         self.assert_one_line(run("evaluate", self.votes, "--holdout", self.path("none.csv")), 4, "none.csv")
 
+    def test_drift_and_bursts(self):
+        votes, fit = self.path("votes.h5"), self.path("fit.h5")
+        succeed(
+            *("simulate", votes, "--prompts", "3000", "--annotators", "20", "--mix", "good=1", "--days", "3000"),
+            *("--drift", ".2", "--bursts", ".1", "--seed", "5", "--quiet"),
+        )
+        told = json.loads(succeed("fit", votes, "-o", fit, "--json").out)["drift"]
+        with h5py.File(fit) as f, h5py.File(votes) as v:
+            windows = {name: column[:] for name, column in f["annotators/windows"].items()}
+            drifts = np.flatnonzero(v["truth/drifts"][:])
+            bursting = {v["annotators/id"].asstr()[a] for a in np.flatnonzero(v["truth/bursts"][:])}
+            when, annotator = v["comparisons/timestamp"][:], v["comparisons/annotator"][:]
+            names = v["annotators/id"].asstr()[:]
+        self.assertTrue({row["annotator"] for row in told["changed"]} <= {names[a] for a in drifts})
+        self.assertGreaterEqual(len(told["changed"]), len(drifts) - 1)
+        counted = np.bincount(windows["annotator"], weights=windows["votes"], minlength=20)
+        np.testing.assert_array_equal(counted, np.bincount(annotator, minlength=20))
+        first = np.flatnonzero(np.diff(windows["annotator"], prepend=-1))
+        for row, a in zip(first, windows["annotator"][first]):
+            self.assertEqual(windows["start"][row], when[annotator == a].min())
+        self.assertEqual({b["annotator"] for b in json.loads(succeed("check", votes, "--json").out)["bursts"]}, bursting)
+        self.assertIn("bursts", succeed("check", votes).out.decode())
+
     def test_crowd_bt(self):
         output = self.path("fit.h5")
         succeed("fit", self.votes, "-o", output, "--model", "crowd-bt")

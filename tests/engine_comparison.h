@@ -180,6 +180,8 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Ble
   // Agreement is a count: where the rest of the evidence is all but even, rounding moves it by a half.
   expect_sums_near(a.annotators, b.annotators, votes, 1e-4, "report", 1);
   EXPECT_NEAR(a.log_evidence, b.log_evidence, 1e-5 * static_cast<double>(groups.votes.size()) + 1e-3);
+  expect_near(cpu->sites().precision, other->sites().precision, 2e-4, "site precision");
+  expect_near(cpu->sites().shift, other->sites().shift, 5e-4, "site shift");
   const PairLabels c = cpu->label_pairs(1.1f), d = other->label_pairs(1.1f);
   expect_near(c.probability, d.probability, 1e-4, "probability");
   expect_near(c.better, d.better, 1e-4, "better");

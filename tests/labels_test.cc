@@ -46,6 +46,7 @@ class MadeUpEngine : public Engine {
   std::string device() const override { return "none"; }
   PassResult update_components(const Raters&, const PassOptions&) override { return {}; }
   Posterior posterior(const Raters&, const PassOptions&) override { return {}; }
+  Sites sites() override { return {}; }
   PairLabels label_pairs(float discrimination) override {
     EXPECT_EQ(discrimination, 2.0f);
     return labels_;

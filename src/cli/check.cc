@@ -1,10 +1,15 @@
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "core/strings.h"
+#include "group/bursts.h"
 #include "group/limits.h"
 
 namespace voxpop {
@@ -15,10 +20,24 @@ struct Arguments {
   CommonOptions common;
 };
 
+void print_bursts(const Votes& votes, const std::vector<Burst>& bursts) {
+  if (votes.timestamp.empty()) return;
+  fmt::print("{} bursts: 20 votes or more of one annotator, none over 2 seconds after the one before\n", bursts.size());
+  constexpr std::size_t kMost = 10;
+  for (std::size_t i = 0; i < std::min(bursts.size(), kMost); ++i)
+    fmt::print("  {}: {} votes in {} s from {:%Y-%m-%d %H:%M:%S} UTC\n",
+               shown(votes.annotator_ids[bursts[i].annotator]), bursts[i].votes, bursts[i].end - bursts[i].start,
+               fmt::gmtime(std::time_t{bursts[i].start}));
+  if (bursts.size() > kMost) fmt::print("  ... (--json has all)\n");
+}
+
 int check_command(const Arguments& arguments) {
   Votes votes = read_votes(arguments.inputs, arguments.common.quiet);
+  const std::vector<Burst> bursts = find_bursts(votes);  // grouping consumes the columns
   const Groups groups = group_votes(votes, Ties::kModel);
   const Limits limits = find_limits(groups, votes);
+  std::vector<std::string> warnings = limits.warnings();
+  for (std::string& odd : odd_timestamps(votes, std::time(nullptr))) warnings.push_back(std::move(odd));
   std::map<std::uint32_t, std::uint32_t> sizes;
   for (std::size_t c = 0; c < groups.components(); ++c) ++sizes[groups.items_of(c)];
   if (arguments.common.json) {
@@ -39,7 +58,15 @@ int check_command(const Arguments& arguments) {
                                    {"self_comparisons", 0},
                                    {"annotators_identified", limits.annotators_identified()},
                                    {"side_bias_identified", limits.side_bias_identified()},
-                                   {"warnings", limits.warnings()}};
+                                   {"warnings", warnings}};
+    if (!votes.timestamp.empty()) {
+      json["bursts"] = nlohmann::ordered_json::array();
+      for (const Burst& burst : bursts)
+        json["bursts"].push_back({{"annotator", votes.annotator_ids[burst.annotator]},
+                                  {"votes", burst.votes},
+                                  {"start", burst.start},
+                                  {"end", burst.end}});
+    }
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
   }
@@ -56,7 +83,7 @@ int check_command(const Arguments& arguments) {
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
              limits.annotators_alone, limits.duplicate_votes);
-  const auto warnings = limits.warnings();
+  print_bursts(votes, bursts);
   for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
   if (warnings.empty()) fmt::print("\nNothing in the shape of these votes limits the fit.\n");
   return 0;

@@ -165,13 +165,6 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
   return rows;
 }
 
-/// At most `most` bytes of UTF-8, cut between characters.
-std::string first_bytes(std::string text, std::size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
-  return text.substr(0, most);
-}
-
 /// What is known of items, and what it says of their scores.
 void print_covariates(const CovariateLabels& covariates) {
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
@@ -181,6 +174,59 @@ void print_covariates(const CovariateLabels& covariates) {
       fmt::print("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
     fmt::print("\n");
   }
+}
+
+/// At most `most` bytes of UTF-8, cut between characters.
+std::string first_bytes(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  return text.substr(0, most);
+}
+
+/// Annotators whose windows differ by more than chance, the surest first.
+std::vector<std::size_t> changed_annotators(const Drift& drift) {
+  std::vector<std::size_t> rows;
+  for (std::size_t a = 0; a < drift.corrected_p_value.size(); ++a)
+    if (drift.corrected_p_value[a] < 0.01f) rows.push_back(a);
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](std::size_t a, std::size_t b) { return drift.p_value[a] < drift.p_value[b]; });
+  return rows;
+}
+
+/// Discrimination in an annotator's first window and in its last.
+std::pair<float, float> first_and_last(const WindowColumns& windows, std::size_t annotator) {
+  const auto [begin, end] =
+      std::equal_range(windows.annotator.begin(), windows.annotator.end(), static_cast<std::uint32_t>(annotator));
+  return {windows.discrimination[begin - windows.annotator.begin()],
+          windows.discrimination[end - windows.annotator.begin() - 1]};
+}
+
+void print_drift(const Votes& votes, const Drift& drift) {
+  const auto tested = std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); });
+  if (tested == 0) return;
+  const std::vector<std::size_t> rows = changed_annotators(drift);
+  fmt::print(
+      "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
+      "corrected p < 0.01){}\n",
+      rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 5); ++i) {
+    const auto [first, last] = first_and_last(drift.windows, rows[i]);
+    fmt::print("{:<16} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", first_bytes(shown(votes.annotator_ids[rows[i]]), 16), first,
+               last, drift.corrected_p_value[rows[i]]);
+  }
+}
+
+Json describe_drift(const Votes& votes, const Drift& drift) {
+  Json changed = Json::array();
+  for (const std::size_t a : changed_annotators(drift)) {
+    const auto [first, last] = first_and_last(drift.windows, a);
+    changed.push_back({{"annotator", votes.annotator_ids[a]},
+                       {"discrimination_first", first},
+                       {"discrimination_last", last},
+                       {"p_value_corrected", drift.corrected_p_value[a]}});
+  }
+  return {{"tested", std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); })},
+          {"changed", changed}};
 }
 
 /// The taste of an annotator that is furthest from none, where its 99 % interval leaves that out: what looks like noise
@@ -255,6 +301,7 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
       100 * correct / std::max(decided, 1.0), 100 * sure / count);
   print_covariates(labels.covariates);
   if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels);
+  if (labels.drift) print_drift(votes, *labels.drift);
   if (votes.truth) {
     const TruthComparison t = compare_with_truth(labels, *votes.truth);
     fmt::print("\nagainst the simulated truth                      voxpop   majority vote\n");
@@ -315,6 +362,7 @@ int fit_command(const Arguments& arguments) {
           calibrate(groups, options.fit_options(arguments.model, groups), device_used, options, arguments.seed, quiet);
     seconds.calibrate = watch.lap();
     Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
+    if (!votes.timestamp.empty()) labels.drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
     const std::string device = engine->device();
     // Writing needs memory of its own: give back what only fitting needed.
     engine.reset();
@@ -346,6 +394,7 @@ int fit_command(const Arguments& arguments) {
     seconds.write = watch.lap();
     if (arguments.common.json) {
       provenance["output"] = arguments.output;
+      if (labels.drift) provenance["drift"] = describe_drift(votes, *labels.drift);
       std::map<std::string, int> flags;
       for (std::size_t a = 0; a < labels.annotators.flag.size(); ++a)
         if (labels.annotators.votes[a] > 0) ++flags[flag_names()[labels.annotators.flag[a]]];

@@ -179,6 +179,8 @@ class CpuEngine : public Engine {
     return out;
   }
 
+  Sites sites() override { return {site_precision_, site_shift_}; }
+
   PairLabels label_pairs(float discrimination) override {
     PairLabels labels;
     const auto pairs = static_cast<std::uint32_t>(groups_.pairs());

@@ -48,6 +48,11 @@ struct PairLabels {
   std::vector<float> probability, better, information;  ///< [P], of the pair's first item
 };
 
+/// The votes' EP sites [V].
+struct Sites {
+  std::vector<float> precision, shift;
+};
+
 /// Does the work over votes and annotators; voxpop/fit_state.h says what comes next. One engine for one data set.
 class Engine {
  public:
@@ -59,6 +64,8 @@ class Engine {
   virtual PassResult update_components(const Raters& raters, const PassOptions& options) = 0;
   /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
   virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
+  /// The sites that the last posterior rests on.
+  virtual Sites sites() = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
   virtual PairLabels label_pairs(float discrimination) = 0;
 };

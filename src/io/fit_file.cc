@@ -56,6 +56,25 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   file.write_enum("annotators/flag", annotators.flag, flag_names());
   file.write("annotators/flag_probability", annotators.flag_probability);
 
+  if (labels.drift) {
+    const Drift& drift = *labels.drift;
+    file.write("annotators/change_statistic", drift.statistic);
+    file.write("annotators/change_p_value", drift.p_value);
+    file.write("annotators/change_p_value_corrected", drift.corrected_p_value);
+    const WindowColumns& windows = drift.windows;
+    file.write("annotators/windows/annotator", windows.annotator);
+    file.write("annotators/windows/start", windows.start);
+    file.write("annotators/windows/end", windows.end);
+    file.write("annotators/windows/votes", windows.votes);
+    file.write("annotators/windows/expected_accuracy", windows.expected_accuracy);
+    file.write("annotators/windows/expected_accuracy_se", windows.expected_accuracy_se);
+    file.write("annotators/windows/discrimination", windows.discrimination);
+    file.write("annotators/windows/discrimination_se", windows.discrimination_se);
+    file.write("annotators/windows/side_bias", windows.side_bias);
+    file.write("annotators/windows/side_bias_se", windows.side_bias_se);
+    file.write("annotators/windows/votes_per_hour", windows.votes_per_hour);
+  }
+
   const PairColumns& pairs = labels.pairs;
   file.write("pairs/left", pairs.left);
   file.write("pairs/right", pairs.right);

@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "fit/fit.h"
 #include "group/group.h"
+#include "label/drift.h"
 
 namespace voxpop {
 
@@ -49,6 +51,7 @@ struct Labels {
   AnnotatorLabels annotators;
   CovariateLabels covariates;
   PairColumns pairs;
+  std::optional<Drift> drift;                   ///< of annotators over time, where votes have times
   std::vector<float> vote_probability_correct;  ///< [input rows]; NaN for ties
 };
 

@@ -1,0 +1,256 @@
+#include "label/drift.h"
+
+#include <oneapi/tbb/parallel_for.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <unsupported/Eigen/SpecialFunctions>
+
+#include "voxpop/component.h"
+#include "voxpop/label.h"
+
+namespace voxpop {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr std::size_t kFewest = 100, kWindowVotes = 50, kMostWindows = 12;
+constexpr std::int64_t kBreak = 1800;  // seconds without a vote that are not work
+
+/// A vote of an annotator against all others.
+struct Seen {
+  Statement<double> said;
+  Cavity<double> cavity;
+  double side, taste;  ///< 1 where the pair's first item was on the left, else -1
+  double right;        ///< chance that it picked the better item; NaN where it picked none
+  std::int64_t time;
+};
+
+/// Reads votes as the fit left them.
+class Reader {
+ public:
+  Reader(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<std::int64_t>& timestamp)
+      : groups_(groups),
+        fit_(fit),
+        sites_(sites),
+        timestamp_(timestamp),
+        raters_(fit.annotators.size()),
+        pair_of_(groups.votes.size()),
+        by_annotator_(groups.annotators) {
+    std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
+    if (blend_of(fit.model) == Blend::kClick) habits_ = find_click_habits(groups);
+    for (std::uint32_t p = 0; p < groups.pairs(); ++p)
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        pair_of_[v] = p;
+        by_annotator_[groups.votes[v].annotator()].push_back(v);
+      }
+  }
+
+  /// An annotator's votes in order of time, equal times as in the file.
+  std::vector<Seen> votes_of(std::size_t annotator) const {
+    std::vector<std::uint32_t> order = by_annotator_[annotator];
+    std::sort(order.begin(), order.end(), [&](std::uint32_t v, std::uint32_t w) {
+      const std::uint32_t a = groups_.vote_row[v], b = groups_.vote_row[w];
+      return std::pair(timestamp_[a], a) < std::pair(timestamp_[b], b);
+    });
+    std::vector<Seen> out;
+    for (const std::uint32_t v : order) out.push_back(read(v));
+    return out;
+  }
+  std::size_t count(std::size_t annotator) const { return by_annotator_[annotator].size(); }
+
+ private:
+  Seen read(std::uint32_t v) const {
+    FitView view{};
+    view.pair_first = groups_.pair_first.data();
+    view.pair_second = groups_.pair_second.data();
+    view.raters = raters_.data();
+    view.blend = blend_of(fit_.model);
+    view.scale = &fit_.scale;
+    view.click_habits = habits_.data();
+    view.covariates = groups_.covariates.value.data();
+    view.covariate_count = groups_.covariates.count();
+    view.tastes = fit_.tastes.data();
+    view.taste_count = static_cast<int>(fit_.taste_sd.size());
+    const VoteCode vote = groups_.votes[v];
+    const std::uint32_t pair = pair_of_[v];
+    const Statement<float> said = statement_of(view, vote);
+    const Cavity<double> cavity = cavity_without<double>(
+        fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair], {sites_.precision[v], sites_.shift[v]});
+    const double winner = vote.winner();
+    return {{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored},
+            cavity,
+            vote.first_on_left() ? 1.0 : -1.0,
+            taste_effect(view, vote.annotator(), pair).mean,
+            winner == 0 ? double{kNan}
+                        : normal_cdf(winner * fit_.posterior.pair_mean[pair] /
+                                     std::sqrt(double{fit_.posterior.pair_variance[pair]})),
+            timestamp_[groups_.vote_row[v]]};
+  }
+
+  const Groups& groups_;
+  const Fit& fit_;
+  const Sites& sites_;
+  const std::vector<std::int64_t>& timestamp_;
+  std::vector<RaterRecord> raters_;
+  std::vector<float> habits_;
+  std::vector<std::uint32_t> pair_of_;
+  std::vector<std::vector<std::uint32_t>> by_annotator_;
+};
+
+AnnotatorTerms<double> terms_of(const Seen& vote, const AnnotatorPosterior& at) {
+  const Rater<double> rater{at.discrimination, at.side_bias * vote.side + vote.taste, 0, 0, 0};
+  const auto z = smoothed_vote<kExact, Likelihood::kMixture>(vote.said, logit(rater, vote.cavity)).z;
+  AnnotatorTerms<double> terms = annotator_terms(rater, vote.cavity, z);
+  terms.gradient_beta *= vote.side;
+  terms.information_cross *= vote.side;
+  return terms;
+}
+
+/// An annotator from some of its votes, the population as prior.
+AnnotatorPosterior estimate(const Seen* begin, const Seen* end, AnnotatorPosterior a, const Population& population) {
+  for (int step = 0; step < 20; ++step) {
+    AnnotatorSums sums{};
+    for (const Seen* vote = begin; vote != end; ++vote) {
+      const AnnotatorTerms<double> terms = terms_of(*vote, a);
+      sums.gradient_gamma += to_fixed(terms.gradient_gamma);
+      sums.gradient_beta += to_fixed(terms.gradient_beta);
+      sums.information_gamma += to_fixed(terms.information_gamma);
+      sums.information_cross += to_fixed(terms.information_cross);
+      sums.information_beta += to_fixed(terms.information_beta);
+    }
+    if (newton_step(a, sums, population) < 0.02) break;
+  }
+  return a;
+}
+
+std::vector<std::size_t> window_bounds(std::size_t votes) {
+  const std::size_t windows = std::clamp(votes / kWindowVotes, std::size_t{2}, kMostWindows);
+  std::vector<std::size_t> bounds;
+  for (std::size_t w = 0; w <= windows; ++w) bounds.push_back(w * votes / windows);
+  return bounds;
+}
+
+/// The largest, over the bounds between windows, of the score statistics for a change there (Andrews 1993): with J the
+/// sums of squares and products of all votes' scores about their mean, D' J^-1 D / (share (1 - share)), D the sum of
+/// the scores before the bound less their share of all. Scores' own spread stands for the information, so that nothing
+/// rests on how certain EP makes the items.
+double change_statistic(const std::vector<Seen>& votes, const std::vector<std::size_t>& bounds,
+                        const AnnotatorPosterior& a) {
+  const auto n = static_cast<double>(votes.size());
+  std::vector<std::array<double, 2>> sums(bounds.size() - 1);
+  double s0 = 0, s1 = 0, j00 = 0, j01 = 0, j11 = 0;
+  for (std::size_t w = 0; w + 1 < bounds.size(); ++w)
+    for (std::size_t v = bounds[w]; v < bounds[w + 1]; ++v) {
+      const AnnotatorTerms<double> terms = terms_of(votes[v], a);
+      const double x = terms.gradient_gamma, y = terms.gradient_beta;
+      sums[w][0] += x;
+      sums[w][1] += y;
+      s0 += x;
+      s1 += y;
+      j00 += x * x;
+      j01 += x * y;
+      j11 += y * y;
+    }
+  j00 -= s0 * s0 / n;
+  j01 -= s0 * s1 / n;
+  j11 -= s1 * s1 / n;
+  const double determinant = j00 * j11 - j01 * j01;
+  if (!(determinant > 1e-12 * j00 * j11)) return kNan;
+  double statistic = 0, before0 = 0, before1 = 0;
+  for (std::size_t w = 0; w + 2 < bounds.size(); ++w) {
+    before0 += sums[w][0];
+    before1 += sums[w][1];
+    const double share = static_cast<double>(bounds[w + 1]) / n;
+    const double d0 = before0 - share * s0, d1 = before1 - share * s1;
+    const double here = (j11 * d0 * d0 - 2 * j01 * d0 * d1 + j00 * d1 * d1) / determinant / (share * (1 - share));
+    statistic = std::max(statistic, here);
+  }
+  return statistic;
+}
+
+}  // namespace
+
+double chi_squared_tail(double statistic, double degrees_of_freedom) {
+  return Eigen::numext::igammac(degrees_of_freedom / 2, statistic / 2);
+}
+
+std::vector<float> holm(const std::vector<float>& p_value) {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < p_value.size(); ++i)
+    if (!std::isnan(p_value[i])) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p_value[a] < p_value[b]; });
+  std::vector<float> out(p_value.size(), kNan);
+  float least = 0;
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    least = std::max(least, std::min(1.0f, p_value[order[k]] * static_cast<float>(order.size() - k)));
+    out[order[k]] = least;
+  }
+  return out;
+}
+
+Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<std::int64_t>& timestamp) {
+  const Reader reader(groups, fit, sites, timestamp);
+  const bool rates = has_discriminations(fit.model);
+  Drift out;
+  for (auto* column : {&out.statistic, &out.p_value, &out.corrected_p_value}) column->assign(groups.annotators, kNan);
+  std::vector<WindowColumns> parts(groups.annotators);
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.annotators, [&](std::size_t a) {
+    if (reader.count(a) < kFewest) return;
+    const std::vector<Seen> votes = reader.votes_of(a);
+    const std::vector<std::size_t> bounds = window_bounds(votes.size());
+    if (rates) {
+      const double statistic = change_statistic(votes, bounds, fit.annotators[a]);
+      out.statistic[a] = static_cast<float>(statistic);
+      if (!std::isnan(statistic))
+        out.p_value[a] = static_cast<float>(chi_squared_tail(statistic, 2 * (static_cast<double>(bounds.size()) - 2)));
+    }
+    WindowColumns& columns = parts[a];
+    for (std::size_t w = 0; w + 1 < bounds.size(); ++w) {
+      const Seen *begin = votes.data() + bounds[w], *end = votes.data() + bounds[w + 1];
+      double right = 0, decided = 0, worked = 0, gaps = 0;
+      for (const Seen* vote = begin; vote != end; ++vote) {
+        if (!std::isnan(vote->right)) {
+          right += vote->right;
+          decided += 1;
+        }
+        const std::int64_t gap = vote == begin ? 0 : vote->time - vote[-1].time;
+        if (vote == begin || gap > kBreak) continue;
+        worked += static_cast<double>(gap);
+        gaps += 1;
+      }
+      columns.annotator.push_back(static_cast<std::uint32_t>(a));
+      columns.votes.push_back(static_cast<std::uint32_t>(end - begin));
+      columns.start.push_back(begin->time);
+      columns.end.push_back(end[-1].time);
+      const double accuracy = right / decided;
+      columns.expected_accuracy.push_back(static_cast<float>(accuracy));
+      columns.expected_accuracy_se.push_back(static_cast<float>(std::sqrt(accuracy * (1 - accuracy) / decided)));
+      columns.votes_per_hour.push_back(worked > 0 ? static_cast<float>(3600 * gaps / worked) : kNan);
+      AnnotatorPosterior now;
+      if (rates) now = estimate(begin, end, fit.annotators[a], fit.population);
+      const double unit = fit.reference_discrimination;
+      const auto if_rated = [&](double x) { return rates ? static_cast<float>(x) : kNan; };
+      columns.discrimination.push_back(if_rated(now.discrimination / unit));
+      columns.discrimination_se.push_back(if_rated(std::sqrt(now.discrimination_variance) / unit));
+      columns.side_bias.push_back(if_rated(now.side_bias));
+      columns.side_bias_se.push_back(if_rated(std::sqrt(now.side_bias_variance)));
+    }
+  });
+  out.corrected_p_value = holm(out.p_value);
+  const auto join = [&](auto WindowColumns::*column) {
+    for (const WindowColumns& part : parts)
+      (out.windows.*column).insert((out.windows.*column).end(), (part.*column).begin(), (part.*column).end());
+  };
+  for (const auto column : {&WindowColumns::annotator, &WindowColumns::votes}) join(column);
+  for (const auto column : {&WindowColumns::start, &WindowColumns::end}) join(column);
+  for (const auto column : {&WindowColumns::expected_accuracy, &WindowColumns::expected_accuracy_se,
+                            &WindowColumns::discrimination, &WindowColumns::discrimination_se,
+                            &WindowColumns::side_bias, &WindowColumns::side_bias_se, &WindowColumns::votes_per_hour})
+    join(column);
+  return out;
+}
+
+}  // namespace voxpop
