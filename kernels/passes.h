@@ -179,9 +179,12 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
       add_shared(&mine.information, to_fixed(terms.information_beta * difference * difference));
     }
     if constexpr (kKind == Likelihood::kMixture) {
-      const ShareTerms share = share_terms(said.share, likelihood.share);
+      const ShareTerms share =
+          share_terms(said.share, likelihood.share, terms.gradient_gamma, terms.gradient_beta * side);
       tables.annotators.add(own.annotators, a, 5, share.gradient);
       tables.annotators.add(own.annotators, a, 6, share.information);
+      tables.annotators.add(own.annotators, a, 7, share.cross_gamma);
+      tables.annotators.add(own.annotators, a, 8, share.cross_beta);
     }
     if constexpr (kKind != Likelihood::kBinary)
       if (tables.thresholds.rows > 0)

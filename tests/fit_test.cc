@@ -245,7 +245,7 @@ TEST(Population, shares_by_hand) {
 
 AnnotatorSums sums_of(double gradient_gamma, double gradient_beta, double gamma, double cross, double beta) {
   const auto fixed = [](double x) { return static_cast<std::int64_t>(std::llround(x * kFixedScale)); };
-  return {fixed(gradient_gamma), fixed(gradient_beta), fixed(gamma), fixed(cross), fixed(beta), 0, 0};
+  return {fixed(gradient_gamma), fixed(gradient_beta), fixed(gamma), fixed(cross), fixed(beta), 0, 0, 0, 0};
 }
 
 const Population kPopulation{.mean = 1, .variance = 0.25, .side_bias_variance = 0.1};

@@ -117,7 +117,7 @@ TEST(Likelihood, of_mixtures_matches_integration) {
         const double logit = std::log(share / (1 - share)), h = 1e-2;
         const auto share_at = [&](double x) { return 1 / (1 + std::exp(-x)); };
         const double low = mixed(share_at(logit - h)), high = mixed(share_at(logit + h));
-        const ShareTerms terms = share_terms(static_cast<float>(share), static_cast<float>(got.share));
+        const ShareTerms terms = share_terms(static_cast<float>(share), static_cast<float>(got.share), 0, 0);
         EXPECT_NEAR(terms.gradient, (high - low) / (2 * h), 2e-4);
         EXPECT_NEAR(terms.information, -(high - 2 * exact + low) / (h * h), 2e-3);
       }

@@ -25,6 +25,7 @@ VOXPOP_HD constexpr double grid_weight(int g) {
 struct AnnotatorSums {
   std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
   std::int64_t gradient_share, information_share;  ///< of logit(share); mixtures alone
+  std::int64_t cross_share_gamma, cross_share_beta;
 };
 /// Sums of all votes for one threshold.
 struct ThresholdSums {
@@ -121,14 +122,44 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
 /// Logits of shares stay within this: 0.05 % to 99.95 %.
 inline constexpr double kLargestShareLogit = 7.6;
 
-/// One annotator's Newton step on the logit of its share, the population as prior; at least `lowest`.
-VOXPOP_HD void step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
-                          double lowest) {
-  const double precision = larger(from_fixed(sums.information_share), 0.0) + 1 / population.share_variance;
-  const double gradient =
-      from_fixed(sums.gradient_share) - (a.share_logit - population.share_mean) / population.share_variance;
-  a.share_logit = clamped(a.share_logit + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
+/// How (gamma, beta) follow an annotator's share: by -slope for each unit of its logit.
+struct ShareRidge {
+  double gamma = 0, beta = 0;
+};
+
+/// One annotator's Newton step on the logit of its share, jointly with (gamma, beta), which it trades against: these
+/// move along here, and their own steps come on top. The population is the prior; the share's logit is at least
+/// `lowest`. `alone`: gamma and beta are not this annotator's.
+VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
+                                double lowest, bool alone) {
+  const double prior = 1 / population.share_variance;
+  double gradient = from_fixed(sums.gradient_share) - (a.share_logit - population.share_mean) * prior;
+  double precision = from_fixed(sums.information_share) + prior;
+  ShareRidge ridge;
+  if (!alone) {
+    const AnnotatorPrecision p = precision_of(sums, population);
+    const double cross0 = from_fixed(sums.cross_share_gamma), cross1 = from_fixed(sums.cross_share_beta);
+    ridge.gamma = (p.beta * cross0 - p.cross * cross1) / p.determinant();
+    ridge.beta = (p.gamma * cross1 - p.cross * cross0) / p.determinant();
+    precision -= cross0 * ridge.gamma + cross1 * ridge.beta;
+    gradient -=
+        ridge.gamma * (from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance) +
+        ridge.beta * (from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance);
+  }
+  precision = larger(precision, prior);
+  const double before = a.share_logit;
+  a.share_logit = clamped(before + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
   a.share_variance = 1 / precision;
+  a.discrimination -= clamped(ridge.gamma * (a.share_logit - before), -kLongestStep, kLongestStep);
+  a.side_bias -= clamped(ridge.beta * (a.share_logit - before), -kLongestStep, kLongestStep);
+  return ridge;
+}
+
+/// Variances of (gamma, beta) given the share become those with the share unknown.
+VOXPOP_HD void widen(AnnotatorPosterior& a, const ShareRidge& ridge) {
+  a.discrimination_variance += ridge.gamma * ridge.gamma * a.share_variance;
+  a.covariance += ridge.gamma * ridge.beta * a.share_variance;
+  a.side_bias_variance += ridge.beta * ridge.beta * a.share_variance;
 }
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on

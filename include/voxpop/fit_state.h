@@ -124,7 +124,9 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
 /// Moves one annotator, from what its votes say.
 VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const AnnotatorSums& sums,
                                 const GridSums& grid, AnnotatorTotals& totals) {
-  if (blend_of(s.model) != Blend::kNone) step_share(a, sums, s.population, s.lowest_share_logit);
+  const bool mixes = blend_of(s.model) != Blend::kNone, own = has_discriminations(s.model);
+  ShareRidge ridge;
+  if (mixes) ridge = step_share(a, sums, s.population, s.lowest_share_logit, !own);
   if (!has_discriminations(s.model)) {
     totals.gradient += sums.gradient_gamma;
     totals.information += sums.information_gamma;
@@ -134,6 +136,7 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, s.population, s.damping);
   }
+  if (mixes && own && s.phase != Phase::kSweeps) widen(a, ridge);
 }
 
 /// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are.
@@ -321,7 +324,7 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   s.last_step = step;
   s.change = fabs(step) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
              fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
-             0.1 * fabs(next.share_mean - before.share_mean) + others;
+             0.5 * fabs(next.share_mean - before.share_mean) + others;
   s.population = next;
   if (s.phase == Phase::kQuadrature) return s.change < allowed_change(s);
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;

@@ -106,12 +106,14 @@ VOXPOP_HD AnnotatorTerms<Real> annotator_terms(const Rater<Real>& rater, const C
   return {gamma1, z.first, gamma1 * gamma1 - gamma2, gamma1 * z.first - cross2, z.first * z.first - z.second};
 }
 
-/// Gradient of log Z in logit(share), and minus its second derivative. `meant`: VoteLikelihood::share.
+/// Gradient of log Z in logit(share), and minus its second derivatives, with gamma and beta too where the rest are
+/// clicks. `meant`: VoteLikelihood::share; the gradients are of log Z in gamma and beta.
 struct ShareTerms {
-  float gradient, information;
+  float gradient, information, cross_gamma, cross_beta;
 };
-VOXPOP_HD ShareTerms share_terms(float share, float meant) {
-  return {meant - share, share * (1 - share) - meant * (1 - meant)};
+VOXPOP_HD ShareTerms share_terms(float share, float meant, float gradient_gamma, float gradient_beta) {
+  return {meant - share, share * (1 - share) - meant * (1 - meant), (meant - 1) * gradient_gamma,
+          (meant - 1) * gradient_beta};
 }
 
 /// Gradient of log Z in the thresholds on either side of a vote, and their information, with that of the neighbour

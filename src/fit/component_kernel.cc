@@ -191,9 +191,12 @@ void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32
     add(sums.information_cross, to_fixed(s.terms[kInformationCross][c]), pass.shared);
     add(sums.information_beta, to_fixed(s.terms[kInformation1][c]), pass.shared);
     if constexpr (kKind == Likelihood::kMixture) {
-      const ShareTerms share = share_terms(s.share[c], s.terms[kShare][c]);
+      const ShareTerms share =
+          share_terms(s.share[c], s.terms[kShare][c], s.terms[kGradient0][c], s.terms[kGradient1][c]);
       add(sums.gradient_share, to_fixed(share.gradient), pass.shared);
       add(sums.information_share, to_fixed(share.information), pass.shared);
+      add(sums.cross_share_gamma, to_fixed(share.cross_gamma), pass.shared);
+      add(sums.cross_share_beta, to_fixed(share.cross_beta), pass.shared);
     }
   }
   if (pass.tastes != nullptr) add_taste_terms<kKind>(view, votes, count, s, pass);
