@@ -196,6 +196,58 @@ TEST(Fit, stopped_on_the_sample_still_labels_all_votes) {
   for (const float variance : fit.posterior.pair_variance) ASSERT_LT(variance, 1.9f);  // the prior's is 2
 }
 
+/// Intervals of discrimination are honest however few votes a pair has.
+TEST(Fit, intervals_cover_at_one_to_five_votes_a_pair) {
+  for (const std::uint64_t votes_per_pair : {1, 2, 3, 5}) {
+    Votes votes = simulate_votes({.prompts = 10000,
+                                  .pairs_per_prompt = 3,
+                                  .votes_per_pair = votes_per_pair,
+                                  .annotators = 150,
+                                  .mix = {},
+                                  .seed = 6});
+    const Truth truth = *votes.truth;
+    const TruthComparison t = compare_with_truth(fit_votes(votes, {}).labels, truth);
+    EXPECT_GE(t.coverage, 0.9) << votes_per_pair << " votes a pair";
+    EXPECT_LT(t.ece_probability, 0.03) << votes_per_pair << " votes a pair";
+  }
+}
+
+/// What votes say beyond their sign helps to order pairs; thresholds are found again.
+TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
+  Votes votes = simulate_votes({.prompts = 8000,
+                                .pairs_per_prompt = 3,
+                                .votes_per_pair = 3,
+                                .annotators = 100,
+                                .mix = {},
+                                .ties = 0.2,
+                                .grades = 3,
+                                .seed = 1});
+  const Truth truth = *votes.truth;
+  const std::vector<std::uint32_t> left = votes.left, right = votes.right;
+  const auto ordered = [&](Votes copy, Ties ties) {
+    const std::size_t items = copy.item_ids.size(), rows = copy.size();
+    const Groups groups = group_votes(copy, ties);
+    const auto engine = make_cpu_engine(groups, *choose_kernels());
+    const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});
+    EXPECT_TRUE(fit.converged);
+    for (int k = 1; ties == Ties::kModel && k <= groups.answers.levels(); ++k)
+      EXPECT_NEAR(fit.scale.edge[k], truth.thresholds[k - 1], 0.06) << k;
+    const std::vector<float> score = make_labels(groups, fit, *engine, items, rows).items.score;
+    double right_way = 0;
+    for (std::size_t v = 0; v < left.size(); ++v) {
+      const double fact = truth.score[left[v]] - truth.score[right[v]], guess = score[left[v]] - score[right[v]];
+      right_way += guess * fact > 0 ? 1 : guess == 0 ? 0.5 : 0;
+    }
+    return right_way / static_cast<double>(left.size());
+  };
+  Votes signs = votes;
+  for (std::int8_t& p : signs.preference) p = static_cast<std::int8_t>((p > 0) - (p < 0));
+  const double grades = ordered(votes, Ties::kModel), ties = ordered(signs, Ties::kModel);
+  const double drop = ordered(signs, Ties::kDrop);
+  EXPECT_GT(grades, ties + 0.001);
+  EXPECT_GT(ties, drop + 0.0005);
+}
+
 TEST(ReferenceMedian, is_of_those_with_enough_votes) {
   EXPECT_EQ(reference_median({1, 4, 2}, {60, 60, 60}), 2);
   EXPECT_EQ(reference_median({1, 10, 2, 3}, {60, 60, 60, 60}), 2.5);

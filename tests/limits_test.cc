@@ -56,7 +56,8 @@ TEST(Limits, dropped_ties_are_counted) {
 }
 
 TEST(Limits, one_vote_a_pair) {
-  const Limits limits = limits_of(6, 2, {{0, 1, 0, 1}, {2, 3, 1, 1}, {4, 5, 0, 1}});
+  EXPECT_TRUE(warns(limits_of(6, 2, {{0, 1, 0, 1}, {2, 3, 1, 1}, {4, 5, 0, 1}}), "not identified: no two votes share"));
+  const Limits limits = limits_of(6, 2, {{0, 1, 0, 1}, {1, 2, 1, 1}, {4, 5, 0, 1}});
   EXPECT_EQ(limits.checking_votes, 0u);
   EXPECT_FALSE(limits.annotators_identified());
   EXPECT_TRUE(

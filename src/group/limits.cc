@@ -52,6 +52,11 @@ std::vector<std::string> Limits::warnings() const {
   };
   if (annotators <= 1)
     out.push_back("There is one annotator only: how reliable they are cannot be told from their votes alone.");
+  else if (checking_share() == 0 && pairs == components)
+    out.push_back(
+        "Discriminations are not identified: no two votes share an item, so none could contradict another. What is "
+        "said of "
+        "annotators is what is usual in the population; their side bias is known. Collect second votes.");
   else if (!annotators_identified())
     out.push_back(
         fmt::format("These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote "
