@@ -111,6 +111,14 @@ TEST(HeldOut, predictions_of_a_true_model_are_calibrated) {
   EXPECT_GT(predicted / seen, 0.2);  // ties are likelier where they happen than on average
 }
 
+TEST(HeldOut, a_single_vote_is_predicted_from_nothing) {
+  Votes votes = test::make_votes(2, 1, {{0, 1, 0, 1}});
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const Predictions rater = predict_held_out(groups, {0}, {.answers = groups.answers}, make, [](int, int) {});
+  EXPECT_NEAR(rater.left[0], 0.5, 1e-3);
+  EXPECT_FLOAT_EQ(predict_by_majority(groups, {0}).left[0], 0.5f);
+}
+
 TEST(Majority, by_hand) {
   // One pair, 3 votes in 3 folds: left, left, right of item 0; the third is shown the other way round.
   Votes votes = test::make_votes(2, 1, {{0, 1, 0, 1}, {0, 1, 0, 1}, {1, 0, 0, 1}});

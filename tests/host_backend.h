@@ -5,14 +5,13 @@
 #include <deque>
 #include <vector>
 
+#include "fit/tbb_backend.h"
 #include "kernels/parallel_engine.h"
 
 namespace voxpop::test {
 
-class HostBackend {
+class HostBackend : public TbbBackend {
  public:
-  template <class T>
-  using Array = std::vector<T>;
   template <class T>
   using HostArray = std::vector<T>;
 
@@ -34,22 +33,9 @@ class HostBackend {
     return HostArray<T>(count);
   }
   template <class T>
-  void copy_in(T* to, const T* from, std::size_t count) const {
-    std::copy_n(from, count, to);
-  }
-  template <class T>
-  void copy_out(T* to, const T* from, std::size_t count) const {
-    std::copy_n(from, count, to);
-  }
-  template <class T>
   void copy_out_later(T* to, const T* from, std::size_t count) const {
     std::copy_n(from, count, to);
   }
-  template <class T>
-  void clear(T* array, std::size_t count) const {
-    std::fill_n(array, count, T{});
-  }
-
   template <class Work>
   std::uint32_t resident_blocks(const Work&, std::uint32_t, std::uint32_t) const {
     return blocks_;
@@ -64,7 +50,6 @@ class HostBackend {
       work(block);
     }
   }
-  bool is_set(const int* flag) const { return *flag != 0; }
   template <class Act>
   void for_each(std::uint64_t count, const Act& act) const {
     launch(blocks_, 64, 0, ForEach<Act>{count, act});

@@ -1,6 +1,4 @@
 #include <fmt/format.h>
-#include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/model_options.h"
+#include "core/error.h"
 #include "core/progress.h"
 #include "core/threads.h"
 #include "evaluate/calibration.h"
@@ -165,10 +164,7 @@ Json describe_gold(const GoldResult& r, const Gold& gold) {
 int evaluate_command(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
   const Device wanted = parse_device(options.device);
-  const int threads = options.threads > 0 ? options.threads : available_cores();
-  const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, threads);
-  oneapi::tbb::task_arena arena(threads);
-  return arena.execute([&] {
+  return with_threads(used_threads(options.threads), [&] {
     const bool quiet = arguments.common.quiet;
     Votes votes = read_votes(arguments.inputs, quiet);
     Gold gold;
@@ -179,6 +175,8 @@ int evaluate_command(const Arguments& arguments) {
     groups.on_device.reset();
     groups.covariates = find_covariates(votes, groups, options.covariates());
     const auto make = [&, used = device](const Groups& some) { return make_engine(used, some, options.memory_limit); };
+    if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
+      throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());
     const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed);
     const Clusters clusters = find_clusters(groups);
 

@@ -2,8 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/task_arena.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -328,10 +326,8 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
 int fit_command(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
   const Device device_wanted = parse_device(options.device);
-  const int threads = options.threads > 0 ? options.threads : available_cores();
-  const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, threads);
-  oneapi::tbb::task_arena arena(threads);
-  return arena.execute([&] {
+  const int threads = used_threads(options.threads);
+  return with_threads(threads, [&] {
     const bool quiet = arguments.common.quiet;
     Stopwatch watch;
     Seconds seconds;

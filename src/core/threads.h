@@ -1,7 +1,21 @@
 #pragma once
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/task_arena.h>
+
 namespace voxpop {
 
 /// Cores that this process may use (its affinity mask, as a batch scheduler sets it).
 int available_cores();
+
+/// As many threads as asked for; 0: one for each of those cores.
+inline int used_threads(int asked) { return asked > 0 ? asked : available_cores(); }
+
+/// Runs act() with so many threads, and gives back what it returns.
+template <class Act>
+auto with_threads(int threads, const Act& act) {
+  const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, threads);
+  oneapi::tbb::task_arena arena(threads);
+  return arena.execute(act);
+}
 
 }  // namespace voxpop

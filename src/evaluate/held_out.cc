@@ -185,11 +185,10 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       out.left[v] = static_cast<float>(left / decided);
       if (out.log_probability.empty()) continue;
       const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
-      double share = 0, votes = 0;  // of this answer, whichever the side, in the other folds
+      double given = 1, votes = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);  // none is impossible
       for (int k = 0; k < kHabitLevels; ++k) votes += all[k] - totals[folds[v]][k];
-      for (const std::size_t k : {answer, mirrored}) share += 0.5 * (all[k] - totals[folds[v]][k]) / votes;
-      const int answers = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);
-      share = (share * votes + 1) / (votes + answers);  // no answer is impossible
+      for (const std::size_t k : {answer, mirrored}) given += 0.5 * (all[k] - totals[folds[v]][k]);
+      const double share = given / votes;  // of this answer, whichever the side, in the other folds
       out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
     }
   });

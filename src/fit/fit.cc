@@ -78,6 +78,7 @@ double reference_median(const std::vector<double>& value, const std::vector<std:
   std::vector<std::uint32_t> counts;
   for (const std::uint32_t n : votes_of)
     if (n > 0) counts.push_back(n);
+  if (counts.empty()) return 1;  // all votes are held out
   std::sort(counts.begin(), counts.end());
   const std::uint32_t enough = std::min<std::uint32_t>(50, counts[counts.size() - 1 - (counts.size() - 1) / 4]);
   std::vector<double> values;
