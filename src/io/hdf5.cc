@@ -97,15 +97,17 @@ std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_
   return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
 }
 
-/// The `count` strings of an attribute, of fixed or variable length; nothing where HDF5 cannot read them.
-std::optional<Strings> read_attribute(hid_t attribute, hid_t type, std::size_t count) {
+/// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
+Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, const std::string& path,
+                       const std::string& what) {
   Strings strings;
   if (H5Tis_variable_str(type) > 0) {
     std::vector<char*> texts(count, nullptr);
     const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(memory, H5T_VARIABLE);
     H5Tset_cset(memory, H5Tget_cset(type));
-    if (H5Aread(attribute, memory, texts.data()) < 0) return std::nullopt;
+    // Here, since closing `memory` would clear the reason away.
+    if (H5Aread(attribute, memory, texts.data()) < 0) throw read_error(path, "cannot read " + what);
     for (char* text : texts) {
       strings.push_back(text != nullptr ? std::string_view(text) : std::string_view());
       H5free_memory(text);
@@ -114,7 +116,7 @@ std::optional<Strings> read_attribute(hid_t attribute, hid_t type, std::size_t c
   }
   const std::size_t width = H5Tget_size(type);
   std::string text(width * count, '\0');
-  if (H5Aread(attribute, type, text.data()) < 0) return std::nullopt;
+  if (H5Aread(attribute, type, text.data()) < 0) throw read_error(path, "cannot read " + what);
   for (std::size_t i = 0; i < count; ++i)
     strings.push_back(std::string_view(text.data() + i * width, strnlen(text.data() + i * width, width)));
   return strings;
@@ -253,9 +255,7 @@ std::string InputHdf5::attribute(const std::string& name) const {
   const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
   if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
     throw bad_input("{}: attribute '{}' is not a single string", path_, name);
-  const auto strings = read_attribute(attribute, type, 1);
-  if (!strings) throw read_error(path_, fmt::format("cannot read attribute '{}'", name));
-  return std::string((*strings)[0]);
+  return std::string(read_attribute(attribute, type, 1, path_, fmt::format("attribute '{}'", name))[0]);
 }
 
 Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {
@@ -269,10 +269,10 @@ Strings InputHdf5::attribute(const std::string& dataset_name, const std::string&
       static_cast<hsize_t>(count) > kMaxColumns)
     throw bad_input("{}: attribute '{}' of '{}' is not a list of at most {} strings", path_, name, dataset_name,
                     kMaxColumns);
-  auto strings = read_attribute(attribute, type, static_cast<std::size_t>(count));
-  if (!strings) throw read_error(path_, fmt::format("cannot read attribute '{}' of '{}'", name, dataset_name));
-  for (std::size_t i = 0; i < strings->size(); ++i) require_utf8(path_, dataset_name + "." + name, i, (*strings)[i]);
-  return std::move(*strings);
+  Strings strings = read_attribute(attribute, type, static_cast<std::size_t>(count), path_,
+                                   fmt::format("attribute '{}' of '{}'", name, dataset_name));
+  for (std::size_t i = 0; i < strings.size(); ++i) require_utf8(path_, dataset_name + "." + name, i, strings[i]);
+  return strings;
 }
 
 std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t rank, const char* rank_name) const {
