@@ -338,6 +338,9 @@ int fit_command(const Arguments& arguments) {
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
     groups.covariates = find_covariates(votes, groups, options.covariates());
+    for (const std::string& name : groups.covariates.left_out)
+      note(quiet, fmt::format("'{}' is the same for all items of each component, so it says nothing and is left out",
+                              shown(name)));
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make_engine(device_used, groups, options.memory_limit);

@@ -1,6 +1,8 @@
 #include "group/covariates.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/error.h"
 #include "group/group.h"
@@ -13,8 +15,7 @@ double centre(std::vector<double>& column, const Groups& groups) {
   double squares = 0, freedom = 0;
   for (std::size_t c = 0; c < groups.components(); ++c) {
     const std::uint32_t begin = groups.component_slots[c], end = groups.component_slots[c + 1];
-    double mean = 0;
-    for (std::uint32_t slot = begin; slot < end; ++slot) mean += column[slot] / (end - begin);
+    const double mean = std::accumulate(column.begin() + begin, column.begin() + end, 0.0) / (end - begin);
     for (std::uint32_t slot = begin; slot < end; ++slot) {
       column[slot] -= mean;
       squares += column[slot] * column[slot];
@@ -39,8 +40,12 @@ Covariates find_covariates(const Votes& votes, const Groups& groups, const Covar
   const auto add = [&](std::string_view name, const auto& value_of) {
     std::vector<double> column(slots);
     for (std::size_t slot = 0; slot < slots; ++slot) column[slot] = value_of(groups.slot_item[slot]);
+    const double largest = std::abs(*std::ranges::max_element(column, {}, [](double x) { return std::abs(x); }));
     const double sd = centre(column, groups);
-    if (!(sd > 0)) return;
+    if (!(sd > 1e-6 * largest)) {  // but for rounding, the same for all items of each component
+      out.left_out.emplace_back(name);
+      return;
+    }
     columns.push_back(std::move(column));
     out.names.emplace_back(name);
     out.sd.push_back(sd);

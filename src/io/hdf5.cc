@@ -12,7 +12,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <ranges>
 
 #include "core/error.h"
