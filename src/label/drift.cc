@@ -204,8 +204,9 @@ Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const
     if (rates) {
       const double statistic = change_statistic(votes, bounds, fit.annotators[a]);
       out.statistic[a] = static_cast<float>(statistic);
+      const auto changes = static_cast<double>(bounds.size()) - 2;  // bounds with votes on both sides
       if (!std::isnan(statistic))
-        out.p_value[a] = static_cast<float>(chi_squared_tail(statistic, 2 * (static_cast<double>(bounds.size()) - 2)));
+        out.p_value[a] = static_cast<float>(std::min(1.0, changes * chi_squared_tail(statistic, 2)));
     }
     WindowColumns& columns = parts[a];
     for (std::size_t w = 0; w + 1 < bounds.size(); ++w) {
