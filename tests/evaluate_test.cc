@@ -271,5 +271,39 @@ TEST_F(GoldTest, bad_input_is_named) {
   EXPECT_PRED2(test::contains, error_of("item,gold\nx,1\n"), "none of its 1 rows");
 }
 
+/// Taking a vote's site out says nearly what fits say that were made without it.
+TEST(LeftOut, agrees_with_twenty_folds) {
+  Votes votes = simulate_votes({.prompts = 600, .annotators = 20, .mix = {}, .seed = 4});
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const auto engine = make(groups);
+  const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});
+  const Trials left_out = predict_left_out(groups, fit, engine->sites());
+  const Predictions held_out =
+      predict_held_out(groups, draw_folds(groups, 20, 1), {.answers = groups.answers}, make, [](int, int) {});
+  const Trials expected = decided_trials(groups, held_out.left, find_clusters(groups));
+  EXPECT_EQ(left_out.outcome, expected.outcome);
+  double off = 0, off_in_sample = 0;
+  for (std::size_t i = 0; i < left_out.predicted.size(); ++i) {
+    off += std::abs(left_out.predicted[i] - expected.predicted[i]);
+    off_in_sample += std::abs(left_out.outcome[i] - expected.predicted[i]);
+  }
+  EXPECT_LT(off / static_cast<double>(left_out.predicted.size()), 0.02);
+  EXPECT_GT(off_in_sample / static_cast<double>(left_out.predicted.size()), 0.2);
+  // The same votes, some of them.
+  const Trials some = predict_left_out(groups, fit, engine->sites(), 100);
+  EXPECT_GE(some.predicted.size(), 50u);
+  EXPECT_LE(some.predicted.size(), 100u);
+}
+
+TEST(Reliability, by_hand) {
+  const Reliability r = reliability({{0.1f, 0.12f, 0.95f, 0.5f}, {0, 1, 1, 0}, {0, 1, 2, 3}}, "by hand");
+  EXPECT_EQ(r.bins.size(), 15u);
+  EXPECT_EQ(r.trials(), 4);
+  EXPECT_FLOAT_EQ(static_cast<float>(r.bins[1].predicted), 0.11f);  // 1/15 to 2/15
+  EXPECT_EQ(r.bins[1].observed, 0.5);
+  EXPECT_TRUE(std::isnan(r.bins[0].predicted));
+  EXPECT_NEAR(r.ece(), (2 * 0.39 + 0.05 + 0.5) / 4, 1e-6);
+}
+
 }  // namespace
 }  // namespace voxpop

@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "import/id_table.h"
+#include "core/id_table.h"
 
 namespace voxpop {
 namespace {

@@ -396,13 +396,25 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
   a.bits_per_vote = {0.2f, 0.1f};
   a.flag = {static_cast<std::int8_t>(Flag::kOk), static_cast<std::int8_t>(Flag::kAdversarial)};
   a.flag_probability = {0.99f, 0.95f};
-  labels.pairs = {{0, 1},         {1, 2},    {1, 1},       {1, 0.5f},   {0.6f, 0.7f},
-                  {0.65f, 0.75f}, {0.5f, 2}, {0.3f, 0.4f}, {0.2f, 0.1f}};
+  labels.pairs = {.left = {0, 1},
+                  .right = {1, 2},
+                  .votes = {1, 1},
+                  .ties = {0, 1},
+                  .flagged_votes = {0, 1},
+                  .wins_left = {1, 0.5f},
+                  .probability = {0.6f, 0.7f},
+                  .probability_better = {0.65f, 0.75f},
+                  .margin = {0.5f, 2},
+                  .margin_se = {0.3f, 0.4f},
+                  .information_gain = {0.2f, 0.1f}};
   labels.vote_probability_correct = {0.65f, NAN};
-  nlohmann::ordered_json provenance = {{"version", "x"}, {"seconds", {{"read", 1.0}, {"fit", 2.0}}}};
+  Reliability told{"by hand", std::vector<ReliabilityBin>(kReliabilityBins)};
+  told.bins[3] = {7, 0.22, 0.25};
+  nlohmann::ordered_json provenance = {
+      {"version", "x"}, {"reliability", {{"method", told.method}}}, {"seconds", {{"read", 1.0}, {"fit", 2.0}}}};
   for (const bool compress : {true, false}) {
     OutputFile output(path("fit.h5"));
-    write_fit(output, votes, labels, provenance, compress);
+    write_fit(output, votes, labels, told, provenance, compress);
     const Handle file(H5Fopen(path("fit.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
     ASSERT_TRUE(static_cast<bool>(file));
     const auto floats = [&](const char* name) {
@@ -429,6 +441,8 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
     EXPECT_EQ(counts("pairs/left"), labels.pairs.left);
     EXPECT_EQ(counts("pairs/right"), labels.pairs.right);
     EXPECT_EQ(counts("pairs/votes"), labels.pairs.votes);
+    EXPECT_EQ(counts("pairs/ties"), labels.pairs.ties);
+    EXPECT_EQ(counts("pairs/flagged_votes"), labels.pairs.flagged_votes);
     EXPECT_EQ(floats("pairs/wins_left"), labels.pairs.wins_left);
     EXPECT_EQ(floats("pairs/probability"), labels.pairs.probability);
     EXPECT_EQ(floats("pairs/probability_better"), labels.pairs.probability_better);
@@ -455,6 +469,21 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
     const auto json = nlohmann::json::parse(input.attribute("provenance"));
     EXPECT_EQ(json.at("version"), "x");
     EXPECT_GE(json.at("seconds").at("total"), 3.0);
+
+    const voxpop::FitFile read = read_fit(path("fit.h5"));
+    EXPECT_EQ(as_vector(read.item_ids), (std::vector<std::string>{"i0", "i1", "i2"}));
+    EXPECT_TRUE(read.prompt.empty());
+    EXPECT_EQ(read.labels.items.component, labels.items.component);
+    EXPECT_EQ(read.labels.annotators.flag, a.flag);
+    EXPECT_EQ(read.labels.annotators.side_bias_se, a.side_bias_se);
+    EXPECT_TRUE(std::isnan(read.labels.annotators.agreement[1]));
+    EXPECT_EQ(read.labels.pairs.right, labels.pairs.right);
+    EXPECT_EQ(read.labels.pairs.ties, labels.pairs.ties);
+    EXPECT_EQ(read.labels.pairs.margin, labels.pairs.margin);
+    EXPECT_FALSE(read.labels.drift.has_value());
+    EXPECT_EQ(read.reliability.method, "by hand");
+    EXPECT_EQ(read.reliability.trials(), 7);
+    EXPECT_FLOAT_EQ(static_cast<float>(read.reliability.bins[3].observed), 0.25f);
   }
 }
 

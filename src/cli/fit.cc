@@ -127,6 +127,15 @@ Calibration calibrate(const Groups& groups, const FitOptions& fit_options, const
   return find_calibration(decided_trials(groups, predictions.left, find_clusters(groups)), fold_of);
 }
 
+/// What the fit says of votes that it was not told, or that it is asked to forget, against what came of them.
+Reliability judge_predictions(const std::optional<Calibration>& calibration, const Groups& groups, const Fit& fit,
+                              Engine& engine) {
+  if (calibration && calibration->helps())
+    return reliability(calibration->corrected, "held-out votes in 5 folds, corrected");
+  if (calibration) return reliability(calibration->as_predicted, "held-out votes in 5 folds");
+  return reliability(predict_left_out(groups, fit, engine.sites()), "votes, each predicted from all others");
+}
+
 std::string told(const Calibration& c) {
   return fmt::format(
       "calibration: held-out votes ask for logits times {:.3f}, which takes {:.5f} +- {:.5f} off their log loss; {}",
@@ -152,10 +161,7 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
   std::vector<std::size_t> rows;
   for (std::size_t a = 0; a < annotators.votes.size(); ++a)
     if (annotators.votes[a] > 0) rows.push_back(a);
-  const auto suspicious = [&](std::size_t a) {
-    const auto flag = static_cast<Flag>(annotators.flag[a]);
-    return flag != Flag::kOk && flag != Flag::kTooFewVotes;
-  };
+  const auto suspicious = [&](std::size_t a) { return is_suspicious(static_cast<Flag>(annotators.flag[a])); };
   std::stable_sort(rows.begin(), rows.end(), [&](std::size_t a, std::size_t b) {
     return std::tuple(!suspicious(a), ~annotators.votes[a]) < std::tuple(!suspicious(b), ~annotators.votes[b]);
   });
@@ -273,8 +279,8 @@ void print_annotators(const Votes& votes, const Labels& labels) {
 }
 
 void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
-                   const Labels& labels, const std::string& device, const std::string& why_device, int threads,
-                   const Seconds& seconds) {
+                   const Labels& labels, const Reliability& told_votes, const std::string& device,
+                   const std::string& why_device, int threads, const Seconds& seconds) {
   fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
              limits.pairs, limits.components, limits.annotators);
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.options.ties,
@@ -297,6 +303,7 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
       "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
       "of pairs\n",
       100 * correct / std::max(decided, 1.0), 100 * sure / count);
+  fmt::print("calibration error {:.4f}, by {}\n", told_votes.ece(), told_votes.method);
   print_covariates(labels.covariates);
   if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels);
   if (labels.drift) print_drift(votes, *labels.drift);
@@ -360,6 +367,7 @@ int fit_command(const Arguments& arguments) {
       calibration =
           calibrate(groups, options.fit_options(arguments.model, groups), device_used, options, arguments.seed, quiet);
     seconds.calibrate = watch.lap();
+    const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
     Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
     if (!votes.timestamp.empty()) labels.drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
     const std::string device = engine->device();
@@ -377,6 +385,9 @@ int fit_command(const Arguments& arguments) {
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     provenance["covariates"] = describe_covariates(labels.covariates);
+    provenance["reliability"] = {{"method", told_votes.method},
+                                 {"votes", static_cast<std::uint64_t>(told_votes.trials())},
+                                 {"ece", told_votes.ece()}};
     if (calibration)
       provenance["calibration"] = {{"method", "temperature"},
                                    {"slope", calibration->slope},
@@ -389,7 +400,7 @@ int fit_command(const Arguments& arguments) {
                              {"fit", seconds.fit},
                              {"calibrate", seconds.calibrate},
                              {"label", seconds.label}};
-    write_fit(output, votes, labels, provenance, !arguments.no_compress);
+    write_fit(output, votes, labels, told_votes, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
     if (arguments.common.json) {
       provenance["output"] = arguments.output;
@@ -401,7 +412,7 @@ int fit_command(const Arguments& arguments) {
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
-      print_summary(arguments, votes, limits, fit, labels, device, why, threads, seconds);
+      print_summary(arguments, votes, limits, fit, labels, told_votes, device, why, threads, seconds);
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;

@@ -39,6 +39,7 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
   Calibration out;
   out.votes = logit.size();
   if (logit.empty()) return out;
+  out.as_predicted = decided;
   Trials& corrected = out.corrected = decided;
   const int folds = 1 + *std::max_element(fold.begin(), fold.end());
   for (int f = 0; f < folds; ++f) {

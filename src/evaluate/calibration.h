@@ -12,7 +12,7 @@ struct Calibration {
   /// What it takes off the log loss of held-out votes; each fold with the slope that the other folds' votes ask for.
   Estimate gain;
   std::size_t votes = 0;
-  Trials corrected;  ///< the held-out votes, each corrected so
+  Trials as_predicted, corrected;  ///< the held-out votes, and each corrected so
 
   /// Whether that is more than its standard error: else the slope may as well be chance.
   bool helps() const { return gain.value > gain.std_error; }

@@ -29,6 +29,7 @@ std::size_t answer_of(VoteCode vote) {
 using Answer = std::array<double, kHabitLevels>;
 
 /// Probability of every answer of an annotator on a pair that is shown as `vote` was: towards the left.
+/// `known`: of the pair's score difference.
 class AnswerModel {
  public:
   AnswerModel(const Groups& groups, const Fit& fit)
@@ -36,7 +37,7 @@ class AnswerModel {
     std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
     if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
   }
-  Answer of(VoteCode vote, std::uint32_t pair) const {
+  Answer of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
     FitView view{};
     view.pair_first = groups_.pair_first.data();
     view.pair_second = groups_.pair_second.data();
@@ -53,8 +54,7 @@ class AnswerModel {
     const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
     const Rater<double> rater{a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance,
                               a.covariance * side, a.side_bias_variance + taste.variance};
-    const Logit<double> eta =
-        logit(rater, Cavity<double>{fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair]});
+    const Logit<double> eta = logit(rater, known);
     Answer answer{};
     const int levels = groups_.answers.levels();
     for (int level = -levels; level <= levels; ++level) {
@@ -146,9 +146,10 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
     out.converged = out.converged && fit.converged;
     const AnswerModel model(seen, fit);
     for_pairs(groups, [&](std::size_t p) {
+      const Cavity<double> known{fit.posterior.pair_mean[p], fit.posterior.pair_variance[p]};
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
         if (folds[v] != fold) continue;
-        const Answer answer = model.of(groups.votes[v], static_cast<std::uint32_t>(p));
+        const Answer answer = model.of(groups.votes[v], static_cast<std::uint32_t>(p), known);
         out.left[v] = left_if_decided(answer);
         if (all_answers) out.log_probability[v] = static_cast<float>(std::log(answer[answer_of(groups.votes[v])]));
       }
@@ -239,6 +240,31 @@ Trials decided_trials(const Groups& groups, const std::vector<float>& left, cons
     trials.outcome.push_back((vote.winner() > 0) == vote.first_on_left() ? 1 : 0);
     trials.cluster.push_back(clusters.of[v]);
   }
+  return trials;
+}
+
+Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most) {
+  const AnswerModel model(groups, fit);
+  const std::size_t step = (groups.votes.size() + most - 1) / most;
+  struct Chosen {
+    std::uint32_t vote, pair;
+  };
+  std::vector<Chosen> chosen;
+  Trials trials;
+  for (std::uint32_t p = 0; p < groups.pairs(); ++p)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+      if (v % step == 0 && groups.votes[v].decided()) {
+        chosen.push_back({v, p});
+        trials.outcome.push_back((groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0);
+        trials.cluster.push_back(p);
+      }
+  trials.predicted.resize(chosen.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, chosen.size(), [&](std::size_t i) {
+    const auto [v, p] = chosen[i];
+    const Cavity<double> known = cavity_without<double>(fit.posterior.pair_mean[p], fit.posterior.pair_variance[p],
+                                                        {sites.precision[v], sites.shift[v]});
+    trials.predicted[i] = left_if_decided(model.of(groups.votes[v], p, known));
+  });
   return trials;
 }
 

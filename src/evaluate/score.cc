@@ -32,6 +32,23 @@ double calibration_error(const Bins& bins) {
   return off / trials;
 }
 
+Bins sum_bins(const Trials& trials) {
+  Bins bins{};
+  for (std::size_t i = 0; i < trials.predicted.size(); ++i) {
+    BinSums& bin = bins[bin_of(trials.predicted[i])];
+    bin.trials += 1;
+    bin.predicted += trials.predicted[i];
+    bin.observed += trials.outcome[i];
+  }
+  return bins;
+}
+
+std::vector<ReliabilityBin> means(const Bins& bins) {
+  std::vector<ReliabilityBin> out;
+  for (const BinSums& bin : bins) out.push_back({bin.trials, bin.predicted / bin.trials, bin.observed / bin.trials});
+  return out;
+}
+
 /// Calibration errors of 400 draws, ascending.
 struct Draws {
   std::vector<double> resampled = std::vector<double>(kDraws);  ///< each cluster comes Poisson(1) times
@@ -90,31 +107,40 @@ std::vector<double> log_losses(const Trials& trials) {
   return losses;
 }
 
+double Reliability::trials() const {
+  return std::accumulate(bins.begin(), bins.end(), 0.0,
+                         [](double sum, const ReliabilityBin& bin) { return sum + bin.trials; });
+}
+
+double Reliability::ece() const {
+  double off = 0;
+  for (const ReliabilityBin& bin : bins)
+    if (bin.trials > 0) off += bin.trials * std::abs(bin.predicted - bin.observed);
+  return off / trials();
+}
+
+Reliability reliability(const Trials& trials, std::string method) {
+  return {std::move(method), means(sum_bins(trials))};
+}
+
 Score score(const Trials& trials) {
   std::vector<double> squared(trials.predicted.size()), right(trials.predicted.size());
-  Bins bins{};
   for (std::size_t i = 0; i < squared.size(); ++i) {
     const double p = trials.predicted[i], off = p - trials.outcome[i];
     squared[i] = off * off;
     right[i] = p == 0.5 ? 0.5 : (p > 0.5) == (trials.outcome[i] == 1) ? 1 : 0;
-    BinSums& bin = bins[bin_of(trials.predicted[i])];
-    bin.trials += 1;
-    bin.predicted += p;
-    bin.observed += trials.outcome[i];
   }
+  const Bins bins = sum_bins(trials);
   const Draws draws = bootstrap(trials);
-  Score out{.log_loss = clustered_mean(log_losses(trials), trials.cluster),
-            .brier = clustered_mean(squared, trials.cluster),
-            .accuracy = clustered_mean(right, trials.cluster),
-            .ece = calibration_error(bins),
-            .ece_low = draws.resampled[kDraws / 40],
-            .ece_high = draws.resampled[kDraws * 39 / 40 - 1],
-            .ece_by_chance = std::accumulate(draws.by_chance.begin(), draws.by_chance.end(), 0.0) / kDraws,
-            .ece_by_chance_high = draws.by_chance[kDraws * 19 / 20 - 1],
-            .bins = {}};
-  for (const BinSums& bin : bins)
-    out.bins.push_back({bin.trials, bin.predicted / bin.trials, bin.observed / bin.trials});
-  return out;
+  return {.log_loss = clustered_mean(log_losses(trials), trials.cluster),
+          .brier = clustered_mean(squared, trials.cluster),
+          .accuracy = clustered_mean(right, trials.cluster),
+          .ece = calibration_error(bins),
+          .ece_low = draws.resampled[kDraws / 40],
+          .ece_high = draws.resampled[kDraws * 39 / 40 - 1],
+          .ece_by_chance = std::accumulate(draws.by_chance.begin(), draws.by_chance.end(), 0.0) / kDraws,
+          .ece_by_chance_high = draws.by_chance[kDraws * 19 / 20 - 1],
+          .bins = means(bins)};
 }
 
 }  // namespace voxpop

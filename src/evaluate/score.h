@@ -41,6 +41,16 @@ struct Score {
 /// same trials.
 Score score(const Trials& trials);
 
+/// What predictions said and what came of them, in 15 equal bins from 0 to 1; a bin without trials has means NaN.
+struct Reliability {
+  std::string method;  ///< how the predictions came about
+  std::vector<ReliabilityBin> bins;
+
+  double trials() const;
+  double ece() const;  ///< as in Score
+};
+Reliability reliability(const Trials& trials, std::string method);
+
 /// Each trial's log loss.
 std::vector<double> log_losses(const Trials& trials);
 

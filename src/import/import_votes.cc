@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "import/id_table.h"
+#include "core/id_table.h"
 
 namespace voxpop {
 namespace {

@@ -1,14 +1,156 @@
 #include "io/fit_file.h"
 
-#include <nlohmann/json.hpp>
+#include <limits>
 
+#include "core/error.h"
 #include "core/stopwatch.h"
 #include "io/hdf5.h"
 
 namespace voxpop {
+namespace {
 
-void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlohmann::ordered_json& provenance,
-               bool compress) {
+/// Reads columns and tables of one file; every error names both.
+class FitReader {
+ public:
+  explicit FitReader(const std::string& path) : file_(path) {
+    const std::string schema = file_.attribute("voxpop_schema");
+    if (schema != "fit/1")
+      throw bad_input("{}: {}; a fit is needed here: make one with 'voxpop fit VOTES.h5 -o FIT.h5'", path,
+                      schema.empty() ? "no root attribute 'voxpop_schema'" : "schema '" + shown(schema) + "'");
+  }
+  const InputHdf5& file() const { return file_; }
+
+  std::vector<float> floats(const std::string& name, std::size_t rows) const {
+    const std::vector<double> wide = file_.read_floats(name);
+    require_rows(name, wide.size(), rows);
+    return {wide.begin(), wide.end()};
+  }
+  /// NaN is refused, too.
+  std::vector<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
+    std::vector<float> column = floats(name, rows);
+    for (std::size_t row = 0; row < rows; ++row)
+      if (!(column[row] >= low && column[row] <= high))
+        throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, column[row], low,
+                        high);
+    return column;
+  }
+  std::vector<float> optional_floats(const std::string& name, std::size_t rows) const {
+    return file_.has(name) ? floats(name, rows) : std::vector<float>();
+  }
+  std::vector<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit,
+                                     const char* of) const {
+    std::vector<std::uint32_t> column = file_.read_indices(name, limit, of);
+    require_rows(name, column.size(), rows);
+    return column;
+  }
+  std::vector<std::uint32_t> counts(const std::string& name, std::size_t rows) const {
+    return indices(name, rows, std::uint64_t{1} << 32, "numbers of votes");
+  }
+  template <class Integer>
+  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
+    std::vector<Integer> column;
+    file_.read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
+      for (std::size_t i = 0; i < slab.size(); ++i) {
+        if (slab[i] < low || slab[i] > high)
+          throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, begin + i, slab[i],
+                          low, high);
+        column.push_back(static_cast<Integer>(slab[i]));
+      }
+    });
+    require_rows(name, column.size(), rows);
+    return column;
+  }
+
+ private:
+  void require_rows(const std::string& name, std::size_t rows, std::size_t expected) const {
+    if (rows != expected) throw bad_input("{}: '{}' has {} rows; its table has {}", file_.path(), name, rows, expected);
+  }
+  InputHdf5 file_;
+};
+
+constexpr float kAny = std::numeric_limits<float>::max();
+
+ItemLabels read_items(const FitReader& read, std::size_t items) {
+  ItemLabels out;
+  out.score = read.floats_within("items/score", items, -kAny, kAny);
+  out.std_error = read.floats_within("items/std_error", items, 0, kAny);
+  out.votes = read.counts("items/votes", items);
+  out.component = read.integers<std::int32_t>("items/component", items, -1, static_cast<std::int64_t>(items));
+  out.controlled_score = read.optional_floats("items/controlled_score", items);
+  return out;
+}
+
+AnnotatorLabels read_annotators(const FitReader& read, std::size_t annotators) {
+  AnnotatorLabels out;
+  out.votes = read.counts("annotators/votes", annotators);
+  for (const auto& [name, column] :
+       {std::pair{"annotators/discrimination", &out.discrimination},
+        std::pair{"annotators/discrimination_se", &out.discrimination_se},
+        std::pair{"annotators/side_bias", &out.side_bias}, std::pair{"annotators/side_bias_se", &out.side_bias_se},
+        std::pair{"annotators/agreement", &out.agreement},
+        std::pair{"annotators/expected_accuracy", &out.expected_accuracy},
+        std::pair{"annotators/bits_per_vote", &out.bits_per_vote},
+        std::pair{"annotators/flag_probability", &out.flag_probability}})
+    *column = read.floats(name, annotators);
+  out.flag =
+      read.integers<std::int8_t>("annotators/flag", annotators, 0, static_cast<std::int64_t>(flag_names().size()) - 1);
+  return out;
+}
+
+PairColumns read_pairs(const FitReader& read, std::size_t items) {
+  PairColumns out;
+  const std::size_t pairs = read.file().rows("pairs/left");
+  out.left = read.indices("pairs/left", pairs, items, "item indices");
+  out.right = read.indices("pairs/right", pairs, items, "item indices");
+  out.votes = read.counts("pairs/votes", pairs);
+  out.ties = read.counts("pairs/ties", pairs);
+  out.flagged_votes = read.counts("pairs/flagged_votes", pairs);
+  out.wins_left = read.floats_within("pairs/wins_left", pairs, 0, kAny);
+  out.probability = read.floats_within("pairs/probability", pairs, 0, 1);
+  out.probability_better = read.floats_within("pairs/probability_better", pairs, 0, 1);
+  out.margin = read.floats_within("pairs/margin", pairs, -kAny, kAny);
+  out.margin_se = read.floats_within("pairs/margin_se", pairs, 0, kAny);
+  out.information_gain = read.floats_within("pairs/information_gain", pairs, 0, kAny);
+  return out;
+}
+
+Drift read_drift(const FitReader& read, std::size_t annotators) {
+  Drift out;
+  out.statistic = read.floats("annotators/change_statistic", annotators);
+  out.p_value = read.floats("annotators/change_p_value", annotators);
+  out.corrected_p_value = read.floats("annotators/change_p_value_corrected", annotators);
+  WindowColumns& windows = out.windows;
+  const std::string group = "annotators/windows/";
+  const std::size_t rows = read.file().rows(group + "annotator");
+  windows.annotator = read.indices(group + "annotator", rows, annotators, "annotator indices");
+  windows.votes = read.counts(group + "votes", rows);
+  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min(), kHigh = ~kLow;
+  windows.start = read.integers<std::int64_t>(group + "start", rows, kLow, kHigh);
+  windows.end = read.integers<std::int64_t>(group + "end", rows, kLow, kHigh);
+  for (const auto& [name, column] :
+       {std::pair{"expected_accuracy", &windows.expected_accuracy},
+        std::pair{"expected_accuracy_se", &windows.expected_accuracy_se},
+        std::pair{"discrimination", &windows.discrimination},
+        std::pair{"discrimination_se", &windows.discrimination_se}, std::pair{"side_bias", &windows.side_bias},
+        std::pair{"side_bias_se", &windows.side_bias_se}, std::pair{"votes_per_hour", &windows.votes_per_hour}})
+    *column = read.floats(group + name, rows);
+  return out;
+}
+
+Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json& provenance) {
+  Reliability out;
+  out.method = provenance.value("/reliability/method"_json_pointer, std::string());
+  const std::vector<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
+  const std::vector<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
+  const std::vector<float> observed = read.floats("reliability/observed", kReliabilityBins);
+  for (std::size_t bin = 0; bin < votes.size(); ++bin) out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
+  return out;
+}
+
+}  // namespace
+
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
+               nlohmann::ordered_json& provenance, bool compress) {
   const Stopwatch watch;
   OutputHdf5 file(output, compress);
   file.write_attribute("voxpop_schema", "fit/1");
@@ -79,12 +221,24 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   file.write("pairs/left", pairs.left);
   file.write("pairs/right", pairs.right);
   file.write("pairs/votes", pairs.votes);
+  file.write("pairs/ties", pairs.ties);
+  file.write("pairs/flagged_votes", pairs.flagged_votes);
   file.write("pairs/wins_left", pairs.wins_left);
   file.write("pairs/probability", pairs.probability);
   file.write("pairs/probability_better", pairs.probability_better);
   file.write("pairs/margin", pairs.margin);
   file.write("pairs/margin_se", pairs.margin_se);
   file.write("pairs/information_gain", pairs.information_gain);
+
+  std::vector<float> trials, predicted, observed;
+  for (const ReliabilityBin& bin : reliability.bins) {
+    trials.push_back(static_cast<float>(bin.trials));
+    predicted.push_back(static_cast<float>(bin.predicted));
+    observed.push_back(static_cast<float>(bin.observed));
+  }
+  file.write("reliability/votes", trials);
+  file.write("reliability/predicted", predicted);
+  file.write("reliability/observed", observed);
 
   file.write("votes/probability_correct", labels.vote_probability_correct);
   double total = 0;
@@ -94,6 +248,29 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlo
   seconds["total"] = total;
   file.write_attribute("provenance", provenance.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   file.finish();
+}
+
+FitFile read_fit(const std::string& path) {
+  const FitReader read(path);
+  const InputHdf5& file = read.file();
+  FitFile out;
+  out.path = path;
+  out.provenance = nlohmann::ordered_json::parse(file.attribute("provenance"), nullptr, false);
+  if (!out.provenance.is_object())
+    throw bad_input("{}: attribute 'provenance' is not a JSON object; copy the file again", path);
+  out.item_ids = file.read_strings("items/id");
+  out.annotator_ids = file.read_strings("annotators/id");
+  const std::size_t items = out.item_ids.size(), annotators = out.annotator_ids.size();
+  if (file.has("items/prompt")) {
+    out.prompt_ids = file.read_strings("prompts/id");
+    out.prompt = read.indices("items/prompt", items, out.prompt_ids.size(), "prompt indices");
+  }
+  out.labels.items = read_items(read, items);
+  out.labels.annotators = read_annotators(read, annotators);
+  out.labels.pairs = read_pairs(read, items);
+  if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
+  out.reliability = read_reliability(read, out.provenance);
+  return out;
 }
 
 }  // namespace voxpop

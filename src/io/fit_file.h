@@ -1,7 +1,8 @@
 #pragma once
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include "core/output_file.h"
+#include "evaluate/score.h"
 #include "io/votes.h"
 #include "label/labels.h"
 
@@ -9,7 +10,22 @@ namespace voxpop {
 
 /// Writes fit/1: items, annotators, pairs, votes, and how they came about as JSON in the root attribute `provenance`,
 /// to whose `seconds` it adds `write` and `total`.
-void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, nlohmann::ordered_json& provenance,
-               bool compress);
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
+               nlohmann::ordered_json& provenance, bool compress);
+
+/// What a fit/1 file holds, but for the votes.
+struct FitFile {
+  std::string path;
+  Strings item_ids, annotator_ids;
+  Strings prompt_ids;                 ///< empty where the votes had none
+  std::vector<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
+  Labels labels;
+  Reliability reliability;
+  nlohmann::ordered_json provenance;
+};
+
+/// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
+/// are not read.
+FitFile read_fit(const std::string& path);
 
 }  // namespace voxpop

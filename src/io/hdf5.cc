@@ -411,9 +411,11 @@ void InputHdf5::read_integers(const std::string& name, const UseIntegers& use) c
   const std::uint64_t total = rows(name);
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
-  if (H5Tget_class(type) != H5T_INTEGER)
+  const bool is_enum = H5Tget_class(type) == H5T_ENUM;
+  if (H5Tget_class(type) != H5T_INTEGER && !is_enum)
     throw bad_input("{}: '{}' is {}; it must be an integer type", path_, name, type_name(type));
-  const Widen convert = widen_from(type);
+  const Handle integer(is_enum ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
+  const Widen convert = widen_from(integer);
   std::vector<std::int64_t> slab;
   read_slabs(name, dataset, convert != nullptr ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, convert != nullptr, total,
              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {

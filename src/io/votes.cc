@@ -67,9 +67,9 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
 }
 
 /// Joins the ids of several files: rows of one file's table become rows of the joint table.
-class IdTable {
+class JoinedIds {
  public:
-  explicit IdTable(Strings& ids) : ids_(ids) {}
+  explicit JoinedIds(Strings& ids) : ids_(ids) {}
 
   /// Joint row of each of `more`.
   std::vector<std::uint32_t> join(const Strings& more) {
@@ -293,7 +293,7 @@ void check_prompts(const InputHdf5& file, const std::vector<std::uint32_t>& prom
 
 Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
   Votes votes;
-  IdTable items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
+  JoinedIds items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
   JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
   Progress progress("reading", paths.size(), quiet);

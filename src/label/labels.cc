@@ -149,7 +149,8 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   return out;
 }
 
-PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& labels) {
+PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& labels,
+                        const std::vector<std::int8_t>& flags) {
   struct Key {
     std::uint64_t items;
     std::uint32_t pair;
@@ -161,7 +162,7 @@ PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& 
                 p};
   oneapi::tbb::parallel_sort(order);
   PairColumns out;
-  for (auto* column : {&out.left, &out.right, &out.votes}) column->resize(order.size());
+  for (auto* column : {&out.left, &out.right, &out.votes, &out.ties, &out.flagged_votes}) column->resize(order.size());
   for (auto* column :
        {&out.wins_left, &out.probability, &out.probability_better, &out.margin, &out.margin_se, &out.information_gain})
     column->resize(order.size());
@@ -174,6 +175,8 @@ PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& 
     float wins = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       wins += 0.5f + 0.5f * static_cast<float>(groups.votes[v].winner());
+      out.ties[row] += !groups.votes[v].decided();
+      out.flagged_votes[row] += is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]));
     }
     out.wins_left[row] = wins;
     out.probability[row] = labels.probability[p];
@@ -219,7 +222,7 @@ Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::si
   labels.items.controlled_score = control_scores(groups, fit, labels.items.score);
   labels.annotators = label_annotators(groups, fit);
   labels.covariates = label_covariates(groups, fit);
-  labels.pairs = label_pairs(groups, fit, pair_labels);
+  labels.pairs = label_pairs(groups, fit, pair_labels, labels.annotators.flag);
   labels.vote_probability_correct.assign(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {

@@ -12,6 +12,8 @@ namespace voxpop {
 /// What is said of an annotator; the order is that of the HDF5 enum.
 enum class Flag : std::int8_t { kOk, kNoisy, kRandom, kSideClicker, kAdversarial, kTooFewVotes };
 const std::vector<std::string>& flag_names();
+/// Whether it says something against the annotator.
+inline bool is_suspicious(Flag flag) { return flag != Flag::kOk && flag != Flag::kTooFewVotes; }
 
 struct ItemLabels {
   std::vector<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
@@ -43,6 +45,8 @@ struct AnnotatorLabels {
 /// Distinct pairs, left < right by item index, ascending.
 struct PairColumns {
   std::vector<std::uint32_t> left, right, votes;
+  std::vector<std::uint32_t> ties;           ///< votes for neither
+  std::vector<std::uint32_t> flagged_votes;  ///< votes of annotators who are noisy, random, side_clicker or adversarial
   std::vector<float> wins_left, probability, probability_better, margin, margin_se, information_gain;
 };
 

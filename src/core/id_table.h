@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -16,14 +17,21 @@ class IdTable {
   /// The id's number, and whether it is new.
   std::pair<std::uint32_t, bool> number(std::string_view id) {
     if (4 * (ids_.size() + 1) > 3 * slots_.size()) grow();
-    const auto hash = static_cast<std::uint32_t>(std::hash<std::string_view>{}(id));
-    Slot& slot = find(hash, [&](std::uint32_t index) { return ids_[index] == id; });
+    const std::uint32_t hash = hash_of(id);
+    Slot& slot = slots_[place(hash, [&](std::uint32_t index) { return ids_[index] == id; })];
     const bool is_new = slot.index == kFree;
     if (is_new) {
       slot = {static_cast<std::uint32_t>(ids_.size()), hash};
       ids_.push_back(id);
     }
     return {slot.index, is_new};
+  }
+
+  /// The id's number, if it has one.
+  std::optional<std::uint32_t> find(std::string_view id) const {
+    if (slots_.empty()) return std::nullopt;
+    const std::uint32_t index = slots_[place(hash_of(id), [&](std::uint32_t i) { return ids_[i] == id; })].index;
+    return index == kFree ? std::nullopt : std::optional(index);
   }
 
   const Strings& ids() const { return ids_; }
@@ -37,19 +45,24 @@ class IdTable {
     std::uint32_t hash = 0;  ///< spares most comparisons of text, and reading it again when the table grows
   };
 
+  static std::uint32_t hash_of(std::string_view id) {
+    return static_cast<std::uint32_t>(std::hash<std::string_view>{}(id));
+  }
+
+  /// The slot of the id, or the free one where it would go.
   template <class IsIt>
-  Slot& find(std::uint32_t hash, const IsIt& is_it) {
+  std::size_t place(std::uint32_t hash, const IsIt& is_it) const {
     const std::size_t mask = slots_.size() - 1;
     std::size_t i = hash & mask;
     while (slots_[i].index != kFree && !(slots_[i].hash == hash && is_it(slots_[i].index))) i = (i + 1) & mask;
-    return slots_[i];
+    return i;
   }
 
   void grow() {
     std::vector<Slot> old(slots_.empty() ? 64 : 2 * slots_.size());
     old.swap(slots_);
     for (const Slot& slot : old)
-      if (slot.index != kFree) find(slot.hash, [](std::uint32_t) { return false; }) = slot;
+      if (slot.index != kFree) slots_[place(slot.hash, [](std::uint32_t) { return false; })] = slot;
   }
 
   Strings ids_;
