@@ -13,18 +13,28 @@
 namespace voxpop {
 namespace {
 
-// The temporary file that a signal handler would have to remove; empty when there is none.
-char unfinished[4200];
+// The temporary files that a signal handler would have to remove; an empty name is a free place.
+using Name = char[4200];
+Name unfinished[OutputFile::kMost];
 
 void remember_unfinished(const std::string& path) {
-  unfinished[0] = '\0';
-  if (path.size() < sizeof unfinished) std::memcpy(unfinished, path.c_str(), path.size() + 1);
+  for (Name& name : unfinished) {
+    if (name[0] != '\0' || path.size() >= sizeof name) continue;
+    std::memcpy(name, path.c_str(), path.size() + 1);
+    return;
+  }
+}
+
+void forget_unfinished(const std::string& path) {
+  for (Name& name : unfinished)
+    if (name == path) name[0] = '\0';
 }
 
 }  // namespace
 
 void remove_unfinished_output() {
-  if (unfinished[0] != '\0') unlink(unfinished);
+  for (const Name& name : unfinished)
+    if (name[0] != '\0') unlink(name);
 }
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
@@ -46,7 +56,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
 
 OutputFile::~OutputFile() {
   if (!committed_) unlink(temporary_.c_str());
-  remember_unfinished("");
+  forget_unfinished(temporary_);
 }
 
 void OutputFile::commit() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <string>
 
 namespace voxpop {
@@ -9,6 +10,7 @@ class OutputFile {
  public:
   /// Throws Error(kFileSystem) at once when the folder is missing or not writable, before any long work is done.
   explicit OutputFile(std::string path);
+  static constexpr std::size_t kMost = 16;  ///< that an interrupt cleans up after, at a time
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -22,7 +24,7 @@ class OutputFile {
   bool committed_ = false;
 };
 
-/// Removes the temporary file of the output being written, if any. May be called in a signal handler.
+/// Removes the temporary files of outputs being written, if any. May be called in a signal handler.
 void remove_unfinished_output();
 
 }  // namespace voxpop

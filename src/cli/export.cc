@@ -1,0 +1,210 @@
+#include "export/export.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/commands.h"
+#include "core/error.h"
+#include "core/progress.h"
+#include "core/stopwatch.h"
+#include "core/threads.h"
+
+namespace voxpop {
+namespace {
+
+const std::map<std::string, ExportFormat> kFormats = {
+    {"trl", ExportFormat::kTrl},          {"openrlhf", ExportFormat::kOpenRlhf},
+    {"nemo", ExportFormat::kNemoAligner}, {"nemo-aligner", ExportFormat::kNemoAligner},
+    {"nemo-rl", ExportFormat::kNemoRl},   {"axolotl", ExportFormat::kAxolotl},
+    {"csv", ExportFormat::kCsv},          {"jsonl", ExportFormat::kJsonl}};
+
+struct Arguments {
+  std::string input, output, format;
+  std::vector<std::string> texts, prompt_texts;
+  std::string split;
+  int threads = 0;
+  ExportOptions options;
+  CommonOptions common;
+};
+
+struct Part {
+  std::string name;  ///< "": the only one
+  double share;
+};
+
+/// "train=.95,val=.05"
+std::vector<Part> parse_split(const std::string& text) {
+  if (text.empty()) return {{"", 1.0}};
+  std::vector<Part> parts;
+  double total = 0;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string one = text.substr(begin, end - begin);
+    const std::size_t equals = std::min(one.find('='), one.size());
+    Part part{one.substr(0, equals), 0};
+    const char* const last = one.data() + one.size();
+    const auto [rest, error] = std::from_chars(one.data() + std::min(equals + 1, one.size()), last, part.share);
+    const bool good_name = !part.name.empty() && std::ranges::all_of(part.name, [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '_' || c == '-';
+    });
+    if (!good_name || error != std::errc() || rest != last || !(part.share > 0))
+      throw usage_error(
+          "--split: '{}' is not NAME=SHARE, with letters and digits and a share above 0: "
+          "train=.95,val=.05",
+          one);
+    if (std::ranges::any_of(parts, [&](const Part& other) { return other.name == part.name; }))
+      throw usage_error("--split: '{}' comes twice", part.name);
+    total += part.share;
+    parts.push_back(std::move(part));
+    begin = end + 1;
+  }
+  if (std::abs(total - 1) > 1e-6) throw usage_error("--split: the shares of '{}' add up to {}, not to 1", text, total);
+  if (parts.size() > OutputFile::kMost) throw usage_error("--split: more than {} parts", OutputFile::kMost);
+  return parts;
+}
+
+/// "rows.jsonl" and "val": "rows.val.jsonl"
+std::string path_of(const std::string& output, const Part& part) {
+  if (part.name.empty()) return output;
+  const std::filesystem::path path(output);
+  return (path.parent_path() / (path.stem().string() + "." + part.name + path.extension().string())).string();
+}
+
+int export_command(Arguments& arguments) {
+  return with_threads(used_threads(arguments.threads), [&] {
+    const bool quiet = arguments.common.quiet, to_stdout = arguments.output.empty();
+    ExportOptions& options = arguments.options;
+    options.format = kFormats.at(arguments.format);
+    const std::vector<Part> parts = parse_split(arguments.split);
+    if (to_stdout && parts.size() > 1) throw usage_error("--split needs -o: the parts are files");
+    std::vector<std::string> inputs = arguments.texts;
+    inputs.insert(inputs.end(), arguments.prompt_texts.begin(), arguments.prompt_texts.end());
+    inputs.push_back(arguments.input);
+    std::vector<std::string> paths;
+    std::vector<TextOutput> outputs;
+    options.parts.clear();
+    for (const Part& part : parts) {
+      paths.push_back(path_of(arguments.output, part));
+      require_other_output(inputs, paths.back());
+      outputs.emplace_back(paths.back());
+      options.parts.push_back(part.share);
+    }
+    const Stopwatch watch;
+    const FitFile fit = read_fit(arguments.input);
+    std::optional<Texts> items, prompts;
+    if (!arguments.texts.empty()) items.emplace(arguments.texts, fit.item_ids, quiet);
+    if (!arguments.prompt_texts.empty()) {
+      if (fit.prompt.empty())
+        throw bad_input(
+            "{}: no dataset 'items/prompt', so --prompt-texts has no prompts to join; import the votes with "
+            "--prompt",
+            arguments.input);
+      prompts.emplace(arguments.prompt_texts, fit.prompt_ids, quiet);
+    }
+    if (!items && options.format != ExportFormat::kJsonl && options.format != ExportFormat::kCsv)
+      note(quiet, "no --texts: ids stand where the texts would");
+    for (const auto* texts : {&items, &prompts})
+      if (*texts && (*texts)->passed_over() > 0)
+        note(quiet,
+             fmt::format("{} texts are of ids that are not in the fit, and are passed over", (*texts)->passed_over()));
+    Progress progress("exporting", fit.labels.pairs.left.size(), quiet);
+    const ExportCounts counts = export_rows(fit, {items ? &*items : nullptr, prompts ? &*prompts : nullptr}, options,
+                                            outputs, [&](std::uint64_t done) { progress.update(done); });
+    if (counts.exported == 0)
+      throw bad_input(
+          "{}: no pair is left to export: of {}, {} tied, {} undecided, {} with too many flagged votes, {} "
+          "without texts; ask for less (--min-probability, --keep-ties, --max-flagged)",
+          arguments.input, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing);
+    std::uint64_t bytes = 0;
+    for (TextOutput& output : outputs) {
+      output.commit();
+      bytes += output.bytes();
+    }
+    const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
+    std::FILE* const summary = to_stdout ? stderr : stdout;
+    if (to_stdout && quiet) return 0;
+    if (arguments.common.json) {
+      nlohmann::ordered_json json = {{"format", arguments.format},
+                                     {"pairs", counts.pairs},
+                                     {"exported", counts.exported},
+                                     {"left_out_ties", counts.ties},
+                                     {"left_out_undecided", counts.undecided},
+                                     {"left_out_flagged", counts.flagged},
+                                     {"left_out_missing", counts.missing},
+                                     {"label_smoothing", flip_rate},
+                                     {"bytes", bytes},
+                                     {"seconds", seconds}};
+      for (std::size_t i = 0; i < parts.size(); ++i)
+        json["outputs"].push_back({{"path", paths[i]}, {"part", parts[i].name}, {"rows", counts.rows[i]}});
+      fmt::print(summary, "{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+      return 0;
+    }
+    fmt::print(summary,
+               "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts\n",
+               counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing);
+    fmt::print(summary,
+               "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
+               "label_smoothing={:.3f}\n",
+               100 * flip_rate, flip_rate);
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      fmt::print(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : paths[i], counts.rows[i]);
+    fmt::print(summary, "{:.1f} MB in {:.1f} s\n", static_cast<double>(bytes) / 1e6, seconds);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_export(CLI::App& app, Run& run) {
+  auto arguments = std::make_shared<Arguments>();
+  ExportOptions& options = arguments->options;
+  CLI::App& verb = *app.add_subcommand("export", "Rows that reward-model trainers read, a pair a row");
+  verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
+  verb.add_option("--format", arguments->format,
+                  "Who reads the rows; csv and jsonl: everything that is known of a pair; nemo: nemo-aligner")
+      ->required()
+      ->check(CLI::IsMember(kFormats));
+  verb.add_option("-o,--output", arguments->output, "File to write; default: standard output");
+  verb.add_option(
+      "--texts", arguments->texts,
+      "JSONL, plain or .gz: {\"id\": item, \"text\": response}, and \"prompt\" if it has one; a text may be "
+      "a list of messages. Without it, ids stand where texts would");
+  verb.add_option("--prompt-texts", arguments->prompt_texts, "JSONL: {\"id\": prompt, \"text\": prompt's text}");
+  verb.add_option("--min-probability", options.min_probability,
+                  "Leave out pairs whose better item is known with less (pairs/probability_better)")
+      ->check(CLI::Range(0.5, 1.0))
+      ->capture_default_str();
+  verb.add_option("--max-flagged", options.max_flagged,
+                  "Leave out pairs more than this share of whose votes came from noisy, random, one-sided or "
+                  "adversarial annotators")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb.add_option("--margin-scale", options.margin_scale, "Multiply margins (logits of the reference annotator)")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  verb.add_option("--expand", options.expand,
+                  "Write each pair N times, swapped in the share of 1 - p_chosen: soft labels for any trainer. No "
+                  "margin then: it would count twice")
+      ->check(CLI::Range(1, 1000));
+  verb.add_option("--split", arguments->split,
+                  "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together");
+  verb.add_option("--seed", options.seed, "Of --split and --expand")->check(kSeedRange)->capture_default_str();
+  verb.add_flag("--keep-ties", options.keep_ties, "Also pairs at least half of whose votes are ties");
+  verb.add_flag("--keep-undecided", options.keep_undecided, "Also pairs below --min-probability, and even ones");
+  verb.add_flag("--drop-missing", options.drop_missing, "Leave out pairs without a text; else that is an error");
+  add_threads_option(verb, arguments->threads);
+  add_common_options(verb, arguments->common);
+  verb.footer(
+      "Example:\n  voxpop export fit.h5 --format trl --texts responses.jsonl -o rows.jsonl --split train=.95,val=.05");
+  verb.callback([arguments, &run] { run = [arguments] { return export_command(*arguments); }; });
+}
+
+}  // namespace voxpop

@@ -1,0 +1,31 @@
+#include "core/text_output.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace voxpop {
+
+TextOutput::TextOutput(const std::string& path) : stream_(stdout, [](std::FILE*) { return 0; }) {
+  if (path.empty()) return;
+  file_ = std::make_unique<OutputFile>(path);
+  stream_ = {std::fopen(file_->temporary().c_str(), "wb"), std::fclose};
+  if (!stream_) fail();
+}
+
+void TextOutput::fail() const {
+  throw file_error("{}: cannot write: {}", file_ ? file_->path() : "standard output", std::strerror(errno));
+}
+
+void TextOutput::write(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stream_.get()) != text.size()) fail();
+  bytes_ += text.size();
+}
+
+void TextOutput::commit() {
+  if (std::fflush(stream_.get()) != 0) fail();
+  if (file_) file_->commit();
+}
+
+}  // namespace voxpop

@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/output_file.h"
+
+namespace voxpop {
+
+/// Text to a file that appears when it is complete, or to standard output.
+class TextOutput {
+ public:
+  /// "": standard output.
+  explicit TextOutput(const std::string& path);
+
+  void write(std::string_view text);
+  void commit();
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  [[noreturn]] void fail() const;
+
+  std::unique_ptr<OutputFile> file_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace voxpop

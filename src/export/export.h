@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/text_output.h"
+#include "export/texts.h"
+#include "io/fit_file.h"
+
+namespace voxpop {
+
+/// Who reads the rows; what each format holds is in docs/formats.md.
+enum class ExportFormat { kTrl, kOpenRlhf, kNemoAligner, kNemoRl, kAxolotl, kCsv, kJsonl };
+
+struct ExportOptions {
+  ExportFormat format = ExportFormat::kJsonl;
+  double min_probability = 0.5;  ///< that the chosen item is the better one, from 1/2 to 1; below: undecided
+  double max_flagged = 1;        ///< share of a pair's votes that flagged annotators may have
+  double margin_scale = 1;       ///< margins times this
+  int expand = 0;          ///< rows a pair, swapped as often as the rejected item would win; 0: one row, not swapped
+  bool keep_ties = false;  ///< pairs at least half of whose votes are ties
+  bool keep_undecided = false;
+  bool drop_missing = false;          ///< pairs without a text, else an error
+  std::uint64_t seed = 1;             ///< of parts and of what is swapped
+  std::vector<double> parts = {1.0};  ///< shares of prompts; their sum is 1
+};
+
+struct ExportCounts {
+  std::uint64_t pairs = 0, exported = 0;                            ///< pairs in the fit, and in rows
+  std::uint64_t ties = 0, undecided = 0, flagged = 0, missing = 0;  ///< left out; the first reason that holds
+  double expected_flips = 0;                                        ///< sum of 1 - p_chosen over exported pairs
+  std::vector<std::uint64_t> rows;                                  ///< [parts]
+};
+
+/// Items' and prompts' texts, each of them null where none were given: then ids stand for them.
+struct ExportTexts {
+  const Texts* items = nullptr;    ///< by row of FitFile::item_ids
+  const Texts* prompts = nullptr;  ///< by row of FitFile::prompt_ids
+};
+
+/// Writes a row (with NeMo-Aligner two) for each pair, in the order of the fit's pairs, to one output a part. A
+/// prompt's pairs, or without prompts a component's, all go to one part, drawn by its id and the seed, whatever else is
+/// in the file. Throws Error(kBadInput) where a text is missing, or is a list where the format needs a string.
+ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+                         std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report);
+
+}  // namespace voxpop

@@ -1,0 +1,182 @@
+#include "export/row.h"
+
+#include <fmt/compile.h>
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+namespace voxpop {
+namespace {
+
+template <class... Args>
+void append(std::string& out, const Args&... args) {
+  (out.append(args), ...);
+}
+
+void append_number(std::string& out, const char* key, float value) {
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"{}\":{:.6g}"), key, value);
+}
+
+/// `"prompt":"...","chosen":"...","rejected":"..."`, the prompt under a name of its own.
+void append_texts(const ExportRow& row, const char* prompt_key, std::string& out) {
+  if (!row.prompt.empty()) append(out, "\"", prompt_key, "\":", row.prompt, ",");
+  append(out, "\"chosen\":", row.chosen, ",\"rejected\":", row.rejected);
+}
+
+/// What no trainer asks for yet, and users do.
+void append_strength(const ExportRow& row, std::string& out) {
+  append_number(out, "p_chosen", row.p_chosen);
+  append_number(out, "weight", row.weight);
+}
+
+/// TRL's RewardTrainer and OpenRLHF: loss -log sigma(r_chosen - r_rejected - margin).
+void append_margin_row(const ExportRow& row, std::string& out) {
+  out += '{';
+  append_texts(row, "prompt", out);
+  if (!row.expanded) append_number(out, "margin", row.margin);
+  append_strength(row, out);
+  out += "}\n";
+}
+
+void append_axolotl_row(const ExportRow& row, std::string& out) {
+  out += "{\"system\":\"\",";
+  if (row.prompt.empty()) out += "\"input\":\"\",";
+  append_texts(row, "input", out);
+  append_strength(row, out);
+  out += "}\n";
+}
+
+std::string_view inside(std::string_view json_string) { return json_string.substr(1, json_string.size() - 2); }
+
+/// 1 slightly better, 2 better, 3 much better, as HelpSteer's annotators say: margins to 1, to 2, and beyond.
+int grade_of(float margin) { return std::clamp(static_cast<int>(std::ceil(std::abs(margin))), 1, 3); }
+
+/// Two adjacent lines, the chosen response first; |label| is the weight that scaled Bradley-Terry takes.
+void append_nemo_aligner_rows(const ExportRow& row, std::string& out) {
+  const int grade = grade_of(row.margin);
+  for (const auto& [response, label] : {std::pair{row.chosen, grade}, std::pair{row.rejected, -grade}}) {
+    append(out, "{\"text\":\"<extra_id_0>System\\n\\n<extra_id_1>User\\n",
+           row.prompt.empty() ? std::string_view() : inside(row.prompt), "\\n<extra_id_1>Assistant\\n",
+           inside(response));
+    fmt::format_to(std::back_inserter(out), "\\n<extra_id_2>\",\"label\":{}}}\n", label);
+  }
+}
+
+void append_messages(std::string_view json, const char* role, std::string& out) {
+  if (json.empty())
+    out += "[]";
+  else if (json.front() == '[')
+    out += json;
+  else
+    append(out, "[{\"role\":\"", role, "\",\"content\":", json, "}]");
+}
+
+void append_nemo_rl_row(const ExportRow& row, std::string& out) {
+  out += "{\"context\":";
+  append_messages(row.prompt, "user", out);
+  out += ",\"completions\":[{\"rank\":0,\"completion\":";
+  append_messages(row.chosen, "assistant", out);
+  out += "},{\"rank\":1,\"completion\":";
+  append_messages(row.rejected, "assistant", out);
+  out += "}],\"task_name\":\"preference\"";
+  append_strength(row, out);
+  out += "}\n";
+}
+
+constexpr const char* kTextKeys[] = {"prompt", "chosen", "rejected"};
+
+void append_jsonl_row(const ExportRow& row, std::string& out) {
+  out += '{';
+  if (!row.prompt_id.empty()) append(out, "\"prompt_id\":", row.prompt_id, ",");
+  append(out, "\"chosen_id\":", row.chosen_id, ",\"rejected_id\":", row.rejected_id);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"votes\":{}"), row.votes);
+  append_number(out, "p_better", row.p_better);
+  append_number(out, "margin", row.margin);
+  append_number(out, "margin_se", row.margin_se);
+  append_strength(row, out);
+  const std::string_view texts[] = {row.prompt, row.chosen, row.rejected};
+  for (int i = 0; i < 3; ++i)
+    if (!texts[i].empty()) append(out, ",\"", kTextKeys[i], "\":", texts[i]);
+  out += "}\n";
+}
+
+/// A JSON value as a CSV field: strings as their text, lists as JSON.
+void append_field(std::string_view json, std::string& out) {
+  if (json.empty()) return;
+  thread_local simdjson::dom::parser parser;
+  std::string_view text = json, unescaped;
+  if (json.front() == '"') {
+    text = inside(json);
+    if (text.find('\\') != text.npos && !parser.parse(json.data(), json.size()).get_string().get(unescaped))
+      text = unescaped;
+  }
+  if (text.find_first_of(",\"\r\n") == text.npos) {
+    out += text;
+    return;
+  }
+  out += '"';
+  for (const char c : text) out.append(c == '"' ? 2 : 1, c);
+  out += '"';
+}
+
+void append_csv_row(const ExportRow& row, std::string& out) {
+  for (const std::string_view id : {row.prompt_id, row.chosen_id, row.rejected_id}) {
+    append_field(id, out);
+    out += ',';
+  }
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}"), row.votes, row.p_better,
+                 row.margin, row.margin_se, row.p_chosen, row.weight);
+  for (const std::string_view text : {row.prompt, row.chosen, row.rejected}) {
+    out += ',';
+    append_field(text, out);
+  }
+  out += '\n';
+}
+
+}  // namespace
+
+std::string_view header_of(ExportFormat format) {
+  return format == ExportFormat::kCsv ? "prompt_id,chosen_id,rejected_id,votes,p_better,margin,margin_se,p_chosen,"
+                                        "weight,prompt,chosen,rejected\n"
+                                      : "";
+}
+
+bool needs_strings(ExportFormat format) {
+  return format == ExportFormat::kNemoAligner || format == ExportFormat::kAxolotl;
+}
+
+void append_row(ExportFormat format, const ExportRow& row, std::string& out) {
+  switch (format) {
+    case ExportFormat::kTrl:
+    case ExportFormat::kOpenRlhf:
+      return append_margin_row(row, out);
+    case ExportFormat::kNemoAligner:
+      return append_nemo_aligner_rows(row, out);
+    case ExportFormat::kNemoRl:
+      return append_nemo_rl_row(row, out);
+    case ExportFormat::kAxolotl:
+      return append_axolotl_row(row, out);
+    case ExportFormat::kCsv:
+      return append_csv_row(row, out);
+    case ExportFormat::kJsonl:
+      return append_jsonl_row(row, out);
+  }
+}
+
+void append_json_string(std::string_view text, std::string& out) {
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\')
+      append(out, "\\", std::string_view(&c, 1));
+    else if (static_cast<unsigned char>(c) < 0x20)
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(c));
+    else
+      out += c;
+  }
+  out += '"';
+}
+
+}  // namespace voxpop

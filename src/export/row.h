@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "export/export.h"
+
+namespace voxpop {
+
+/// What one row says. Texts and ids are JSON values: strings with their quotes, or lists of messages; a prompt may be
+/// "".
+struct ExportRow {
+  std::string_view prompt, chosen, rejected;
+  std::string_view prompt_id, chosen_id, rejected_id;
+  std::uint32_t votes;
+  float p_chosen, p_better, margin, margin_se, weight;
+  bool expanded;  ///< its label's strength is in how many rows say the opposite: no margin beside that
+};
+
+/// The format's first line, or "".
+std::string_view header_of(ExportFormat format);
+
+/// Whether its prompts and responses must be strings.
+bool needs_strings(ExportFormat format);
+
+void append_row(ExportFormat format, const ExportRow& row, std::string& out);
+
+/// Text as a JSON string, with its quotes. `text` is UTF-8.
+void append_json_string(std::string_view text, std::string& out);
+
+}  // namespace voxpop
