@@ -7,9 +7,10 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config
   libhdf5-dev hdf5-tools libtbb-dev libeigen3-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev
-  libsimdjson-dev libcsv-dev libdeflate-dev zlib1g-dev libgtest-dev libbenchmark-dev
+  libsimdjson-dev libcsv-dev libdeflate-dev zlib1g-dev libjs-chart.js libgtest-dev libbenchmark-dev
   python3 python3-venv
 )
+test_packages=(chromium chromium-driver)  # the report's page is tested in a real browser
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -51,6 +52,9 @@ for argument in "$@"; do
       ;;
   esac
 done
+if [[ $python == yes ]]; then
+  packages+=("${test_packages[@]}")
+fi
 
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
   install_packages

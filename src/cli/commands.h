@@ -16,6 +16,7 @@ void add_import(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_fit(CLI::App& app, Run& run);
 void add_evaluate(CLI::App& app, Run& run);
+void add_report(CLI::App& app, Run& run);
 void add_export(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_devices(CLI::App& app, Run& run);

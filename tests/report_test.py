@@ -1,0 +1,254 @@
+"""The page of `voxpop report`, from outside: what it says, that ids stay data, and that it works in a real browser.
+
+Usage: python report_test.py PATH_TO_VOXPOP [unittest arguments]
+The browser's tests skip visibly without Chromium, its driver and selenium.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as error:
+    print(f"report_test.py: skipped: {error}", file=sys.stderr)
+    sys.exit(77)
+
+VOXPOP = ""
+scratch = ""
+EVIL = ['<script>window.hacked = 1</script>', '"><img src=x onerror="window.hacked=1">', "</script><script>window.hacked=1//",
+        "<!--<script>", "&lt;b&gt;", "a\u2028b \u65e5\u672c", "{\"summary\": null}", "/* page.js */"]
+
+
+def path(name):
+    return os.path.join(scratch, name)
+
+
+def voxpop(*arguments, status=0):
+    done = subprocess.run([VOXPOP, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    if done.returncode != status:
+        raise AssertionError(f"exit {done.returncode}, not {status}: {arguments}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def replace(file, name, values):
+    del file[name]
+    file[name] = np.array(values, dtype=h5py.string_dtype())
+
+
+def setUpModule():
+    global scratch
+    scratch = tempfile.mkdtemp(prefix="voxpop-report-")
+    voxpop("simulate", path("votes.h5"), "--prompts", 3000, "--annotators", 60, "--days", 200, "--drift", 0.2, "--seed", 3)
+    with h5py.File(path("votes.h5"), "r+") as file:
+        for table in "annotators/id", "items/id", "prompts/id":
+            ids = list(file[table].asstr()[:])
+            ids[:len(EVIL)] = EVIL
+            replace(file, table, ids)
+    voxpop("fit", path("votes.h5"), "-o", path("fit.h5"))
+    voxpop("report", path("fit.h5"), "-o", path("report.html"))
+
+
+def tearDownModule():
+    shutil.rmtree(scratch)
+
+
+class Page(unittest.TestCase):
+    def test_summary_agrees_with_the_fit(self):
+        summary = json.loads(voxpop("report", path("fit.h5"), "-o", path("again.html"), "--json").stdout)
+        with h5py.File(path("fit.h5")) as file:
+            annotators = {name: data[:] for name, data in file["annotators"].items() if isinstance(data, h5py.Dataset)}
+            pairs = {name: data[:] for name, data in file["pairs"].items()}
+            provenance = json.loads(file.attrs["provenance"])
+            ids = file["annotators/id"].asstr()[:]
+            reliability = {name: data[:] for name, data in file["reliability"].items()}
+        self.assertEqual(summary["votes"], annotators["votes"].sum())
+        known = ((pairs["probability_better"] > 0.95) | (pairs["probability_better"] < 0.05)).mean()
+        self.assertAlmostEqual(summary["known_pairs"], known, delta=1e-4)
+        accuracy = np.average(annotators["expected_accuracy"], weights=annotators["votes"])
+        self.assertAlmostEqual(summary["accuracy"], accuracy, delta=1e-4)
+        off = np.abs(reliability["predicted"] - reliability["observed"])
+        ece = np.nansum(off * reliability["votes"]) / reliability["votes"].sum()
+        self.assertAlmostEqual(summary["reliability"]["ece"], ece, delta=1e-4)
+        self.assertAlmostEqual(provenance["reliability"]["ece"], ece, delta=1e-4)
+        self.assertEqual({row[0] for row in summary["annotators"]["rows"]}, set(ids))
+        self.assertEqual(summary["annotators"]["flags"]["ok"], (annotators["flag"] == 0).sum())
+        gain = np.sort(pairs["information_gain"])[::-1]
+        self.assertAlmostEqual(summary["budget"]["best_tenth"], gain[:len(gain) // 10].sum() / gain.sum(), delta=1e-3)
+        self.assertEqual(summary["drift"]["changed"], (annotators["change_p_value_corrected"] < 0.01).sum())
+        against = np.where(pairs["probability_better"] >= 0.5, pairs["votes"] - pairs["wins_left"], pairs["wins_left"])
+        worst = max(against / pairs["votes"])
+        self.assertAlmostEqual(summary["pairs"][0][3] / summary["pairs"][0][2], worst, delta=0.5)
+
+    def test_needs_nothing_else_and_keeps_ids_data(self):
+        with open(path("report.html"), encoding="utf-8") as file:
+            page = file.read()
+        self.assertLess(len(page), 600_000)
+        self.assertFalse(re.findall(r"""<(?:link|img|iframe|object|script)[^>]*(?:src|href)=""", page))
+        self.assertIn("default-src 'none'", page)
+        for evil in EVIL[:3]:
+            self.assertNotIn(evil, page)
+        data = re.search(r'<script id="summary" type="application/json">(.*?)</script>', page, re.S).group(1)
+        self.assertIn(EVIL[0], {row[0] for row in json.loads(data)["annotators"]["rows"]})
+
+    def test_verdicts(self):
+        def verdict(**changes):
+            shutil.copy(path("fit.h5"), path("changed.h5"))
+            with h5py.File(path("changed.h5"), "r+") as file:
+                provenance = json.loads(file.attrs["provenance"])
+                for name, value in changes.items():
+                    if name == "observed":
+                        file["reliability/observed"][:] = value
+                    else:
+                        provenance[name] = value
+                file.attrs["provenance"] = json.dumps(provenance)
+                flags = file["annotators/flag"]
+                flags[:] = np.zeros(len(flags), "i1")
+            return json.loads(voxpop("report", path("changed.h5"), "-o", path("changed.html"), "--json").stdout)["verdict"]
+
+        self.assertEqual(verdict(warnings=[])["level"], "good")
+        self.assertEqual(verdict(warnings=["Every pair was shown one way round."])["level"], "care")
+        self.assertEqual(verdict(converged=False)["level"], "bad")
+        self.assertEqual(verdict(observed=0.5)["level"], "bad")
+
+    def test_models_without_side_bias_or_times(self):
+        voxpop("simulate", path("plain.h5"), "--prompts", 200, "--annotators", 10, "--shape", "arena")
+        for model in "bt", "crowd-bt", "lapse":
+            voxpop("fit", path("plain.h5"), "-o", path("plain.fit.h5"), "--model", model)
+            summary = json.loads(voxpop("report", path("plain.fit.h5"), "-o", path(model + ".html"), "--json").stdout)
+            self.assertIsNone(summary["drift"])
+            self.assertEqual(summary["annotators"]["rated"], model != "bt")
+
+    def test_bad_input(self):
+        self.assertRegex(voxpop("report", path("votes.h5"), "-o", path("no.html"), status=3).stderr, "a fit is needed")
+        self.assertRegex(voxpop("report", path("none.h5"), "-o", path("no.html"), status=4).stderr, "none.h5: cannot open")
+        self.assertRegex(voxpop("report", path("fit.h5"), "-o", path("no/no.html"), status=4).stderr, "cannot write here")
+        self.assertRegex(voxpop("report", path("fit.h5"), "-o", path("fit.h5"), status=2).stderr, "an input and the output")
+        shutil.copy(path("fit.h5"), path("odd.h5"))
+        with h5py.File(path("odd.h5"), "r+") as file:
+            file.attrs["provenance"] = "not JSON"
+        self.assertRegex(voxpop("report", path("odd.h5"), "-o", path("no.html"), status=3).stderr, "'provenance' is not a JSON")
+        self.assertFalse(os.path.exists(path("no.html")))
+
+    def test_many_annotators_become_aggregates(self):
+        voxpop("simulate", path("many.h5"), "--prompts", 20000, "--annotators", 20000, "--quiet")
+        voxpop("fit", path("many.h5"), "-o", path("many.fit.h5"), "--quiet")
+        summary = json.loads(voxpop("report", path("many.fit.h5"), "-o", path("many.html"), "--json").stdout)
+        self.assertEqual(len(summary["annotators"]["rows"]), 2000)
+        with h5py.File(path("many.fit.h5")) as file:
+            voted = file["annotators/votes"][:] > 0
+            flags = file["annotators/flag"][:][voted]
+        self.assertEqual(sum(cell[2] for cell in summary["annotators"]["cells"]), np.isin(flags, [0, 5]).sum())
+        self.assertLess(os.path.getsize(path("many.html")), 1_000_000)
+
+
+class Browser(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        try:
+            from selenium import webdriver
+            from selenium.webdriver.chrome.service import Service
+        except ImportError:
+            raise unittest.SkipTest("selenium is not installed") from None
+        browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+        if not browser or not driver:
+            raise unittest.SkipTest("no chromium or no chromedriver here")
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        for argument in "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage":
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        cls.browser = webdriver.Chrome(options=options, service=Service(driver))
+
+    @classmethod
+    def tearDownClass(cls):
+        if hasattr(cls, "browser"):
+            cls.browser.quit()
+
+    def open(self, name, width=1280, scheme="light"):
+        command = self.browser.execute_cdp_cmd
+        command("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600})
+        command("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+        self.browser.get("file://" + path(name))
+
+    def script(self, text):
+        return self.browser.execute_script("return " + text)
+
+    def column(self, number):
+        return self.script(f"[...document.querySelectorAll('#annotator-table tbody tr')].map(r => r.cells[{number}].textContent)")
+
+    def drawn(self, canvas):
+        """Share of a canvas's pixels that are drawn on."""
+        return self.script(f"""(() => {{ const c = document.getElementById('{canvas}');
+            const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+            let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n / (d.length / 4); }})()""")
+
+    def test_everything_is_drawn_at_any_width_and_scheme(self):
+        backgrounds = set()
+        for width in 1280, 390:
+            for scheme in "light", "dark":
+                self.open("report.html", width, scheme)
+                for canvas in "reliability", "scatter", "accuracy", "change", "gain":
+                    self.assertGreater(self.drawn(canvas), 0.005, canvas)
+                self.assertLessEqual(self.script("document.documentElement.scrollWidth"), width)
+                backgrounds.add(self.script("getComputedStyle(document.body).backgroundColor"))
+                self.assertIsNone(self.script("window.hacked"))
+                self.assertEqual([entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"], [])
+        self.assertEqual(len(backgrounds), 2)
+
+    def test_ids_are_text(self):
+        self.open("report.html")
+        self.assertLessEqual(set(EVIL), set(self.column(0)))
+        self.assertEqual(self.script("document.images.length"), 0)
+
+    def test_click_sorts_and_search_filters(self):
+        from selenium.webdriver.common.by import By
+        self.open("report.html")
+        def press():
+            self.browser.find_element(By.XPATH, "//table[@id='annotator-table']//button[text()='discrimination']").click()
+            return [float(text.split()[0]) for text in self.column(2)]
+        down = press()
+        self.assertEqual(down, sorted(down, reverse=True))
+        up = press()
+        self.assertEqual(up, sorted(up))
+        self.assertNotEqual(up, down)
+        self.assertEqual(self.script("document.querySelectorAll('#annotator-table th[aria-sort]').length"), 1)
+        box = self.browser.find_element(By.ID, "filter")
+        box.send_keys("noisy")
+        self.assertEqual(set(self.column(6)), {"noisy"})
+        self.assertIn("shown of 60", self.script("document.getElementById('annotator-rest').textContent"))
+        box.clear()
+        box.send_keys("<script>")
+        self.assertEqual(set(self.column(0)), {EVIL[0], EVIL[2], EVIL[3]})
+        details = self.browser.find_element(By.CSS_SELECTOR, "details summary")
+        details.click()
+        self.assertIn("not a verdict on a person", self.browser.find_element(By.TAG_NAME, "details").text)
+
+    def test_models_that_say_less(self):
+        for model in "bt", "crowd-bt", "lapse":
+            self.open(model + ".html")
+            self.assertEqual([entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"], [])
+            self.assertEqual(self.script("document.getElementById('scatter').parentElement.hidden"), model == "bt")
+            self.assertIn("no times", self.script("document.getElementById('drift-text').textContent"))
+
+    def test_many_annotators(self):
+        self.open("many.html")
+        self.assertGreater(self.drawn("scatter"), 0.005)
+        self.assertEqual(len(self.column(0)), 2000)
+        self.assertIn("this page holds 2,000", self.script("document.getElementById('annotator-rest').textContent"))
+
+
+def load_tests(loader, tests, pattern):
+    """Page first: it makes the pages that Browser looks at."""
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Page, Browser))
+
+
+if __name__ == "__main__":
+    VOXPOP = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
