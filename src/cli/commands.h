@@ -18,6 +18,7 @@ void add_fit(CLI::App& app, Run& run);
 void add_evaluate(CLI::App& app, Run& run);
 void add_report(CLI::App& app, Run& run);
 void add_export(CLI::App& app, Run& run);
+void add_next(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_devices(CLI::App& app, Run& run);
 

@@ -61,6 +61,7 @@ int run_command_line(int argc, char** argv) {
   add_evaluate(app, run);
   add_report(app, run);
   add_export(app, run);
+  add_next(app, run);
   add_info(app, run);
   add_devices(app, run);
   try {

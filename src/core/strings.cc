@@ -26,4 +26,14 @@ std::string shown(std::string_view text) {
   return end < text.size() ? result + "..." : result;
 }
 
+void append_csv_field(std::string_view text, std::string& out) {
+  if (text.find_first_of(",\"\r\n") == text.npos) {
+    out += text;
+    return;
+  }
+  out += '"';
+  for (const char c : text) out.append(c == '"' ? 2 : 1, c);
+  out += '"';
+}
+
 }  // namespace voxpop

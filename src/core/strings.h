@@ -13,6 +13,9 @@ std::string one_line(std::string text);
 /// Text from a file as an error may show it: shortened, without control characters and bytes that are not UTF-8.
 std::string shown(std::string_view text);
 
+/// Appends text as a field of a CSV line, in quotes where it needs them (RFC 4180).
+void append_csv_field(std::string_view text, std::string& out);
+
 /// Many short strings in one block of memory: a pointer's worth of overhead each, not an allocation.
 class Strings {
  public:

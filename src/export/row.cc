@@ -113,13 +113,7 @@ void append_field(std::string_view json, std::string& out) {
     if (text.find('\\') != text.npos && !parser.parse(json.data(), json.size()).get_string().get(unescaped))
       text = unescaped;
   }
-  if (text.find_first_of(",\"\r\n") == text.npos) {
-    out += text;
-    return;
-  }
-  out += '"';
-  for (const char c : text) out.append(c == '"' ? 2 : 1, c);
-  out += '"';
+  append_csv_field(text, out);
 }
 
 void append_csv_row(const ExportRow& row, std::string& out) {

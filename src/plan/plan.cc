@@ -1,0 +1,94 @@
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "voxpop/label.h"
+
+namespace voxpop {
+namespace {
+
+/// What a vote with logit N(mean, variance) takes off the variance of its logit: variance * w / (1 + variance * w) of
+/// it, w = E[p (1 - p)] by MacKay's approximation (1992).
+double share_explained(double mean, double variance) {
+  const double shrunk = std::abs(mean) / std::sqrt(1 + 3.14159265 / 8 * variance);
+  const double p = 1 / (1 + std::exp(-shrunk));
+  const double w = p * (1 - p) / std::sqrt(1 + 3.14159265 / 8 * variance);
+  return variance * w / (1 + variance * w);
+}
+
+}  // namespace
+
+std::vector<WantedVote> choose_pairs(const PairColumns& pairs, std::size_t items, std::size_t budget,
+                                     double discrimination) {
+  std::vector<float> left_over(items, 1.0f);  // share of the variance of an item's differences
+  const auto variance_of = [&](std::uint32_t p) {
+    const double logit_se = discrimination * pairs.margin_se[p];
+    return logit_se * logit_se * left_over[pairs.left[p]] * left_over[pairs.right[p]];
+  };
+  const auto bits_of = [&](std::uint32_t p) {
+    return static_cast<float>(information_bits<double>(discrimination * pairs.margin[p], variance_of(p)));
+  };
+  std::vector<WantedVote> heap(pairs.left.size()), chosen;
+  for (std::uint32_t p = 0; p < heap.size(); ++p) heap[p] = {p, bits_of(p)};
+  const auto less = [](const WantedVote& a, const WantedVote& b) {
+    return a.bits < b.bits || (a.bits == b.bits && a.pair > b.pair);
+  };
+  std::ranges::make_heap(heap, less);
+  budget = std::min(budget, heap.size());
+  while (chosen.size() < budget) {
+    std::ranges::pop_heap(heap, less);
+    WantedVote& best = heap.back();
+    // What was chosen since may have made it worth less, never more: it is the best if it still leads.
+    const float bits = bits_of(best.pair);
+    if (bits < best.bits) {
+      best.bits = bits;
+      std::ranges::push_heap(heap, less);
+      continue;
+    }
+    chosen.push_back(best);
+    const double told = share_explained(discrimination * pairs.margin[best.pair], variance_of(best.pair));
+    for (const std::uint32_t item : {pairs.left[best.pair], pairs.right[best.pair]})
+      left_over[item] *= static_cast<float>(1 - 0.25 * told);
+    heap.pop_back();
+  }
+  return chosen;
+}
+
+std::vector<std::uint32_t> reliable_annotators(const AnnotatorLabels& annotators, std::size_t most) {
+  std::vector<std::uint32_t> rows;
+  for (std::uint32_t a = 0; a < annotators.votes.size(); ++a)
+    if (annotators.votes[a] > 0 && static_cast<Flag>(annotators.flag[a]) == Flag::kOk) rows.push_back(a);
+  const auto at_least = [&](std::uint32_t a) {
+    const float error = annotators.discrimination_se[a];  // NaN where the model rates nobody
+    return annotators.discrimination[a] - (std::isnan(error) ? 0 : 1.96f * error);
+  };
+  std::ranges::stable_sort(rows, std::greater(), at_least);
+  rows.resize(std::min(rows.size(), most));
+  return rows;
+}
+
+std::vector<WantedVote> assign_votes(const FitFile& fit, const std::vector<WantedVote>& votes,
+                                     const std::vector<std::uint32_t>& annotators, std::size_t most_each,
+                                     const std::function<bool(std::uint32_t, std::size_t)>& may_take) {
+  const PairColumns& pairs = fit.labels.pairs;
+  std::vector<std::size_t> taken(annotators.size(), 0);
+  std::vector<WantedVote> out;
+  std::size_t first_free = 0;
+  for (std::size_t i = 0; i < votes.size(); ++i) {
+    while (first_free < annotators.size() && taken[first_free] == most_each) ++first_free;
+    for (std::size_t a = first_free; a < annotators.size(); ++a) {
+      if (taken[a] == most_each || !may_take(annotators[a], i)) continue;
+      ++taken[a];
+      const std::uint32_t p = votes[i].pair;
+      const double discrimination = fit.labels.annotators.discrimination[annotators[a]];
+      const double se = discrimination * pairs.margin_se[p];
+      out.push_back(
+          {p, static_cast<float>(information_bits<double>(discrimination * pairs.margin[p], se * se)), annotators[a]});
+      break;
+    }
+  }
+  return out;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,130 @@
+"""What `voxpop next` asks for, from outside: the table against the fit and the votes, read by h5py and csv.
+
+Usage: python next_test.py PATH_TO_VOXPOP [unittest arguments]
+"""
+
+import collections
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as error:
+    print(f"next_test.py: skipped: {error}", file=sys.stderr)
+    sys.exit(77)
+
+VOXPOP = ""
+scratch = ""
+
+
+def path(name):
+    return os.path.join(scratch, name)
+
+
+def voxpop(*arguments, status=0):
+    done = subprocess.run([VOXPOP, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    if done.returncode != status:
+        raise AssertionError(f"exit {done.returncode}, not {status}: {arguments}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def table(*arguments):
+    return list(csv.DictReader(io.StringIO(voxpop("next", path("fit.h5"), *arguments).stdout)))
+
+
+def setUpModule():
+    global scratch, pairs, row_of, annotators, judged
+    scratch = tempfile.mkdtemp(prefix="voxpop-next-")
+    voxpop("simulate", path("votes.h5"), "--prompts", 500, "--annotators", 30, "--seed", 2)
+    with h5py.File(path("votes.h5"), "r+") as file:
+        ids = list(file["items/id"].asstr()[:])
+        ids[0] = 'a, "b"\nc'
+        del file["items/id"]
+        file["items/id"] = np.array(ids, dtype=h5py.string_dtype())
+        names = file["annotators/id"].asstr()[:]
+        left, right, who = (file["comparisons/" + name][:] for name in ("left", "right", "annotator"))
+    judged = {(frozenset((ids[l], ids[r])), names[a]) for l, r, a in zip(left, right, who)}
+    voxpop("fit", path("votes.h5"), "-o", path("fit.h5"))
+    with h5py.File(path("fit.h5")) as file:
+        pairs = {name: data[:] for name, data in file["pairs"].items()}
+        row_of = {frozenset((ids[l], ids[r])): row for row, (l, r) in enumerate(zip(pairs["left"], pairs["right"]))}
+        pairs["left_id"] = np.array(ids, dtype=object)[pairs["left"]]
+        annotators = {name: data[:] for name, data in file["annotators"].items()}
+        annotators["id"] = names
+
+
+def tearDownModule():
+    shutil.rmtree(scratch)
+
+
+class Next(unittest.TestCase):
+    def test_rows_are_the_fits(self):
+        rows = table("--budget", 400)
+        self.assertEqual(len(rows), 400)
+        at = [row_of[frozenset((row["left"], row["right"]))] for row in rows]
+        self.assertEqual(len(set(at)), 400)
+        swapped = 0
+        for row, p in zip(rows, at):
+            same = row["left"] == pairs["left_id"][p]
+            swapped += not same
+            self.assertAlmostEqual(float(row["probability"]), pairs["probability"][p] if same else 1 - pairs["probability"][p], places=4)
+            self.assertAlmostEqual(float(row["margin"]), pairs["margin"][p] * (1 if same else -1), places=4)
+            self.assertEqual(int(row["votes"]), pairs["votes"][p])
+            self.assertLessEqual(float(row["expected_bits"]), pairs["information_gain"][p] * 1.01 + 1e-4)
+        self.assertAlmostEqual(swapped / 400, 0.5, delta=0.1)
+        best = np.argmax(pairs["information_gain"])
+        self.assertEqual(at[0], best)
+        self.assertAlmostEqual(float(rows[0]["expected_bits"]), pairs["information_gain"][best], delta=2e-3)
+        # Nearly as many bits as the very best pairs, spread over more prompts.
+        greedy = np.argsort(-pairs["information_gain"])[:400]
+        self.assertGreater(pairs["information_gain"][at].sum(), 0.9 * pairs["information_gain"][greedy].sum())
+        most = lambda chosen: max(collections.Counter(pairs["left_id"][p].split("/")[0] for p in chosen).values())
+        self.assertLessEqual(most(at), most(greedy))
+
+    def test_assign(self):
+        rows = table("--budget", 300, "--assign", "--annotators", 5, "--votes", path("votes.h5"), "--max-each", 70)
+        loads = collections.Counter(row["annotator"] for row in rows)
+        self.assertLessEqual(max(loads.values()), 70)
+        self.assertEqual(len(loads), 5)
+        self.assertEqual([row for row in rows if (frozenset((row["left"], row["right"])), row["annotator"]) in judged], [])
+        sure = annotators["discrimination"] - 1.96 * annotators["discrimination_se"]
+        sure[annotators["flag"] != 0] = -np.inf
+        self.assertEqual(set(loads), set(annotators["id"][np.argsort(-sure)[:5]]))
+
+    def test_files_and_json(self):
+        done = voxpop("next", path("fit.h5"), "--budget", 10, "-o", path("ask.csv"))
+        self.assertIn("10 votes, worth", done.stdout)
+        with open(path("ask.csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(rows, table("--budget", 10))
+        summary = json.loads(voxpop("next", path("fit.h5"), "--budget", 10, "--json").stdout)
+        self.assertEqual([row["left"] for row in summary["rows"]], [row["left"] for row in rows])
+        everything = voxpop("next", path("fit.h5"), "--budget", 10**6)
+        self.assertIn("so there are no more; each is named once", everything.stderr)
+        whole = list(csv.DictReader(io.StringIO(everything.stdout)))
+        self.assertEqual(len(whole), len(row_of))
+        self.assertTrue(any(row["left"] == 'a, "b"\nc' or row["right"] == 'a, "b"\nc' for row in whole))
+
+    def test_bad_input(self):
+        for arguments, status, pattern in [
+                (["--budget", 0], 2, "budget"), ([], 2, "budget"), (["--budget", 5, "--max-each", 3], 2, "assign"),
+                (["--budget", 5, "-o", path("no/x.csv")], 4, "cannot write here")]:
+            self.assertRegex(voxpop("next", path("fit.h5"), *arguments, status=status).stderr, pattern)
+        self.assertRegex(voxpop("next", path("votes.h5"), "--budget", 5, status=3).stderr, "a fit is needed here")
+        shutil.copy(path("fit.h5"), path("bad.h5"))
+        with h5py.File(path("bad.h5"), "r+") as file:
+            file["annotators/flag"][:] = np.full(30, 4, "i1")
+        self.assertRegex(voxpop("next", path("bad.h5"), "--budget", 5, "--assign", status=3).stderr, "no annotator is flagged ok")
+
+
+if __name__ == "__main__":
+    VOXPOP = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
