@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <memory>
 #include <string_view>
 
@@ -47,33 +48,13 @@ std::vector<std::string> choices(const CLI::Option& option) {
 
 /// Text as roff sets it letter for letter.
 std::string roff(std::string_view text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '\\':
-        out += "\\e";
-        break;
-      case '-':
-        out += "\\-";
-        break;
-      case '\'':
-        out += "\\(aq";
-        break;
-      case '"':
-        out += "\\(dq";
-        break;
-      case '`':
-        out += "\\(ga";
-        break;
-      case '^':
-        out += "\\(ha";
-        break;
-      case '~':
-        out += "\\(ti";
-        break;
-      default:
-        out += c;
-    }
-  if (out.starts_with('.')) out.insert(0, "\\&");  // else it would be a request
+  static const std::map<char, std::string> kSpecial = {{'\\', "\\e"},  {'-', "\\-"},   {'\'', "\\(aq"}, {'"', "\\(dq"},
+                                                       {'`', "\\(ga"}, {'^', "\\(ha"}, {'~', "\\(ti"}};
+  std::string out = text.starts_with('.') ? "\\&" : "";  // a dot in front would make a request of it
+  for (const char c : text) {
+    const auto special = kSpecial.find(c);
+    out += special == kSpecial.end() ? std::string(1, c) : special->second;
+  }
   return out;
 }
 
@@ -81,7 +62,7 @@ std::string roff(std::string_view text) {
 std::string filled(const std::string& text) {
   std::string out, line;
   for (const std::string& word : CLI::detail::split(text, ' ')) {
-    if (line.size() + roff(word).size() >= 80) {
+    if (!line.empty() && line.size() + roff(word).size() >= 80) {
       out += line + "\n";
       line.clear();
     }
@@ -182,25 +163,15 @@ int print_manual(const CLI::App& app) {
 
 // -------------------------------------------------------------------------------------------------------- completion
 
-/// Each shell asks the program what may come next, so that its answers are those of the version that is installed.
-const std::map<std::string, const char*> kCompletions = {{"bash", R"(# bash completion for voxpop
+// Each shell asks the program what may come next, so that the answers are those of the version that is installed.
+constexpr const char* kBash = R"(# bash completion for voxpop
 _voxpop() {
   mapfile -t COMPREPLY < <(voxpop candidates -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f1)
 }
 complete -o default -F _voxpop voxpop
-)"},
-                                                         {"fish", R"(# fish completion for voxpop
-function __voxpop_candidates
-    set -l found (voxpop candidates -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
-    if set -q found[1]
-        printf '%s\n' $found
-    else
-        __fish_complete_path (commandline -ct)
-    end
-end
-complete -c voxpop -f -a '(__voxpop_candidates)'
-)"},
-                                                         {"zsh", R"(#compdef voxpop
+)";
+
+constexpr const char* kZsh = R"(#compdef voxpop
 _voxpop() {
   local -a found
   found=("${(@f)$(voxpop candidates -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
@@ -216,7 +187,21 @@ if [[ $funcstack[1] == _voxpop ]]; then
 else
   compdef _voxpop voxpop
 fi
-)"}};
+)";
+
+constexpr const char* kFish = R"(# fish completion for voxpop
+function __voxpop_candidates
+    set -l found (voxpop candidates -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if set -q found[1]
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c voxpop -f -a '(__voxpop_candidates)'
+)";
+
+const std::map<std::string, const char*> kCompletions = {{"bash", kBash}, {"zsh", kZsh}, {"fish", kFish}};
 
 /// Prints what may stand in place of the last of `words`, a line each, a tab before what it means; nothing where that
 /// is a file or a number. `words` are those after the program's name.
