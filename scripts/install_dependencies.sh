@@ -9,6 +9,7 @@ packages=(
   libhdf5-dev hdf5-tools libtbb-dev libeigen3-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev
   libsimdjson-dev libcsv-dev libdeflate-dev zlib1g-dev libjs-chart.js libgtest-dev libbenchmark-dev
   python3 python3-venv
+  dpkg-dev groff-base shellcheck
 )
 test_packages=(chromium chromium-driver)  # the report's page is tested in a real browser
 

@@ -21,6 +21,8 @@ void add_export(CLI::App& app, Run& run);
 void add_next(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_devices(CLI::App& app, Run& run);
+/// What man and shells ask for; not listed in the help.
+void add_manual(CLI::App& app, Run& run);
 
 /// The command line as given, quoted where a shell would need it: for provenance.
 const std::string& command_line();

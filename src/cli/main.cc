@@ -64,6 +64,7 @@ int run_command_line(int argc, char** argv) {
   add_next(app, run);
   add_info(app, run);
   add_devices(app, run);
+  add_manual(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
