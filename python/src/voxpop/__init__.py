@@ -1,0 +1,37 @@
+"""Pairwise votes of unequal annotators in, calibrated preference labels out.
+
+>>> import voxpop
+>>> fit = voxpop.fit(votes)            # a DataFrame with columns left, right, annotator, preference
+>>> fit.pairs, fit.annotators          # DataFrames
+>>> fit.report("report.html")
+"""
+
+from voxpop.errors import (
+    BadInputError,
+    DeviceError,
+    FileError,
+    InternalError,
+    NotConvergedError,
+    ProgramNotFoundError,
+    UsageError,
+    VoxpopError,
+)
+from voxpop.fit import Fit, fit, read_fit
+from voxpop.votes import from_datasets, write_comparisons
+
+__version__ = "0.1.0"
+__all__ = [
+    "BadInputError",
+    "DeviceError",
+    "FileError",
+    "Fit",
+    "InternalError",
+    "NotConvergedError",
+    "ProgramNotFoundError",
+    "UsageError",
+    "VoxpopError",
+    "fit",
+    "from_datasets",
+    "read_fit",
+    "write_comparisons",
+]

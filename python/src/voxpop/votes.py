@@ -1,0 +1,178 @@
+"""Votes from tables to comparisons/1 files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Union
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from voxpop.errors import BadInputError
+
+Indices = npt.NDArray[np.intp]
+Path = Union[str, "os.PathLike[str]"]
+_words = {"left": 1, "right": -1, "tie": 0}
+
+
+def _column(votes: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name not in votes.columns:
+        raise BadInputError(f"no column '{name}'; there are {', '.join(map(repr, map(str, votes.columns)))}")
+    return votes[name]
+
+
+def _require(good: npt.NDArray[np.bool_], column: pd.Series[Any], problem: str) -> None:
+    """`good`: of each row. Rows are counted from 0, whatever the index."""
+    if not good.all():
+        row = int(np.argmin(good))
+        raise BadInputError(f"column '{column.name}' row {row} is {column.iloc[row]!r}; {problem}")
+
+
+def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.object_]]:
+    """Rows of the ids in each column, and the ids as strings, in order of first appearance."""
+    objects = [column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column for column in columns]
+    codes, unique = pd.factorize(pd.concat(objects, ignore_index=True) if len(objects) > 1 else objects[0])
+    rows = np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
+    for part, column in zip(rows, columns):
+        _require(part >= 0, column, "an id must not be missing")
+    again, texts = pd.factorize(np.array([str(one) for one in unique], dtype=object))  # 1 and "1" are one id
+    return [again[part] for part in rows], np.asarray(texts, dtype=object)
+
+
+def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None) -> npt.NDArray[np.int8]:
+    codes, unique = pd.factorize(column)
+    values = np.zeros(len(unique) + 1, np.int8)
+    known = np.ones(len(unique) + 1, bool)
+    known[-1] = False  # where missing values, code -1, end up
+    for i, value in enumerate(unique):
+        meant = value if meaning is None else meaning.get(value)
+        word = _words.get(meant.strip().lower(), meant) if isinstance(meant, str) else meant
+        try:
+            number = float(word) if not isinstance(word, (bool, np.bool_)) else np.nan
+        except (TypeError, ValueError):
+            number = np.nan
+        known[i] = number in range(-9, 10)
+        values[i] = number if known[i] else 0
+    problem = "it must be left, right or tie, or from -9 (right) to 9 (left)"
+    _require(known[codes], column, problem + " (say what other values mean: map={...})" if meaning is None else
+             f"map does not say what it means, or not one of these: {problem}")
+    return values[codes]
+
+
+def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    _require(column.notna().to_numpy(), column, "a time must not be missing; leave the column out if some are")
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return column.to_numpy("datetime64[s]").astype(np.int64)
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        raise BadInputError(f"column '{column.name}' is {column.dtype}; times are datetimes or seconds since 1970")
+    return np.floor(column.to_numpy(float)).astype(np.int64)
+
+
+def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, column: pd.Series[Any]) -> Indices:
+    of_item = np.full(items, -1)
+    of_item[left] = prompt
+    of_item[right] = prompt
+    same = (of_item[left] == prompt) & (of_item[right] == prompt)
+    _require(same, column, "but an item of this row comes with another prompt elsewhere")
+    return of_item
+
+
+def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.float64]:
+    frame = pd.DataFrame({name: values}) if not isinstance(values, pd.DataFrame) else values
+    frame = frame.set_axis(frame.index.map(str))
+    missing = ~pd.Index(items).isin(frame.index)
+    if missing.any():
+        raise BadInputError(f"{name}: no value for item '{items[np.argmax(missing)]}'")
+    return frame.loc[items].to_numpy(float)
+
+
+def write_comparisons(
+    votes: pd.DataFrame,
+    path: Path,
+    *,
+    left: str = "left",
+    right: str = "right",
+    preference: str = "preference",
+    annotator: str | None = None,
+    prompt: str | None = None,
+    timestamp: str | None = None,
+    map: Mapping[Any, str | int] | None = None,
+    prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
+    features: pd.DataFrame | None = None,
+) -> None:
+    """Writes votes, a row each, as a comparisons/1 file.
+
+    left, right, preference, annotator, prompt, timestamp: names of columns. The last three, where None, are the columns
+        of those names, if there are such. Ids may be strings or integers. A preference is left, right or tie, or 1, -1,
+        0, or a grade to +-9, > 0 for the left item; `map` says what other values mean: {"A>B": "left"}. Times are
+        datetimes or seconds since 1970.
+    prior_score: an existing reward model's score of each item, by id. features: [items x features], by id.
+
+    Raises BadInputError naming column, row (from 0) and value.
+    """
+    if len(votes) == 0:
+        raise BadInputError("the table has no rows: there are no votes to fit")
+    optional = {}
+    for role, name in {"annotator": annotator, "prompt": prompt, "timestamp": timestamp}.items():
+        if name is not None or role in votes.columns:
+            optional[role] = _column(votes, name or role)
+    (left_row, right_row), items = _ids([_column(votes, left), _column(votes, right)])
+    preferences = _preferences(_column(votes, preference), map)
+    _require(left_row != right_row, votes[right], "the same item as on the left; drop the row")
+    text = h5py.string_dtype()
+    columns: dict[str, Any] = {
+        "comparisons/left": left_row.astype(np.uint32),
+        "comparisons/right": right_row.astype(np.uint32),
+        "comparisons/preference": preferences,
+        "items/id": items.astype(text),
+    }
+    if "annotator" in optional:
+        (rows,), ids = _ids([optional["annotator"]])
+        columns["comparisons/annotator"] = rows.astype(np.uint32)
+        columns["annotators/id"] = ids.astype(text)
+    if "prompt" in optional:
+        (rows,), ids = _ids([optional["prompt"]])
+        columns["items/prompt"] = _item_prompts(left_row, right_row, rows, len(items), optional["prompt"]).astype(np.uint32)
+        columns["prompts/id"] = ids.astype(text)
+    if "timestamp" in optional:
+        columns["comparisons/timestamp"] = _seconds(optional["timestamp"])
+    if prior_score is not None:
+        columns["items/prior_score"] = _of_items(prior_score, items, "prior_score")[:, 0]
+    if features is not None:
+        columns["items/features"] = _of_items(features, items, "features")
+    with h5py.File(path, "w") as file:
+        file.attrs["voxpop_schema"] = "comparisons/1"
+        for name, values in columns.items():
+            file[name] = values
+        if features is not None:
+            file["items/features"].attrs["names"] = [str(name) for name in features.columns]
+
+
+def from_datasets(
+    dataset: Any,
+    *,
+    left: str = "left",
+    right: str = "right",
+    preference: str = "preference",
+    annotator: str | None = "annotator",
+    prompt: str | None = "prompt",
+    timestamp: str | None = None,
+) -> pd.DataFrame:
+    """The votes in a Hugging Face Dataset, as fit() takes them: its columns of these names (None: not there), and no
+    others, so that no text is loaded. Raises BadInputError where a column is missing, or where `dataset` is a
+    DatasetDict: name the split."""
+    if isinstance(dataset, Mapping):
+        raise BadInputError(f"this is a DatasetDict; take one of its splits: {', '.join(map(repr, dataset))}")
+    wanted = {"left": left, "right": right, "preference": preference, "annotator": annotator, "prompt": prompt,
+              "timestamp": timestamp}
+    names = {name: role for role, name in wanted.items() if name is not None}
+    for name in names:
+        if name not in dataset.column_names:
+            raise BadInputError(f"the dataset has no column '{name}'; it has {', '.join(map(repr, dataset.column_names))}")
+    frame: pd.DataFrame = dataset.select_columns(list(names)).to_pandas()
+    return frame.rename(columns=names)
