@@ -20,6 +20,8 @@ bash scripts/install_dependencies.sh --python
 # shellcheck source=/dev/null
 source .venv/bin/activate  # CMake and the tests find this Python
 
+python -m pip install --quiet --disable-pip-version-check --no-deps ./python
+
 cmake -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_CUDA=AUTO -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=ON
 cmake --build build/test -j"$jobs"
 ctest --test-dir build/test --no-tests=error --output-on-failure -j"$jobs"

@@ -55,7 +55,7 @@ class Fit:
                 if h5py.check_string_dtype(data.dtype):
                     columns[name] = data.asstr()[:]
                 elif flags:
-                    columns[name] = pd.Categorical.from_codes(data[:], sorted(flags, key=flags.__getitem__))
+                    columns[name] = pd.Categorical.from_codes(data[:], pd.Index(sorted(flags, key=flags.__getitem__)))
                 elif data.ndim == 2:
                     for i, feature in enumerate(file["covariates/name"].asstr()[: data.shape[1]]):
                         columns[f"{name}_{feature}"] = data[:, i]
@@ -232,7 +232,7 @@ def fit(
             table = os.path.join(scratch, "votes.h5")
             index = _write_votes(votes, table, columns)
             paths = [table]
-        folder = None if output is not None else tempfile.TemporaryDirectory(prefix="voxpop-fit-")
-        path = os.fspath(output) if folder is None else os.path.join(folder.name, "fit.h5")
+        folder = tempfile.TemporaryDirectory(prefix="voxpop-fit-") if output is None else None
+        path = os.path.join(folder.name, "fit.h5") if folder is not None else os.fspath(output or "")
         summary = run("fit", *paths, "-o", path, "--model", model, *options(more), progress=progress)
     return Fit(path, summary=summary, index=index, folder=folder)

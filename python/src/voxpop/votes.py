@@ -48,8 +48,8 @@ def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None
     known = np.ones(len(unique) + 1, bool)
     known[-1] = False  # where missing values, code -1, end up
     for i, value in enumerate(unique):
-        meant = value if meaning is None else meaning.get(value)
-        word = _words.get(meant.strip().lower(), meant) if isinstance(meant, str) else meant
+        meant: Any = value if meaning is None else meaning.get(value)
+        word: Any = _words.get(meant.strip().lower(), meant) if isinstance(meant, str) else meant
         try:
             number = float(word) if not isinstance(word, (bool, np.bool_)) else np.nan
         except (TypeError, ValueError):
@@ -67,10 +67,10 @@ def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return column.to_numpy("datetime64[s]").astype(np.int64)
+        return np.asarray(column.to_numpy("datetime64[s]").astype(np.int64))
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise BadInputError(f"column '{column.name}' is {column.dtype}; times are datetimes or seconds since 1970")
-    return np.floor(column.to_numpy(float)).astype(np.int64)
+    return np.asarray(np.floor(column.to_numpy(float)).astype(np.int64))
 
 
 def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, column: pd.Series[Any]) -> Indices:
@@ -88,7 +88,7 @@ def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDA
     missing = ~pd.Index(items).isin(frame.index)
     if missing.any():
         raise BadInputError(f"{name}: no value for item '{items[np.argmax(missing)]}'")
-    return frame.loc[items].to_numpy(float)
+    return frame.reindex(pd.Index(items)).to_numpy(float)
 
 
 def write_comparisons(
