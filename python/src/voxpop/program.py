@@ -44,7 +44,7 @@ def run(*arguments: str | os.PathLike[str], progress: bool = True) -> str:
 
     Raises the VoxpopError that its exit code means, with its text; KeyboardInterrupt ends the program, too.
     """
-    command = [find_program(), *map(os.fspath, arguments)] + ([] if progress else ["--quiet"])
+    command = [find_program(), *(os.fspath(one) for one in arguments)] + ([] if progress else ["--quiet"])
     told: list[str] = []
 
     def listen(stream: IO[str]) -> None:
