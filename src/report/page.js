@@ -188,7 +188,7 @@ function showAnnotators() {
     };
     draw("scatter", "scatter", sets, {
       x: ["discrimination (1 = reference annotator)", {suggestedMin: 0, suggestedMax: 1.5}],
-      y: biased ? ["side bias in logits (up = left)", {suggestedMin: -1, suggestedMax: 1}] : ["votes", {type: "logarithmic"}],
+      y: biased ? ["side bias in logits (up = left)", {suggestedMin: -1, suggestedMax: 1, grace: "8%"}] : ["votes", {type: "logarithmic"}],
       label: ({raw}) => raw.row
         ? [raw.row[ID], `${raw.row[FLAG]} (${percent(raw.row[FLAG_P], 0)} sure), ${count(raw.row[VOTES])} votes`,
           `discrimination ${withError(raw.row[DISCRIMINATION], raw.row[DISCRIMINATION_SE])}`,
