@@ -80,7 +80,7 @@ def expected(keep=None):
     """Rows of the pairs in `keep` (by default those that are neither tied nor even), worked out with numpy."""
     better = pairs["probability_better"]
     if keep is None:
-        keep = (np.abs(better - 0.5) > 1e-6) & ~((pairs["ties"] > 0) & (2 * pairs["ties"] >= pairs["votes"]))
+        keep = (np.abs(better - 0.5) > 1e-6) & (2 * pairs["ties"] <= pairs["votes"])
     left = better >= 0.5
     chosen = item_id[np.where(left, pairs["left"], pairs["right"])]
     rejected = item_id[np.where(left, pairs["right"], pairs["left"])]
@@ -197,7 +197,7 @@ class Selection(unittest.TestCase):
 
     def test_counts_add_up(self):
         better = np.maximum(pairs["probability_better"], 1 - pairs["probability_better"])
-        tied = (pairs["ties"] > 0) & (2 * pairs["ties"] >= pairs["votes"])
+        tied = 2 * pairs["ties"] > pairs["votes"]
         even = better < 0.5 + 1e-6
         flagged = pairs["flagged_votes"] > 0.25 * pairs["votes"]
         summary = self.summary("--min-probability", 0.8, "--max-flagged", 0.25)

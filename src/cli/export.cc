@@ -197,7 +197,7 @@ void add_export(CLI::App& app, Run& run) {
   verb.add_option("--split", arguments->split,
                   "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together");
   verb.add_option("--seed", options.seed, "Of --split and --expand")->check(kSeedRange)->capture_default_str();
-  verb.add_flag("--keep-ties", options.keep_ties, "Also pairs at least half of whose votes are ties");
+  verb.add_flag("--keep-ties", options.keep_ties, "Also pairs more than half of whose votes are ties");
   verb.add_flag("--keep-undecided", options.keep_undecided, "Also pairs below --min-probability, and even ones");
   verb.add_flag("--drop-missing", options.drop_missing, "Leave out pairs without a text; else that is an error");
   add_threads_option(verb, arguments->threads);

@@ -57,7 +57,7 @@ enum class Verdict { kExported, kTie, kUndecided, kFlagged };
 
 Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& options) {
   const double better = std::max(pairs.probability_better[p], 1 - pairs.probability_better[p]);
-  if (!options.keep_ties && 2 * pairs.ties[p] >= pairs.votes[p] && pairs.ties[p] > 0) return Verdict::kTie;
+  if (!options.keep_ties && 2 * pairs.ties[p] > pairs.votes[p]) return Verdict::kTie;
   // Without any evidence rounding would choose.
   if (!options.keep_undecided && (better < options.min_probability || better < 0.5 + 1e-6)) return Verdict::kUndecided;
   if (pairs.flagged_votes[p] > options.max_flagged * pairs.votes[p]) return Verdict::kFlagged;

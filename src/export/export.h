@@ -19,7 +19,7 @@ struct ExportOptions {
   double max_flagged = 1;        ///< share of a pair's votes that flagged annotators may have
   double margin_scale = 1;       ///< margins times this
   int expand = 0;          ///< rows a pair, swapped as often as the rejected item would win; 0: one row, not swapped
-  bool keep_ties = false;  ///< pairs at least half of whose votes are ties
+  bool keep_ties = false;  ///< pairs more than half of whose votes are ties
   bool keep_undecided = false;
   bool drop_missing = false;          ///< pairs without a text, else an error
   std::uint64_t seed = 1;             ///< of parts and of what is swapped
