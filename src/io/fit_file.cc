@@ -47,16 +47,18 @@ class FitReader {
     return indices(name, rows, std::uint64_t{1} << 32, "numbers of votes");
   }
   template <class Integer>
-  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
+  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high,
+                                bool is_enum = false) const {
     std::vector<Integer> column;
-    file_.read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
+    const auto use = [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
       for (std::size_t i = 0; i < slab.size(); ++i) {
         if (slab[i] < low || slab[i] > high)
           throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, begin + i, slab[i],
                           low, high);
         column.push_back(static_cast<Integer>(slab[i]));
       }
-    });
+    };
+    is_enum ? file_.read_enum(name, use) : file_.read_integers(name, use);
     require_rows(name, column.size(), rows);
     return column;
   }
@@ -92,8 +94,8 @@ AnnotatorLabels read_annotators(const FitReader& read, std::size_t annotators) {
         std::pair{"annotators/bits_per_vote", &out.bits_per_vote},
         std::pair{"annotators/flag_probability", &out.flag_probability}})
     *column = read.floats(name, annotators);
-  out.flag =
-      read.integers<std::int8_t>("annotators/flag", annotators, 0, static_cast<std::int64_t>(flag_names().size()) - 1);
+  out.flag = read.integers<std::int8_t>("annotators/flag", annotators, 0,
+                                        static_cast<std::int64_t>(flag_names().size()) - 1, true);
   return out;
 }
 

@@ -408,13 +408,21 @@ Widen widen_from(hid_t type) {
 }  // namespace
 
 void InputHdf5::read_integers(const std::string& name, const UseIntegers& use) const {
+  read_integers_of(H5T_INTEGER, name, use);
+}
+
+void InputHdf5::read_enum(const std::string& name, const UseIntegers& use) const {
+  read_integers_of(H5T_ENUM, name, use);
+}
+
+void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, const UseIntegers& use) const {
   const std::uint64_t total = rows(name);
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
-  const bool is_enum = H5Tget_class(type) == H5T_ENUM;
-  if (H5Tget_class(type) != H5T_INTEGER && !is_enum)
-    throw bad_input("{}: '{}' is {}; it must be an integer type", path_, name, type_name(type));
-  const Handle integer(is_enum ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
+  if (H5Tget_class(type) != kind)
+    throw bad_input("{}: '{}' is {}; it must be an {}", path_, name, type_name(type),
+                    kind == H5T_ENUM ? "enum" : "integer type");
+  const Handle integer(kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
   const Widen convert = widen_from(integer);
   std::vector<std::int64_t> slab;
   read_slabs(name, dataset, convert != nullptr ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, convert != nullptr, total,

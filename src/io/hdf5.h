@@ -62,6 +62,8 @@ class InputHdf5 {
   /// Calls use(first row, values) for each slab of an integer dataset.
   using UseIntegers = std::function<void(std::uint64_t, std::span<const std::int64_t>)>;
   void read_integers(const std::string& name, const UseIntegers& use) const;
+  /// The same of an HDF5 enum, as h5py stores truth values, too: an index must not be one.
+  void read_enum(const std::string& name, const UseIntegers& use) const;
   /// A column of indices, each from 0 to limit - 1; `of` names what they point into ("items").
   std::vector<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const;
   std::vector<double> read_floats(const std::string& name) const;
@@ -78,6 +80,7 @@ class InputHdf5 {
   Handle open(const std::string& name) const;
   /// Extent in each dimension; throws unless there are `rank`, in words `rank_name`.
   std::vector<hsize_t> extent_of(const std::string& name, std::size_t rank, const char* rank_name) const;
+  void read_integers_of(H5T_class_t kind, const std::string& name, const UseIntegers& use) const;
   /// All numbers of a dataset, however many dimensions it has.
   std::vector<double> read_numbers(const std::string& name, std::uint64_t rows) const;
   /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type,
