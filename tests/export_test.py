@@ -9,31 +9,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import unittest
 
-try:
-    import h5py
-    import numpy as np
-except ImportError as error:
-    print(f"export_test.py: skipped: {error}", file=sys.stderr)
-    sys.exit(77)
+from program import VOXPOP, main, path, scratch, voxpop  # first: it skips where what follows is missing
 
-VOXPOP = ""
-scratch = ""
+import h5py
+import numpy as np
+
 ODD = 'He said "no"\n<script>alert(1)</script>\t\u65e5\u672c \\ , \u0001'
-
-
-def path(name):
-    return os.path.join(scratch, name)
-
-
-def voxpop(*arguments, status=0):
-    done = subprocess.run([VOXPOP, *map(str, arguments)], capture_output=True, text=True, timeout=60)
-    if done.returncode != status:
-        raise AssertionError(f"exit {done.returncode}, not {status}: {arguments}\n{done.stdout}{done.stderr}")
-    return done
 
 
 def write_lines(name, rows):
@@ -50,8 +33,7 @@ def read_lines(name):
 
 
 def setUpModule():
-    global scratch, fit, pairs, item_id, prompt_of, response, question
-    scratch = tempfile.mkdtemp(prefix="voxpop-export-")
+    global fit, pairs, item_id, prompt_of, response, question
     voxpop("simulate", path("votes.h5"), "--prompts", 400, "--annotators", 20, "--votes-per-pair", 4, "--ties", 0.3,
            "--seed", 5)
     voxpop("fit", path("votes.h5"), "-o", path("fit.h5"))
@@ -65,10 +47,6 @@ def setUpModule():
     write_lines("texts.jsonl", [{"id": i, "text": t, "tokens": [1, {"a": "}"}]} for i, t in reversed(response.items())]
                 + ["", {"id": "unknown", "text": "x"}])
     write_lines("prompts.jsonl.gz", [{"text": t, "id": p} for p, t in question.items()])
-
-
-def tearDownModule():
-    shutil.rmtree(scratch)
 
 
 def export(*arguments, format="trl", texts=True, status=0, out="rows.jsonl"):
@@ -327,5 +305,4 @@ class BadInput(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    VOXPOP = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    main()

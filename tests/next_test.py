@@ -7,33 +7,13 @@ import collections
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 import unittest
 
-try:
-    import h5py
-    import numpy as np
-except ImportError as error:
-    print(f"next_test.py: skipped: {error}", file=sys.stderr)
-    sys.exit(77)
+from program import main, path, voxpop  # first: it skips where what follows is missing
 
-VOXPOP = ""
-scratch = ""
-
-
-def path(name):
-    return os.path.join(scratch, name)
-
-
-def voxpop(*arguments, status=0):
-    done = subprocess.run([VOXPOP, *map(str, arguments)], capture_output=True, text=True, timeout=60)
-    if done.returncode != status:
-        raise AssertionError(f"exit {done.returncode}, not {status}: {arguments}\n{done.stdout}{done.stderr}")
-    return done
+import h5py
+import numpy as np
 
 
 def table(*arguments):
@@ -41,8 +21,7 @@ def table(*arguments):
 
 
 def setUpModule():
-    global scratch, pairs, row_of, annotators, judged
-    scratch = tempfile.mkdtemp(prefix="voxpop-next-")
+    global pairs, row_of, annotators, judged
     voxpop("simulate", path("votes.h5"), "--prompts", 500, "--annotators", 30, "--seed", 2)
     with h5py.File(path("votes.h5"), "r+") as file:
         ids = list(file["items/id"].asstr()[:])
@@ -59,10 +38,6 @@ def setUpModule():
         pairs["left_id"] = np.array(ids, dtype=object)[pairs["left"]]
         annotators = {name: data[:] for name, data in file["annotators"].items()}
         annotators["id"] = names
-
-
-def tearDownModule():
-    shutil.rmtree(scratch)
 
 
 class Next(unittest.TestCase):
@@ -126,5 +101,4 @@ class Next(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    VOXPOP = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    main()

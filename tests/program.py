@@ -1,0 +1,38 @@
+"""The program under test and a folder for its files: what the tests that run it from outside share.
+
+Exits with 77, which says skipped, where h5py or numpy is missing.
+"""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import h5py  # noqa: F401
+    import numpy  # noqa: F401
+except ImportError as error:
+    print(f"{os.path.basename(sys.argv[0])}: skipped: {error}", file=sys.stderr)
+    sys.exit(77)
+
+VOXPOP = os.path.abspath(sys.argv.pop(1))
+scratch = tempfile.mkdtemp(prefix="voxpop-test-")
+atexit.register(shutil.rmtree, scratch)
+
+
+def path(name):
+    return os.path.join(scratch, name)
+
+
+def voxpop(*arguments, status=0):
+    """Runs it; anything but that exit status is a failure of the test."""
+    done = subprocess.run([VOXPOP, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    if done.returncode != status:
+        raise AssertionError(f"exit {done.returncode}, not {status}: {arguments}\n{done.stdout}{done.stderr}")
+    return done
+
+
+main = unittest.main
