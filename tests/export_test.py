@@ -154,6 +154,18 @@ class Formats(unittest.TestCase):
         done = export("--texts", texts, format="axolotl", texts=False, status=3)
         self.assertRegex(done.stderr, "the text of item '.*' is a list of messages; this format needs strings")
 
+    def test_texts_as_other_systems_write_them(self):
+        export()
+        rows = read_lines("rows.jsonl")
+        with open(path("texts.jsonl"), "rb") as file:
+            lines = file.read()
+        half = lines.index(b"\n", len(lines) // 2) + 1
+        with open(path("first.jsonl"), "wb") as first, gzip.open(path("second.jsonl.gz"), "wb") as second:
+            first.write(b"\xef\xbb\xbf" + lines[:half].replace(b"\n", b"\r\n"))
+            second.write(lines[half:].rstrip(b"\n"))
+        export("--texts", path("first.jsonl"), path("second.jsonl.gz"), "--prompt-texts", path("prompts.jsonl.gz"), texts=False)
+        self.assertEqual(read_lines("rows.jsonl"), rows)
+
     def test_datasets_reads_the_rows(self):
         try:
             import datasets

@@ -186,7 +186,8 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, bool qui
   }
   Progress progress("reading texts", bytes, quiet);
   for (const MappedText& file : files_) {
-    const std::string_view text = file.text();
+    std::string_view text = file.text();
+    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // a byte order mark
     const auto line_number = [&](const char* at) { return 1 + std::count(text.data(), at, '\n'); };
     oneapi::tbb::enumerable_thread_specific<LineReader> readers([&] { return LineReader(table); });
     struct Part {
