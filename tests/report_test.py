@@ -207,6 +207,22 @@ class Browser(unittest.TestCase):
         details.click()
         self.assertIn("not a verdict on a person", self.browser.find_element(By.TAG_NAME, "details").text)
 
+    def test_hovering_names_an_annotator(self):
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.by import By
+        self.open("report.html")
+        canvas = self.browser.find_element(By.ID, "scatter")
+        self.script("document.getElementById('scatter').scrollIntoView({block: 'center'})")
+        # The annotator that is furthest to the left stands alone.
+        name, x, y = self.script("""(() => { const chart = Chart.getChart('scatter');
+            const all = chart.data.datasets.flatMap((set, s) => set.data.map((p, i) => [p, chart.getDatasetMeta(s).data[i]]));
+            const [p, at] = all.reduce((a, b) => (a[0].x < b[0].x ? a : b));
+            return [p.row[0], at.x - chart.width / 2, at.y - chart.height / 2]; })()""")
+        ActionChains(self.browser).move_to_element_with_offset(canvas, round(x), round(y)).perform()
+        lines = self.script("Chart.getChart('scatter').tooltip.body[0].lines")
+        self.assertEqual(lines[0], name)
+        self.assertRegex(lines[1], r"sure\), [\d,]+ votes")
+
     def test_models_that_say_less(self):
         for model in "bt", "crowd-bt", "lapse":
             self.open(model + ".html")

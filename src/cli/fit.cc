@@ -136,6 +136,17 @@ Reliability judge_predictions(const std::optional<Calibration>& calibration, con
   return reliability(predict_left_out(groups, fit, engine.sites()), "votes, each predicted from all others");
 }
 
+/// Share of decided votes that are expected to have picked the worse item: cDPO's label_smoothing for raw votes.
+double flip_rate(const Labels& labels) {
+  double flipped = 0, decided = 0;
+  for (const float p : labels.vote_probability_correct)
+    if (!std::isnan(p)) {
+      flipped += 1 - p;
+      decided += 1;
+    }
+  return flipped / std::max(decided, 1.0);
+}
+
 std::string told(const Calibration& c) {
   return fmt::format(
       "calibration: held-out votes ask for logits times {:.3f}, which takes {:.5f} +- {:.5f} off their log loss; {}",
@@ -293,16 +304,10 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
   const double sure =
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
-  double correct = 0, decided = 0;
-  for (const float p : labels.vote_probability_correct)
-    if (!std::isnan(p)) {
-      correct += p;
-      decided += 1;
-    }
   fmt::print(
       "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
       "of pairs\n",
-      100 * correct / std::max(decided, 1.0), 100 * sure / count);
+      100 * (1 - flip_rate(labels)), 100 * sure / count);
   fmt::print("calibration error {:.4f}, by {}\n", told_votes.ece(), told_votes.method);
   print_covariates(labels.covariates);
   if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels);
@@ -385,6 +390,7 @@ int fit_command(const Arguments& arguments) {
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     provenance["covariates"] = describe_covariates(labels.covariates);
+    provenance["flip_rate"] = flip_rate(labels);
     provenance["reliability"] = {{"method", told_votes.method},
                                  {"votes", static_cast<std::uint64_t>(told_votes.trials())},
                                  {"ece", told_votes.ece()}};
