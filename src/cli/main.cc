@@ -49,7 +49,7 @@ int run_command_line(int argc, char** argv) {
   CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
   app.set_version_flag("--version", std::string("voxpop ") + kVersion);
   app.footer(
-      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop info fit.h5\n\n"
+      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o report.html\n\n"
       "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 file system, 5 not converged (--strict),\n"
       "6 device, 130 interrupted.");
   app.require_subcommand(0, 1);
