@@ -303,6 +303,8 @@ TEST(Reliability, by_hand) {
   EXPECT_EQ(r.bins[1].observed, 0.5);
   EXPECT_TRUE(std::isnan(r.bins[0].predicted));
   EXPECT_NEAR(r.ece(), (2 * 0.39 + 0.05 + 0.5) / 4, 1e-6);
+  // sqrt(2 / pi) * (sqrt(2 * 0.11 * 0.89) + sqrt(0.95 * 0.05) + 0.5) / 4
+  EXPECT_NEAR(r.ece_by_chance(), 0.231459, 1e-4);
 }
 
 }  // namespace

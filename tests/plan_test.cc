@@ -61,7 +61,7 @@ TEST(Plan, reliable_is_what_is_known_for_sure) {
 
 TEST(Plan, assignment_holds_the_cap_and_asks_nobody_twice) {
   const FitFile fit = fit_of_four();
-  const std::vector<WantedVote> wanted = {{0, 0.1f}, {1, 0.1f}, {2, 0.1f}};
+  const std::vector<WantedVote> wanted = {{0, 0.1f, 1}, {1, 0.1f, 1}, {2, 0.1f, 1}};
   const auto votes =
       assign_votes(fit, wanted, {2, 1}, 1, [](std::uint32_t a, std::size_t i) { return a != 2 || i > 0; });
   ASSERT_EQ(votes.size(), 2u);  // two people, one vote each

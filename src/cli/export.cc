@@ -139,7 +139,7 @@ int export_command(Arguments& arguments) {
                                      {"left_out_undecided", counts.undecided},
                                      {"left_out_flagged", counts.flagged},
                                      {"left_out_missing", counts.missing},
-                                     {"label_smoothing", flip_rate},
+                                     {"label_smoothing", options.expand == 0 ? flip_rate : 0.0},
                                      {"bytes", bytes},
                                      {"seconds", seconds}};
       for (std::size_t i = 0; i < parts.size(); ++i)
@@ -150,10 +150,11 @@ int export_command(Arguments& arguments) {
     fmt::print(summary,
                "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts\n",
                counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing);
-    fmt::print(summary,
-               "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
-               "label_smoothing={:.3f}\n",
-               100 * flip_rate, flip_rate);
+    if (options.expand == 0)
+      fmt::print(summary,
+                 "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
+                 "label_smoothing={:.3f}\n",
+                 100 * flip_rate, flip_rate);
     for (std::size_t i = 0; i < parts.size(); ++i)
       fmt::print(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : paths[i], counts.rows[i]);
     fmt::print(summary, "{:.1f} MB in {:.1f} s\n", static_cast<double>(bytes) / 1e6, seconds);

@@ -308,7 +308,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
       "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
       "of pairs\n",
       100 * (1 - flip_rate(labels)), 100 * sure / count);
-  fmt::print("calibration error {:.4f}, by {}\n", told_votes.ece(), told_votes.method);
+  if (told_votes.trials() > 0)
+    fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", told_votes.ece(), told_votes.ece_by_chance(),
+               told_votes.method);
   print_covariates(labels.covariates);
   if (fit.model != Model::kBradleyTerry) print_annotators(votes, labels);
   if (labels.drift) print_drift(votes, *labels.drift);
@@ -393,7 +395,8 @@ int fit_command(const Arguments& arguments) {
     provenance["flip_rate"] = flip_rate(labels);
     provenance["reliability"] = {{"method", told_votes.method},
                                  {"votes", static_cast<std::uint64_t>(told_votes.trials())},
-                                 {"ece", told_votes.ece()}};
+                                 {"ece", told_votes.ece()},
+                                 {"ece_by_chance", told_votes.ece_by_chance()}};
     if (calibration)
       provenance["calibration"] = {{"method", "temperature"},
                                    {"slope", calibration->slope},

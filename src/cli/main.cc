@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <new>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "core/error.h"
@@ -49,7 +50,8 @@ int run_command_line(int argc, char** argv) {
   CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
   app.set_version_flag("--version", std::string("voxpop ") + kVersion);
   app.footer(
-      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o report.html\n\n"
+      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o "
+      "report.html\n\n"
       "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 file system, 5 not converged (--strict),\n"
       "6 device, 130 interrupted.");
   app.require_subcommand(0, 1);
@@ -103,6 +105,9 @@ int run_and_report(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "voxpop: out of memory; fit fewer votes at a time or use a machine with more\n");
     return static_cast<int>(Exit::kInternal);
+  } catch (const std::system_error& error) {  // a print that failed
+    print_error(fmt::format("standard output: {}", error.what()));
+    return static_cast<int>(Exit::kFileSystem);
   } catch (const std::exception& error) {
     print_error(fmt::format("internal error: {}; please report it", error.what()));
     return static_cast<int>(Exit::kInternal);

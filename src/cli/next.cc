@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <unordered_map>
+#include <utility>
 
 #include "cli/commands.h"
 #include "core/error.h"
@@ -75,8 +76,9 @@ Json describe(const FitFile& fit, const WantedVote& vote, bool assigned, std::ui
 
 std::string csv_line(const Json& row, bool names) {
   std::string line;
+  bool first = true;
   for (const auto& [key, value] : row.items()) {
-    if (!line.empty()) line += ',';
+    if (!std::exchange(first, false)) line += ',';
     if (names)
       line += key;
     else if (value.is_string())
@@ -128,13 +130,14 @@ int next_command(const Arguments& arguments) {
     const double bits = std::accumulate(wanted.begin(), wanted.end(), 0.0,
                                         [](double sum, const WantedVote& vote) { return sum + vote.bits; });
     Json rows = Json::array();
+    const bool as_table = !arguments.common.json || !arguments.output.empty();
+    if (as_table) output.write(csv_line(describe(fit, {}, arguments.assign, arguments.seed), true));
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       Json row = describe(fit, wanted[i], arguments.assign, arguments.seed);
-      if (arguments.common.json && arguments.output.empty()) {
+      if (!as_table) {
         rows.push_back(std::move(row));
         continue;
       }
-      if (i == 0) output.write(csv_line(row, true));
       output.write(csv_line(row, false));
     }
     Json summary = {{"votes", wanted.size()}, {"expected_bits", bits}, {"discrimination", discrimination}};

@@ -253,7 +253,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   Trials trials;
   for (std::uint32_t p = 0; p < groups.pairs(); ++p)
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-      if (v % step == 0 && groups.votes[v].decided()) {
+      if (mixed(v) % step == 0 && groups.votes[v].decided()) {
         chosen.push_back({v, p});
         trials.outcome.push_back((groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0);
         trials.cluster.push_back(p);

@@ -119,6 +119,13 @@ double Reliability::ece() const {
   return off / trials();
 }
 
+double Reliability::ece_by_chance() const {
+  double off = 0;
+  for (const ReliabilityBin& bin : bins)
+    if (bin.trials > 0) off += std::sqrt(2 / std::numbers::pi * bin.trials * bin.predicted * (1 - bin.predicted));
+  return off / trials();
+}
+
 Reliability reliability(const Trials& trials, std::string method) {
   return {std::move(method), means(sum_bins(trials))};
 }

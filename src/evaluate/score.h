@@ -48,6 +48,8 @@ struct Reliability {
 
   double trials() const;
   double ece() const;  ///< as in Score
+  /// What it would be on average, were the predictions true and trials independent (normal approximation).
+  double ece_by_chance() const;
 };
 Reliability reliability(const Trials& trials, std::string method);
 

@@ -14,7 +14,7 @@
 namespace voxpop {
 namespace {
 
-constexpr std::size_t kPairsPerBlock = 1 << 11;
+constexpr std::size_t kRowsPerBlock = 1 << 11;
 
 /// From 0 to below 1, by a hash.
 double uniform(const void* bytes, std::size_t size, std::uint64_t seed) {
@@ -94,7 +94,17 @@ class RowWriter {
       row.rejected = texts_.items->text(rejected);
       for (const auto& [text, item] : {std::pair{row.chosen, chosen}, std::pair{row.rejected, rejected}})
         if (!usable(text, "item", fit_.item_ids[item], "--texts")) return 0;
+      if ((row.chosen.front() == '[') != (row.rejected.front() == '['))
+        throw bad_input(
+            "{}: the text of item '{}' or '{}' is a list of messages and the other's a string; give both as "
+            "one or the other",
+            fit_.path, shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
       row.prompt = texts_.items->prompt(chosen);
+      const std::string_view other = texts_.items->prompt(rejected);
+      if (row.prompt.empty()) row.prompt = other;
+      if (!other.empty() && other != row.prompt && texts_.prompts == nullptr)
+        throw bad_input("{}: items '{}' and '{}' are a pair, but their 'prompt' differs", fit_.path,
+                        shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
     } else if (ids_stand_in_) {
       row.chosen = row.chosen_id;
       row.rejected = row.rejected_id;
@@ -190,8 +200,10 @@ ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const Exp
   total.pairs = pairs.left.size();
   total.rows.assign(outputs.size(), 0);
   for (TextOutput& output : outputs) output.write(header_of(options.format));
+  // An expanded pair is as many rows: all blocks' rows are in memory at a time.
+  const std::size_t block_pairs = std::max<std::size_t>(kRowsPerBlock / std::max(options.expand, 1), 1);
   std::vector<Block> blocks(4 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency()));
-  for (std::size_t begin = 0; begin < total.pairs; begin += blocks.size() * kPairsPerBlock) {
+  for (std::size_t begin = 0; begin < total.pairs; begin += blocks.size() * block_pairs) {
     report(begin);
     oneapi::tbb::parallel_for(std::size_t{0}, blocks.size(), [&](std::size_t b) {
       Block& block = blocks[b];
@@ -200,8 +212,8 @@ ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const Exp
       block.counts = {};
       block.counts.rows.assign(outputs.size(), 0);
       RowWriter writer(fit, texts, options);
-      const std::size_t first = std::min(begin + b * kPairsPerBlock, pairs.left.size());
-      for (std::size_t p = first; p < std::min(first + kPairsPerBlock, pairs.left.size()); ++p) {
+      const std::size_t first = std::min(begin + b * block_pairs, pairs.left.size());
+      for (std::size_t p = first; p < std::min(first + block_pairs, pairs.left.size()); ++p) {
         switch (judge(pairs, p, options)) {
           case Verdict::kTie:
             ++block.counts.ties;

@@ -56,7 +56,7 @@ int grade_of(float margin) { return std::clamp(static_cast<int>(std::ceil(std::a
 
 /// Two adjacent lines, the chosen response first; |label| is the weight that scaled Bradley-Terry takes.
 void append_nemo_aligner_rows(const ExportRow& row, std::string& out) {
-  const int grade = grade_of(row.margin);
+  const int grade = row.expanded ? 1 : grade_of(row.margin);
   for (const auto& [response, label] : {std::pair{row.chosen, grade}, std::pair{row.rejected, -grade}}) {
     append(out, "{\"text\":\"<extra_id_0>System\\n\\n<extra_id_1>User\\n",
            row.prompt.empty() ? std::string_view() : inside(row.prompt), "\\n<extra_id_1>Assistant\\n",

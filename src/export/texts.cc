@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -36,8 +37,12 @@ struct Descriptor {
 };
 
 /// A gzip file's text, in a temporary file that has no name.
-Descriptor unpack(const std::string& path, std::uint64_t bytes) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> spool(std::tmpfile(), std::fclose);
+Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
+  std::string name = (std::filesystem::temp_directory_path() / "voxpop-XXXXXX").string();
+  const int descriptor = mkstemp(name.data());
+  if (descriptor >= 0) unlink(name.c_str());
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> spool(descriptor >= 0 ? fdopen(descriptor, "w+b") : nullptr,
+                                                              std::fclose);
   const auto fail = [&] {
     return file_error(
         "{}: cannot unpack it into a temporary file: {}; set TMPDIR to a folder with room for it, or "
@@ -45,7 +50,7 @@ Descriptor unpack(const std::string& path, std::uint64_t bytes) {
         path, std::strerror(errno));
   };
   if (!spool) throw fail();
-  Progress progress("unpacking", bytes, false);
+  Progress progress("unpacking", bytes, quiet);
   TextFile file(path, progress, 0);
   for (std::string_view block = file.next_block(); !block.empty(); block = file.next_block())
     if (std::fwrite(block.data(), 1, block.size(), spool.get()) != block.size()) throw fail();
@@ -65,7 +70,7 @@ std::vector<std::size_t> parts_of(std::string_view text) {
 
 }  // namespace
 
-MappedText::MappedText(const std::string& path) : path_(path) {
+MappedText::MappedText(const std::string& path, bool quiet) : path_(path) {
   const Descriptor plain{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   struct stat status {};
   if (plain.number < 0 || fstat(plain.number, &status) != 0)
@@ -73,7 +78,7 @@ MappedText::MappedText(const std::string& path) : path_(path) {
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name a JSONL file", path);
   std::uint8_t magic[2] = {};
   const bool packed = pread(plain.number, magic, 2, 0) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
-  const Descriptor unpacked = packed ? unpack(path, static_cast<std::uint64_t>(status.st_size)) : Descriptor{-1};
+  const Descriptor unpacked = packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), quiet) : Descriptor{-1};
   if (packed) fstat(unpacked.number, &status);
   size_ = static_cast<std::size_t>(status.st_size);
   // An anonymous mapping, larger than the file, with the file over its beginning: so the end may be read past.
@@ -145,6 +150,8 @@ class Texts::LineReader {
     if (!value.get_string().get(text)) return std::string(text);
     std::int64_t number = 0;
     if (!value.get_int64().get(number)) return fmt::format("{}", number);
+    std::uint64_t large = 0;
+    if (!value.get_uint64().get(large)) return fmt::format("{}", large);
     throw Problem{line_, "'id' must be a string or an integer"};
   }
 
@@ -162,6 +169,8 @@ class Texts::LineReader {
       if (value.get_array().get(list) || list.raw_json().get(json) ||
           whole_parser_.parse(json.data(), json.size(), false).error())
         throw Problem{line_, fmt::format("'{}' is not a valid JSON list", key)};
+      if (trimmed(json.substr(1, json.size() - 2)).empty())
+        throw Problem{line_, fmt::format("'{}' is an empty list; it must hold messages", key)};
     } else if (type != simdjson::ondemand::json_type::null) {
       throw Problem{line_, fmt::format("'{}' must be a string or a list of messages", key)};
     }
@@ -181,7 +190,7 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, bool qui
   for (std::size_t i = 0; i < ids.size(); ++i) table.number(ids[i]);
   std::uint64_t bytes = 0, bytes_before = 0;
   for (const std::string& path : paths) {
-    files_.emplace_back(path);
+    files_.emplace_back(path, quiet);
     bytes += files_.back().text().size();
   }
   Progress progress("reading texts", bytes, quiet);

@@ -12,7 +12,7 @@ namespace voxpop {
 /// system's cache, not in the process.
 class MappedText {
  public:
-  explicit MappedText(const std::string& path);
+  MappedText(const std::string& path, bool quiet);
   MappedText(MappedText&& other) noexcept;
   ~MappedText();
   MappedText& operator=(MappedText&&) = delete;

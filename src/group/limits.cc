@@ -73,7 +73,7 @@ std::vector<std::string> Limits::warnings() const {
         "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "
         "bias cannot be told from preference.",
         100 * swapped_share()));
-  if (duplicate_votes > 0)
+  if (share(duplicate_votes, votes) >= 1)
     out.push_back(fmt::format(
         "{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair; each counts as evidence of its own.",
         duplicate_votes, share(duplicate_votes, votes)));

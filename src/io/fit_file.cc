@@ -77,7 +77,7 @@ ItemLabels read_items(const FitReader& read, std::size_t items) {
   out.score = read.floats_within("items/score", items, -kAny, kAny);
   out.std_error = read.floats_within("items/std_error", items, 0, kAny);
   out.votes = read.counts("items/votes", items);
-  out.component = read.integers<std::int32_t>("items/component", items, -1, static_cast<std::int64_t>(items));
+  out.component = read.integers<std::int32_t>("items/component", items, -1, static_cast<std::int64_t>(items) - 1);
   out.controlled_score = read.optional_floats("items/controlled_score", items);
   return out;
 }
@@ -270,6 +270,11 @@ FitFile read_fit(const std::string& path) {
   out.labels.items = read_items(read, items);
   out.labels.annotators = read_annotators(read, annotators);
   out.labels.pairs = read_pairs(read, items);
+  for (std::size_t p = 0; p < out.labels.pairs.left.size(); ++p)
+    for (const std::uint32_t item : {out.labels.pairs.left[p], out.labels.pairs.right[p]})
+      if (out.labels.items.component[item] < 0)
+        throw bad_input("{}: 'items/component' row {} is -1, but pair {} holds that item; copy the file again", path,
+                        item, p);
   if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
   out.reliability = read_reliability(read, out.provenance);
   return out;

@@ -17,20 +17,23 @@ double share_explained(double mean, double variance) {
   return variance * w / (1 + variance * w);
 }
 
+float expected_bits(double discrimination, double margin, double variance) {
+  return static_cast<float>(
+      information_bits<double>(discrimination * margin, discrimination * discrimination * variance));
+}
+
 }  // namespace
 
 std::vector<WantedVote> choose_pairs(const PairColumns& pairs, std::size_t items, std::size_t budget,
                                      double discrimination) {
   std::vector<float> left_over(items, 1.0f);  // share of the variance of an item's differences
-  const auto variance_of = [&](std::uint32_t p) {
-    const double logit_se = discrimination * pairs.margin_se[p];
-    return logit_se * logit_se * left_over[pairs.left[p]] * left_over[pairs.right[p]];
-  };
-  const auto bits_of = [&](std::uint32_t p) {
-    return static_cast<float>(information_bits<double>(discrimination * pairs.margin[p], variance_of(p)));
+  const auto state_of = [&](std::uint32_t p) {
+    const float variance =
+        pairs.margin_se[p] * pairs.margin_se[p] * left_over[pairs.left[p]] * left_over[pairs.right[p]];
+    return WantedVote{p, expected_bits(discrimination, pairs.margin[p], variance), variance};
   };
   std::vector<WantedVote> heap(pairs.left.size()), chosen;
-  for (std::uint32_t p = 0; p < heap.size(); ++p) heap[p] = {p, bits_of(p)};
+  for (std::uint32_t p = 0; p < heap.size(); ++p) heap[p] = state_of(p);
   const auto less = [](const WantedVote& a, const WantedVote& b) {
     return a.bits < b.bits || (a.bits == b.bits && a.pair > b.pair);
   };
@@ -40,14 +43,15 @@ std::vector<WantedVote> choose_pairs(const PairColumns& pairs, std::size_t items
     std::ranges::pop_heap(heap, less);
     WantedVote& best = heap.back();
     // What was chosen since may have made it worth less, never more: it is the best if it still leads.
-    const float bits = bits_of(best.pair);
-    if (bits < best.bits) {
-      best.bits = bits;
+    const WantedVote now = state_of(best.pair);
+    if (now.bits < best.bits) {
+      best = now;
       std::ranges::push_heap(heap, less);
       continue;
     }
     chosen.push_back(best);
-    const double told = share_explained(discrimination * pairs.margin[best.pair], variance_of(best.pair));
+    const double told =
+        share_explained(discrimination * pairs.margin[best.pair], discrimination * discrimination * best.variance);
     for (const std::uint32_t item : {pairs.left[best.pair], pairs.right[best.pair]})
       left_over[item] *= static_cast<float>(1 - 0.25 * told);
     heap.pop_back();
@@ -80,11 +84,11 @@ std::vector<WantedVote> assign_votes(const FitFile& fit, const std::vector<Wante
     for (std::size_t a = first_free; a < annotators.size(); ++a) {
       if (taken[a] == most_each || !may_take(annotators[a], i)) continue;
       ++taken[a];
-      const std::uint32_t p = votes[i].pair;
-      const double discrimination = fit.labels.annotators.discrimination[annotators[a]];
-      const double se = discrimination * pairs.margin_se[p];
-      out.push_back(
-          {p, static_cast<float>(information_bits<double>(discrimination * pairs.margin[p], se * se)), annotators[a]});
+      WantedVote vote = votes[i];
+      vote.annotator = annotators[a];
+      vote.bits =
+          expected_bits(fit.labels.annotators.discrimination[annotators[a]], pairs.margin[vote.pair], vote.variance);
+      out.push_back(vote);
       break;
     }
   }

@@ -11,6 +11,7 @@ namespace voxpop {
 struct WantedVote {
   std::uint32_t pair;  ///< row of pairs/
   float bits;          ///< expected information about the pair's score difference, votes above it taken as given
+  float variance;      ///< of the score difference, those votes taken as given; (reference annotator's logits)^2
   std::uint32_t annotator = 0;  ///< row of annotators/, where assigned
 };
 

@@ -4,7 +4,7 @@ const summary = JSON.parse(document.getElementById("summary").textContent);
 const element = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 const count = (n) => n.toLocaleString("en");
-const percent = (x, digits = 1) => (100 * x).toFixed(digits) + " %";
+const percent = (x, digits = 1) => x === null ? "unknown" : (100 * x).toFixed(digits) + " %";
 const fixed = (x, digits = 2) => (x === null ? "" : x.toFixed(digits));
 const withError = (x, error) => (x === null ? "" : fixed(x) + (error === null ? "" : " \u00b1 " + fixed(error)));
 const charts = [];
@@ -228,7 +228,10 @@ function showAnnotators() {
   });
 }
 
-const day = (seconds) => new Date(1000 * seconds).toISOString().slice(0, 10);
+const day = (seconds) => {
+  const date = new Date(1000 * seconds);
+  return isNaN(date) ? String(seconds) : date.toISOString().slice(0, 10); // times in another unit than seconds
+};
 
 function showDrift() {
   const {drift} = summary;

@@ -18,10 +18,12 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kMostAnnotators = 2000;  ///< rows of the table, and points of the chart; more become cells
 constexpr std::size_t kMostDisputes = 25;
 constexpr std::size_t kMostDrifters = 6;
-constexpr float kSure = 0.9f;         ///< probability from which on a flag is spoken of
-constexpr float kChanged = 0.01f;     ///< corrected p-value of a change over time
-constexpr double kPoorEce = 0.05;     ///< calibration error that deserves a look
-constexpr double kUselessEce = 0.10;  ///< and one that forbids training on the labels
+constexpr float kSure = 0.9f;                ///< probability from which on a flag is spoken of
+constexpr float kChanged = 0.01f;            ///< corrected p-value of a change over time
+constexpr double kPoorEce = 0.03;            ///< calibration error beyond chance that deserves a look
+constexpr double kUselessEce = 0.10;         ///< and one that forbids training on the labels
+constexpr double kNoBetterThanChance = 0.6;  ///< expected accuracy that votes at random reach, too
+constexpr double kFewKnown = 0.05;           ///< share of pairs whose better item is known
 
 /// A number with few digits, or null where there is none.
 Json number(double x, double unit = 1e-4) {
@@ -55,7 +57,7 @@ Totals total(const FitFile& fit) {
       out.sure_flag_votes += annotators.votes[a];
     }
   }
-  out.accuracy /= std::max(judged, 1.0);
+  out.accuracy /= judged;  // NaN where every vote is a tie
   const std::vector<float>& better = fit.labels.pairs.probability_better;
   out.known_pairs = static_cast<double>(std::ranges::count_if(better, [](float p) { return p > 0.95f || p < 0.05f; })) /
                     std::max(static_cast<double>(better.size()), 1.0);
@@ -72,12 +74,23 @@ Json verdict(const FitFile& fit, const Totals& totals) {
   };
   if (!fit.provenance.value("converged", true))
     add(2, fmt::format("The fit did not converge in {} iterations.", fit.provenance.value("iterations", 0)));
-  const double ece = fit.reliability.ece();
-  if (fit.reliability.trials() > 0)
-    add(ece > kUselessEce ? 2
-        : ece > kPoorEce  ? 1
-                          : 0,
-        fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average.", 100 * ece));
+  if (fit.reliability.trials() > 0) {
+    const double ece = fit.reliability.ece(), by_chance = fit.reliability.ece_by_chance();
+    add(ece - by_chance > kUselessEce ? 2
+        : ece - by_chance > kPoorEce  ? 1
+                                      : 0,
+        fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average; by chance alone it "
+                    "would be {:.1f}.",
+                    100 * ece, 100 * by_chance));
+  } else {
+    add(1, "No vote prefers an item, so predictions cannot be compared with votes.");
+  }
+  add(totals.accuracy < kNoBetterThanChance ? 2
+      : totals.known_pairs < kFewKnown      ? 1
+                                            : 0,
+      fmt::format(
+          "The better item is known with 95 % for {:.1f} % of pairs; votes are expected to pick it in {:.1f} %.",
+          100 * totals.known_pairs, 100 * totals.accuracy));
   if (totals.sure_flags > 0)
     add(10 * totals.sure_flag_votes > totals.votes ? 1 : 0,
         fmt::format("{} of {} annotators {} flagged with 90 % certainty or more; they gave {:.1f} % of the votes, "
