@@ -166,6 +166,24 @@ class Formats(unittest.TestCase):
         export("--texts", path("first.jsonl"), path("second.jsonl.gz"), "--prompt-texts", path("prompts.jsonl.gz"), texts=False)
         self.assertEqual(read_lines("rows.jsonl"), rows)
 
+    def test_either_items_prompt_serves_and_they_must_agree(self):
+        one_sided = [{"id": i, "text": "t", **({"prompt": "Q"} if i.endswith("r0") else {})} for i in item_id]
+        export("--texts", write_lines("p.jsonl", one_sided), texts=False)
+        self.assertEqual({row["prompt"] for row in read_lines("rows.jsonl") if "prompt" in row}, {"Q"})
+        with_zero = sum("r0" in a + b for a, b, _, _ in expected())
+        self.assertEqual(sum("prompt" in row for row in read_lines("rows.jsonl")), with_zero)
+        differing = [{"id": i, "text": "t", "prompt": i} for i in item_id]
+        done = export("--texts", write_lines("p.jsonl", differing), texts=False, status=3)
+        self.assertRegex(done.stderr, "are a pair, but their 'prompt' differs")
+        mixed = [{"id": i, "text": "t" if i.endswith("r0") else [{"role": "assistant", "content": "t"}]} for i in item_id]
+        done = export("--texts", write_lines("p.jsonl", mixed), texts=False, status=3)
+        self.assertRegex(done.stderr, "is a list of messages and the other's a string")
+
+    def test_expanded_labels_do_not_count_twice(self):
+        export("--expand", 3, format="nemo-aligner")
+        self.assertEqual({line["label"] for line in read_lines("rows.jsonl")}, {1, -1})
+        self.assertNotIn("label_smoothing", export("--expand", 3).stdout)
+
     def test_datasets_reads_the_rows(self):
         try:
             import datasets
@@ -259,6 +277,7 @@ class BadInput(unittest.TestCase):
         self.refuse(good[:2] + ['{"id": "x", "text": [1, }, 2]}'], r"bad.jsonl: line 3: ")
         self.refuse(good[:2] + ['{"id": "x", "text": "a"} {}'], r"bad.jsonl: line 3: more than one JSON object")
         self.refuse(good[:2] + ['{"id": "x", "text": 3}'], r"bad.jsonl: line 3: 'text' must be a string or a list")
+        self.refuse(good[:2] + ['{"id": 18446744073709551615, "text": []}'], r"bad.jsonl: line 3: 'text' is an empty list")
         self.refuse(good[:2] + ['{"id": "x"}'], r"bad.jsonl: line 3: has no 'text'")
         self.refuse(good[:2] + ['{"text": "x"}'], r"bad.jsonl: line 3: has no 'id'")
         self.refuse(good + good[:1], rf"bad.jsonl: line {len(good) + 1}: '.*' has a text already")
@@ -286,7 +305,9 @@ class BadInput(unittest.TestCase):
         self.assertRegex(done.stderr, "schema 'comparisons/1'; a fit is needed here")
         done = voxpop("export", path("fit.h5"), "--format", "trl", "--texts", path("nowhere.jsonl"), status=4)
         self.assertRegex(done.stderr, "nowhere.jsonl: cannot open")
-        for name, value, pattern in [("pairs/probability", 1.5, "'pairs/probability' row 7 is 1.5; it must be from 0 to 1"),
+        for name, value, pattern in [("items/component", 1600, "'items/component' row 7 is 1600"),
+                                     ("items/component", -1, "'items/component' row 7 is -1, but pair"),
+                                     ("pairs/probability", 1.5, "'pairs/probability' row 7 is 1.5; it must be from 0 to 1"),
                                      ("pairs/margin", np.nan, "'pairs/margin' row 7 is nan"),
                                      ("pairs/left", 10**6, "'pairs/left' row 7 is 1000000; item indices run from 0"),
                                      ("annotators/flag", 17, "'annotators/flag' row 7 is 17; it must be from 0 to 5")]:

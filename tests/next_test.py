@@ -26,6 +26,7 @@ def setUpModule():
     with h5py.File(path("votes.h5"), "r+") as file:
         ids = list(file["items/id"].asstr()[:])
         ids[0] = 'a, "b"\nc'
+        ids[1] = ""
         del file["items/id"]
         file["items/id"] = np.array(ids, dtype=h5py.string_dtype())
         names = file["annotators/id"].asstr()[:]
@@ -74,6 +75,12 @@ class Next(unittest.TestCase):
         sure[annotators["flag"] != 0] = -np.inf
         self.assertEqual(set(loads), set(annotators["id"][np.argsort(-sure)[:5]]))
 
+    def test_assigned_bits_are_what_the_annotator_adds(self):
+        one = ["--budget", 400, "--annotators", 1, "--json"]
+        plain = json.loads(voxpop("next", path("fit.h5"), *one).stdout)["expected_bits"]
+        assigned = json.loads(voxpop("next", path("fit.h5"), *one, "--assign", "--max-each", 400).stdout)["expected_bits"]
+        self.assertAlmostEqual(assigned, plain, delta=1e-3 * plain)
+
     def test_files_and_json(self):
         done = voxpop("next", path("fit.h5"), "--budget", 10, "-o", path("ask.csv"))
         self.assertIn("10 votes, worth", done.stdout)
@@ -86,7 +93,9 @@ class Next(unittest.TestCase):
         self.assertIn("so there are no more; each is named once", everything.stderr)
         whole = list(csv.DictReader(io.StringIO(everything.stdout)))
         self.assertEqual(len(whole), len(row_of))
-        self.assertTrue(any(row["left"] == 'a, "b"\nc' or row["right"] == 'a, "b"\nc' for row in whole))
+        for odd in 'a, "b"\nc', "":
+            self.assertTrue(any(odd in (row["left"], row["right"]) for row in whole))
+        self.assertFalse(any(None in row.values() or None in row for row in whole))
 
     def test_bad_input(self):
         for arguments, status, pattern in [

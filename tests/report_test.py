@@ -94,6 +94,36 @@ class Page(unittest.TestCase):
         self.assertEqual(verdict(converged=False)["level"], "bad")
         self.assertEqual(verdict(observed=0.5)["level"], "bad")
 
+    def test_coin_flips_are_not_fit_for_training(self):
+        random = np.random.default_rng(1)
+        with open(path("coins.csv"), "w") as file:
+            file.write("left,right,annotator,preference\n")
+            for pair in range(3000):
+                for vote in range(4):
+                    sides = random.permutation([f"{pair}a", f"{pair}b"])
+                    file.write(f"{sides[0]},{sides[1]},{random.integers(20)},{random.choice(['left', 'right'])}\n")
+        voxpop("import", path("coins.csv"), "-o", path("coins.h5"))
+        for model in "rater", "bt":
+            voxpop("fit", path("coins.h5"), "-o", path("coins.fit.h5"), "--model", model)
+            done = voxpop("report", path("coins.fit.h5"), "-o", path("coins.html"))
+            self.assertIn("Do not train on these labels yet", done.stdout, model)
+
+    def test_few_votes_are_not_blamed_for_chance(self):
+        for seed in 1, 2, 3:
+            voxpop("simulate", path("few.h5"), "--prompts", 10, "--mix", "good=1", "--annotators", 5, "--seed", seed)
+            voxpop("fit", path("few.h5"), "-o", path("few.fit.h5"))
+            done = voxpop("report", path("few.fit.h5"), "-o", path("few.html"))
+            self.assertNotIn("Do not train", done.stdout)
+
+    def test_only_ties(self):
+        with open(path("ties.csv"), "w") as file:
+            file.write("left,right,annotator,preference\na,b,x,tie\na,b,y,tie\nb,c,x,tie\n")
+        voxpop("import", path("ties.csv"), "-o", path("ties.h5"))
+        voxpop("fit", path("ties.h5"), "-o", path("ties.fit.h5"))
+        summary = json.loads(voxpop("report", path("ties.fit.h5"), "-o", path("ties.html"), "--json").stdout)
+        self.assertIsNone(summary["reliability"]["ece"])
+        self.assertIsNone(summary["accuracy"])
+
     def test_models_without_side_bias_or_times(self):
         voxpop("simulate", path("plain.h5"), "--prompts", 200, "--annotators", 10, "--shape", "arena")
         for model in "bt", "crowd-bt", "lapse":

@@ -81,6 +81,9 @@ def test_parquet_there_and_back(table, fitted, tmp_path):
     refused = subprocess.run([*command, "--left", "nobody"], capture_output=True, text=True)
     assert refused.returncode == 3
     assert "no column 'nobody'" in refused.stderr
+    table.assign(preference=[1, 2] * 900).to_parquet(tmp_path / "n.parquet")
+    command[4] = tmp_path / "n.parquet"
+    subprocess.run([*command, "--map", "1=left,2=right"], capture_output=True, check=True)
 
 
 def test_datasets(table, fitted):
@@ -108,6 +111,24 @@ def test_report_export_next(fitted, tmp_path):
     asked = fitted.next(10, assign=True)
     assert len(asked) == 10
     assert set(asked["annotator"]) <= {f"person {i}" for i in range(5)}
+
+
+def test_ids_that_look_like_nothing(tmp_path):
+    votes = pd.DataFrame({"left": ["NA", "null"], "right": ["None", "nan"], "annotator": "NA", "preference": 1})
+    asked = voxpop.fit(votes, progress=False).next(5)
+    assert set(asked["left"]) | set(asked["right"]) == {"NA", "null", "None", "nan"}
+    with pytest.raises(voxpop.UsageError, match="output is not for Python"):
+        voxpop.fit(votes, progress=False).next(5, output="x.csv")
+
+
+def test_nothing_is_ignored(table, tmp_path):
+    voxpop.write_comparisons(table, tmp_path / "v.h5")
+    for ignored in {"prior_score": {"a": 1}}, {"map": {"left": "right"}}, {"left": "a"}, {"annotator": "who"}:
+        with pytest.raises(voxpop.BadInputError):
+            voxpop.fit(tmp_path / "v.h5", **ignored)
+    with pytest.raises(voxpop.BadInputError, match="no files"):
+        voxpop.fit([])
+    voxpop.fit((path for path in [tmp_path / "v.h5"]), progress=False)
 
 
 def test_files_come_and_go(table, tmp_path):

@@ -69,6 +69,7 @@ ab = {"left": ["a", "a"], "right": ["b", "b"]}
     ({"left": [], "right": [], "preference": []}, "no rows"),
     ({"left": ["a", "c"], "right": ["b", "a"], "preference": [1, 1], "prompt": ["p", "q"]}, "'prompt' row 0 is 'p'; but an"),
     ({**ab, "preference": [1, 1], "timestamp": ["noon", "one"]}, "'timestamp' is .*; times are datetimes or seconds"),
+    ({**ab, "preference": [1, 1], "timestamp": [1, 1_767_225_600_000_000_000]}, "'timestamp' row 1 .*another unit"),
     ({**ab, "preference": [1, 1], "timestamp": [1, np.nan]}, "'timestamp' row 1 is .*nan"),
 ])
 def test_bad_tables(tmp_path, columns, message):
@@ -83,6 +84,26 @@ def test_bad_maps_and_scores(tmp_path):
         voxpop.write_comparisons(table, tmp_path / "v.h5", map={"B": "left"})
     with pytest.raises(voxpop.BadInputError, match="prior_score: no value for item 'b'"):
         voxpop.write_comparisons(table, tmp_path / "v.h5", map={"A": "left"}, prior_score={"a": 1})
+    with pytest.raises(voxpop.BadInputError, match="prior_score: item '1' comes twice"):
+        voxpop.write_comparisons(table, tmp_path / "v.h5", map={"A": "left"}, prior_score={"1": 1, 1: 2, "a": 0, "b": 0})
+
+
+def test_ids_of_several_number_types_stay_apart(tmp_path):
+    left = np.array([2**63 + 1, 2**63 + 2], np.uint64)
+    with write(tmp_path / "v.h5", left=left, right=np.array([1, 2]), preference=[1, 1]) as file:
+        assert list(file["items/id"].asstr()) == ["9223372036854775809", "9223372036854775810", "1", "2"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "v.h5"
+    path.write_text("old")
+    for odd in "a\0b", "\ud800":
+        with pytest.raises(voxpop.BadInputError, match="an id is not a text"):
+            voxpop.write_comparisons(pd.DataFrame({"left": pd.Series([odd], dtype=object), "right": "b", "preference": 1}), path)
+    with pytest.raises(voxpop.FileError, match="cannot write"):
+        voxpop.write_comparisons(pd.DataFrame({"left": ["a"], "right": ["b"], "preference": [1]}), tmp_path / "no" / "v.h5")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_million_rows(tmp_path):

@@ -24,14 +24,17 @@ def main() -> int:
     inputs, output, meaning = arguments.pop("inputs"), arguments.pop("output"), arguments.pop("map")
     try:
         votes = pd.concat([pd.read_parquet(path) for path in inputs], ignore_index=True)
-        pairs = dict(one.rsplit("=", 1) for one in meaning.split(",")) if meaning else None
+        pairs = {key: value for key, _, value in (one.rpartition("=") for one in meaning.split(","))} if meaning else None
         write_comparisons(votes, output, map=pairs, **arguments)
     except VoxpopError as error:
         print(f"voxpop: {', '.join(inputs)}: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
+    except OSError as error:  # pyarrow's errors of files that are not Parquet are among them, or ValueErrors
         print(f"voxpop: {error}", file=sys.stderr)
         return 4
+    except ValueError as error:
+        print(f"voxpop: {', '.join(inputs)}: {error}", file=sys.stderr)
+        return 3
     print(f"{output}: {len(votes)} votes")
     return 0
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from voxpop.errors import BadInputError, FileError
+from voxpop.errors import BadInputError, FileError, UsageError
 from voxpop.program import options, run
 from voxpop.votes import Path, write_comparisons
 
@@ -160,8 +160,11 @@ class Fit:
 
     def next(self, budget: int, **more: Any) -> pd.DataFrame:
         """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True."""
+        for option in {"output", "json"} & more.keys():
+            raise UsageError(f"{option} is not for Python: next() returns a frame")
         return pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
-                           dtype={"left": str, "right": str, "prompt": str, "annotator": str})
+                           dtype={"left": str, "right": str, "prompt": str, "annotator": str},
+                           keep_default_na=False)
 
 
 def read_fit(path: Path) -> Fit:
@@ -169,28 +172,36 @@ def read_fit(path: Path) -> Fit:
     return Fit(path)
 
 
-def _write_votes(votes: Any, path: str, columns: dict[str, Any]) -> pd.Index[Any] | None:
-    """Any kind of votes as one comparisons/1 file; returns the table's index where it has one."""
+def _as_comparisons(votes: Any, path: str, columns: dict[str, Any]) -> tuple[pd.Index[Any] | None, list[str]]:
+    """comparisons/1 files of any kind of votes, written to `path` where there are none; and the table's index, if any."""
     if hasattr(votes, "to_pandas"):  # a pyarrow Table, a Hugging Face Dataset
         votes = votes.to_pandas()
     if isinstance(votes, pd.DataFrame):
         write_comparisons(votes, path, **columns)
-        return votes.index
+        return votes.index, [path]
     paths = [os.fspath(one) for one in ([votes] if isinstance(votes, (str, os.PathLike)) else votes)]
+    if not paths:
+        raise BadInputError("no files: there are no votes to fit")
     if all(one.endswith(".parquet") for one in paths):
         try:
             table = pd.concat([pd.read_parquet(one) for one in paths], ignore_index=True)
-        except FileNotFoundError as error:
+        except OSError as error:
             raise FileError(str(error)) from error
-        return _write_votes(table, path, columns)
-    if columns.get("prior_score") is not None or columns.get("features") is not None:
+        return _as_comparisons(table, path, columns)
+    if columns["prior_score"] is not None or columns["features"] is not None:
         raise BadInputError("prior_score and features go with a table of votes; a file has its own (items/...)")
-    meaning = columns.pop("map", None)
-    named = options({key: value for key, value in columns.items() if value is not None})
+    if all(one.endswith((".h5", ".hdf5")) for one in paths):
+        names = ("left", "right", "preference")
+        if any(columns[name] != name for name in names) or any(
+                columns[name] is not None for name in columns if name not in names):
+            raise BadInputError("an HDF5 file has its columns by their names; left, map and the like are for tables")
+        return None, paths
+    meaning = columns.pop("map")
+    named = options(columns)
     if meaning is not None:
         named += ["--map", ",".join(f"{key}={value}" for key, value in meaning.items())]
     run("import", *paths, "-o", path, *named, progress=False)
-    return None
+    return None, [path]
 
 
 def fit(
@@ -223,15 +234,9 @@ def fit(
     Raises a VoxpopError; an error of the table names column, row (from 0) and value.
     """
     with tempfile.TemporaryDirectory(prefix="voxpop-") as scratch:
-        index = None
-        paths = [os.fspath(one) for one in ([votes] if isinstance(votes, (str, os.PathLike)) else votes)
-                 ] if isinstance(votes, (str, os.PathLike, list, tuple)) else []
-        if not paths or not all(one.endswith((".h5", ".hdf5")) for one in paths):
-            columns = {"left": left, "right": right, "preference": preference, "annotator": annotator, "prompt": prompt,
-                       "timestamp": timestamp, "map": map, "prior_score": prior_score, "features": features}
-            table = os.path.join(scratch, "votes.h5")
-            index = _write_votes(votes, table, columns)
-            paths = [table]
+        columns = {"left": left, "right": right, "preference": preference, "annotator": annotator, "prompt": prompt,
+                   "timestamp": timestamp, "map": map, "prior_score": prior_score, "features": features}
+        index, paths = _as_comparisons(votes, os.path.join(scratch, "votes.h5"), columns)
         folder = tempfile.TemporaryDirectory(prefix="voxpop-fit-") if output is None else None
         path = os.path.join(folder.name, "fit.h5") if folder is not None else os.fspath(output or "")
         summary = run("fit", *paths, "-o", path, "--model", model, *options(more), progress=progress)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from voxpop.errors import BadInputError
+from voxpop.errors import BadInputError, FileError
 
 Indices = npt.NDArray[np.intp]
 Path = Union[str, "os.PathLike[str]"]
@@ -33,7 +33,9 @@ def _require(good: npt.NDArray[np.bool_], column: pd.Series[Any], problem: str) 
 
 def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.object_]]:
     """Rows of the ids in each column, and the ids as strings, in order of first appearance."""
-    objects = [column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column for column in columns]
+    # As objects where dtypes differ: pandas would make floats of uint64 with int64, and one id of several.
+    alike = len({str(column.dtype) for column in columns}) == 1 and not isinstance(columns[0].dtype, pd.CategoricalDtype)
+    objects = columns if alike else [column.astype(object) for column in columns]
     codes, unique = pd.factorize(pd.concat(objects, ignore_index=True) if len(objects) > 1 else objects[0])
     rows = np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
     for part, column in zip(rows, columns):
@@ -48,7 +50,7 @@ def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None
     known = np.ones(len(unique) + 1, bool)
     known[-1] = False  # where missing values, code -1, end up
     for i, value in enumerate(unique):
-        meant: Any = value if meaning is None else meaning.get(value)
+        meant: Any = value if meaning is None else meaning.get(value, meaning.get(str(value)))
         word: Any = _words.get(meant.strip().lower(), meant) if isinstance(meant, str) else meant
         try:
             number = float(word) if not isinstance(word, (bool, np.bool_)) else np.nan
@@ -70,7 +72,9 @@ def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
         return np.asarray(column.to_numpy("datetime64[s]").astype(np.int64))
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise BadInputError(f"column '{column.name}' is {column.dtype}; times are datetimes or seconds since 1970")
-    return np.asarray(np.floor(column.to_numpy(float)).astype(np.int64))
+    seconds = np.floor(column.to_numpy(float))
+    _require(np.abs(seconds) < 253402300800, column, "seconds since 1970 are below 253402300800 (year 10000); is this another unit?")
+    return np.asarray(seconds.astype(np.int64))
 
 
 def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, column: pd.Series[Any]) -> Indices:
@@ -85,6 +89,8 @@ def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, co
 def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.float64]:
     frame = pd.DataFrame({name: values}) if not isinstance(values, pd.DataFrame) else values
     frame = frame.set_axis(frame.index.map(str))
+    if frame.index.has_duplicates:
+        raise BadInputError(f"{name}: item '{frame.index[frame.index.duplicated()][0]}' comes twice")
     missing = ~pd.Index(items).isin(frame.index)
     if missing.any():
         raise BadInputError(f"{name}: no value for item '{items[np.argmax(missing)]}'")
@@ -113,7 +119,8 @@ def write_comparisons(
         datetimes or seconds since 1970.
     prior_score: an existing reward model's score of each item, by id. features: [items x features], by id.
 
-    Raises BadInputError naming column, row (from 0) and value.
+    The file appears under its name when it is complete. Raises BadInputError naming column, row (from 0) and value, and
+    FileError.
     """
     if len(votes) == 0:
         raise BadInputError("the table has no rows: there are no votes to fit")
@@ -145,12 +152,22 @@ def write_comparisons(
         columns["items/prior_score"] = _of_items(prior_score, items, "prior_score")[:, 0]
     if features is not None:
         columns["items/features"] = _of_items(features, items, "features")
-    with h5py.File(path, "w") as file:
-        file.attrs["voxpop_schema"] = "comparisons/1"
-        for name, values in columns.items():
-            file[name] = values
-        if features is not None:
-            file["items/features"].attrs["names"] = [str(name) for name in features.columns]
+    beside = f"{os.fspath(path)}.part"
+    try:
+        with h5py.File(beside, "w") as file:
+            file.attrs["voxpop_schema"] = "comparisons/1"
+            for name, values in columns.items():
+                file[name] = values
+            if features is not None:
+                file["items/features"].attrs["names"] = [str(name) for name in features.columns]
+        os.replace(beside, path)
+    except ValueError as error:  # a zero character, or half of a character, in an id
+        raise BadInputError(f"an id is not a text that HDF5 can hold: {error}") from error
+    except OSError as error:
+        raise FileError(f"{os.fspath(path)}: cannot write: {error}") from error
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
 
 
 def from_datasets(
