@@ -151,8 +151,8 @@ struct EncodeVote {
 template <class T>
 using DeviceColumn = thrust::device_vector<T>;
 
-template <class T>
-DeviceColumn<T> column_of(const std::vector<T>& host) {
+template <class T, class Allocator>
+DeviceColumn<T> column_of(const std::vector<T, Allocator>& host) {
   return DeviceColumn<T>(host.begin(), host.end());
 }
 template <class T>
@@ -278,7 +278,7 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
                                    pointer(kept->votes),
                                    kept};
   }
-  for (auto* column : {&votes.left, &votes.right, &votes.annotator}) std::vector<std::uint32_t>().swap(*column);
+  for (auto* column : {&votes.left, &votes.right, &votes.annotator}) Column<std::uint32_t>().swap(*column);
   return groups;
 }
 

@@ -98,7 +98,7 @@ TEST(Drift, windows_are_in_order_of_time) {
 TEST(Drift, expected_accuracy_is_true) {
   Votes votes = simulated(0, 4);
   const Truth truth = *votes.truth;
-  const std::vector<std::uint32_t> left = votes.left, right = votes.right, annotator = votes.annotator;
+  const Column<std::uint32_t> left = votes.left, right = votes.right, annotator = votes.annotator;
   const Drift drift = drift_of(votes);
   std::vector<double> correct(300, 0), expected(300, 0), count(300, 0);
   for (std::size_t v = 0; v < left.size(); ++v)

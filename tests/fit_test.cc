@@ -223,7 +223,7 @@ TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
                                 .grades = 3,
                                 .seed = 1});
   const Truth truth = *votes.truth;
-  const std::vector<std::uint32_t> left = votes.left, right = votes.right;
+  const Column<std::uint32_t> left = votes.left, right = votes.right;
   const auto ordered = [&](Votes copy, Ties ties) {
     const std::size_t items = copy.item_ids.size(), rows = copy.size();
     const Groups groups = group_votes(copy, ties);

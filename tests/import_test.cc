@@ -14,9 +14,9 @@ namespace voxpop {
 namespace {
 
 using Ids = std::vector<std::string>;
-using Indices = std::vector<std::uint32_t>;
-using Preferences = std::vector<std::int8_t>;
-using Timestamps = std::vector<std::int64_t>;
+using Indices = Column<std::uint32_t>;
+using Preferences = Column<std::int8_t>;
+using Timestamps = Column<std::int64_t>;
 
 std::vector<std::string> as_vector(const Strings& strings) {
   std::vector<std::string> result;

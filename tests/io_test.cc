@@ -11,7 +11,7 @@
 namespace voxpop {
 namespace {
 
-using Indices = std::vector<std::uint32_t>;
+using Indices = Column<std::uint32_t>;
 
 std::vector<std::string> as_vector(const Strings& strings) {
   std::vector<std::string> out;
@@ -179,6 +179,42 @@ TEST_F(VotesFile, many_votes_cross_chunks) {
   }
 }
 
+TEST_F(VotesFile, any_rows_of_a_column_can_be_read) {
+  constexpr std::uint32_t kVotes = 200000;  // a chunk holds 65,536
+  Votes votes = full_votes();
+  votes.truth.reset();
+  votes.timestamp.clear();
+  votes.left.assign(kVotes, 0);
+  votes.right.assign(kVotes, 1);
+  votes.preference.assign(kVotes, 1);
+  votes.annotator.clear();
+  for (std::uint32_t v = 0; v < kVotes; ++v) votes.annotator.push_back(v * 2654435761u >> 31);
+  for (const bool compress : {true, false}) {
+    const InputHdf5 input(write("v.h5", votes, compress));
+    for (const Rows some : {Rows{0, 1}, Rows{65535, 65537}, Rows{65536, 131072}, Rows{7, kVotes}, Rows{9, 9}}) {
+      const auto begin = votes.annotator.begin();
+      EXPECT_EQ(input.read_indices("comparisons/annotator", some, 2, "annotators"),
+                Indices(begin + static_cast<std::ptrdiff_t>(some.begin), begin + static_cast<std::ptrdiff_t>(some.end)))
+          << some.begin << " to " << some.end;
+    }
+  }
+}
+
+TEST_F(VotesFile, of_many_bad_rows_the_first_is_named) {
+  Votes votes = full_votes();
+  votes.truth.reset();
+  votes.timestamp.clear();
+  votes.left.assign(300000, 0);
+  votes.right.assign(300000, 1);
+  votes.preference.assign(300000, 1);
+  votes.annotator.assign(300000, 0);
+  for (std::size_t row = 70000; row < 300000; ++row) votes.annotator[row] = 2;
+  for (const bool compress : {true, false}) {
+    write("v.h5", votes, compress);
+    EXPECT_EQ(error_of("v.h5"), "v.h5: 'comparisons/annotator' row 70000 is 2; annotator indices run from 0 to 1");
+  }
+}
+
 TEST_F(VotesFile, features_without_names_are_numbered) {
   write("v.h5", full_votes());
   {
@@ -228,7 +264,7 @@ TEST_F(VotesFile, several_files_are_joined_by_id) {
   EXPECT_EQ(votes.left, (Indices{0, 1, 4, 0}));
   EXPECT_EQ(votes.right, (Indices{1, 0, 2, 1}));
   EXPECT_EQ(votes.annotator, (Indices{0, 1, 2, 0}));
-  EXPECT_EQ(votes.preference, (std::vector<std::int8_t>{1, -1, 0, 1}));
+  EXPECT_EQ(votes.preference, (Column<std::int8_t>{1, -1, 0, 1}));
   EXPECT_EQ(votes.prompt, (Indices{0, 0, 1, 1, 1}));
   EXPECT_EQ(votes.inputs.size(), 2u);
 }

@@ -93,7 +93,7 @@ TEST(Simulate, first_votes_of_seed_1_on_every_machine) {
   ASSERT_EQ(votes.size(), 40u);
   EXPECT_EQ(votes.item_ids[0], "p0/r0");
   EXPECT_EQ(votes.item_ids[7], "p1/r3");
-  EXPECT_EQ(votes.prompt, (std::vector<std::uint32_t>{0, 0, 0, 0, 1, 1, 1, 1}));
+  EXPECT_EQ(votes.prompt, (Column<std::uint32_t>{0, 0, 0, 0, 1, 1, 1, 1}));
   EXPECT_EQ(votes.annotator_ids[9], "a9");
   const auto first = [](const auto& column) { return std::vector<int>(column.begin(), column.begin() + 8); };
   EXPECT_EQ(first(votes.left), (std::vector<int>{2, 1, 1, 2, 0, 2, 0, 0}));

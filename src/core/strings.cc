@@ -26,6 +26,16 @@ std::string shown(std::string_view text) {
   return end < text.size() ? result + "..." : result;
 }
 
+Strings::Strings(const char* fields, std::size_t width, std::vector<std::uint64_t> ends) : ends_(std::move(ends)) {
+  if (ends_.empty()) return;
+  text_.resize(ends_.back());
+  std::uint64_t begin = 0;
+  for (std::size_t i = 0; i < ends_.size(); ++i) {
+    std::copy_n(fields + i * width, ends_[i] - begin, text_.data() + begin);
+    begin = ends_[i];
+  }
+}
+
 void append_csv_field(std::string_view text, std::string& out) {
   if (text.find_first_of(",\"\r\n") == text.npos) {
     out += text;

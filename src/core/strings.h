@@ -19,6 +19,9 @@ void append_csv_field(std::string_view text, std::string& out);
 /// Many short strings in one block of memory: a pointer's worth of overhead each, not an allocation.
 class Strings {
  public:
+  Strings() = default;
+  /// Of fields of `width` characters each, of which the text takes the first; `ends`: where each ends in all text.
+  Strings(const char* fields, std::size_t width, std::vector<std::uint64_t> ends);
   std::size_t size() const { return ends_.size(); }
   bool empty() const { return ends_.empty(); }
   std::string_view operator[](std::size_t i) const {

@@ -67,7 +67,7 @@ Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
   Progress progress("reading gold labels", 1, quiet);
   TextFile file(path, progress, 0);
   enum { kLeft, kRight, kPreference, kItem, kGold, kRank };
-  const auto optional = [](const char* name) { return Column{name, "--holdout", false}; };
+  const auto optional = [](const char* name) { return TableColumn{name, "--holdout", false}; };
   std::size_t rows = 0;
   read_table(file, table_format_of(path),
              {optional("left"), optional("right"), optional("preference"), optional("item"), optional("gold"),

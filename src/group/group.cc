@@ -31,9 +31,9 @@ class UnionFind {
   std::vector<std::uint32_t> parent_;
 };
 
-template <class T>
-void release(std::vector<T>& column) {
-  std::vector<T>().swap(column);
+template <class Numbers>
+void release(Numbers& column) {
+  Numbers().swap(column);
 }
 
 struct Component {
@@ -49,7 +49,7 @@ struct Keyed {
 
 }  // namespace
 
-Answers find_answers(const std::vector<std::int8_t>& preference, Ties ties) {
+Answers find_answers(const Column<std::int8_t>& preference, Ties ties) {
   std::array<bool, kMaxLevels + 1> used{};
   for (const std::int8_t p : preference) used[std::min(std::abs(p), kMaxLevels)] = true;
   Answers answers;

@@ -26,7 +26,7 @@ struct Answers {
 
 /// The strengths that occur among votes that count. Levels that nobody uses would have no room between their
 /// thresholds.
-Answers find_answers(const std::vector<std::int8_t>& preference, Ties ties);
+Answers find_answers(const Column<std::int8_t>& preference, Ties ties);
 
 /// Level of each strength from 0 to kMaxLevels.
 std::array<std::int8_t, kMaxLevels + 1> levels_of(const Answers& answers);

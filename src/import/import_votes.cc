@@ -85,7 +85,7 @@ std::optional<std::int64_t> parse_timestamp(std::string_view text) {
 /// Collects the rows of all files.
 class VoteTable {
  public:
-  VoteTable(const std::vector<Column>& columns, const std::string& map) : columns_(columns), preferences_(map) {}
+  VoteTable(const std::vector<TableColumn>& columns, const std::string& map) : columns_(columns), preferences_(map) {}
 
   void add(const std::string& path, const Row& row) {
     const auto fail = [&](std::size_t column, std::string_view value, const std::string& remedy) {
@@ -153,7 +153,7 @@ class VoteTable {
   }
 
  private:
-  const std::vector<Column>& columns_;
+  const std::vector<TableColumn>& columns_;
   PreferenceMap preferences_;
   Votes votes_;
   IdTable items_, annotators_, prompts_;
@@ -165,10 +165,10 @@ class VoteTable {
 Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& options, bool quiet,
                    std::vector<std::string>* unused_columns) {
   const auto optional = [](const std::optional<std::string>& name, const char* usual) {
-    return Column{name.value_or(usual), fmt::format("--{}", usual), name.has_value()};
+    return TableColumn{name.value_or(usual), fmt::format("--{}", usual), name.has_value()};
   };
   // In the order of the enum above.
-  const std::vector<Column> columns = {
+  const std::vector<TableColumn> columns = {
       {options.left, "--left", true},
       {options.right, "--right", true},
       {options.preference, "--preference", true},

@@ -21,9 +21,9 @@ constexpr std::size_t kLongest = 256u << 20;
 
 /// Where each column is among `names`, kAbsent for an optional one that is not there.
 std::vector<std::size_t> find_columns(const std::string& path, const std::vector<std::string>& names,
-                                      const std::vector<Column>& columns) {
+                                      const std::vector<TableColumn>& columns) {
   std::vector<std::size_t> places;
-  for (const Column& column : columns) {
+  for (const TableColumn& column : columns) {
     const auto place = std::ranges::find(names, column.name);
     places.push_back(place == names.end() ? kAbsent : static_cast<std::size_t>(place - names.begin()));
     if (place != names.end()) {
@@ -49,7 +49,7 @@ std::vector<std::string> other_names(const std::vector<std::string>& names, cons
 /// CSV and TSV by libcsv. It is strict, and spaces belong to their field (RFC 4180): ids must come out as they went in.
 class CsvReader {
  public:
-  CsvReader(TextFile& file, unsigned char delimiter, const std::vector<Column>& columns, const UseRow& use)
+  CsvReader(TextFile& file, unsigned char delimiter, const std::vector<TableColumn>& columns, const UseRow& use)
       : file_(file), columns_(columns), use_(use) {
     if (csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI | CSV_REPALL_NL) != 0) throw std::bad_alloc();
     csv_set_delim(&parser_, delimiter);
@@ -132,7 +132,7 @@ class CsvReader {
   }
 
   TextFile& file_;
-  const std::vector<Column>& columns_;
+  const std::vector<TableColumn>& columns_;
   const UseRow& use_;
   csv_parser parser_;
   std::exception_ptr failure_;
@@ -147,7 +147,7 @@ class CsvReader {
 /// JSONL by simdjson, a line at a time.
 class JsonlReader {
  public:
-  JsonlReader(TextFile& file, const std::vector<Column>& columns, const UseRow& use)
+  JsonlReader(TextFile& file, const std::vector<TableColumn>& columns, const UseRow& use)
       : file_(file), columns_(columns), use_(use), numbers_(columns.size()) {
     row_.line = 0;
   }
@@ -206,7 +206,7 @@ class JsonlReader {
   }
 
   TextFile& file_;
-  const std::vector<Column>& columns_;
+  const std::vector<TableColumn>& columns_;
   const UseRow& use_;
   simdjson::dom::parser parser_;
   std::vector<std::string> names_, numbers_;  ///< keys of the first object; texts of values that are not strings
@@ -233,7 +233,7 @@ TableFormat table_format_of(const std::string& path) {
       path);
 }
 
-std::vector<std::string> read_table(TextFile& file, TableFormat format, const std::vector<Column>& columns,
+std::vector<std::string> read_table(TextFile& file, TableFormat format, const std::vector<TableColumn>& columns,
                                     const UseRow& use) {
   if (format == TableFormat::kJsonl) return JsonlReader(file, columns, use).read();
   return CsvReader(file, format == TableFormat::kTsv ? CSV_TAB : CSV_COMMA, columns, use).read();

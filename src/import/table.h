@@ -16,7 +16,7 @@ enum class TableFormat { kCsv, kTsv, kJsonl };
 TableFormat table_format_of(const std::string& path);
 
 /// A column to read.
-struct Column {
+struct TableColumn {
   std::string name;
   std::string option;  ///< the option that names it, for errors: "--left"
   bool required;
@@ -33,7 +33,7 @@ using UseRow = std::function<void(const Row&)>;
 /// Calls `use` for each row and returns the names of the columns not asked for. A CSV or TSV file's columns are in its
 /// first row, a JSONL file's are the keys of its first object. Throws Error(kBadInput) naming file and line where a
 /// required column is missing, where a row has other columns than the first and where the text is not of this format.
-std::vector<std::string> read_table(TextFile& file, TableFormat format, const std::vector<Column>& columns,
+std::vector<std::string> read_table(TextFile& file, TableFormat format, const std::vector<TableColumn>& columns,
                                     const UseRow& use);
 
 }  // namespace voxpop

@@ -39,28 +39,31 @@ class FitReader {
   }
   std::vector<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit,
                                      const char* of) const {
-    std::vector<std::uint32_t> column = file_.read_indices(name, limit, of);
-    require_rows(name, column.size(), rows);
-    return column;
+    require_rows(name, file_.rows(name), rows);
+    const Column<std::uint32_t> column = file_.read_indices(name, limit, of);
+    return {column.begin(), column.end()};
   }
   std::vector<std::uint32_t> counts(const std::string& name, std::size_t rows) const {
     return indices(name, rows, std::uint64_t{1} << 32, "numbers of votes");
   }
   template <class Integer>
-  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high,
-                                bool is_enum = false) const {
-    std::vector<Integer> column;
-    const auto use = [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
-      for (std::size_t i = 0; i < slab.size(); ++i) {
-        if (slab[i] < low || slab[i] > high)
-          throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, begin + i, slab[i],
-                          low, high);
-        column.push_back(static_cast<Integer>(slab[i]));
-      }
+  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
+    require_rows(name, file_.rows(name), rows);
+    const auto refuse = [&](std::uint64_t row, const std::string& value) {
+      return bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, value, low, high);
     };
-    is_enum ? file_.read_enum(name, use) : file_.read_integers(name, use);
-    require_rows(name, column.size(), rows);
-    return column;
+    const auto column = file_.read_integers<Integer>(name, {0, rows}, low, high, refuse);
+    return {column.begin(), column.end()};
+  }
+
+  std::vector<std::int8_t> flags(const std::string& name, std::size_t rows) const {
+    require_rows(name, file_.rows(name), rows);
+    const std::size_t last = flag_names().size() - 1;
+    const auto column =
+        file_.read_enum(name, 0, static_cast<std::int64_t>(last), [&](std::uint64_t row, const std::string& value) {
+          return bad_input("{}: '{}' row {} is {}; it must be from 0 to {}", file_.path(), name, row, value, last);
+        });
+    return {column.begin(), column.end()};
   }
 
  private:
@@ -94,8 +97,7 @@ AnnotatorLabels read_annotators(const FitReader& read, std::size_t annotators) {
         std::pair{"annotators/bits_per_vote", &out.bits_per_vote},
         std::pair{"annotators/flag_probability", &out.flag_probability}})
     *column = read.floats(name, annotators);
-  out.flag = read.integers<std::int8_t>("annotators/flag", annotators, 0,
-                                        static_cast<std::int64_t>(flag_names().size()) - 1, true);
+  out.flag = read.flags("annotators/flag", annotators);
   return out;
 }
 

@@ -8,8 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/column.h"
+#include "core/error.h"
 #include "core/output_file.h"
 #include "core/strings.h"
+#include "io/packing.h"
 
 namespace voxpop {
 
@@ -38,9 +41,18 @@ class Handle {
   Close close_ = nullptr;
 };
 
+/// The innermost message of HDF5's error stack: what actually went wrong.
+std::string hdf5_reason();
+
+/// Rows of a dataset, from `begin` on, before `end`.
+struct Rows {
+  std::uint64_t begin, end;
+  std::uint64_t count() const { return end - begin; }
+};
+
 /// An HDF5 file to read. Every error names the file, the dataset and, where there is one, the row and the value.
-/// Integers are read as signed 64 bit in slabs, checked, then narrowed: HDF5 would turn -2 into 0 if asked for
-/// unsigned.
+/// Columns of plain numbers are read past HDF5, block by block on all cores: it would use one. What it alone can unpack
+/// or convert goes through it.
 class InputHdf5 {
  public:
   explicit InputHdf5(const std::string& path);
@@ -59,13 +71,21 @@ class InputHdf5 {
 
   /// Rows of a one-dimensional dataset; throws where it is missing or has another rank.
   std::uint64_t rows(const std::string& name) const;
-  /// Calls use(first row, values) for each slab of an integer dataset.
-  using UseIntegers = std::function<void(std::uint64_t, std::span<const std::int64_t>)>;
-  void read_integers(const std::string& name, const UseIntegers& use) const;
+  /// Integers from `low` to `high`, of any integer type in the file. Throws what `refuse` makes of the first row whose
+  /// value lies outside. Integer: int8_t, int32_t, int64_t or uint32_t.
+  using Refuse = std::function<Error(std::uint64_t row, const std::string& value)>;
+  template <class Integer>
+  Column<Integer> read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
+                                const Refuse& refuse) const;
   /// The same of an HDF5 enum, as h5py stores truth values, too: an index must not be one.
-  void read_enum(const std::string& name, const UseIntegers& use) const;
+  Column<std::int8_t> read_enum(const std::string& name, std::int64_t low, std::int64_t high,
+                                const Refuse& refuse) const;
   /// A column of indices, each from 0 to limit - 1; `of` names what they point into ("items").
-  std::vector<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const;
+  Column<std::uint32_t> read_indices(const std::string& name, Rows some, std::uint64_t limit,
+                                     const std::string& of) const;
+  Column<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const {
+    return read_indices(name, {0, rows(name)}, limit, of);
+  }
   std::vector<double> read_floats(const std::string& name) const;
   /// A dataset of two dimensions, row-major; throws where it has no column, or more than 4,096.
   struct Matrix {
@@ -80,13 +100,18 @@ class InputHdf5 {
   Handle open(const std::string& name) const;
   /// Extent in each dimension; throws unless there are `rank`, in words `rank_name`.
   std::vector<hsize_t> extent_of(const std::string& name, std::size_t rank, const char* rank_name) const;
-  void read_integers_of(H5T_class_t kind, const std::string& name, const UseIntegers& use) const;
+  template <class Integer>
+  Column<Integer> read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
+                                   std::int64_t high, const Refuse& refuse) const;
   /// All numbers of a dataset, however many dimensions it has.
   std::vector<double> read_numbers(const std::string& name, std::uint64_t rows) const;
-  /// Calls use(first row, rows, bytes) for slab after slab, as `memory_type`; `as_stored`: that is the file's own type,
-  /// so that compressed chunks may be unpacked on all cores.
-  void read_slabs(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, std::uint64_t total,
-                  const std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>& use) const;
+  /// Throws where HDF5 lacks a filter, or where the file cannot hold so many rows as it claims.
+  void require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const;
+  /// Calls use(first row, rows, bytes) for block after block, each row as `memory_type`: of several threads at once, in
+  /// any order, where `as_stored` (that is the file's own type) and the storage allow it.
+  using UseBlock = std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>;
+  void read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
+                   const UseBlock& use) const;
   std::string path_;
   Handle file_;
 };
@@ -119,6 +144,9 @@ class OutputHdf5 {
   /// `columns` 0: one dimension, else two.
   void write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data, std::uint64_t rows,
                   std::size_t columns = 0);
+  /// Packs chunks on all cores, and writes them in order.
+  void write_chunks(const std::string& name, hid_t dataset, const Packing& packing, std::span<const std::uint8_t> bytes,
+                    std::uint64_t chunk_rows, std::size_t chunk_bytes);
   [[noreturn]] void fail(const std::string& what) const;
 
   OutputFile& output_;

@@ -1,14 +1,20 @@
 #include "io/votes.h"
 
 #include <fmt/format.h>
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 #include <oneapi/tbb/parallel_sort.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <future>
 #include <limits>
 #include <memory>
 #include <set>
@@ -55,10 +61,21 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     std::uint32_t row;
     bool operator<(const Hashed& other) const { return hash != other.hash ? hash < other.hash : row < other.row; }
   };
-  std::vector<Hashed> hashed(ids.size());
+  const auto hash_of = [&](std::size_t row) { return XXH3_64bits(ids[row].data(), ids[row].size()); };
+  // Most ids are alone in their place of a sparse table, which says enough: only the others are sorted.
+  const std::size_t places = std::bit_ceil(16 * ids.size() + 64);
+  std::vector<std::atomic<std::uint64_t>> taken(places / 64), taken_again(places / 64);
+  const auto word = [&](std::uint64_t hash) { return hash % places / 64; };
+  const auto bit = [](std::uint64_t hash) { return std::uint64_t{1} << hash % 64; };
+  oneapi::tbb::parallel_for(std::size_t{0}, ids.size(), [&](std::size_t row) {
+    const std::uint64_t hash = hash_of(row);
+    if (taken[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed) & bit(hash))
+      taken_again[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed);
+  });
+  std::vector<Hashed> hashed;
   for (std::uint32_t row = 0; row < ids.size(); ++row)
-    hashed[row] = {XXH3_64bits(ids[row].data(), ids[row].size()), row};
-  oneapi::tbb::parallel_sort(hashed);
+    if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash)) hashed.push_back({hash, row});
+  std::sort(hashed.begin(), hashed.end());
   for (std::size_t i = 1; i < hashed.size(); ++i)
     for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
       if (ids[hashed[j].row] == ids[hashed[i].row])
@@ -87,30 +104,73 @@ class JoinedIds {
   std::unordered_map<std::string, std::uint32_t> rows_;
 };
 
-void append_mapped(std::vector<std::uint32_t>& column, const std::vector<std::uint32_t>& file_rows,
+void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t rows, std::uint64_t expected,
+                  const std::string& like) {
+  if (rows != expected)
+    throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, like, expected);
+}
+
+/// Which prompt each item of a file answers.
+struct ItemPrompts {
+  Column<std::uint32_t> of_item;  ///< [items] row of `ids`; empty where the file has none
+  Strings ids;
+  bool named = false;  ///< else a prompt's number is its id: the same number in two files is the same prompt
+  /// As the file gives it.
+  std::string number(std::size_t item) const {
+    return named ? fmt::format("{}", of_item[item]) : std::string(ids[of_item[item]]);
+  }
+};
+
+ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_t known_prompts) {
+  ItemPrompts prompts;
+  if (!file.has("items/prompt")) return prompts;
+  prompts.named = file.has("prompts/id");
+  if (prompts.named) {
+    prompts.ids = file.read_strings("prompts/id");
+    require_fewer(known_prompts + prompts.ids.size(), kNoRow, file.path(), "prompts/id");
+    check_unique(prompts.ids, file.path(), "prompts/id");
+  }
+  prompts.of_item =
+      file.read_indices("items/prompt", prompts.named ? prompts.ids.size() : std::uint64_t{kNoRow}, "prompt indices");
+  require_rows(file, "items/prompt", prompts.of_item.size(), items.size(), "items/id");
+  if (!prompts.named) {
+    Column<std::uint32_t> numbers = prompts.of_item;
+    oneapi::tbb::parallel_sort(numbers);
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    for (const std::uint32_t number : numbers) prompts.ids.push_back(fmt::format("{}", number));
+    for (std::uint32_t& p : prompts.of_item)
+      p = static_cast<std::uint32_t>(std::lower_bound(numbers.begin(), numbers.end(), p) - numbers.begin());
+  }
+  std::vector<std::uint32_t> count(prompts.ids.size(), 0);
+  for (const std::uint32_t p : prompts.of_item) ++count[p];
+  for (std::size_t item = 0; item < items.size(); ++item)
+    if (count[prompts.of_item[item]] == 1)
+      throw bad_input("{}: 'items/prompt' row {} is {}: '{}' is that prompt's only item, so nothing compares with it",
+                      file.path(), item, prompts.number(item), shown(items[item]));
+  return prompts;
+}
+
+void append_mapped(Column<std::uint32_t>& column, const Column<std::uint32_t>& file_rows,
                    const std::vector<std::uint32_t>& joint) {
   column.reserve(column.size() + file_rows.size());
   for (const std::uint32_t row : file_rows) column.push_back(joint[row]);
 }
 
-std::vector<std::int8_t> read_preferences(const InputHdf5& file) {
+Column<std::int8_t> read_preferences(const InputHdf5& file, Rows some) {
   const std::string name = "comparisons/preference";
-  std::vector<std::int8_t> preference;
-  file.read_integers(name, [&](std::uint64_t begin, std::span<const std::int64_t> slab) {
-    for (std::size_t i = 0; i < slab.size(); ++i) {
-      if (slab[i] < -kMaxLevels || slab[i] > kMaxLevels)
-        throw bad_input("{}: '{}' row {} is {}; it must be above 0 (left), below 0 (right) or 0 (tie), from -{} to {}",
-                        file.path(), name, begin + i, slab[i], kMaxLevels, kMaxLevels);
-    }
-    preference.insert(preference.end(), slab.begin(), slab.end());
-  });
-  return preference;
+  return file.read_integers<std::int8_t>(
+      name, some, -kMaxLevels, kMaxLevels, [&](std::uint64_t row, const std::string& value) {
+        return bad_input("{}: '{}' row {} is {}; it must be above 0 (left), below 0 (right) or 0 (tie), from -{} to {}",
+                         file.path(), name, row, value, kMaxLevels, kMaxLevels);
+      });
 }
 
-void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t rows, std::uint64_t expected,
-                  const std::string& like) {
-  if (rows != expected)
-    throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, like, expected);
+Column<std::int64_t> read_timestamps(const InputHdf5& file, Rows some) {
+  const std::string name = "comparisons/timestamp";
+  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min(), kHigh = ~kLow;
+  return file.read_integers<std::int64_t>(name, some, kLow, kHigh, [&](std::uint64_t row, const std::string& value) {
+    return bad_input("{}: '{}' row {} is {}; it must be seconds since 1970", file.path(), name, row, value);
+  });
 }
 
 /// Numbers that the items bring with them: prior scores (one column without a name) or features.
@@ -212,7 +272,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
     return file.has(name) ? file.read_floats(name) : std::vector<double>();
   };
   const auto marks = [&](const std::string& name) {
-    const auto read = file.has(name) ? file.read_indices(name, 2, "marks") : std::vector<std::uint32_t>();
+    const auto read = file.has(name) ? file.read_indices(name, 2, "marks") : Column<std::uint32_t>();
     return std::vector<std::int8_t>(read.begin(), read.end());
   };
   truth.thresholds = floats("truth/thresholds");
@@ -265,28 +325,30 @@ void note_unused(const InputHdf5& file, bool quiet) {
   if (!unused.empty()) note(quiet, fmt::format("{}: not used: {}", file.path(), unused));
 }
 
-/// The first vote (by row) that compares what cannot be compared.
-void check_pairs(const InputHdf5& file, const std::vector<std::uint32_t>& left, const std::vector<std::uint32_t>& right,
-                 const std::vector<std::uint32_t>& prompt, const Strings& items) {
-  for (std::size_t row = 0; row < left.size(); ++row) {
-    if (left[row] == right[row])
-      throw bad_input("{}: 'comparisons/right' row {} is {} ('{}'), the same item as on the left; drop the row",
-                      file.path(), row, right[row], shown(items[right[row]]));
-    if (!prompt.empty() && prompt[left[row]] != prompt[right[row]])
-      throw bad_input(
-          "{}: 'comparisons/right' row {} is {} ('{}', prompt {}), but the left item answers prompt {}; "
-          "leave 'items/prompt' out if items of different prompts may be compared",
-          file.path(), row, right[row], shown(items[right[row]]), prompt[right[row]], prompt[left[row]]);
-  }
-}
-
-void check_prompts(const InputHdf5& file, const std::vector<std::uint32_t>& prompt, const Strings& items) {
-  std::unordered_map<std::uint32_t, std::uint32_t> count;
-  for (const std::uint32_t p : prompt) ++count[p];
-  for (std::size_t row = 0; row < prompt.size(); ++row)
-    if (count[prompt[row]] == 1)
-      throw bad_input("{}: 'items/prompt' row {} is {}: '{}' is that prompt's only item, so nothing compares with it",
-                      file.path(), row, prompt[row], shown(items[row]));
+/// Refuses the first vote (by row) that compares what cannot be compared.
+void check_pairs(const InputHdf5& file, const Column<std::uint32_t>& left, const Column<std::uint32_t>& right,
+                 const ItemPrompts& prompts, const Strings& items) {
+  const Column<std::uint32_t>& prompt = prompts.of_item;
+  const auto good = [&](std::size_t row) {
+    return left[row] != right[row] && (prompt.empty() || prompt[left[row]] == prompt[right[row]]);
+  };
+  using Range = oneapi::tbb::blocked_range<std::size_t>;
+  const std::size_t row = oneapi::tbb::parallel_reduce(
+      Range(0, left.size(), 1 << 16), left.size(),
+      [&](const Range& range, std::size_t first) {
+        for (std::size_t i = range.begin(); i < std::min(range.end(), first); ++i)
+          if (!good(i)) return i;
+        return first;
+      },
+      [](std::size_t a, std::size_t b) { return std::min(a, b); });
+  if (row == left.size()) return;
+  if (left[row] == right[row])
+    throw bad_input("{}: 'comparisons/right' row {} is {} ('{}'), the same item as on the left; drop the row",
+                    file.path(), row, right[row], shown(items[right[row]]));
+  throw bad_input(
+      "{}: 'comparisons/right' row {} is {} ('{}', prompt {}), but the left item answers prompt {}; "
+      "leave 'items/prompt' out if items of different prompts may be compared",
+      file.path(), row, right[row], shown(items[right[row]]), prompts.number(right[row]), prompts.number(left[row]));
 }
 
 }  // namespace
@@ -311,22 +373,26 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
     Strings item_ids = file.read_strings("items/id");
     require_fewer(votes.item_ids.size() + item_ids.size(), kNoRow, file.path(), "items/id");
     check_unique(item_ids, file.path(), "items/id");
-    std::vector<std::uint32_t> left = file.read_indices("comparisons/left", item_ids.size(), "item indices");
-    std::vector<std::uint32_t> right = file.read_indices("comparisons/right", item_ids.size(), "item indices");
-    require_rows(file, "comparisons/right", right.size(), left.size(), "comparisons/left");
-    std::vector<std::int8_t> preference = read_preferences(file);
-    require_rows(file, "comparisons/preference", preference.size(), left.size(), "comparisons/left");
-    if (left.empty()) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
+    const Rows all{0, file.rows("comparisons/left")};
+    const auto require_all = [&](const std::string& name) {
+      require_rows(file, name, file.rows(name), all.count(), "comparisons/left");
+    };
+    if (all.count() == 0) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
+    for (const char* name : {"comparisons/right", "comparisons/preference"}) require_all(name);
+    std::future<InputFile> input = std::async(std::launch::async, fingerprint, paths[f]);  // meanwhile
+    Column<std::uint32_t> left = file.read_indices("comparisons/left", all, item_ids.size(), "item indices");
+    Column<std::uint32_t> right = file.read_indices("comparisons/right", all, item_ids.size(), "item indices");
+    Column<std::int8_t> preference = read_preferences(file, all);
 
     Strings annotator_ids;
-    std::vector<std::uint32_t> annotator;
+    Column<std::uint32_t> annotator;
     if (file.has("comparisons/annotator")) {
       annotator_ids = file.read_strings("annotators/id");
       require_fewer(votes.annotator_ids.size() + annotator_ids.size(), VoteCode::kMaxAnnotators, file.path(),
                     "annotators/id");
       check_unique(annotator_ids, file.path(), "annotators/id");
-      annotator = file.read_indices("comparisons/annotator", annotator_ids.size(), "annotator indices");
-      require_rows(file, "comparisons/annotator", annotator.size(), left.size(), "comparisons/left");
+      require_all("comparisons/annotator");
+      annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
       note(quiet, fmt::format("{}: no 'comparisons/annotator': all its votes count as one anonymous annotator's",
                               file.path()));
@@ -334,33 +400,12 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       annotator.assign(left.size(), 0);
     }
 
-    Strings prompt_ids;
-    std::vector<std::uint32_t> prompt;
-    if (file.has("items/prompt")) {
-      const bool named = file.has("prompts/id");
-      if (named) {
-        prompt_ids = file.read_strings("prompts/id");
-        require_fewer(votes.prompt_ids.size() + prompt_ids.size(), kNoRow, file.path(), "prompts/id");
-        check_unique(prompt_ids, file.path(), "prompts/id");
-      }
-      prompt = file.read_indices("items/prompt", named ? prompt_ids.size() : std::uint64_t{kNoRow}, "prompt indices");
-      require_rows(file, "items/prompt", prompt.size(), item_ids.size(), "items/id");
-      check_prompts(file, prompt, item_ids);
-      // Without names, a prompt's number is its name: the same number in two files is the same prompt.
-      if (!named) {
-        std::vector<std::uint32_t> numbers = prompt;
-        std::sort(numbers.begin(), numbers.end());
-        numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
-        for (const std::uint32_t number : numbers) prompt_ids.push_back(fmt::format("{}", number));
-        for (std::uint32_t& p : prompt)
-          p = static_cast<std::uint32_t>(std::lower_bound(numbers.begin(), numbers.end(), p) - numbers.begin());
-      }
-    }
-    check_pairs(file, left, right, prompt, item_ids);
+    ItemPrompts file_prompts = read_prompts(file, item_ids, votes.prompt_ids.size());
+    check_pairs(file, left, right, file_prompts, item_ids);
 
     ItemNumbers file_prior_score = read_prior_score(file, item_ids.size());
     ItemNumbers file_features = read_features(file, item_ids.size());
-    every_file_has_prompts = every_file_has_prompts && !prompt.empty();
+    every_file_has_prompts = every_file_has_prompts && !file_prompts.of_item.empty();
     if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
       votes.truth = read_truth(file, item_ids.size(), annotator_ids.size(), file_features.columns);
       votes.prior_score = std::move(file_prior_score.values);
@@ -368,8 +413,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       votes.feature_names = std::move(file_features.names);
       votes.item_ids = std::move(item_ids);
       votes.annotator_ids = std::move(annotator_ids);
-      votes.prompt_ids = std::move(prompt_ids);
-      votes.prompt = std::move(prompt);
+      votes.prompt_ids = std::move(file_prompts.ids);
+      votes.prompt = std::move(file_prompts.of_item);
       votes.left = std::move(left);
       votes.right = std::move(right);
       votes.annotator = std::move(annotator);
@@ -379,16 +424,17 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       const auto item_rows = items.join(item_ids);
       prior_score.join(file, file_prior_score, item_rows, votes.item_ids, known_items);
       features.join(file, file_features, item_rows, votes.item_ids, known_items);
-      if (!prompt.empty()) {
-        const auto prompt_rows = prompts.join(prompt_ids);
+      if (!file_prompts.of_item.empty()) {
+        const auto prompt_rows = prompts.join(file_prompts.ids);
         votes.prompt.resize(votes.item_ids.size(), kNoRow);
-        for (std::size_t i = 0; i < prompt.size(); ++i) {
+        for (std::size_t i = 0; i < item_ids.size(); ++i) {
+          const std::uint32_t prompt = file_prompts.of_item[i];
           std::uint32_t& joint = votes.prompt[item_rows[i]];
-          if (joint != kNoRow && joint != prompt_rows[prompt[i]])
+          if (joint != kNoRow && joint != prompt_rows[prompt])
             throw bad_input(
                 "{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
-                file.path(), i, shown(item_ids[i]), shown(prompt_ids[prompt[i]]), shown(votes.prompt_ids[joint]));
-          joint = prompt_rows[prompt[i]];
+                file.path(), i, shown(item_ids[i]), shown(file_prompts.ids[prompt]), shown(votes.prompt_ids[joint]));
+          joint = prompt_rows[prompt];
         }
       }
       append_mapped(votes.left, left, item_rows);
@@ -397,14 +443,11 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
       votes.preference.insert(votes.preference.end(), preference.begin(), preference.end());
     }
     if (file.has("comparisons/timestamp")) {
-      const std::size_t before = votes.timestamp.size();
-      file.read_integers("comparisons/timestamp", [&](std::uint64_t, std::span<const std::int64_t> slab) {
-        votes.timestamp.insert(votes.timestamp.end(), slab.begin(), slab.end());
-      });
-      require_rows(file, "comparisons/timestamp", votes.timestamp.size() - before, file.rows("comparisons/left"),
-                   "comparisons/left");
+      require_all("comparisons/timestamp");
+      const Column<std::int64_t> timestamp = read_timestamps(file, all);
+      votes.timestamp.insert(votes.timestamp.end(), timestamp.begin(), timestamp.end());
     }
-    votes.inputs.push_back(fingerprint(paths[f]));
+    votes.inputs.push_back(input.get());
     progress.update(f + 1, paths[f]);
   }
   if (paths.size() > 1) {

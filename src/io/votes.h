@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/column.h"
 #include "core/output_file.h"
 #include "core/strings.h"
 
@@ -33,13 +34,13 @@ struct InputFile {
 /// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
 /// `preference`: > 0 left, < 0 right, 0 tie; its size, up to 9, is the strength.
 struct Votes {
-  std::vector<std::uint32_t> left, right, annotator;
-  std::vector<std::int8_t> preference;
-  std::vector<std::int64_t> timestamp;  ///< seconds since 1970, or empty
+  Column<std::uint32_t> left, right, annotator;
+  Column<std::int8_t> preference;
+  Column<std::int64_t> timestamp;  ///< seconds since 1970, or empty
   Strings item_ids, annotator_ids, prompt_ids;
-  std::vector<std::uint32_t> prompt;  ///< [items], or empty where the files give none
-  std::vector<float> prior_score;     ///< [items], an existing reward model's, on its own scale; or empty
-  std::vector<float> features;        ///< [items x feature_names], row-major; or empty
+  Column<std::uint32_t> prompt;    ///< [items], or empty where the files give none
+  std::vector<float> prior_score;  ///< [items], an existing reward model's, on its own scale; or empty
+  std::vector<float> features;     ///< [items x feature_names], row-major; or empty
   Strings feature_names;
   std::optional<Truth> truth;
   std::vector<InputFile> inputs;

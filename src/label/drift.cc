@@ -31,7 +31,7 @@ struct Seen {
 /// Reads votes as the fit left them.
 class Reader {
  public:
-  Reader(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<std::int64_t>& timestamp)
+  Reader(const Groups& groups, const Fit& fit, const Sites& sites, const Column<std::int64_t>& timestamp)
       : groups_(groups),
         fit_(fit),
         sites_(sites),
@@ -93,7 +93,7 @@ class Reader {
   const Groups& groups_;
   const Fit& fit_;
   const Sites& sites_;
-  const std::vector<std::int64_t>& timestamp_;
+  const Column<std::int64_t>& timestamp_;
   std::vector<RaterRecord> raters_;
   std::vector<float> habits_;
   std::vector<std::uint32_t> pair_of_;
@@ -191,7 +191,7 @@ std::vector<float> holm(const std::vector<float>& p_value) {
   return out;
 }
 
-Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<std::int64_t>& timestamp) {
+Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const Column<std::int64_t>& timestamp) {
   const Reader reader(groups, fit, sites, timestamp);
   const bool rates = has_discriminations(fit.model);
   Drift out;

@@ -28,7 +28,7 @@ struct Drift {
 };
 
 /// `timestamp`: by input row. `sites`: Engine::sites() after the last posterior.
-Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<std::int64_t>& timestamp);
+Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const Column<std::int64_t>& timestamp);
 
 /// Chance that a chi-squared variable exceeds `statistic`.
 double chi_squared_tail(double statistic, double degrees_of_freedom);

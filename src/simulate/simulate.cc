@@ -254,7 +254,7 @@ struct Work {
   }
 };
 
-Work draw_work(const std::vector<std::uint32_t>& annotator, std::size_t annotators, Random& random) {
+Work draw_work(const Column<std::uint32_t>& annotator, std::size_t annotators, Random& random) {
   Work work{std::vector<std::uint64_t>(annotators + 1), std::vector<std::uint32_t>(annotator.size())};
   for (const std::uint32_t a : annotator) ++work.begin[a + 1];
   std::partial_sum(work.begin.begin(), work.begin.end(), work.begin.begin());
@@ -352,7 +352,7 @@ void draw_times(const SimulateOptions& o, Votes& votes, std::vector<double>& log
 }
 
 /// Which votes are clicks.
-std::vector<bool> draw_lapses(const SimulateOptions& o, const std::vector<std::uint32_t>& annotator, Truth& truth,
+std::vector<bool> draw_lapses(const SimulateOptions& o, const Column<std::uint32_t>& annotator, Truth& truth,
                               Random& random) {
   const double centre = std::log(o.lapse_rate / (1 - o.lapse_rate));
   for (std::uint64_t a = 0; a < o.annotators; ++a)

@@ -1,0 +1,644 @@
+#include "io/hdf5.h"
+
+#include <oneapi/tbb/enumerable_thread_specific.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <simdjson.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <ranges>
+
+#include "core/interrupt.h"
+#include "io/damage_guard.h"
+#include "io/packing.h"
+
+namespace voxpop {
+namespace {
+
+constexpr std::uint64_t kSlabRows = 1 << 17;
+constexpr std::uint64_t kBlockBytes = 256u << 10;  // of what is not packed: stays in a core's cache
+constexpr hsize_t kMaxColumns = 4096;
+constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
+
+/// Truncation is the file system's doing, anything else that HDF5 cannot read is bad input.
+Error read_error(const std::string& path, const std::string& what, const std::string& reason = hdf5_reason()) {
+  if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
+    return file_error("{}: the file is truncated: {}; copy it again", path, reason);
+  return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
+}
+
+void require_utf8(const std::string& path, const std::string& name, std::uint64_t row, std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return;
+  std::string shown;
+  for (const char c : text.substr(0, 40))
+    shown += c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  throw bad_input("{}: '{}' row {} is not UTF-8: {}", path, name, row, shown);
+}
+
+std::string type_name(hid_t type) {
+  const std::size_t bits = 8 * H5Tget_size(type);
+  switch (H5Tget_class(type)) {
+    case H5T_INTEGER:
+      return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+    case H5T_FLOAT:
+      return fmt::format("float{}", bits);
+    case H5T_STRING:
+      return H5Tis_variable_str(type) > 0 ? "string" : fmt::format("string[{}]", bits / 8);
+    case H5T_ENUM:
+      return "enum";
+    case H5T_COMPOUND:
+      return "compound";
+    default:
+      return "another type";
+  }
+}
+
+Handle dataset_type(hid_t dataset) { return {H5Dget_type(dataset), H5Tclose}; }
+Handle dataset_space(hid_t dataset) { return {H5Dget_space(dataset), H5Sclose}; }
+
+std::vector<hsize_t> shape(hid_t space) {
+  const int rank = H5Sget_simple_extent_ndims(space);
+  std::vector<hsize_t> extent(static_cast<std::size_t>(std::max(rank, 0)));
+  if (rank > 0) H5Sget_simple_extent_dims(space, extent.data(), nullptr);
+  return extent;
+}
+
+/// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
+/// forgets its reason with the next call, a handle's closing included.
+std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
+  std::vector<hsize_t> extent = shape(file_space), start(extent.size(), 0);
+  extent[0] = count;
+  start[0] = begin;
+  if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
+    return hdf5_reason();
+  const Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
+  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
+}
+
+/// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
+Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, const std::string& path,
+                       const std::string& what) {
+  Strings strings;
+  if (H5Tis_variable_str(type) > 0) {
+    std::vector<char*> texts(count, nullptr);
+    const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(memory, H5T_VARIABLE);
+    H5Tset_cset(memory, H5Tget_cset(type));
+    // Here, since closing `memory` would clear the reason away.
+    if (H5Aread(attribute, memory, texts.data()) < 0) throw read_error(path, "cannot read " + what);
+    for (char* text : texts) {
+      strings.push_back(text != nullptr ? std::string_view(text) : std::string_view());
+      H5free_memory(text);
+    }
+    return strings;
+  }
+  const std::size_t width = H5Tget_size(type);
+  std::string text(width * count, '\0');
+  if (H5Aread(attribute, type, text.data()) < 0) throw read_error(path, "cannot read " + what);
+  for (std::size_t i = 0; i < count; ++i)
+    strings.push_back(std::string_view(text.data() + i * width, strnlen(text.data() + i * width, width)));
+  return strings;
+}
+
+/// A block of rows as it lies in the file: a chunk, or a part of what is not chunked.
+struct Block {
+  std::uint64_t address, bytes;
+  Rows rows;
+};
+
+/// Where a dataset's rows lie.
+struct Storage {
+  Packing packing;
+  std::uint64_t block_rows = 0;  ///< of each block, unpacked; of its last chunk HDF5 stores the whole, too
+  std::vector<Block> blocks;
+};
+
+/// The packing of the filters of a chunked dataset; none: one that only HDF5 can unpack.
+std::optional<Packing> packing_of(hid_t creation) {
+  Packing packing;
+  const int filters = H5Pget_nfilters(creation);
+  for (int i = 0; i < filters; ++i) {
+    unsigned values[8] = {}, flags = 0, config = 0;
+    std::size_t count = std::size(values);
+    const H5Z_filter_t filter =
+        H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &count, values, 0, nullptr, &config);
+    if (filter == H5Z_FILTER_SHUFFLE && i == 0 && count > 0)
+      packing.shuffled_bytes = values[0];
+    else if (filter == H5Z_FILTER_DEFLATE && !packing.deflated)
+      packing.deflated = true;
+    else
+      return std::nullopt;
+  }
+  return packing;
+}
+
+/// Where `some` rows, each `width` bytes, lie; none: leave it to HDF5.
+std::optional<Storage> storage_of(hid_t file, hid_t dataset, Rows some, std::size_t width) {
+  const Handle access(H5Fget_access_plist(file), H5Pclose), made(H5Fget_create_plist(file), H5Pclose);
+  hsize_t before_file = 0;
+  if (H5Pget_driver(access) != H5FD_SEC2 || H5Pget_userblock(made, &before_file) < 0 || before_file != 0) return {};
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  Storage storage;
+  if (H5Pget_layout(creation) == H5D_CONTIGUOUS) {
+    const haddr_t start = H5Dget_offset(dataset);
+    if (start == HADDR_UNDEF) return {};
+    storage.block_rows = std::max<std::uint64_t>(kBlockBytes / width, 1);
+    for (std::uint64_t row = some.begin; row < some.end; row += storage.block_rows) {
+      const Rows rows{row, std::min(some.end, row + storage.block_rows)};
+      storage.blocks.push_back({start + row * width, rows.count() * width, rows});
+    }
+    return storage;
+  }
+  hsize_t chunk_rows = 0;
+  if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, 1, &chunk_rows) != 1) return {};
+  const std::optional<Packing> packing = packing_of(creation);
+  if (!packing || chunk_rows * width > kLargestChunk) return {};
+  storage.packing = *packing;
+  storage.block_rows = chunk_rows;
+  for (hsize_t row = some.begin / chunk_rows * chunk_rows; row < some.end; row += chunk_rows) {
+    unsigned skipped_filters = 0;
+    haddr_t address = 0;
+    hsize_t bytes = 0;
+    // A chunk that was never written has no bytes: its rows are the fill value, which HDF5 knows.
+    if (H5Dget_chunk_info_by_coord(dataset, &row, &skipped_filters, &address, &bytes) < 0 || address == HADDR_UNDEF ||
+        bytes == 0 || skipped_filters != 0)
+      return {};
+    storage.blocks.push_back({address, bytes, {row, row + chunk_rows}});
+  }
+  return storage;
+}
+
+/// Of all that goes wrong in blocks that are read at the same time: what lies in the first row.
+class FirstError {
+ public:
+  void add(std::uint64_t row, const Error& error) {
+    const std::scoped_lock lock(mutex_);
+    if (!error_ || row < row_) {
+      row_ = row;
+      error_ = error;
+    }
+  }
+  void raise() const {
+    if (error_) throw *error_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::uint64_t row_ = 0;
+  std::optional<Error> error_;
+};
+
+/// False at the file's end.
+bool read_at(int file, std::uint64_t address, std::span<std::uint8_t> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t got = pread(file, bytes.data(), bytes.size(), static_cast<off_t>(address));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw file_error("{}: cannot read: {}", path, std::strerror(errno));
+    if (got == 0) return false;
+    address += static_cast<std::uint64_t>(got);
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string hdf5_reason() {
+  std::string reason;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
+        auto& text = *static_cast<std::string*>(out);
+        if (text.empty() && error->desc != nullptr) text = error->desc;
+        return 0;
+      },
+      &reason);
+  std::erase(reason, '\n');  // an error is one line
+  return reason.empty() ? "HDF5 gives no reason" : reason;
+}
+
+InputHdf5::InputHdf5(const std::string& path) : path_(path) {
+  const DamageGuard guard(path_);
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
+  if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
+  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
+  if (is_hdf5 == 0)
+    throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
+  file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  if (!file_) {
+    const std::string reason = hdf5_reason();
+    if (reason.find("unable to open") != std::string::npos) throw file_error("{}: cannot open: {}", path, reason);
+    throw read_error(path, "cannot open");
+  }
+}
+
+InputHdf5::~InputHdf5() {
+  const DamageGuard guard(path_);
+  file_ = Handle();
+}
+
+bool InputHdf5::has(const std::string& name) const {
+  const DamageGuard guard(path_);
+  for (std::size_t end = name.find('/', 1);;
+       end = name.find('/', end + 1)) {  // each group on the way, then the dataset
+    const std::string part = name.substr(0, end);
+    if (H5Lexists(file_, part.c_str(), H5P_DEFAULT) <= 0) return false;
+    H5L_info_t link{};
+    if (H5Lget_info(file_, part.c_str(), &link, H5P_DEFAULT) < 0)
+      throw read_error(path_, fmt::format("cannot open '{}'", part));
+    // Votes must not make voxpop read other files.
+    if (link.type == H5L_TYPE_EXTERNAL)
+      throw bad_input("{}: '{}' is a link into another file; copy the data into this one first", path_, part);
+    if (end == std::string::npos) return true;
+  }
+}
+
+std::vector<std::string> InputHdf5::datasets() const {
+  const DamageGuard guard(path_);
+  std::vector<std::string> names;
+  const herr_t status = H5Ovisit2(
+      file_, H5_INDEX_NAME, H5_ITER_NATIVE,
+      [](hid_t, const char* name, const H5O_info_t* info, void* out) -> herr_t {
+        if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+        return 0;
+      },
+      &names, H5O_INFO_BASIC);
+  if (status < 0) throw read_error(path_, "cannot list the datasets");
+  return names;
+}
+
+Handle InputHdf5::open(const std::string& name) const {
+  if (!has(name))
+    throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, name, path_);
+  Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!dataset) throw read_error(path_, fmt::format("cannot open dataset '{}'", name));
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  if (H5Pget_external_count(creation) > 0)
+    throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
+  return dataset;
+}
+
+std::string InputHdf5::describe(const std::string& name) const {
+  const DamageGuard guard(path_);
+  const Handle dataset = open(name);
+  std::string text = type_name(dataset_type(dataset)) + " [";
+  const auto extent = shape(dataset_space(dataset));
+  for (std::size_t i = 0; i < extent.size(); ++i) text += fmt::format("{}{}", i ? ", " : "", extent[i]);
+  text += "]";
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
+  for (int i = 0; i < filters; ++i) {
+    std::size_t values = 0;
+    unsigned flags = 0, config = 0;
+    char filter[64] = "";
+    H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
+    text += fmt::format(", {}", std::string_view(filter) == "deflate" ? "gzip" : filter);
+  }
+  return text;
+}
+
+std::string InputHdf5::attribute(const std::string& name) const {
+  const DamageGuard guard(path_);
+  if (H5Aexists(file_, name.c_str()) <= 0) return "";
+  const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
+  if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
+    throw bad_input("{}: attribute '{}' is not a single string", path_, name);
+  return std::string(read_attribute(attribute, type, 1, path_, fmt::format("attribute '{}'", name))[0]);
+}
+
+Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {
+  const DamageGuard guard(path_);
+  const Handle dataset = open(dataset_name);
+  if (H5Aexists(dataset, name.c_str()) <= 0) return {};
+  const Handle attribute(H5Aopen(dataset, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space);
+  if (H5Tget_class(type) != H5T_STRING || shape(space).size() > 1 || count < 0 ||
+      static_cast<hsize_t>(count) > kMaxColumns)
+    throw bad_input("{}: attribute '{}' of '{}' is not a list of at most {} strings", path_, name, dataset_name,
+                    kMaxColumns);
+  Strings strings = read_attribute(attribute, type, static_cast<std::size_t>(count), path_,
+                                   fmt::format("attribute '{}' of '{}'", name, dataset_name));
+  for (std::size_t i = 0; i < strings.size(); ++i) require_utf8(path_, dataset_name + "." + name, i, strings[i]);
+  return strings;
+}
+
+std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t rank, const char* rank_name) const {
+  const DamageGuard guard(path_);
+  const Handle dataset = open(name);
+  auto extent = shape(dataset_space(dataset));
+  if (extent.size() != rank)
+    throw bad_input("{}: '{}' has {} dimensions; it must have {}", path_, name, extent.size(), rank_name);
+  return extent;
+}
+
+std::uint64_t InputHdf5::rows(const std::string& name) const { return extent_of(name, 1, "one")[0]; }
+
+void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const {
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
+  for (int i = 0; i < filters; ++i) {
+    std::size_t values = 0;
+    unsigned flags = 0, config = 0;
+    char filter[64] = "";
+    const H5Z_filter_t id =
+        H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
+    if (id >= 0 && H5Zfilter_avail(id) <= 0)
+      throw bad_input(
+          "{}: '{}' is packed by the filter '{}' (number {}), for which HDF5 finds no plugin here; install it, or "
+          "pack with gzip",
+          path_, name, shown(filter), id);
+  }
+  std::size_t columns = 1;
+  for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
+  // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
+  // nothing.
+  if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <
+                       static_cast<double>(total) * static_cast<double>(columns * H5Tget_size(dataset_type(dataset))))
+    throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
+                    name, total, H5Dget_storage_size(dataset));
+}
+
+void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
+                            const UseBlock& use) const {
+  const DamageGuard guard(path_);
+  const Handle space = dataset_space(dataset);
+  std::size_t width = H5Tget_size(memory_type);
+  for (const hsize_t extent : shape(space) | std::views::drop(1)) width *= extent;
+  const std::optional<Storage> storage = as_stored ? storage_of(file_, dataset, some, width) : std::nullopt;
+  if (!storage) {
+    const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
+    std::vector<std::uint8_t> buffer(std::min(some.count(), slab) * width);
+    for (std::uint64_t begin = some.begin; begin < some.end; begin += slab) {
+      check_interrupt();
+      guard.still_alive();
+      const std::uint64_t count = std::min(slab, some.end - begin);
+      const std::string problem = read_rows(dataset, space, memory_type, begin, count, buffer.data());
+      if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
+      use(begin, count, buffer.data());
+    }
+    return;
+  }
+  void* descriptor = nullptr;
+  if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
+  const int file = *static_cast<const int*>(descriptor);
+  struct Scratch {
+    std::vector<std::uint8_t> stored, rows, mixed;
+  };
+  oneapi::tbb::enumerable_thread_specific<Scratch> scratches;
+  FirstError first_error;
+  const bool packed = storage->packing.deflated || storage->packing.shuffled_bytes > 0;
+  const std::size_t block_bytes = storage->block_rows * width;
+  oneapi::tbb::parallel_for(std::size_t{0}, storage->blocks.size(), [&](std::size_t b) {
+    check_interrupt();
+    guard.still_alive();
+    const Block& block = storage->blocks[b];
+    const auto refuse = [&](const char* why) {
+      first_error.add(block.rows.begin, bad_input("{}: cannot read '{}' from row {}: {}; copy the file again", path_,
+                                                  name, block.rows.begin, why));
+    };
+    const bool sound = packed ? block.bytes <= 2 * block_bytes + 1024 : block.bytes >= block.rows.count() * width;
+    if (!sound) return refuse("its chunks are damaged");
+    Scratch& scratch = scratches.local();
+    scratch.stored.resize(block.bytes);
+    if (!read_at(file, block.address, scratch.stored, path_))
+      return first_error.add(block.rows.begin, file_error("{}: the file is truncated: '{}' ends before row {}; copy it "
+                                                          "again",
+                                                          path_, name, block.rows.end));
+    if (packed) {
+      scratch.rows.resize(block_bytes);
+      if (!unpack(storage->packing, scratch.stored, scratch.rows, scratch.mixed))
+        return refuse("its compressed data are damaged");
+    }
+    const Rows wanted{std::max(block.rows.begin, some.begin), std::min(block.rows.end, some.end)};
+    std::uint8_t* rows = packed ? scratch.rows.data() : scratch.stored.data();
+    try {
+      use(wanted.begin, wanted.count(), rows + (wanted.begin - block.rows.begin) * width);
+    } catch (const Error& error) {
+      first_error.add(wanted.begin, error);
+    }
+  });
+  first_error.raise();
+}
+
+namespace {
+
+/// Copies numbers as they lie in the file, in whatever type. Returns the first row of `count` that is not from `low` to
+/// `high`, or `count`.
+template <class From, class To>
+std::uint64_t convert(const std::uint8_t* bytes, std::uint64_t count, std::int64_t low, std::int64_t high, To* out) {
+  // The bounds in the file's own type, so that many numbers are compared at a time.
+  using Limits = std::numeric_limits<From>;
+  if (std::cmp_greater(low, Limits::max()) || std::cmp_less(high, Limits::min())) return 0;
+  const From least = std::cmp_less(low, Limits::min()) ? Limits::min() : static_cast<From>(low);
+  const From most = std::cmp_greater(high, Limits::max()) ? Limits::max() : static_cast<From>(high);
+  const auto good = [&](From value) { return value >= least && value <= most; };
+  const auto value_at = [&](std::uint64_t i) {
+    From value;
+    std::memcpy(&value, bytes + i * sizeof(From), sizeof(From));
+    return value;
+  };
+  From smallest = Limits::max(), largest = Limits::min();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const From value = value_at(i);
+    smallest = std::min(smallest, value);
+    largest = std::max(largest, value);
+    out[i] = static_cast<To>(value);
+  }
+  if (good(smallest) && good(largest)) return count;
+  std::uint64_t first = 0;
+  while (good(value_at(first))) ++first;
+  return first;
+}
+
+/// An integer of the file in digits.
+template <class From>
+std::string digits(const std::uint8_t* bytes) {
+  From value;
+  std::memcpy(&value, bytes, sizeof(From));
+  return fmt::format("{}", value);
+}
+
+template <class To>
+struct Converter {
+  std::uint64_t (*convert)(const std::uint8_t*, std::uint64_t, std::int64_t, std::int64_t, To*) = nullptr;
+  std::string (*digits)(const std::uint8_t*) = nullptr;
+  std::size_t width = 0;
+};
+template <class From, class To>
+constexpr Converter<To> converter = {convert<From, To>, digits<From>, sizeof(From)};
+
+bool is_little_endian(hid_t type) {
+  return (H5Tget_order(type) == H5T_ORDER_LE || H5Tget_size(type) == 1) &&
+         H5Tget_precision(type) == 8 * H5Tget_size(type) && H5Tget_offset(type) == 0;
+}
+
+/// For a plain integer type; one that HDF5 should convert has none.
+template <class To>
+Converter<To> converter_from(hid_t type) {
+  if (!is_little_endian(type)) return {};
+  const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
+  switch (H5Tget_size(type)) {
+    case 1:
+      return is_signed ? converter<std::int8_t, To> : converter<std::uint8_t, To>;
+    case 2:
+      return is_signed ? converter<std::int16_t, To> : converter<std::uint16_t, To>;
+    case 4:
+      return is_signed ? converter<std::int32_t, To> : converter<std::uint32_t, To>;
+    case 8:
+      return is_signed ? converter<std::int64_t, To> : converter<std::uint64_t, To>;
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+template <class Integer>
+Column<Integer> InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
+                                            std::int64_t high, const Refuse& refuse) const {
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != kind)
+    throw bad_input("{}: '{}' is {}; it must be an {}", path_, name, type_name(type),
+                    kind == H5T_ENUM ? "enum" : "integer type");
+  require_readable(name, dataset, rows(name));
+  const Handle integer(kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
+  Converter<Integer> number = converter_from<Integer>(integer);
+  const bool as_stored = number.convert != nullptr;
+  // HDF5 would turn -2 into 0 if asked for unsigned.
+  if (!as_stored) number = converter<std::int64_t, Integer>;
+  Column<Integer> column(some.count());
+  read_blocks(name, dataset, as_stored ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, as_stored, some,
+              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                const std::uint64_t good =
+                    number.convert(bytes, count, low, high, column.data() + (begin - some.begin));
+                if (good < count) throw refuse(begin + good, number.digits(bytes + good * number.width));
+              });
+  return column;
+}
+
+template <class Integer>
+Column<Integer> InputHdf5::read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
+                                         const Refuse& refuse) const {
+  return read_integers_of<Integer>(H5T_INTEGER, name, some, low, high, refuse);
+}
+template Column<std::int8_t> InputHdf5::read_integers(const std::string&, Rows, std::int64_t, std::int64_t,
+                                                      const Refuse&) const;
+template Column<std::int32_t> InputHdf5::read_integers(const std::string&, Rows, std::int64_t, std::int64_t,
+                                                       const Refuse&) const;
+template Column<std::int64_t> InputHdf5::read_integers(const std::string&, Rows, std::int64_t, std::int64_t,
+                                                       const Refuse&) const;
+template Column<std::uint32_t> InputHdf5::read_integers(const std::string&, Rows, std::int64_t, std::int64_t,
+                                                        const Refuse&) const;
+
+Column<std::int8_t> InputHdf5::read_enum(const std::string& name, std::int64_t low, std::int64_t high,
+                                         const Refuse& refuse) const {
+  return read_integers_of<std::int8_t>(H5T_ENUM, name, {0, rows(name)}, low, high, refuse);
+}
+
+Column<std::uint32_t> InputHdf5::read_indices(const std::string& name, Rows some, std::uint64_t limit,
+                                              const std::string& of) const {
+  const std::int64_t last = static_cast<std::int64_t>(limit) - 1;
+  return read_integers<std::uint32_t>(name, some, 0, last, [&](std::uint64_t row, const std::string& value) {
+    return bad_input("{}: '{}' row {} is {}; {} run from 0 to {}", path_, name, row, value, of, last);
+  });
+}
+
+std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64_t rows) const {
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
+    throw bad_input("{}: '{}' is {}; it must be a number type", path_, name, type_name(type));
+  require_readable(name, dataset, rows);
+  const std::uint64_t columns = shape(dataset_space(dataset)).size() == 2 ? shape(dataset_space(dataset))[1] : 1;
+  const bool is_double = H5Tequal(type, H5T_IEEE_F64LE) > 0, is_float = H5Tequal(type, H5T_IEEE_F32LE) > 0;
+  std::vector<double> values(rows * columns);
+  read_blocks(name, dataset, is_float ? H5T_IEEE_F32LE : H5T_NATIVE_DOUBLE, is_float || is_double, {0, rows},
+              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                double* out = values.data() + begin * columns;
+                if (!is_float) {
+                  std::memcpy(out, bytes, count * columns * sizeof(double));
+                  return;
+                }
+                for (std::uint64_t i = 0; i < count * columns; ++i) {
+                  float value;
+                  std::memcpy(&value, bytes + i * sizeof(float), sizeof(float));
+                  out[i] = static_cast<double>(value);
+                }
+              });
+  return values;
+}
+
+std::vector<double> InputHdf5::read_floats(const std::string& name) const { return read_numbers(name, rows(name)); }
+
+InputHdf5::Matrix InputHdf5::read_matrix(const std::string& name) const {
+  const auto extent = extent_of(name, 2, "two");
+  if (extent[1] == 0 || extent[1] > kMaxColumns)
+    throw bad_input("{}: '{}' has {} columns; it must have from 1 to {}", path_, name, extent[1], kMaxColumns);
+  return {read_numbers(name, extent[0]), extent[0], extent[1]};
+}
+
+Strings InputHdf5::read_strings(const std::string& name) const {
+  const std::uint64_t total = rows(name);
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_STRING)
+    throw bad_input("{}: '{}' is {}; it must be a string type", path_, name, type_name(type));
+  require_readable(name, dataset, total);
+  if (H5Tis_variable_str(type) > 0) {
+    Strings strings;
+    read_blocks(name, dataset, type, false, {0, total},
+                [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                  // The rows are HDF5's own allocations: given back even when one is refused.
+                  const auto reclaim = [&](std::uint8_t* rows_read) {
+                    const hsize_t extent = count;
+                    const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+                    H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_read);
+                  };
+                  const std::unique_ptr<std::uint8_t, decltype(reclaim)> owned(bytes, reclaim);
+                  for (std::uint64_t i = 0; i < count; ++i) {
+                    const char* row = reinterpret_cast<char* const*>(bytes)[i];
+                    const std::string_view text = row != nullptr ? std::string_view(row) : std::string_view();
+                    require_utf8(path_, name, begin + i, text);
+                    strings.push_back(text);
+                  }
+                });
+    return strings;
+  }
+  const std::size_t width = H5Tget_size(type);
+  const bool space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+  Column<char> fields(total * width);
+  std::vector<std::uint64_t> ends(total);  // lengths first
+  read_blocks(name, dataset, type, true, {0, total},
+              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                const char* rows_read = reinterpret_cast<const char*>(bytes);
+                std::uint8_t all_bits = 0;
+                for (std::uint64_t i = 0; i < count * width; ++i) all_bits |= bytes[i];
+                const bool ascii = all_bits < 0x80;
+                for (std::uint64_t i = 0; i < count; ++i) {
+                  std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
+                  while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
+                  if (!ascii) require_utf8(path_, name, begin + i, text);
+                  ends[begin + i] = text.size();
+                }
+                std::memcpy(fields.data() + begin * width, rows_read, count * width);
+              });
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  return Strings(fields.data(), width, std::move(ends));
+}
+
+}  // namespace voxpop
