@@ -160,8 +160,8 @@ T* pointer(DeviceColumn<T>& column) {
   return thrust::raw_pointer_cast(column.data());
 }
 template <class T>
-std::vector<T> host_of(const DeviceColumn<T>& column) {
-  std::vector<T> host(column.size());
+Column<T> host_of(const DeviceColumn<T>& column) {
+  Column<T> host(column.size());
   thrust::copy(column.begin(), column.end(), host.begin());
   return host;
 }

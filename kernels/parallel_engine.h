@@ -301,17 +301,17 @@ class ParallelEngine : public Engine {
     return out;
   }
 
-  Sites sites() override {
+  const Sites& sites() override {
     const std::size_t votes = groups_.votes.size();
-    Sites out{std::vector<float>(votes), std::vector<float>(votes)};
+    sites_ = {std::vector<float>(votes), std::vector<float>(votes)};
     if (resident()) {
-      backend_->copy_out(out.precision.data(), buffers_[0].site_precision.data(), votes);
-      backend_->copy_out(out.shift.data(), buffers_[0].site_shift.data(), votes);
+      backend_->copy_out(sites_.precision.data(), buffers_[0].site_precision.data(), votes);
+      backend_->copy_out(sites_.shift.data(), buffers_[0].site_shift.data(), votes);
     } else {  // the host has them between passes
-      std::copy_n(site_precision_.data(), votes, out.precision.data());
-      std::copy_n(site_shift_.data(), votes, out.shift.data());
+      std::copy_n(site_precision_.data(), votes, sites_.precision.data());
+      std::copy_n(site_shift_.data(), votes, sites_.shift.data());
     }
-    return out;
+    return sites_;
   }
 
   PairLabels label_pairs(float discrimination) override {
@@ -628,6 +628,7 @@ class ParallelEngine : public Engine {
   Array<double> h_, dense_;
   std::map<std::uint32_t, std::unique_ptr<SparseSolver<Backend>>> sparse_;  ///< by component
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
+  Sites sites_;  ///< as last asked for
   bool started_ = false, first_ = true;
 };
 

@@ -132,7 +132,7 @@ TEST(Covariates, are_found_again) {
         {.answers = groups.answers, .covariates = groups.covariates.count(), .tastes = groups.covariates.features},
         [](int, double) {});
     EXPECT_TRUE(fit.converged);
-    return make_labels(groups, fit, *engine, items, rows);
+    return make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows);
   };
   const Labels labels = fit_with({.prior_score = false});
   for (int k = 0; k < 2; ++k) {

@@ -10,7 +10,7 @@ namespace {
 
 using test::make_votes;
 using test::Row;
-using Indices = std::vector<std::uint32_t>;
+using Indices = Column<std::uint32_t>;
 
 /// A vote of a grouping in words, by item index: "2>4 a0 left" = annotator 0 saw item 2 on the left and preferred it.
 std::string describe(const Groups& groups, std::size_t pair, std::size_t vote) {

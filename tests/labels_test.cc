@@ -46,13 +46,14 @@ class MadeUpEngine : public Engine {
   std::string device() const override { return "none"; }
   PassResult update_components(const Raters&, const PassOptions&) override { return {}; }
   Posterior posterior(const Raters&, const PassOptions&) override { return {}; }
-  Sites sites() override { return {}; }
+  const Sites& sites() override { return sites_; }
   PairLabels label_pairs(float discrimination) override {
     EXPECT_EQ(discrimination, 2.0f);
     return labels_;
   }
 
  private:
+  Sites sites_;
   PairLabels labels_;
 };
 
@@ -77,7 +78,7 @@ class LabelsTest : public testing::Test {
     const std::int64_t one = to_fixed(1.0);
     fit.posterior.annotators = {{2 * one, one / 2, 3 * one, 3}, {one, 2 * one, one, 2}, {0, 0, 0, 0}};
     MadeUpEngine engine({{0.6f, 0.7f, 0.8f, 0.9f}, {0.65f, 0.75f, 0.85f, 0.95f}, {0.1f, 0.2f, 0.3f, 0.4f}});
-    labels_ = make_labels(groups_, fit, engine, 6, 7);
+    labels_ = make_labels(groups_, fit, find_pair_labels(engine, fit), 6, 7);
   }
   Groups groups_;
   Labels labels_;

@@ -64,6 +64,27 @@ TEST(Limits, one_vote_a_pair) {
       warns(limits, "hardly tell annotators apart: only 0 % of them could contradict another vote (100 % of pairs"));
 }
 
+/// Six responses to each of 100 prompts, every pair once. The better-known models' always stand on the left: a side
+/// bias and a difference of models would look the same. Or sides are drawn.
+TEST(Limits, single_votes_whose_items_keep_their_side) {
+  for (const bool drawn : {false, true}) {
+    std::vector<Row> rows;
+    std::uint32_t random = 1;
+    for (std::uint32_t prompt = 0; prompt < 100; ++prompt)
+      for (std::uint32_t i = 0; i < 6; ++i)
+        for (std::uint32_t j = i + 1; j < 6; ++j) {
+          random = random * 1664525u + 1013904223u;
+          const bool swap = drawn && random >> 31;
+          rows.push_back({6 * prompt + (swap ? j : i), 6 * prompt + (swap ? i : j), 0, 1});
+        }
+    const Limits limits = limits_of(600, 1, rows);
+    EXPECT_EQ(limits.side_bias_identified(), drawn);
+    EXPECT_EQ(warns(limits, "items keep to one side"), !drawn);
+    // 14/6: the mean of 5^2/5, 3^2/5 and 1/5, twice; at the most 5; luck takes 0.06 of it.
+    EXPECT_NEAR(limits.side_keeping, drawn ? 0 : (14.0 / 6 - 1) / 4, 0.06);
+  }
+}
+
 TEST(Limits, sides_never_swapped) {
   const Limits limits = limits_of(2, 2, {{0, 1, 0, 1}, {0, 1, 1, -1}});
   EXPECT_FALSE(limits.side_bias_identified());

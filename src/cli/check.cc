@@ -52,6 +52,7 @@ int check_command(const Arguments& arguments) {
                                    {"pairs_swapped", limits.swapped_pairs},
                                    {"components", limits.components},
                                    {"largest_component_items", limits.largest_component_items},
+                                   {"side_keeping", limits.side_keeping},
                                    {"annotators_alone", limits.annotators_alone},
                                    {"duplicate_votes", limits.duplicate_votes},
                                    {"checking_share", limits.checking_share()},
@@ -77,9 +78,11 @@ int check_command(const Arguments& arguments) {
   for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
     fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
   fmt::print("{}\n", sizes.size() > 5 ? ", ..." : "");
-  fmt::print("{} pairs: {} with a single vote; of the {} others, {} ({:.1f} %) were shown both ways round\n",
-             limits.pairs, limits.pairs_with_one_vote, limits.repeated_pairs, limits.swapped_pairs,
-             100 * limits.swapped_share());
+  fmt::print("{} pairs: {} with a single vote", limits.pairs, limits.pairs_with_one_vote);
+  if (limits.repeated_pairs > 0)
+    fmt::print("; of the {} others, {} ({:.1f} %) were shown both ways round", limits.repeated_pairs,
+               limits.swapped_pairs, 100 * limits.swapped_share());
+  fmt::print("\nitems keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
              limits.annotators_alone, limits.duplicate_votes);

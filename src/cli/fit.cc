@@ -375,11 +375,17 @@ int fit_command(const Arguments& arguments) {
           calibrate(groups, options.fit_options(arguments.model, groups), device_used, options, arguments.seed, quiet);
     seconds.calibrate = watch.lap();
     const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
-    Labels labels = make_labels(groups, fit, *engine, votes.item_ids.size(), votes.size());
-    if (!votes.timestamp.empty()) labels.drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
+    std::optional<Drift> drift;
+    if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
     const std::string device = engine->device();
-    // Writing needs memory of its own: give back what only fitting needed.
-    engine.reset();
+    // Labels and writing need memory of their own: what is done with is given back.
+    Labels labels;
+    {
+      const PairLabels pair_labels = find_pair_labels(*engine, fit);
+      engine.reset();
+      labels = make_labels(groups, fit, pair_labels, votes.item_ids.size(), votes.size());
+    }
+    labels.drift = std::move(drift);
     groups = Groups();
     const double log_evidence = fit.posterior.log_evidence;
     fit.posterior = Posterior();

@@ -64,8 +64,7 @@ class CpuEngine : public Engine {
   CpuEngine(const Groups& groups, const Kernels& kernels, std::uint32_t dense_items)
       : groups_(groups),
         kernels_(kernels),
-        site_precision_(groups.votes.size(), 0.0f),
-        site_shift_(groups.votes.size(), 0.0f),
+        sites_{std::vector<float>(groups.votes.size(), 0.0f), std::vector<float>(groups.votes.size(), 0.0f)},
         pair_mean_(groups.pairs(), 0.0f),
         pair_variance_(groups.pairs(), 2.0f) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
@@ -179,7 +178,7 @@ class CpuEngine : public Engine {
     return out;
   }
 
-  Sites sites() override { return {site_precision_, site_shift_}; }
+  const Sites& sites() override { return sites_; }
 
   PairLabels label_pairs(float discrimination) override {
     PairLabels labels;
@@ -231,8 +230,8 @@ class CpuEngine : public Engine {
             groups_.pair_second.data(),
             groups_.pair_votes.data(),
             groups_.votes.data(),
-            site_precision_.data(),
-            site_shift_.data(),
+            sites_.precision.data(),
+            sites_.shift.data(),
             pair_mean_.data(),
             pair_variance_.data(),
             raters.records.data(),
@@ -281,7 +280,8 @@ class CpuEngine : public Engine {
   std::vector<Batch> batches_;
   TbbBackend backend_;
   std::vector<Large> large_;
-  std::vector<float> site_precision_, site_shift_, pair_mean_, pair_variance_, click_habits_;
+  Sites sites_;
+  std::vector<float> pair_mean_, pair_variance_, click_habits_;
 };
 
 }  // namespace

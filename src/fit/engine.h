@@ -64,8 +64,8 @@ class Engine {
   virtual PassResult update_components(const Raters& raters, const PassOptions& options) = 0;
   /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
   virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
-  /// The sites that the last posterior rests on.
-  virtual Sites sites() = 0;
+  /// The sites that the last posterior rests on. They last as long as the engine, and until it goes on.
+  virtual const Sites& sites() = 0;
   /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
   virtual PairLabels label_pairs(float discrimination) = 0;
 };

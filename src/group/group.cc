@@ -1,5 +1,6 @@
 #include "group/group.h"
 
+#include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_sort.h>
 
@@ -40,12 +41,15 @@ struct Component {
   std::uint32_t items = 0, votes = 0, root = kNone;
 };
 
-/// A vote on its way into order: its pair within the component, then its input row.
+/// A vote on its way into order: its pair, then its input row.
 struct Keyed {
-  std::uint64_t pair;  ///< first slot above, second slot below
+  std::uint64_t pair;  ///< lower item above, higher item below
   std::uint32_t row;
   bool operator<(const Keyed& other) const { return pair != other.pair ? pair < other.pair : row < other.row; }
 };
+
+/// Components of at least so many votes are sorted by all threads together.
+constexpr std::uint32_t kLarge = 1 << 16;
 
 }  // namespace
 
@@ -126,49 +130,60 @@ Groups group_votes(Votes& votes, Ties ties) {
   }
 
   // Votes: a counting sort by component, then by pair within it.
-  std::vector<Keyed> keyed(component_votes.back());
+  groups.vote_row.resize(component_votes.back());
   {
     std::vector<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
-    for (std::size_t row = 0; row < rows; ++row) {
-      if (!counts(row)) continue;
-      const auto [low, high] = std::minmax(votes.left[row], votes.right[row]);
-      keyed[next[place[component_of[low]]]++] = {std::uint64_t{slot_of[low]} << 32 | slot_of[high],
-                                                 static_cast<std::uint32_t>(row)};
-    }
+    for (std::size_t row = 0; row < rows; ++row)
+      if (counts(row)) groups.vote_row[next[place[component_of[votes.left[row]]]]++] = static_cast<std::uint32_t>(row);
   }
   release(component_of);
-  release(slot_of);
+  const auto pair_of = [&](std::uint32_t row) {
+    const auto [low, high] = std::minmax(votes.left[row], votes.right[row]);
+    return std::uint64_t{low} << 32 | high;
+  };
+  groups.votes.resize(groups.vote_row.size());
+  groups.component_pairs.assign(order.size() + 1, 0);
+  oneapi::tbb::enumerable_thread_specific<std::vector<Keyed>> buffers;
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
-    const auto begin = keyed.begin() + component_votes[c], end = keyed.begin() + component_votes[c + 1];
-    if (end - begin > 10000)
-      oneapi::tbb::parallel_sort(begin, end);
-    else
-      std::sort(begin, end);
-  });
-
-  groups.component_pairs.reserve(order.size() + 1);
-  groups.votes.resize(keyed.size());
-  groups.vote_row.resize(keyed.size());
-  for (std::uint32_t c = 0; c < order.size(); ++c) {
-    groups.component_pairs.push_back(static_cast<std::uint32_t>(groups.pairs()));
-    for (std::uint32_t v = component_votes[c]; v < component_votes[c + 1]; ++v) {
-      if (v == component_votes[c] || keyed[v].pair != keyed[v - 1].pair) {
-        groups.pair_first.push_back(static_cast<std::uint32_t>(keyed[v].pair >> 32));
-        groups.pair_second.push_back(static_cast<std::uint32_t>(keyed[v].pair));
-        groups.pair_votes.push_back(v);
-      }
+    const std::uint32_t begin = component_votes[c], count = component_votes[c + 1] - begin;
+    std::vector<Keyed> own;  // sorting together, a thread may take up another component meanwhile
+    std::vector<Keyed>& keyed = count >= kLarge ? own : buffers.local();
+    keyed.resize(count);
+    for (std::uint32_t v = 0; v < count; ++v)
+      keyed[v] = {pair_of(groups.vote_row[begin + v]), groups.vote_row[begin + v]};
+    count >= kLarge ? oneapi::tbb::parallel_sort(keyed) : std::sort(keyed.begin(), keyed.end());
+    std::uint32_t pairs = 0;
+    for (std::uint32_t v = 0; v < count; ++v) {
+      pairs += v == 0 || keyed[v].pair != keyed[v - 1].pair;
       const std::uint32_t row = keyed[v].row;
       const bool first_on_left = votes.left[row] < votes.right[row];
       const int level = votes.preference[row] < 0 ? -levels[-votes.preference[row]] : levels[votes.preference[row]];
-      groups.votes[v] = VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
-      groups.vote_row[v] = row;
+      groups.votes[begin + v] = VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
+      groups.vote_row[begin + v] = row;
     }
-  }
-  groups.component_pairs.push_back(static_cast<std::uint32_t>(groups.pairs()));
-  groups.pair_votes.push_back(static_cast<std::uint32_t>(keyed.size()));
+    groups.component_pairs[c + 1] = pairs;
+  });
+  release(votes.annotator);
+  std::partial_sum(groups.component_pairs.begin(), groups.component_pairs.end(), groups.component_pairs.begin());
+  const std::size_t pairs = groups.component_pairs.back();
+  groups.pair_first.resize(pairs);
+  groups.pair_second.resize(pairs);
+  groups.pair_votes.resize(pairs + 1);
+  oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
+    std::uint32_t pair = groups.component_pairs[c];
+    std::uint64_t before = 0;  // no pair: its items would be one
+    for (std::uint32_t v = component_votes[c]; v < component_votes[c + 1]; ++v) {
+      const std::uint64_t items_of_pair = pair_of(groups.vote_row[v]);
+      if (items_of_pair == before) continue;
+      before = items_of_pair;
+      groups.pair_first[pair] = slot_of[items_of_pair >> 32];
+      groups.pair_second[pair] = slot_of[static_cast<std::uint32_t>(items_of_pair)];
+      groups.pair_votes[pair++] = v;
+    }
+  });
+  groups.pair_votes[pairs] = static_cast<std::uint32_t>(groups.votes.size());
   release(votes.left);
   release(votes.right);
-  release(votes.annotator);
   return groups;
 }
 

@@ -3,8 +3,39 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace voxpop {
+
+namespace {
+
+/// If sides are drawn for each vote, an item shown n times has E[(times left - times right)^2] = n; if it never changes
+/// sides, that is n^2. Where between the two the items lie together, less three standard errors of chance; never below
+/// 0.
+double find_side_keeping(const Groups& groups) {
+  std::vector<std::uint32_t> shown(groups.slot_item.size(), 0);
+  std::vector<std::int32_t> net(groups.slot_item.size(), 0);
+  for (std::size_t p = 0; p < groups.pairs(); ++p)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const std::int32_t first = groups.votes[v].first_on_left() ? 1 : -1;
+      net[groups.pair_first[p]] += first;
+      net[groups.pair_second[p]] -= first;
+      ++shown[groups.pair_first[p]];
+      ++shown[groups.pair_second[p]];
+    }
+  double found = 0, by_chance = 0, always = 0;
+  for (std::size_t slot = 0; slot < shown.size(); ++slot) {
+    const double n = shown[slot], difference = net[slot];
+    if (n < 2) continue;
+    found += difference * difference / n;
+    by_chance += 1;
+    always += n;
+  }
+  const double luck = 3 * std::sqrt(2 * by_chance);
+  return always > by_chance ? std::max(0.0, (found - by_chance - luck) / (always - by_chance)) : 0;
+}
+
+}  // namespace
 
 Limits find_limits(const Groups& groups, const Votes& votes) {
   Limits limits;
@@ -38,6 +69,7 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
       seen[voters[i]] |= met ? kVoted | kMet : kVoted;
     }
   }
+  limits.side_keeping = find_side_keeping(groups);
   for (std::size_t a = 0; a < seen.size(); ++a) {
     limits.annotators += seen[a] != 0;
     if (seen[a] == kVoted && limits.annotators_alone++ == 0) limits.first_alone = votes.annotator_ids[a];
@@ -73,6 +105,12 @@ std::vector<std::string> Limits::warnings() const {
         "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "
         "bias cannot be told from preference.",
         100 * swapped_share()));
+  if (repeated_pairs == 0 && !side_bias_identified())
+    out.push_back(fmt::format(
+        "No pair has a second vote, and items keep to one side ({:.0f} % of the way from by chance to always): a side "
+        "bias cannot be told from preference, and each may pass for the other. Show pairs both ways round; until then, "
+        "--model bt knows no side bias.",
+        100 * side_keeping));
   if (share(duplicate_votes, votes) >= 1)
     out.push_back(fmt::format(
         "{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair; each counts as evidence of its own.",

@@ -18,7 +18,9 @@ struct Limits {
   std::uint64_t repeated_pairs = 0;    ///< pairs with at least two votes ...
   std::uint64_t swapped_pairs = 0;     ///< ... of which shown both ways
   std::uint64_t checking_votes =
-      0;                    ///< votes beyond a spanning tree of each component: only these can contradict another
+      0;  ///< votes beyond a spanning tree of each component: only these can contradict another
+  /// Of items compared at least twice: how far they keep to one side, from 0 (as by chance) to 1 (always).
+  double side_keeping = 0;
   std::string first_alone;  ///< id of an annotator who is alone
 
   double checking_share() const { return static_cast<double>(checking_votes) / static_cast<double>(votes); }
@@ -29,7 +31,8 @@ struct Limits {
   bool annotators_identified() const {
     return annotators > 1 && checking_share() >= 0.15 && annotators_alone < annotators;
   }
-  bool side_bias_identified() const { return swapped_share() >= 0.05; }
+  /// Where no pair is repeated, what items' sides say must do.
+  bool side_bias_identified() const { return repeated_pairs == 0 ? side_keeping < 0.15 : swapped_share() >= 0.05; }
   /// What limits the fit, a sentence each, most important first; empty when nothing does.
   std::vector<std::string> warnings() const;
 };

@@ -149,8 +149,8 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   return out;
 }
 
-PairColumns label_pairs(const Groups& groups, const Fit& fit, const PairLabels& labels,
-                        const std::vector<std::int8_t>& flags) {
+PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels& labels,
+                         const std::vector<std::int8_t>& flags) {
   struct Key {
     std::uint64_t items;
     std::uint32_t pair;
@@ -213,22 +213,26 @@ std::pair<Flag, float> flag_annotator(double discrimination, double discriminati
   return {told ? static_cast<Flag>(best - probability.begin()) : Flag::kTooFewVotes, static_cast<float>(*best)};
 }
 
-Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::size_t items, std::size_t rows) {
-  PairLabels pair_labels = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
+PairLabels find_pair_labels(Engine& engine, const Fit& fit) {
+  PairLabels pairs = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
   if (fit.model == Model::kCrowdBt)
-    for (float& p : pair_labels.probability) p = static_cast<float>(0.5 + (p - 0.5) * (2 * fit.reference_share - 1));
+    for (float& p : pairs.probability) p = static_cast<float>(0.5 + (p - 0.5) * (2 * fit.reference_share - 1));
+  return pairs;
+}
+
+Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs, std::size_t items, std::size_t rows) {
   Labels labels;
   labels.items = label_items(groups, fit, items);
   labels.items.controlled_score = control_scores(groups, fit, labels.items.score);
   labels.annotators = label_annotators(groups, fit);
   labels.covariates = label_covariates(groups, fit);
-  labels.pairs = label_pairs(groups, fit, pair_labels, labels.annotators.flag);
+  labels.pairs = pair_columns(groups, fit, pairs, labels.annotators.flag);
   labels.vote_probability_correct.assign(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       if (!groups.votes[v].decided()) continue;
       labels.vote_probability_correct[groups.vote_row[v]] =
-          groups.votes[v].winner() > 0 ? pair_labels.better[p] : 1 - pair_labels.better[p];
+          groups.votes[v].winner() > 0 ? pairs.better[p] : 1 - pairs.better[p];
     }
   });
   return labels;

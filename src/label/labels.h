@@ -59,8 +59,11 @@ struct Labels {
   std::vector<float> vote_probability_correct;  ///< [input rows]; NaN for ties
 };
 
-/// Everything that `fit/1` says beyond the fit itself. `rows`: votes in the input, counted or not.
-Labels make_labels(const Groups& groups, const Fit& fit, Engine& engine, std::size_t items, std::size_t rows);
+/// What the reference annotator would say of each pair; the engine is not needed after it.
+PairLabels find_pair_labels(Engine& engine, const Fit& fit);
+
+/// Everything that `fit/1` says beyond the fit itself, but for drift. `rows`: votes in the input, counted or not.
+Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs, std::size_t items, std::size_t rows);
 
 /// The flag of one annotator and its probability, from the posterior of (discrimination, side bias): the likeliest
 /// region of adversarial (discrimination < -0.1); side_clicker (|side bias| > 1, < 0.6); random (< 0.15); noisy (<
