@@ -19,7 +19,8 @@ import time
 
 MARK = "# Written by slurm_cluster.py, which deletes this folder when it starts here again."
 NODES = ("node1", "node2")
-DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd")
+DAEMONS = ("munged", "slurmctld", "slurmd")
+OF_JOBS = ("slurmstepd", "srun", "salloc")  # srun, and so what waits for it, would wait for ever for a cluster that is gone
 PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"  # daemons may lie outside a user's path
 
 
@@ -84,8 +85,8 @@ def free_ports(count):
 
 
 def processes(folder):
-    """Its daemons and its jobs' processes, (pid, name) each, by what only they have in their environment."""
-    ours = f"SLURM_CONF={folder}/slurm.conf".encode()
+    """Its daemons and its jobs' processes, (pid, is a daemon) each: a shell that only knows the cluster is none of them."""
+    started, knows = f"VOXPOP_CLUSTER={folder}".encode(), f"SLURM_CONF={folder}/slurm.conf".encode()
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -93,29 +94,28 @@ def processes(folder):
             name = os.path.basename(os.readlink(entry / "exe")).removesuffix("-wlm")
         except OSError:  # ended, or another's
             continue
-        if ours in environment and (name in DAEMONS or any(v.startswith(b"SLURM_JOB_ID=") for v in environment)):
-            found.append((int(entry.name), name))
+        is_daemon = name in DAEMONS and started in environment
+        of_job = name in OF_JOBS or any(variable.startswith(b"SLURM_JOB_ID=") for variable in environment)
+        if is_daemon or (of_job and knows in environment):
+            found.append((int(entry.name), is_daemon))
     return found
 
 
 def stop(folder):
     folder = os.path.abspath(folder)
-    # Jobs first: slurmd would report their end, and slurmctld start the next.
-    for kind in (lambda name: name not in DAEMONS or name == "slurmstepd", lambda name: True):
-        for attempt in range(50):
-            left = [pid for pid, name in processes(folder) if kind(name)]
-            if not left:
-                break
-            gently = kind("slurmd") and attempt < 30
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGTERM if gently else signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.1)
-    left = processes(folder)
-    if left:
-        raise ClusterError(f"{folder}: these would not end: {left}")
+    # Jobs first, and at once: slurmd would report their end, and slurmctld start the next.
+    for attempt in range(50):
+        found = processes(folder)
+        if not found:
+            return
+        jobs = [pid for pid, is_daemon in found if not is_daemon]
+        for pid in jobs or [pid for pid, _ in found]:
+            try:
+                os.kill(pid, signal.SIGTERM if not jobs and attempt < 30 else signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.1)
+    raise ClusterError(f"{folder}: these would not end: {[pid for pid, _ in found]}")
 
 
 def is_ours(folder):
@@ -161,7 +161,7 @@ def launch(folder):
     with open(path("gres.conf"), "w") as file:
         file.write("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # a device must exist
 
-    environment = dict(os.environ, SLURM_CONF=path("slurm.conf"), PATH=PATH)
+    environment = dict(os.environ, SLURM_CONF=path("slurm.conf"), VOXPOP_CLUSTER=folder, PATH=PATH)
 
     def run(*command):
         done = subprocess.run(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
