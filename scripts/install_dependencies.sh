@@ -11,7 +11,10 @@ packages=(
   python3 python3-venv
   dpkg-dev groff-base shellcheck
 )
-test_packages=(chromium chromium-driver)  # the report's page is tested in a real browser
+test_packages=(
+  chromium chromium-driver             # the report's page is tested in a real browser
+  slurmctld slurmd slurm-client munge  # scripts for Slurm in a real one, which the test starts itself, without systemd
+)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

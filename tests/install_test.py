@@ -187,11 +187,20 @@ class Slurm(unittest.TestCase):
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(dir=prefix)
-        with open(os.path.join(self.folder, "srun"), "w") as srun:
-            srun.write('#!/bin/bash\nwhile [[ $1 == --* ]]; do echo "$1" >> srun.log; shift; done\nexec "$@"\n')
-        os.chmod(srun.name, 0o755)
+        listing = 'if [[ $1 == --mpi=list ]]; then echo "MPI plugin types are... $MPI_TYPES" >&2; exit; fi\n'
+        self.stand_in("srun", listing + 'while [[ $1 == --* ]]; do echo "$1" >> srun.log; shift; done\nexec "$@"\n')
+        self.stand_in("mpirun", 'echo "$1 $2" > mpirun.log; shift 2; exec "$@"\n')
         for name in ("monday.h5", "tuesday.h5"):
             output("voxpop", "simulate", name, "--prompts", "50", "--annotators", "5", cwd=self.folder)
+
+    def stand_in(self, name, script):
+        with open(os.path.join(self.folder, name), "w") as file:
+            file.write("#!/bin/bash\n" + script)
+        os.chmod(file.name, 0o755)
+
+    def log(self, name):
+        with open(os.path.join(self.folder, name)) as file:
+            return file.read().splitlines()
 
     def submit(self, script, *arguments, **variables):
         path = self.folder + os.pathsep + os.environ["PATH"]
@@ -205,8 +214,7 @@ class Slurm(unittest.TestCase):
         result = self.submit("fit_cpu.sbatch", "monday.h5", "tuesday.h5", "-o", "fit.h5", "--model", "bt")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("--model bt --device cpu --threads 1", self.provenance("fit.h5"))
-        with open(os.path.join(self.folder, "srun.log")) as log:
-            self.assertIn("--cpus-per-task=1\n", log.read())
+        self.assertIn("--cpus-per-task=1", self.log("srun.log"))
 
     def test_gpu(self):
         result = self.submit("fit_gpu.sbatch", "monday.h5", "-o", "fit.h5")
@@ -215,6 +223,24 @@ class Slurm(unittest.TestCase):
             self.skipTest(f"no GPU: {result.stderr.strip()}")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("--device cuda --threads 1", self.provenance("fit.h5"))
+
+    def test_mpi_by_srun(self):
+        result = self.submit("fit_mpi.sbatch", "monday.h5", "-o", "fit.h5", "--model", "bt", MPI_TYPES="none pmix pmi2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("--model bt --device cpu --threads 1", self.provenance("fit.h5"))
+        self.assertEqual(self.log("srun.log"), ["--mpi=pmix", "--cpus-per-task=1"])
+
+    def test_mpi_by_mpirun(self):
+        result = self.submit("fit_mpi.sbatch", "monday.h5", "-o", "fit.h5", "--model", "bt", MPI_TYPES="none pmi2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("--model bt --device cpu --threads 1", self.provenance("fit.h5"))
+        self.assertEqual(self.log("mpirun.log"), ["--bind-to none"])
+
+    def test_multi_gpu(self):
+        self.stand_in("voxpop", 'echo "$*"\n')
+        result = self.submit("fit_multi_gpu.sbatch", "monday.h5", "-o", "fit.h5", MPI_TYPES="pmix")
+        self.assertEqual((result.returncode, result.stdout), (0, "fit monday.h5 -o fit.h5 --device cuda --threads 1\n"))
+        self.assertEqual(self.log("srun.log"), ["--mpi=pmix", "--gpus-per-task=1", "--cpus-per-task=1"])
 
     def test_array(self):
         files = ["monday.h5", "tuesday.h5"]
@@ -228,6 +254,9 @@ class Slurm(unittest.TestCase):
         cases = [
             ("fit_cpu.sbatch", [], {}, "no votes given"),
             ("fit_gpu.sbatch", [], {}, "no votes given"),
+            ("fit_mpi.sbatch", [], {}, "no votes given"),
+            ("fit_multi_gpu.sbatch", [], {}, "no votes given"),
+            ("fit_multi_gpu.sbatch", ["monday.h5", "-o", "fit.h5"], {"MPI_TYPES": "none pmi2"}, "no PMIx"),
             ("fit_array.sbatch", ["fits"], {"SLURM_ARRAY_TASK_ID": "1"}, "no votes given"),
             ("fit_array.sbatch", ["fits", "monday.h5"], {}, "not a job array"),
             ("fit_array.sbatch", ["fits", "monday.h5"], {"SLURM_ARRAY_TASK_ID": "2"}, "they are 1 to 1"),
