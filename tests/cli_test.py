@@ -303,6 +303,15 @@ class Usage(CliTest):
         listing = succeed().out.decode().split("Subcommands:\n")[1].split("\n\n")[0]
         return [line.split()[0] for line in listing.splitlines() if re.match(r"  \w", line)]
 
+    def test_one_of_several_ranks(self):
+        """Without MPI, each rank would fit everything and write the same file."""
+        output = self.path("fit.h5")
+        for environment in ({"OMPI_COMM_WORLD_SIZE": "2"}, {"PMIX_NAMESPACE": "job", "SLURM_NTASKS": "2"}):
+            result = run("fit", self.path("none.h5"), "-o", output, env={**os.environ, **environment})
+            self.assertEqual(result.code, 2)
+            self.assertIn(b"built without MPI", result.err)
+            self.assertFalse(os.path.exists(output))
+
     def test_bare_lists_the_verbs(self):
         result = succeed()
         self.assertEqual(result.err, b"")

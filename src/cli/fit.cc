@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -337,7 +338,16 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
   fmt::print("wrote {}\n", arguments.output);
 }
 
+/// Ranks that mpirun or srun started would each fit everything, and all write one file.
+void require_one_process() {
+  const auto number = [](const char* name) { return std::getenv(name) == nullptr ? 1 : std::atoi(std::getenv(name)); };
+  const int ranks = std::getenv("PMIX_NAMESPACE") != nullptr ? number("SLURM_NTASKS") : 1;
+  if (std::max(number("OMPI_COMM_WORLD_SIZE"), ranks) > 1)
+    throw usage_error("this voxpop is one of several MPI ranks, but was built without MPI; start one process only");
+}
+
 int fit_command(const Arguments& arguments) {
+  require_one_process();
   const ModelOptions& options = arguments.options;
   const Device device_wanted = parse_device(options.device);
   const int threads = used_threads(options.threads);
