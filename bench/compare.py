@@ -155,12 +155,12 @@ class Comparison:
             return {"status": "no result", "detail": measured["detail"].removeprefix("ValueError: ")}
         return json.loads(output)
 
-    def simulate(self, shape, votes):
+    def simulate(self, shape, votes, *purpose):
         """A file of votes and one with what is true of them; and what they hold."""
         path, truth = self.scratch / f"{shape}-{votes}.h5", self.scratch / f"{shape}-{votes}.npz"
         options, a_prompt = SHAPES[shape]
         must_run([self.voxpop, "simulate", path, *options, "--prompts", max(1, round(votes / a_prompt)), "--seed", 1, "--quiet"])
-        return path, truth, json.loads(must_run([self.python, BENCH / "compare_judge.py", "prepare", path, truth]))
+        return path, truth, json.loads(must_run([self.python, BENCH / "compare_judge.py", "prepare", path, truth, *purpose]))
 
     def measure(self, command, votes, result):
         for file in files_of(result):
@@ -171,7 +171,7 @@ class Comparison:
             said = json.loads(output) if output.startswith("{") else {}
         except json.JSONDecodeError:
             said = {}
-        return measured | said
+        return measured | said | {"detail": measured["detail"].replace(f"{self.scratch}/", "")}
 
 
 def files_of(result):
@@ -246,7 +246,7 @@ def compare_fits(comparison, shape, votes, skip):
 
 def compare_intervals(comparison, votes, resamples):
     """Intervals for arena scores: from one fit's standard errors, and from refits of resampled votes. One run each."""
-    path, truth, data = comparison.simulate("arena", votes)
+    path, truth, data = comparison.simulate("arena", votes, "intervals")
     adapters = [name for name in comparison.tools if "refits" in comparison.tools[name]]
     ways = [(name, "standard errors of one fit", comparison.tools[name]["command"])
             for name in ("voxpop-bt", "voxpop-rater") if name in comparison.tools]
@@ -349,9 +349,12 @@ def markdown(report):
     return text
 
 
-def write(report, folder, python):
+def write(report, folder):
     (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "table.md").write_text(markdown(report))
+
+
+def draw(folder, python):
     _, drawn = run([python, BENCH / "compare_plots.py", folder / "results.json"], timeout=600, memory_gib=16)
     if drawn["status"] != "ok":
         note(f"compare.py: no plots: {drawn['detail']}")
@@ -413,6 +416,7 @@ def main():
     arguments = parse()
     if arguments.install:
         return install()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running tool ends too
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         comparison = Comparison(arguments, pathlib.Path(scratch))
@@ -426,10 +430,12 @@ def main():
             skip = {}
             for votes in sorted(arguments.sizes):
                 report["fits"] += compare_fits(comparison, shape, votes, skip)
-                write(report, arguments.out, arguments.python)  # what is measured stays, whatever comes
+                write(report, arguments.out)  # what is measured stays, whatever comes
         if arguments.resamples > 0:
             report["intervals"] = compare_intervals(comparison, votes_count(arguments.intervals_votes), arguments.resamples)
-            write(report, arguments.out, arguments.python)
+        write(report, arguments.out)
+        if report["fits"]:
+            draw(arguments.out, arguments.python)
     print((arguments.out / "table.md").read_text())
 
 

@@ -1,6 +1,6 @@
 """How right a result is, for compare.py, in a process of its own (so that compare.py itself stays small). Prints JSON.
 
-    python compare_judge.py prepare VOTES.h5 TRUTH.npz      the pairs and what is true of them, once for all tools
+    python compare_judge.py prepare VOTES.h5 TRUTH.npz [intervals]   the pairs and what is true of them, once for all tools
     python compare_judge.py fit TRUTH.npz RESULT            a fit/1 file, or scores as compare_tools.py writes them
     python compare_judge.py intervals TRUTH.npz RESULT [REFERENCE]    a fit, or rows of resampled scores; widths against those
                                                             of REFERENCE, a file of such rows
@@ -41,7 +41,7 @@ def population_scores(score, discrimination, side_bias, volume):
     return fitted - fitted.mean()
 
 
-def prepare(votes_path, truth_path):
+def prepare(votes_path, truth_path, *purpose):
     with h5py.File(votes_path) as file:
         left, right = (file["comparisons/" + name][:].astype(np.int64) for name in ("left", "right"))
         annotator, preference = file["comparisons/annotator"][:], file["comparisons/preference"][:]
@@ -51,7 +51,7 @@ def prepare(votes_path, truth_path):
     key, at = np.unique(np.minimum(left, right) * items + np.maximum(left, right), return_inverse=True)
     low, high = key // items, key % items
     votes = np.bincount(annotator, minlength=len(truth["discrimination"]))
-    if items <= 2000:
+    if "intervals" in purpose:
         truth["population_score"] = population_scores(**truth, volume=votes)
     majority = np.sign(np.bincount(at, low_won))
     np.savez(truth_path, low=low, high=high, votes=votes, **truth)

@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 STYLES = {  # one colour a family, one marker a tool; voxpop's thick
     "voxpop-bt": ("#c1121f", "o"), "voxpop-rater": ("#c1121f", "D"),
@@ -22,6 +22,7 @@ STYLES = {  # one colour a family, one marker a tool; voxpop's thick
     "choix-ilsr": ("#7b2cbf", "P"), "choix-mm": ("#b185db", "X"), "choix-opt": ("#4a148c", "*"),
     "evalica": ("#8d6e63", "h"), "arena-rank": ("#00838f", "p"), "crowd-kit": ("#616161", "d"),
 }
+LEFT, LEGEND = 0.8, 2.8  # inches beside the panels
 PLAIN = {"color": "#222222", "marker": "."}
 
 
@@ -42,17 +43,19 @@ def short(value, _=None):
 
 def legend(figure, tools, more=()):
     handles = [Line2D([], [], label=tool, **style(tool)) for tool in tools]
-    figure.legend(handles=[*handles, *more], loc="center left", bbox_to_anchor=(0.815, 0.5), frameon=False, handlelength=3)
+    figure.legend(handles=[*handles, *more], loc="center left", bbox_to_anchor=(1 - (LEGEND - 0.15) / figure.get_figwidth(), 0.5),
+                  frameon=False, handlelength=3)
 
 
 def panels(report, rows, title):
     shapes = list(dict.fromkeys(row["shape"] for row in report["fits"]))
-    figure, axes = plt.subplots(rows, len(shapes), figsize=(3.2 + 4.9 * len(shapes), 0.9 + 4.1 * rows), squeeze=False)
+    width, height = LEFT + 5 * len(shapes) + LEGEND, 1.4 + 3.9 * rows
+    figure, axes = plt.subplots(rows, len(shapes), figsize=(width, height), squeeze=False)
     here = report["machine"]
     figure.suptitle(f"{title}\n{here['processor']}, {here['cores']} cores{', ' + here['gpu'] if here['gpu'] else ''}, "
-                    f"{here['date']}", x=0.02, ha="left", fontsize=11)
-    figure.subplots_adjust(left=0.16 / len(shapes), right=0.8, top=1 - 0.85 / figure.get_figheight(),
-                           bottom=0.55 / figure.get_figheight(), wspace=0.22, hspace=0.22)
+                    f"{here['date']}", x=0.2 / width, ha="left", fontsize=11)
+    figure.subplots_adjust(left=LEFT / width, right=1 - LEGEND / width, top=1 - 0.9 / height, bottom=0.55 / height, wspace=0.2,
+                           hspace=0.18)
     for axis in axes.flat:
         axis.grid(True, which="major", color="#e4e4e4", linewidth=0.8)
         axis.set_axisbelow(True)
@@ -78,7 +81,7 @@ def draw_seconds(report, path):
         axis.set(xscale="log", yscale="log", title=shape, xlabel="votes")
         votes = sorted({row["votes"] for row in report["fits"] if row["shape"] == shape})
         axis.set_xticks(votes, [short(round(count, -2)) for count in votes])
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.margins(x=0.12)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0][0].set_ylabel("seconds")
