@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import shlex
 import signal
@@ -44,22 +45,23 @@ SHAPE_TEXT = {"arena": "100 items, 500 annotators, pairs at random",
 # --- running a command under limits
 
 
+MEMORY_SIGNS = ("MemoryError", "memory allocation of", "bad_alloc", "Cannot allocate memory", "RESOURCE_EXHAUSTED")
+
+
 def failure_of(code, stderr, timed_out, timeout):
     """What went wrong, in a word, and the last line of what it said of it."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = lines[-1][:200] if lines else ""
     if timed_out:
         return "timeout", f"ended after {timeout:g} s"
     if code == 0:
         return "ok", ""
-    if any(sign in line for line in lines[-3:]
-           for sign in ("MemoryError", "memory allocation of", "bad_alloc", "Cannot allocate memory", "RESOURCE_EXHAUSTED")):
-        return "out of memory", said
+    lines = [re.sub(r"^[\w.]+\.(?=\w+: )", "", line.strip())[:200] for line in stderr.splitlines() if line.strip()]
+    for line in reversed(lines):  # Rust says so before its backtrace
+        if any(sign in line for sign in MEMORY_SIGNS):
+            return "out of memory", line
     if code == -signal.SIGKILL:
         return "out of memory", "killed, most likely by the system for its memory"
-    if "onverge" in said:
-        return "not converged", said
-    return "error", said or f"exit code {code}"
+    said = lines[-1] if lines else f"exit code {code}"
+    return ("not converged" if "not converge" in said else "error"), said
 
 
 def run(command, timeout, memory_gib):

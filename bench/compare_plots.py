@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 STYLES = {  # one colour a family, one marker a tool; voxpop's thick
     "voxpop-bt": ("#c1121f", "o"), "voxpop-rater": ("#c1121f", "D"),
@@ -22,7 +23,7 @@ STYLES = {  # one colour a family, one marker a tool; voxpop's thick
     "choix-ilsr": ("#7b2cbf", "P"), "choix-mm": ("#b185db", "X"), "choix-opt": ("#4a148c", "*"),
     "evalica": ("#8d6e63", "h"), "arena-rank": ("#00838f", "p"), "crowd-kit": ("#616161", "d"),
 }
-LEFT, LEGEND = 0.8, 2.8  # inches beside the panels
+LEFT, LEGEND = 1.0, 2.8  # inches beside the panels
 PLAIN = {"color": "#222222", "marker": "."}
 
 
@@ -67,6 +68,7 @@ def draw_seconds(report, path):
     figure, axes, shapes = panels(report, 1, "Votes against seconds, whole process")
     shown, failed = [], False
     for axis, shape in zip(axes[0], shapes):
+        crosses = []
         for tool in report["tools"]:
             rows = [row for row in report["fits"] if row["shape"] == shape and row["tool"] == tool and "whole" in row]
             if not rows:
@@ -75,8 +77,12 @@ def draw_seconds(report, path):
             axis.plot([row["votes"] for row in rows], [row["whole"] for row in rows], **style(tool) | {"marker": ""})
             good, bad = [row for row in rows if is_judged(row)], [row for row in rows if not is_judged(row)]
             axis.plot([row["votes"] for row in good], [row["whole"] for row in good], **style(tool) | {"linestyle": ""})
-            axis.plot([row["votes"] for row in bad], [row["whole"] for row in bad], color=style(tool)["color"], marker="x",
-                      markersize=11, markeredgewidth=2.6, linestyle="", zorder=4)
+            for row in bad:  # side by side where several ran out of the same time
+                before = sum(votes == row["votes"] and abs(whole / row["whole"] - 1) < 0.1 for votes, whole in crosses)
+                crosses.append((row["votes"], row["whole"]))
+                axis.plot(row["votes"], row["whole"], color=style(tool)["color"], marker="x", markersize=9, markeredgewidth=2.6,
+                          linestyle="", zorder=4, transform=axis.transData + ScaledTranslation(
+                              before * 11 / 72, 0, figure.dpi_scale_trans))
             failed |= bool(bad)
         axis.set(xscale="log", yscale="log", title=shape, xlabel="votes")
         votes = sorted({row["votes"] for row in report["fits"] if row["shape"] == shape})
@@ -107,7 +113,7 @@ def draw_accuracy(report, path):
                 look = style(tool)
                 x, y = [row["whole"] for row in rows], [row[what] for row in rows]
                 axis.plot(x, y, **look | {"marker": "", "linewidth": 0.5 * look["linewidth"], "alpha": 0.7})
-                axis.scatter(x, y, s=[30 * (1 + 1.6 * sizes.index(row["votes"])) for row in rows], color=look["color"],
+                axis.scatter(x, y, s=[45 * (1 + sizes.index(row["votes"])) for row in rows], color=look["color"],
                              marker=look["marker"], zorder=look["zorder"], edgecolors="white", linewidths=0.6)
             axis.set(xscale="log", yscale="log" if what == "ece" else "linear")
             axis.margins(0.08)

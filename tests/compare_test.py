@@ -91,9 +91,10 @@ class Compare(unittest.TestCase):
         for name, code in {
                 "perfect": "import h5py; votes = h5py.File(sys.argv[1]); numpy.savez(sys.argv[2], score=votes['truth/score'][:])",
                 "equal": "import h5py; numpy.savez(sys.argv[2], score=numpy.zeros(len(h5py.File(sys.argv[1])['items/id'])))",
-                "hungry": "numpy.ones(2**31)", "broken": "raise ValueError('a | b')", "silent": ""}.items():
+                "hungry": "numpy.ones(2**31)", "rusty": "sys.exit('memory allocation of 7 bytes failed\\nnote: more')",
+                "broken": "raise ValueError('a | b')", "silent": ""}.items():
             pathlib.Path(path(name + ".py")).write_text(f"import sys, numpy\n{code}\n")
-        tools = [argument for name in ("perfect", "equal", "hungry", "broken", "silent")
+        tools = [argument for name in ("perfect", "equal", "hungry", "rusty", "broken", "silent")
                  for argument in ("--tool", f"{name}={python} {shlex.quote(path(name + '.py'))} {{votes}} {{result}}")]
         table, results = compare("failures", "--sizes", "2k", "--shapes", "arena", "--resamples", "0", "--memory-limit", "4",
                                  "--tools", "none", *tools)
@@ -101,6 +102,7 @@ class Compare(unittest.TestCase):
         self.assertEqual((rows["perfect"]["status"], rows["perfect"]["pairs_ordered"]), ("ok", 1))
         self.assertLess(rows["perfect"]["ece"], 1e-6)
         for name, status, detail in [("equal", "no result", "all scores equal"), ("hungry", "out of memory", "16.0 GiB"),
+                                     ("rusty", "out of memory", "of 7 bytes"),
                                      ("broken", "error", "ValueError: a | b"), ("silent", "no result", "wrote nothing")]:
             self.assertEqual(rows[name]["status"], status)
             self.assertIn(detail, rows[name]["detail"])
