@@ -7,12 +7,6 @@
 namespace voxpop {
 namespace {
 
-/// Every so-manieth batch of components makes the sample.
-std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
-  const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
-  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / sample_votes, 1));
-}
-
 std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
   std::vector<RaterRecord> records(annotators.size());
   std::transform(annotators.begin(), annotators.end(), records.begin(),
@@ -21,6 +15,11 @@ std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annot
 }
 
 }  // namespace
+
+std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
+  const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
+  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / sample_votes, 1));
+}
 
 void Engine::iterate(FitRun& run) {
   FitState& state = run.state;
@@ -52,6 +51,7 @@ Likelihood likelihood_kind(const Groups& groups, Blend blend) {
 }
 
 std::vector<float> find_click_habits(const Groups& groups) {
+  if (!groups.click_habits.empty()) return groups.click_habits;
   std::vector<float> habits(groups.annotators * kHabitLevels, 0.0f);
   const auto answers = static_cast<float>(2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0));
   for (const VoteCode vote : groups.votes)
@@ -90,7 +90,7 @@ double reference_median(const std::vector<double>& value, const std::vector<std:
 }
 
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
-              const std::function<void(int, double)>& report) {
+              const std::function<void(int, double)>& report, FitKeeper* keeper) {
   FitRun run;
   run.votes_of = votes_of;
   run.annotators.resize(votes_of.size());
@@ -111,8 +111,10 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   state.population.share_mean = prior_share_mean(options.model);
   for (AnnotatorPosterior& a : run.annotators) a.share_logit = state.population.share_mean;
   if (!options.adversaries) state.lowest_share_logit = 0;
+  if (keeper != nullptr) keeper->resume(run, engine);
   while (state.phase != Phase::kDone) {
     engine.iterate(run);
+    if (keeper != nullptr) keeper->keep(run, engine);
     report(state.iterations, state.change);
   }
   Fit fit;
