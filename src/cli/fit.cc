@@ -369,6 +369,9 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make) {
     Stopwatch watch;
     Seconds seconds;
     require_other_output(arguments.inputs, arguments.output);
+    require_other_output(arguments.inputs, arguments.checkpoint);
+    if (arguments.checkpoint == arguments.output)
+      throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.output);
     OutputFile output(arguments.output);
     std::optional<Checkpoint> checkpoint;
     Votes votes = read_votes(arguments.inputs, quiet);

@@ -1,7 +1,6 @@
 #include "ranks/deal.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "fit/engine.h"
 
@@ -35,28 +34,35 @@ void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from
 }  // namespace
 
 std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_t stride) {
-  const auto components = static_cast<std::uint32_t>(groups.components());
-  std::vector<int> owner(components);
-  std::vector<std::uint32_t> large;
+  struct Task {
+    std::vector<std::uint32_t> components;
+    double work = 0;
+  };
+  std::vector<Task> tasks;
+  std::size_t block = 0;  // the task that takes the next small component
   std::uint32_t small = 0;
-  for (std::uint32_t c = 0; c < components; ++c) {
+  for (std::uint32_t c = 0; c < groups.components(); ++c) {
     if (!is_small(groups, c)) {
-      large.push_back(c);
+      tasks.push_back({{c}, work_of(groups, c)});
       continue;
     }
-    // To and fro, since components are in the order of their size.
-    const auto block = static_cast<int>(small++ / (kSampleUnit * stride)), turn = block / ranks, place = block % ranks;
-    owner[c] = turn % 2 == 0 ? place : ranks - 1 - place;
+    if (small++ % (kSampleUnit * stride) == 0) {
+      block = tasks.size();
+      tasks.emplace_back();
+    }
+    tasks[block].components.push_back(c);
+    tasks[block].work += groups.votes_of(c);
   }
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.work > b.work; });
   std::vector<double> work(ranks, 0);
-  std::stable_sort(large.begin(), large.end(),
-                   [&](std::uint32_t a, std::uint32_t b) { return work_of(groups, a) > work_of(groups, b); });
-  for (const std::uint32_t c : large) {
-    owner[c] = static_cast<int>(std::min_element(work.begin(), work.end()) - work.begin());
-    work[owner[c]] += work_of(groups, c);
+  std::vector<int> owner(groups.components());
+  for (const Task& task : tasks) {
+    const auto idlest = std::min_element(work.begin(), work.end());
+    *idlest += task.work;
+    for (const std::uint32_t c : task.components) owner[c] = static_cast<int>(idlest - work.begin());
   }
   std::vector<Share> shares(ranks);
-  for (std::uint32_t c = 0; c < components; ++c) add_component(groups, c, shares[owner[c]]);
+  for (std::uint32_t c = 0; c < groups.components(); ++c) add_component(groups, c, shares[owner[c]]);
   return shares;
 }
 

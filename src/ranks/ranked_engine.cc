@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "fit/fit.h"
 #include "fit/sparse.h"
@@ -15,6 +16,7 @@ namespace {
 /// What the leader asks of all ranks.
 struct Order {
   enum class Act { kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
+  std::uint64_t engine = 0;  ///< whose work it is: several may be open
   PassOptions options{};
   std::size_t tastes = 0;
   float discrimination = 0;
@@ -249,6 +251,7 @@ class RankedEngine : public Engine {
    public:
     Exchange(RankedEngine& engine, Order order) : ranks_(engine.ranks_), before_(std::uncaught_exceptions()) {
       ranks_.set_busy(true);
+      order.engine = engine.number_;
       ranks_.broadcast(&order, sizeof order);
     }
     ~Exchange() { ranks_.set_busy(std::uncaught_exceptions() > before_); }
@@ -315,6 +318,8 @@ class RankedEngine : public Engine {
   }
 
   Ranks& ranks_;
+  const std::uint64_t number_ = next_number_++;
+  inline static std::uint64_t next_number_ = 0;
   const Groups& groups_;
   std::vector<Share> shares_;
   std::unique_ptr<Part> part_;
@@ -329,11 +334,12 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 }
 
 int serve_leader(Ranks& ranks) {
-  std::unique_ptr<Part> part;
+  std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
   const auto send = [&](const std::vector<float>& column) { send_column(ranks, 0, column); };
   for (;;) {
     Order order{};
     ranks.broadcast(&order, sizeof order);
+    std::unique_ptr<Part>& part = parts[order.engine];
     Engine* engine = part ? part->engine() : nullptr;
     Raters raters({});
     if (order.act == Order::Act::kUpdate || order.act == Order::Act::kPosterior) {
@@ -378,7 +384,7 @@ int serve_leader(Ranks& ranks) {
         break;
       }
       case Order::Act::kClose:
-        part.reset();
+        parts.erase(order.engine);
         break;
       case Order::Act::kEnd:
         return order.exit_code;
