@@ -48,11 +48,12 @@ struct AnnotatorPosterior {
   double share_logit = 0, share_variance = 0;
 };
 
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance),
-/// logit(share) ~ N(share_mean, share_variance).
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(side_bias_mean,
+/// side_bias_variance), logit(share) ~ N(share_mean, share_variance). Or what an earlier fit knows of one annotator.
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
   double share_mean = 0, share_variance = 0.5;
+  double side_bias_mean = 0;  ///< of one annotator; a population's is 0
 };
 
 /// An annotator as the passes over votes read it.
@@ -109,7 +110,8 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
   const AnnotatorPrecision p = precision_of(sums, population);
   const double det = p.determinant();
   const double g0 = from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance;
-  const double g1 = from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance;
+  const double g1 =
+      from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) / population.side_bias_variance;
   const double step = clamped((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
   a.discrimination += step;
   a.side_bias += clamped((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
@@ -144,7 +146,8 @@ VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums
     precision -= cross0 * ridge.gamma + cross1 * ridge.beta;
     gradient -=
         ridge.gamma * (from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance) +
-        ridge.beta * (from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance);
+        ridge.beta * (from_fixed(sums.gradient_beta) -
+                      (a.side_bias - population.side_bias_mean) / population.side_bias_variance);
   }
   precision = larger(precision, prior);
   const double before = a.share_logit;
@@ -173,10 +176,11 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   VOXPOP_UNROLL
   for (int g = 0; g < kGridNodes; ++g) {
     const double at = grid_at(g);
-    const double gamma = a.discrimination + spread * at, beta = a.side_bias + ridge * spread * at;
+    const double gamma = a.discrimination + spread * at;
+    const double off = a.side_bias + ridge * spread * at - population.side_bias_mean;
     log_weight[g] = from_fixed(grid.log_z[g]) -
                     0.5 * (gamma - population.mean) * (gamma - population.mean) / population.variance -
-                    0.5 * beta * beta / population.side_bias_variance + 0.5 * at * at;
+                    0.5 * off * off / population.side_bias_variance + 0.5 * at * at;
     largest = larger(largest, log_weight[g]);
   }
   double total = 0, first = 0, second = 0;
@@ -194,7 +198,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   const double prior_beta = 1 / population.side_bias_variance;
   double beta_precision = from_fixed(sums.information_beta) + prior_beta;
   if (beta_precision <= 0) beta_precision = prior_beta;
-  const double gradient = from_fixed(sums.gradient_beta) - a.side_bias * prior_beta;
+  const double gradient = from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) * prior_beta;
   const double slope = -precision_of(sums, population).cross / beta_precision;
   a.discrimination += damping * shift;
   a.side_bias += damping * (clamped(gradient / beta_precision, -kLongestStep, kLongestStep) + ridge * shift);
