@@ -1146,6 +1146,10 @@ class WarmStart(CliTest):
             self.assertIn(needle, result.err)
         self.assertEqual(succeed("fit", self.today, "-o", self.path("new.h5"), "--warm-start", self.old).err, b"")
 
+    def test_votes_that_count_twice(self):
+        result = succeed("fit", self.before, "-o", self.path("new.h5"), "--warm-start", self.old)
+        self.assertIn(b"count twice", result.err)
+
     def test_threads_do_not_change_a_bit(self):
         self.assertEqual(read_all(self.fit("--threads", 1)), read_all(self.fit("--threads", 2, name="other.h5")))
 

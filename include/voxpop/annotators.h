@@ -53,7 +53,9 @@ struct AnnotatorPosterior {
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
   double share_mean = 0, share_variance = 0.5;
-  double side_bias_mean = 0;  ///< of one annotator; a population's is 0
+  // Of one annotator; a population has none of these:
+  double side_bias_mean = 0;
+  double share_votes = 0;  ///< the share is known as from so many votes, which say nothing else
 };
 
 /// An annotator as the passes over votes read it.
@@ -124,6 +126,20 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
 /// Logits of shares stay within this: 0.05 % to 99.95 %.
 inline constexpr double kLargestShareLogit = 7.6;
 
+/// What is known of a share before the votes are seen, as they add to it. An annotator's own prior is that of a beta
+/// distribution: near 0 and 1 the logit is anything but normal.
+struct SharePrior {
+  double gradient, precision;
+};
+VOXPOP_HD SharePrior share_prior(const Population& prior, double logit) {
+  if (prior.share_votes == 0) {
+    const double precision = 1 / prior.share_variance;
+    return {-(logit - prior.share_mean) * precision, precision};
+  }
+  const double share = share_of(logit);
+  return {prior.share_votes * (share_of(prior.share_mean) - share), prior.share_votes * share * (1 - share)};
+}
+
 /// How (gamma, beta) follow an annotator's share: by -slope for each unit of its logit.
 struct ShareRidge {
   double gamma = 0, beta = 0;
@@ -134,9 +150,9 @@ struct ShareRidge {
 /// `lowest`. `alone`: gamma and beta are not this annotator's.
 VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
                                 double lowest, bool alone) {
-  const double prior = 1 / population.share_variance;
-  double gradient = from_fixed(sums.gradient_share) - (a.share_logit - population.share_mean) * prior;
-  double precision = from_fixed(sums.information_share) + prior;
+  const SharePrior prior = share_prior(population, a.share_logit);
+  double gradient = from_fixed(sums.gradient_share) + prior.gradient;
+  double precision = from_fixed(sums.information_share) + prior.precision;
   ShareRidge ridge;
   if (!alone) {
     const AnnotatorPrecision p = precision_of(sums, population);
@@ -149,7 +165,7 @@ VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums
         ridge.beta * (from_fixed(sums.gradient_beta) -
                       (a.side_bias - population.side_bias_mean) / population.side_bias_variance);
   }
-  precision = larger(precision, prior);
+  precision = larger(precision, prior.precision);
   const double before = a.share_logit;
   a.share_logit = clamped(before + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
   a.share_variance = 1 / precision;

@@ -116,6 +116,10 @@ EarlierFit read_earlier_fit_of(const std::string& model, const std::string& path
 /// Its estimates as priors, and remarks on what of it cannot be used.
 WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model, bool quiet) {
   WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model);
+  for (const InputFile& input : votes.inputs)
+    if (earlier.inputs.find(input.xxh3) != std::string::npos)
+      note(quiet, fmt::format("the votes in {} are in {} already, so that they count twice", shown(input.path),
+                              shown(earlier.file.path)));
   if (start.known == 0)
     note(quiet, fmt::format("no annotator of these votes is among those of {}; only its population is used",
                             shown(earlier.file.path)));
@@ -123,8 +127,8 @@ WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups
     note(quiet, fmt::format("these votes have other strengths, or ties where {} has none or the other way round: "
                             "thresholds are estimated from these votes alone",
                             shown(earlier.file.path)));
-  if (groups.covariates.count() > 0 && start.coefficient.empty())
-    note(quiet, fmt::format("other features than in {}: coefficients and tastes are estimated from these votes alone",
+  if (start.coefficient.size() < std::max<std::size_t>(groups.covariates.names.size(), earlier.covariates.names.size()))
+    note(quiet, fmt::format("other features than in {}: what it says of them and of annotators' tastes is not used",
                             shown(earlier.file.path)));
   return start;
 }

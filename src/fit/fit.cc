@@ -160,7 +160,8 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   fit.tastes = std::move(run.tastes);
   for (int k = 0; k < state.covariates; ++k) {
     fit.coefficient.push_back(state.coefficient[k]);
-    fit.coefficient_se.push_back(std::sqrt(state.coefficient_variance[k]));
+    const double shared = earlier && !earlier->shared_se.empty() ? earlier->shared_se[k] : 0;
+    fit.coefficient_se.push_back(std::sqrt(state.coefficient_variance[k] + shared * shared));
   }
   for (int k = 0; k < state.tastes; ++k) fit.taste_sd.push_back(std::sqrt(state.taste_variance[k]));
   if (!has_discriminations(options.model)) fit.population.variance = fit.population.side_bias_variance = 0;

@@ -14,7 +14,8 @@ struct WarmStart {
   std::vector<Population> annotators;               ///< [annotators] the prior of each
   std::vector<Taste> tastes;                        ///< [annotators][tastes], or empty: not known
   std::vector<double> taste_sd;                     ///< [tastes] of annotators
-  std::vector<double> coefficient, coefficient_se;  ///< [covariates], or empty: not known
+  std::vector<double> coefficient, coefficient_se;  ///< [covariates] given the tastes; or empty: not known
+  std::vector<double> shared_se;                    ///< [covariates] what tastes might take over: stays as it is
   std::optional<VoteScale> scale;                   ///< where the answers are the same
   double reference_discrimination = 1, reference_share = 1;
   std::size_t known = 0, unknown = 0;  ///< annotators who vote

@@ -339,6 +339,7 @@ EarlierFit read_earlier_fit(const std::string& path) {
   const nlohmann::ordered_json provenance = read_provenance(file);
   EarlierFit out;
   out.file = fingerprint(path);
+  out.inputs = provenance.value("inputs", nlohmann::ordered_json::array()).dump();
   out.model = require<std::string>(provenance, "/model", path);
   out.population = read_population(provenance, out.model, path);
   out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);

@@ -26,7 +26,11 @@ void set_share(Population& prior, const AnnotatorLabels& known, std::uint32_t ro
     const double eta = known.eta[row];
     prior.share_mean = logit_of(eta);
     prior.share_variance = squared(known.eta_se[row] / (eta * (1 - eta)));
+  } else {
+    return;
   }
+  const double share = share_of(prior.share_mean);
+  prior.share_votes = 1 / (prior.share_variance * share * (1 - share));
 }
 
 Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
@@ -80,12 +84,17 @@ bool same_covariates(const EarlierFit& earlier, const Covariates& covariates) {
 void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& rows, const Groups& groups) {
   const CovariateLabels& known = earlier.covariates;
   const std::vector<double>& sd = groups.covariates.sd;
+  const std::size_t tastes = known.taste_sd.size();
+  double squares = 0;  // see share_tastes()
+  for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a)
+    if (earlier.annotators.votes[a] > 0) squares += squared(earlier.annotators.discrimination[a]);
   for (std::size_t k = 0; k < sd.size(); ++k) {
     const double unit = sd[k] / earlier.reference_discrimination;
+    const double shared = k < tastes && squares > 0 ? known.taste_sd[k] / std::sqrt(squares) : 0;
     start.coefficient.push_back(known.coefficient[k] * unit);
-    start.coefficient_se.push_back(known.coefficient_se[k] * unit);
+    start.coefficient_se.push_back(std::sqrt(variance_without(shared, known.coefficient_se[k])) * unit);
+    start.shared_se.push_back(shared * unit);
   }
-  const std::size_t tastes = known.taste_sd.size();
   if (tastes != static_cast<std::size_t>(groups.covariates.features)) return;
   for (std::size_t k = 0; k < tastes; ++k) start.taste_sd.push_back(known.taste_sd[k] * sd[k]);
   for (const auto& row : rows)
@@ -108,7 +117,7 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& row
 bool is_proper(const Population& prior) {
   const auto finite = [](auto... x) { return (std::isfinite(x) && ...); };
   const auto positive = [](auto... x) { return ((std::isfinite(x) && x > 0) && ...); };
-  return finite(prior.mean, prior.side_bias_mean, prior.share_mean) &&
+  return finite(prior.mean, prior.side_bias_mean, prior.share_mean, prior.share_votes) &&
          positive(prior.variance, prior.side_bias_variance, prior.share_variance);
 }
 

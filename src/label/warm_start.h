@@ -12,6 +12,7 @@ namespace voxpop {
 /// What a fit published of its annotators, and the population that they came from: what a later fit can start from.
 struct EarlierFit {
   InputFile file;
+  std::string inputs;  ///< its votes, as JSON
   std::string model;
   Strings annotator_ids;
   AnnotatorLabels annotators;  ///< columns up to tastes
