@@ -29,7 +29,8 @@ struct FitOptions {
   bool adversaries = true;   ///< crowd-bt: eta may lie below 1/2
   int max_iterations = 200;  ///< of annotators, in all
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
-  /// error with which so many annotators show that mean; by 0.01 at most.
+  /// error with which so many annotators show that mean; by 0.01 at most. With a warm start: when no annotator moves by
+  /// half this share of its posterior sd.
   double tolerance = 0.2;
   std::size_t sample_votes = 250000;  ///< where there are more, annotators are found on a sample of about as many first
   std::optional<WarmStart> warm_start = std::nullopt;  ///< annotators then start from there, and on all votes
