@@ -16,9 +16,8 @@
 
 namespace voxpop {
 
-/// Neighbouring components, and what belongs to them, as ranges of the groups' arrays.
-struct Slab {
-  std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
+/// What is on the device at a time.
+struct Slab : ComponentRange {
   std::vector<Chunk> small, large;
   std::vector<std::uint32_t> alone;  ///< large components, each solved by launches of its own
 };
@@ -49,16 +48,7 @@ inline std::vector<Slab> cut_slabs(const Groups& groups, std::size_t bytes) {
       else
         high = middle - 1;
     }
-    Slab slab{};
-    slab.component = begin;
-    slab.component_end = low;
-    slab.slot = groups.component_slots[begin];
-    slab.slot_end = groups.component_slots[low];
-    slab.pair = groups.component_pairs[begin];
-    slab.pair_end = groups.component_pairs[low];
-    slab.vote = groups.pair_votes[slab.pair];
-    slab.vote_end = groups.pair_votes[slab.pair_end];
-    slabs.push_back(slab);
+    slabs.push_back({groups.range(begin, low), {}, {}, {}});
     begin = low;
   }
   return slabs;
@@ -70,7 +60,7 @@ inline void cut_chunks(const Groups& groups, Slab& slab) {
   for (std::uint32_t c = slab.component; c < slab.component_end; ++c) {
     const std::uint32_t items = groups.items_of(c), votes = groups.votes_of(c);
     const std::uint32_t first_vote = groups.pair_votes[groups.component_pairs[c]];
-    if (items > kSmallItems || votes > kSmallVotes) {
+    if (!is_small(groups, c)) {
       slab.alone.push_back(c);
       for (std::uint32_t v = 0; v < votes; v += kPart)
         slab.large.push_back({c, 0, first_vote + v, std::min(kPart, votes - v), items});
@@ -102,7 +92,7 @@ class ParallelEngine : public Engine {
       const std::uint32_t items = groups.items_of(c);
       if (items > kDenseItems)
         sparse += sparse_bytes(items, groups.component_pairs[c + 1] - groups.component_pairs[c]);
-      else if (items > kSmallItems || groups.votes_of(c) > kSmallVotes)
+      else if (!is_small(groups, c))
         largest = std::max(largest, items);
     }
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
@@ -216,12 +206,37 @@ class ParallelEngine : public Engine {
       backend_->push_state(state_.data());
     }
     run.state = backend_->pop_state();
-    if (run.state.phase == Phase::kDone) {
-      while (backend_->states_in_flight() > 0) backend_->pop_state();
-      backend_->copy_out(run.annotators.data(), posterior_.data(), run.annotators.size());
-      backend_->copy_out(run.tastes.data(), tastes_.data(), run.tastes.size());
-      started_ = false;
+    if (run.state.phase == Phase::kDone) finish_queue(run);
+  }
+
+  EngineState save(FitRun& run) override {
+    finish_queue(run);
+    EngineState out{sites(), std::vector<float>(groups_.pairs()), std::vector<float>(groups_.pairs()), {}};
+    if (resident()) {
+      backend_->copy_out(out.pair_mean.data(), buffers_[0].pair_mean.data(), groups_.pairs());
+      backend_->copy_out(out.pair_variance.data(), buffers_[0].pair_variance.data(), groups_.pairs());
+    } else {
+      std::copy_n(pair_mean_.data(), groups_.pairs(), out.pair_mean.data());
+      std::copy_n(pair_variance_.data(), groups_.pairs(), out.pair_variance.data());
     }
+    for (const auto& [component, solver] : sparse_) solver->save(out.solutions);
+    return out;
+  }
+
+  void load(const EngineState& state) override {
+    const bool here = resident();
+    const auto fill = [&](const std::vector<float>& from, auto& device, auto& host) {
+      if (here)
+        backend_->copy_in(device.data(), from.data(), from.size());
+      else
+        std::copy_n(from.data(), from.size(), host.data());
+    };
+    fill(state.sites.precision, buffers_[0].site_precision, site_precision_);
+    fill(state.sites.shift, buffers_[0].site_shift, site_shift_);
+    fill(state.pair_mean, buffers_[0].pair_mean, pair_mean_);
+    fill(state.pair_variance, buffers_[0].pair_variance, pair_variance_);
+    const float* solutions = state.solutions.data();
+    for (const auto& [component, solver] : sparse_) solutions = solver->load(solutions);
   }
 
   PassResult update_components(const Raters& raters, const PassOptions& options) override {
@@ -372,6 +387,15 @@ class ParallelEngine : public Engine {
   };
 
   bool resident() const { return slabs_.size() == 1; }
+
+  /// Waits for iterations that were queued ahead; `run` has all then.
+  void finish_queue(FitRun& run) {
+    if (!started_) return;
+    while (backend_->states_in_flight() > 0) run.state = backend_->pop_state();
+    backend_->copy_out(run.annotators.data(), posterior_.data(), run.annotators.size());
+    backend_->copy_out(run.tastes.data(), tastes_.data(), run.tastes.size());
+    started_ = false;
+  }
 
   void start(const FitRun& run) {
     const PassOptions pass = next_pass(run.state);

@@ -17,7 +17,7 @@ if [[ -z $architectures ]]; then
     if nvcc --list-gpu-arch | grep -qx "compute_$architecture"; then architectures+=" $architecture"; fi
   done
 fi
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_CUDA=ON -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=ON \
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_CUDA=ON -DVOXPOP_MPI=OFF -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=ON \
   "-DCMAKE_CUDA_ARCHITECTURES=$(tr ' ' ';' <<<"${architectures# }")"
 cmake --build "$build" -j"$(nproc)" --target voxpop voxpop_tests voxpop_gpu_bench
 

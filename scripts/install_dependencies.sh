@@ -13,6 +13,7 @@ packages=(
 )
 test_packages=(
   chromium chromium-driver             # the report's page is tested in a real browser
+  libopenmpi-dev openmpi-bin           # fits on several ranks; a build finds MPI where it is
   slurmctld slurmd slurm-client munge  # scripts for Slurm in a real one, which the test starts itself, without systemd
 )
 

@@ -70,6 +70,14 @@ class Result:
         return self.err.decode(errors="replace").splitlines()
 
 
+def can_be_nameless(folder):
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
 def start(*arguments, **options):
     return subprocess.Popen([VOXPOP, *map(str, arguments)], stdin=subprocess.DEVNULL, **options)
 
@@ -1153,6 +1161,10 @@ class WarmStart(CliTest):
     def test_threads_do_not_change_a_bit(self):
         self.assertEqual(read_all(self.fit("--threads", 1)), read_all(self.fit("--threads", 2, name="other.h5")))
 
+    def test_checkpoint(self):
+        kept = self.fit("--checkpoint", self.path("half.h5"), "--checkpoint-every", 0, name="kept.h5")
+        self.assertEqual(read_all(kept), read_all(self.fit()))
+
     def test_a_chain_in_one_file(self):
         fit = self.path("fit.h5")
         shutil.copyfile(self.old, fit)
@@ -1954,7 +1966,7 @@ class Interrupted(CliTest):
         shutil.rmtree(cls.home)
 
     def start_and_signal(self, arguments, number, delay, older):
-        """Sends the signal `delay` seconds after the temporary file appears; returns the exit code, stderr and the folder."""
+        """Sends the signal `delay` seconds after the output is opened; returns the exit code, stderr and the folder."""
         folder = tempfile.mkdtemp(dir=self.folder)
         output = os.path.join(folder, "out.h5")
         if older is not None:
@@ -1963,7 +1975,7 @@ class Interrupted(CliTest):
         with tempfile.TemporaryFile() as err:
             process = start(*arguments, output, stdout=subprocess.DEVNULL, stderr=err)
             give_up = time.monotonic() + patience
-            while len(os.listdir(folder)) == (older is not None) and time.monotonic() < give_up:
+            while not self.has_opened_output(process, folder) and time.monotonic() < give_up:
                 time.sleep(0.001)
             time.sleep(delay)
             with contextlib.suppress(ProcessLookupError):
@@ -1971,6 +1983,14 @@ class Interrupted(CliTest):
             code, _ = wait(process, patience)
             err.seek(0)
             return code, err.read(), folder
+
+    def has_opened_output(self, process, folder):
+        """It has no name until it is complete, where the file system can do that."""
+        with contextlib.suppress(OSError):
+            descriptors = f"/proc/{process.pid}/fd"
+            if any(os.readlink(f"{descriptors}/{number}").startswith(folder) for number in os.listdir(descriptors)):
+                return True
+        return set(os.listdir(folder)) - {"out.h5"}
 
     def test_interrupt_and_terminate(self):
         for number, name in ((signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")):
@@ -1994,19 +2014,117 @@ class Interrupted(CliTest):
         self.assert_untouched(folder, b"older output")
 
     def test_kill_leaves_an_older_output_as_it_was(self):
-        """A temporary file may remain; under the output's name there is the old content or a whole new fit."""
+        """There is the old content or a whole new fit, and nothing beside it where files can be nameless."""
         for delay in (0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
             with self.subTest(delay=delay):
                 code, _, folder = self.start_and_signal(
                     ["fit", self.votes, "--threads", "2", "-o"], signal.SIGKILL, delay, b"older output"
                 )
                 output = os.path.join(folder, "out.h5")
+                if can_be_nameless(folder):
+                    self.assertEqual(os.listdir(folder), ["out.h5"])
                 with open(output, "rb") as file:
                     content = file.read(12)
                 if code == -signal.SIGKILL and content == b"older output":
                     self.assertEqual(os.path.getsize(output), 12)
                 else:  # renamed before the signal came
                     self.assertEqual(read(output, "votes/probability_correct").shape, (1_000_000,))
+
+
+# -------------------------------------------------------------------------------------------------------------- checkpoint
+
+
+class Checkpoints(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = tempfile.mkdtemp(dir=scratch)
+        cls.votes = os.path.join(cls.home, "votes.h5")
+        succeed("simulate", cls.votes, "--prompts", 20_000, "--ties", 0.1)
+        cls.plain = os.path.join(cls.home, "plain.h5")
+        succeed("fit", cls.votes, "-o", cls.plain, "--model", "lapse", "--device", "cpu")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.home)
+
+    def fit(self, *options):
+        return ["fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", self.path("kept"), "--model", "lapse", "--device", "cpu", *options]
+
+    def end_early(self, number, *options):
+        """Ends a fit by a signal when it has written its checkpoint once; returns the exit code and stderr."""
+        with tempfile.TemporaryFile() as err:
+            process = start(*self.fit("--checkpoint-every", 0, *options), stdout=subprocess.DEVNULL, stderr=err)
+            give_up = time.monotonic() + patience
+            while not os.path.exists(self.path("kept")) and time.monotonic() < give_up:
+                time.sleep(0.001)
+            os.kill(process.pid, number)
+            code, _ = wait(process, patience)
+            err.seek(0)
+            return code, err.read().decode()
+
+    def assert_resumed(self):
+        result = succeed(*self.fit())
+        self.assertRegex(result.err.decode(), r"note: .*kept: goes on after \d+ iterations")
+        self.assertFalse(os.path.exists(self.path("kept")))
+        for name in ("pairs/probability", "pairs/margin_se", "items/score", "annotators/discrimination", "annotators/lapse_rate"):
+            np.testing.assert_array_equal(read(self.path("fit.h5"), name), read(self.plain, name))
+        changes = [read_provenance(file)[key] for file in (self.path("fit.h5"), self.plain) for key in ("iterations", "log_evidence")]
+        self.assertEqual(changes[:2], changes[2:])
+
+    def test_goes_on_after_a_signal(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number=number):
+                code, err = self.end_early(number, "--threads", 1)
+                self.assertEqual(code, 130, err)
+                self.assertRegex(err, r"interrupted after \d+ iterations; .*kept keeps them")
+                self.assertFalse(os.path.exists(self.path("fit.h5")))
+                self.assert_resumed()
+                os.remove(self.path("fit.h5"))
+
+    def test_goes_on_after_a_kill(self):
+        code, err = self.end_early(signal.SIGKILL)
+        self.assertEqual(code, -signal.SIGKILL, err)
+        self.assert_resumed()
+
+    def test_of_another_fit_is_refused(self):
+        self.end_early(signal.SIGTERM)
+        for options, name in (
+            (["--ties", "half"], "ties"),
+            (["--ignore", "features"], "ignore"),
+            (["--max-iterations", 7], "max_iterations"),
+        ):
+            result = run(*self.fit(*options))
+            self.assertEqual(result.code, 3)
+            self.assertIn(f"kept: the checkpoint of another fit: its {name} differ", result.err.decode())
+        self.assert_resumed()
+
+    def test_a_file_that_is_no_checkpoint_stays(self):
+        for content, code in ((b"my diary", 3), (b"", 3)):
+            self.write_bytes("kept", content)
+            result = run(*self.fit())
+            self.assertEqual(result.code, code, result.err)
+            self.assertIn("kept", result.err.decode())
+            with open(self.path("kept"), "rb") as file:
+                self.assertEqual(file.read(), content)
+        shutil.copy(self.votes, self.path("kept"))
+        self.assertIn("not a checkpoint", run(*self.fit()).err.decode())
+
+    def test_damaged(self):
+        self.end_early(signal.SIGTERM)
+        with open(self.path("kept"), "r+b") as file:
+            file.truncate(os.path.getsize(self.path("kept")) // 2)
+        result = run(*self.fit())
+        self.assertIn(result.code, (3, 4))
+        self.assertIn("kept", result.err.decode())
+        self.assertFalse(os.path.exists(self.path("fit.h5")))
+
+    def test_where_it_cannot_be_written(self):
+        result = run("fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", self.path("nowhere/kept"))
+        self.assertEqual(result.code, 4)
+        self.assertIn("nowhere/kept", result.err.decode())
+        for name in (self.votes, self.path("fit.h5")):
+            result = run("fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", name)
+            self.assertEqual(result.code, 2, result.err)
 
 
 # ------------------------------------------------------------------------------------------------------------------ import

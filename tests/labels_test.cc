@@ -47,6 +47,8 @@ class MadeUpEngine : public Engine {
   PassResult update_components(const Raters&, const PassOptions&) override { return {}; }
   Posterior posterior(const Raters&, const PassOptions&) override { return {}; }
   const Sites& sites() override { return sites_; }
+  EngineState save(FitRun&) override { return {}; }
+  void load(const EngineState&) override {}
   PairLabels label_pairs(float discrimination) override {
     EXPECT_EQ(discrimination, 2.0f);
     return labels_;

@@ -203,7 +203,7 @@ class Slurm(unittest.TestCase):
     def test_ranks_of_several_nodes(self):
         os.mkdir(path("ranks"))
         job = submit("fit_mpi.sbatch", options=["--cpus-per-task=2"], folder="ranks", environment=stand_in)
-        call = "fit x.h5 -o y.h5 --device cpu --threads 2"
+        call = f"fit x.h5 -o y.h5 --device cpu --threads 2 --checkpoint voxpop-{job}.checkpoint"
         self.assertEqual(self.ranks(job, "ranks"), [("0", "node1", "None", call), ("1", "node2", "None", call)])
 
     def test_ranks_have_a_gpu_each(self):
@@ -213,7 +213,7 @@ class Slurm(unittest.TestCase):
         found = self.ranks(job, "gpus")
         self.assertEqual([rank for rank, *_ in found], ["0", "1", "2", "3"])
         self.assertEqual(len({(node, gpu) for _, node, gpu, _ in found}), 4, found)
-        self.assertEqual({call for *_, call in found}, {"fit x.h5 -o y.h5 --device cuda --threads 1"})
+        self.assertEqual({call for *_, call in found}, {f"fit x.h5 -o y.h5 --device cuda --threads 1 --checkpoint voxpop-{job}.checkpoint"})
 
     def test_mpi(self):
         if "libmpi" not in subprocess.run(["ldd", VOXPOP], capture_output=True, text=True).stdout:

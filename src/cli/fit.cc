@@ -15,15 +15,21 @@
 
 #include "cli/model_options.h"
 #include "core/error.h"
+#include "core/launch.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
 #include "core/strings.h"
 #include "core/threads.h"
 #include "evaluate/calibration.h"
 #include "group/limits.h"
+#include "io/checkpoint.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
 #include "voxpop/version.h"
+
+#if VOXPOP_WITH_MPI
+#include "ranks/ranked_engine.h"
+#endif
 
 namespace voxpop {
 namespace {
@@ -40,9 +46,14 @@ struct Arguments {
   bool calibrate = false;
   bool strict = false;
   bool no_compress = false;
+  std::string checkpoint;
+  double checkpoint_every = 60;
   CommonOptions common;
   std::string command_line;
 };
+
+/// Opens engines for one process, or for all ranks.
+using MakeEngine = std::function<std::unique_ptr<Engine>(const Device&, const Groups&)>;
 
 struct Seconds {
   double read = 0, group = 0, fit = 0, calibrate = 0, label = 0, write = 0;
@@ -153,13 +164,13 @@ Json describe_covariates(const CovariateLabels& covariates) {
 }
 
 /// Held-out votes, predicted in five folds, and what they ask for.
-Calibration calibrate(const Groups& groups, const FitOptions& fit_options, const Device& device,
-                      const ModelOptions& options, std::uint64_t seed, bool quiet) {
+Calibration calibrate(const Groups& groups, const FitOptions& fit_options, const Device& device, const MakeEngine& make,
+                      std::uint64_t seed, bool quiet) {
   constexpr int kFolds = 5;
   Progress progress("calibrating", kFolds, quiet);
   const std::vector<std::uint8_t> folds = draw_folds(groups, kFolds, seed);
   const Predictions predictions = predict_held_out(
-      groups, folds, fit_options, [&](const Groups& some) { return make_engine(device, some, options.memory_limit); },
+      groups, folds, fit_options, [&](const Groups& some) { return make(device, some); },
       [&](int fold, int iteration) {
         progress.update(static_cast<std::uint64_t>(fold), fmt::format("fold {}, iteration {}", fold + 1, iteration));
       });
@@ -382,29 +393,39 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
   fmt::print("wrote {}\n", arguments.output);
 }
 
-/// Ranks that mpirun or srun started would each fit everything, and all write one file.
-void require_one_process() {
-  const auto number = [](const char* name) { return std::getenv(name) == nullptr ? 1 : std::atoi(std::getenv(name)); };
-  const int ranks = std::getenv("PMIX_NAMESPACE") != nullptr ? number("SLURM_NTASKS") : 1;
-  if (std::max(number("OMPI_COMM_WORLD_SIZE"), ranks) > 1)
-    throw usage_error("this voxpop is one of several MPI ranks, but was built without MPI; start one process only");
+/// What a checkpoint must be of.
+Json describe_work(const Arguments& arguments, const Votes& votes, const std::optional<EarlierFit>& earlier) {
+  Json inputs = Json::array();
+  for (const InputFile& input : votes.inputs) inputs.push_back(input.xxh3);
+  return {{"inputs", inputs},
+          {"model", arguments.model},
+          {"ties", arguments.options.ties},
+          {"ignore", arguments.options.ignore},
+          {"no_adversaries", arguments.options.no_adversaries},
+          {"warm_start", earlier ? earlier->file.xxh3 : ""},
+          {"max_iterations", arguments.options.max_iterations}};
 }
 
-int fit_command(const Arguments& arguments) {
-  require_one_process();
+int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make) {
   const ModelOptions& options = arguments.options;
   const Device device_wanted = parse_device(options.device);
-  const int threads = used_threads(options.threads);
   return with_threads(threads, [&] {
     const bool quiet = arguments.common.quiet;
     Stopwatch watch;
     Seconds seconds;
     require_other_output(arguments.inputs, arguments.output);
+    require_other_output(arguments.inputs, arguments.checkpoint);
+    if (arguments.checkpoint == arguments.output)
+      throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.output);
     OutputFile output(arguments.output);
     std::optional<EarlierFit> earlier;
     if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
+    std::optional<Checkpoint> checkpoint;
     Votes votes = read_votes(arguments.inputs, quiet);
     seconds.read = watch.lap();
+    if (!arguments.checkpoint.empty())
+      checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
+                         quiet);
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
     groups.covariates = find_covariates(votes, groups, options.covariates());
@@ -413,21 +434,24 @@ int fit_command(const Arguments& arguments) {
                               shown(name)));
     const Limits limits = find_limits(groups, votes);
     seconds.group = watch.lap();
-    std::unique_ptr<Engine> engine = make_engine(device_used, groups, options.memory_limit);
+    std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
     FitOptions fit_options = options.fit_options(arguments.model, groups);
     if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, quiet);
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
-      fit = fit_model(*engine, count_votes(groups), fit_options, [&](int iteration, double change) {
-        progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
-                        fmt::format("iteration {}, change {:.1e}", iteration, change));
-      });
+      fit = fit_model(
+          *engine, count_votes(groups), fit_options,
+          [&](int iteration, double change) {
+            progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
+                            fmt::format("iteration {}, change {:.1e}", iteration, change));
+          },
+          checkpoint ? &*checkpoint : nullptr);
     }
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
-    if (arguments.calibrate) calibration = calibrate(groups, fit_options, device_used, options, arguments.seed, quiet);
+    if (arguments.calibrate) calibration = calibrate(groups, fit_options, device_used, make, arguments.seed, quiet);
     seconds.calibrate = watch.lap();
     const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
     std::optional<Drift> drift;
@@ -473,6 +497,7 @@ int fit_command(const Arguments& arguments) {
                              {"label", seconds.label}};
     write_fit(output, votes, labels, told_votes, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
+    if (checkpoint) checkpoint->remove();
     if (arguments.common.json) {
       provenance["output"] = arguments.output;
       if (labels.drift) provenance["drift"] = describe_drift(votes, *labels.drift);
@@ -488,6 +513,44 @@ int fit_command(const Arguments& arguments) {
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;
+  });
+}
+
+#if VOXPOP_WITH_MPI
+int fit_in_ranks(const Arguments& arguments) {
+  Ranks ranks;
+  const ModelOptions& options = arguments.options;
+  const int threads = options.threads > 0 ? options.threads : ranks.cores();
+  try {
+    if (!ranks.leads()) return with_threads(threads, [&] { return serve_leader(ranks); });
+    const int status = fit_votes(arguments, threads, [&](const Device& device, const Groups& groups) {
+      return make_ranked_engine(ranks, device, groups, options.memory_limit);
+    });
+    end_ranks(ranks, status);
+    return status;
+  } catch (const std::exception& error) {
+    const auto* known = dynamic_cast<const Error*>(&error);
+    const int status = static_cast<int>(known != nullptr ? known->exit() : Exit::kInternal);
+    if (ranks.leads() && !ranks.busy()) {
+      end_ranks(ranks, status);
+      throw;
+    }
+    fmt::print(stderr, "voxpop: rank {}: {}\n", ranks.rank(), one_line(error.what()));
+    ranks.abort(status);
+  }
+}
+#endif
+
+int fit_command(const Arguments& arguments) {
+#if VOXPOP_WITH_MPI
+  if (launched_processes() > 1) return fit_in_ranks(arguments);
+#else
+  if (launched_processes() > 1)
+    throw usage_error("this voxpop is one of several MPI ranks, but was built without MPI; start one process only");
+#endif
+  const ModelOptions& options = arguments.options;
+  return fit_votes(arguments, used_threads(options.threads), [&](const Device& device, const Groups& groups) {
+    return make_engine(device, groups, options.memory_limit);
   });
 }
 
@@ -517,6 +580,13 @@ void add_fit(CLI::App& app, Run& run) {
                 "Fit five more times, each without a fifth of the votes, and correct pairs/probability by what those "
                 "say, where that lowers their log loss by more than its standard error");
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
+  verb.add_option(
+      "--checkpoint", arguments->checkpoint,
+      "File that keeps the fit on its way: written now and then, and when interrupted; where it is present, "
+      "the fit goes on from it, to the same bits; removed when the fit is written");
+  verb.add_option("--checkpoint-every", arguments->checkpoint_every, "Seconds from one checkpoint to the next")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop fit monday.h5 tuesday.h5 -o fit.h5 --threads 8");

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/launch.h"
 #include "core/strings.h"
 #include "voxpop/version.h"
 
@@ -78,6 +79,8 @@ int run_command_line(int argc, char** argv) {
     fmt::print("{}", app.help());
     return 0;
   }
+  if (launched_processes() > 1 && !app.got_subcommand("fit"))
+    throw usage_error("of several MPI ranks, all would do the same: only 'fit' shares its work; start one process");
   install_interrupt_handler();
   return run();
 }

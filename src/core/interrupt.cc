@@ -11,10 +11,11 @@
 namespace voxpop {
 namespace {
 
-std::atomic<bool> interrupted{false};
+std::atomic<bool> signalled{false};
+std::atomic<int> holders{0};
 
 void remember_signal(int) {
-  if (interrupted.exchange(true, std::memory_order_relaxed)) {
+  if (signalled.exchange(true, std::memory_order_relaxed)) {
     remove_unfinished_output();
     _exit(static_cast<int>(Exit::kInterrupted));
   }
@@ -29,7 +30,13 @@ void install_interrupt_handler() {
 }
 
 void check_interrupt() {
-  if (interrupted.load(std::memory_order_relaxed)) throw Error(Exit::kInterrupted, "interrupted; nothing was written");
+  if (interrupted() && holders.load(std::memory_order_relaxed) == 0)
+    throw Error(Exit::kInterrupted, "interrupted; nothing was written");
 }
+
+bool interrupted() { return signalled.load(std::memory_order_relaxed); }
+
+HoldInterrupts::HoldInterrupts() { holders.fetch_add(1, std::memory_order_relaxed); }
+HoldInterrupts::~HoldInterrupts() { holders.fetch_sub(1, std::memory_order_relaxed); }
 
 }  // namespace voxpop

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <string>
+#include <utility>
 
 #include "core/error.h"
 
@@ -44,6 +46,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored))
     throw file_error("{}: is a device, pipe or socket, which a finished file would replace; name a file to write",
                      path_);
+  if (open_nameless()) return;
   temporary_ = path_ + ".XXXXXX";
   const int descriptor = mkstemp(temporary_.data());
   if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));
@@ -55,8 +58,22 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
 }
 
 OutputFile::~OutputFile() {
+  if (nameless_ >= 0) {
+    close(nameless_);
+    return;
+  }
   if (!committed_) unlink(temporary_.c_str());
   forget_unfinished(temporary_);
+}
+
+bool OutputFile::open_nameless() {
+  const std::string folder = std::filesystem::path(path_).parent_path().string();
+  nameless_ = open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  if (nameless_ < 0) return false;
+  temporary_ = "/proc/self/fd/" + std::to_string(nameless_);
+  if (access(temporary_.c_str(), W_OK) == 0) return true;
+  close(std::exchange(nameless_, -1));
+  return false;
 }
 
 void OutputFile::commit() {
@@ -65,6 +82,19 @@ void OutputFile::commit() {
   const int problem = errno;
   if (descriptor >= 0) close(descriptor);
   if (!synchronised) throw file_error("{}: cannot write: {}", path_, std::strerror(problem));
+  if (nameless_ >= 0) {  // a new link replaces nothing, but a rename does
+    std::string name = path_ + ".XXXXXX";
+    const int taken = mkstemp(name.data());
+    if (taken >= 0) {
+      close(taken);
+      unlink(name.c_str());
+    }
+    if (taken < 0 || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      throw file_error("{}: cannot name the finished file: {}", path_, std::strerror(errno));
+    close(std::exchange(nameless_, -1));
+    temporary_ = name;
+    remember_unfinished(temporary_);
+  }
   if (rename(temporary_.c_str(), path_.c_str()) != 0)
     throw file_error("{}: cannot rename the finished file: {}", path_, std::strerror(errno));
   committed_ = true;

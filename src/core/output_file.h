@@ -4,8 +4,9 @@
 
 namespace voxpop {
 
-/// A file that appears under its name only when complete: written beside it under a temporary name, synchronised,
-/// renamed. Destroyed without commit(), it leaves nothing and an older file of that name untouched.
+/// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
+/// then named. Destroyed without commit(), it leaves nothing, however the process ends, and an older file of that name
+/// untouched. File systems that know no nameless files (NFS) have a temporary name beside it, which SIGKILL leaves.
 class OutputFile {
  public:
   /// Throws Error(kFileSystem) at once when the folder is missing or not writable, before any long work is done.
@@ -16,11 +17,14 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   const std::string& path() const { return path_; }
+  /// Where to write it.
   const std::string& temporary() const { return temporary_; }
   void commit();
 
  private:
+  bool open_nameless();
   std::string path_, temporary_;
+  int nameless_ = -1;  ///< descriptor of the file while it has no name
   bool committed_ = false;
 };
 

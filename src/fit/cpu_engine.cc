@@ -68,15 +68,17 @@ class CpuEngine : public Engine {
         pair_mean_(groups.pairs(), 0.0f),
         pair_variance_(groups.pairs(), 2.0f) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
+    std::uint32_t small = 0;
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
-      if (groups.items_of(c) <= kSmallItems && groups.votes_of(c) <= kSmallVotes) {
+      if (is_small(groups, c)) {
         // A batch: neighbours of about equal size, one a lane.
-        const bool full = batches_.empty() || batches_.back().count == static_cast<std::uint32_t>(kernels.lanes) ||
-                          batches_.back().begin + batches_.back().count != c;
-        if (full)
-          batches_.push_back({c, 1});
-        else
+        const std::uint32_t unit = small++ / kSampleUnit;
+        const bool joins = !batches_.empty() && batches_.back().count < static_cast<std::uint32_t>(kernels.lanes) &&
+                           batches_.back().begin + batches_.back().count == c && batches_.back().unit == unit;
+        if (joins)
           ++batches_.back().count;
+        else
+          batches_.push_back({c, 1, unit});
       } else {
         large_.push_back({c, {}});
         if (groups.items_of(c) > dense_items)
@@ -180,6 +182,22 @@ class CpuEngine : public Engine {
 
   const Sites& sites() override { return sites_; }
 
+  EngineState save(FitRun&) override {
+    EngineState out{sites_, pair_mean_, pair_variance_, {}};
+    for (const Large& large : large_)
+      if (large.sparse != nullptr) large.sparse->save(out.solutions);
+    return out;
+  }
+
+  void load(const EngineState& state) override {
+    sites_ = state.sites;
+    pair_mean_ = state.pair_mean;
+    pair_variance_ = state.pair_variance;
+    const float* solutions = state.solutions.data();
+    for (const Large& large : large_)
+      if (large.sparse != nullptr) solutions = large.sparse->load(solutions);
+  }
+
   PairLabels label_pairs(float discrimination) override {
     PairLabels labels;
     const auto pairs = static_cast<std::uint32_t>(groups_.pairs());
@@ -196,7 +214,7 @@ class CpuEngine : public Engine {
  private:
   using Threads = oneapi::tbb::enumerable_thread_specific<Partial>;
   struct Batch {
-    std::uint32_t begin, count;
+    std::uint32_t begin, count, unit;
   };
 
   /// A component beyond the small ones: dense, or sparse where it has a solver of its own.
@@ -248,10 +266,14 @@ class CpuEngine : public Engine {
   }
 
   template <class Work>
-  void over_batches(std::size_t stride, const Work& work) {
-    const std::size_t count = (batches_.size() + stride - 1) / stride;
-    oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, count, 16), [&](const auto& range) {
-      for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches_[i * stride]);
+  void over_batches(std::uint32_t stride, const Work& work) {
+    std::vector<Batch> sample;
+    if (stride > 1)
+      std::copy_if(batches_.begin(), batches_.end(), std::back_inserter(sample),
+                   [&](const Batch& batch) { return batch.unit % stride == 0; });
+    const std::vector<Batch>& batches = stride > 1 ? sample : batches_;
+    oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, batches.size(), 16), [&](const auto& range) {
+      for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches[i]);
     });
   }
 

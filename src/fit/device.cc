@@ -51,11 +51,18 @@ Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t
   return group_votes(votes, ties);
 }
 
+Device device_of_rank(const Device& device, int local_rank) {
+  if (device.kind != Device::Kind::kCuda) return device;
+  return {device.kind, local_rank % std::max(1, find_cuda().devices)};
+}
+
 std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit) {
   if (device.kind == Device::Kind::kCuda) return make_cuda_engine(groups, device.index, memory_limit);
   return make_cpu_engine(groups, *choose_kernels());
 }
 #else
+Device device_of_rank(const Device& device, int) { return device; }
+
 Groups group_votes_on(const Device&, Votes& votes, Ties ties, std::size_t) { return group_votes(votes, ties); }
 
 std::unique_ptr<Engine> make_engine(const Device&, const Groups& groups, std::size_t) {

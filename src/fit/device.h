@@ -27,6 +27,9 @@ struct DeviceChoice {
 /// Throws Error(kDevice) where a device that was asked for by name cannot be used.
 DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 
+/// The device of a rank that is so-manieth on its node: all CUDA devices there in turn.
+Device device_of_rank(const Device& device, int local_rank);
+
 /// group_votes(), on the device where its memory suffices. `memory_limit`: bytes on a CUDA device, 0: what is free.
 Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit);
 

@@ -55,6 +55,13 @@ struct Sites {
   std::vector<float> precision, shift;
 };
 
+/// What an engine keeps of a fit on its way, beside the FitRun; the same for every engine.
+struct EngineState {
+  Sites sites;
+  std::vector<float> pair_mean, pair_variance;  ///< [P]
+  std::vector<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
+};
+
 /// Does the work over votes and annotators; voxpop/fit_state.h says what comes next. One engine for one data set.
 class Engine {
  public:
@@ -64,6 +71,10 @@ class Engine {
   /// device may queue iterations ahead and bring news of an earlier one. When the state is Phase::kDone, `run` has all.
   virtual void iterate(FitRun& run);
   virtual PassResult update_components(const Raters& raters, const PassOptions& options) = 0;
+  /// Between iterations: what it keeps, with `run` brought up to date; the fit may go on after it.
+  virtual EngineState save(FitRun& run) = 0;
+  /// Before the first iteration: goes on from there.
+  virtual void load(const EngineState& state) = 0;
   /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
   virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
   /// The sites that the last posterior rests on. They last as long as the engine, and until it goes on.
@@ -72,11 +83,19 @@ class Engine {
   virtual PairLabels label_pairs(float discrimination) = 0;
 };
 
+/// Solved in one go, many at a time.
+inline bool is_small(const Groups& groups, std::uint32_t component) {
+  return groups.items_of(component) <= kSmallItems && groups.votes_of(component) <= kSmallVotes;
+}
+
+/// The CPU engine samples (PassOptions::stride) so many small components at a time, in the groups' order.
+inline constexpr std::uint32_t kSampleUnit = 16;
+
 /// Which terms the votes of these groups have. Binary ones are written without thresholds, which is fastest.
 Likelihood likelihood_kind(const Groups& groups, Blend blend);
 
 /// [annotators][kHabitLevels]: how probable each answer is when an annotator clicks without looking: as often as it
-/// occurs among all of its votes, with one more vote spread over all answers.
+/// occurs among all of its votes, with one more vote spread over all answers; or what the groups say it is.
 std::vector<float> find_click_habits(const Groups& groups);
 
 /// Components beyond the small ones, up to this many items, are dense: one Cholesky in double precision. Larger ones

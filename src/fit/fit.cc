@@ -7,12 +7,6 @@
 namespace voxpop {
 namespace {
 
-/// Every so-manieth batch of components makes the sample.
-std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
-  const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
-  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / sample_votes, 1));
-}
-
 std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
   std::vector<RaterRecord> records(annotators.size());
   std::transform(annotators.begin(), annotators.end(), records.begin(),
@@ -54,6 +48,11 @@ void start_warm(FitRun& run, const WarmStart& earlier) {
 
 }  // namespace
 
+std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
+  const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});
+  return static_cast<std::uint32_t>(std::max<std::size_t>(votes / sample_votes, 1));
+}
+
 void Engine::iterate(FitRun& run) {
   FitState& state = run.state;
   const PassResult pass = update_components({records_of(run.annotators), run.tastes}, next_pass(state));
@@ -85,6 +84,7 @@ Likelihood likelihood_kind(const Groups& groups, Blend blend) {
 }
 
 std::vector<float> find_click_habits(const Groups& groups) {
+  if (!groups.click_habits.empty()) return groups.click_habits;
   std::vector<float> habits(groups.annotators * kHabitLevels, 0.0f);
   const auto answers = static_cast<float>(2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0));
   for (const VoteCode vote : groups.votes)
@@ -123,7 +123,7 @@ double reference_median(const std::vector<double>& value, const std::vector<std:
 }
 
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
-              const std::function<void(int, double)>& report) {
+              const std::function<void(int, double)>& report, FitKeeper* keeper) {
   FitRun run;
   run.votes_of = votes_of;
   run.annotators.resize(votes_of.size());
@@ -147,8 +147,10 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   if (!options.adversaries) state.lowest_share_logit = 0;
   const std::optional<WarmStart>& earlier = options.warm_start;
   if (earlier) start_warm(run, *earlier);
+  if (keeper != nullptr) keeper->resume(run, engine);
   while (state.phase != Phase::kDone) {
     engine.iterate(run);
+    if (keeper != nullptr) keeper->keep(run, engine);
     report(state.iterations, state.change);
   }
   Fit fit;

@@ -53,13 +53,26 @@ struct Fit {
   double change = 0;  ///< what was still moving at the end
 };
 
+/// Every so-manieth batch of components makes the sample; 1: all do.
+std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes);
+
 /// Votes of each annotator that count in the fit.
 std::vector<std::uint32_t> count_votes(const Groups& groups);
+
+/// Keeps a fit on its way, for when the process ends before the fit does.
+class FitKeeper {
+ public:
+  virtual ~FitKeeper() = default;
+  /// Before the first iteration: goes on from what was kept, if anything was.
+  virtual void resume(FitRun& run, Engine& engine) = 0;
+  /// After each iteration: whether to keep it is up to the keeper.
+  virtual void keep(FitRun& run, Engine& engine) = 0;
+};
 
 /// Fits the model: EP over components and empirical Bayes over annotators, in turns. `report(iteration, change)` is
 /// called after each iteration. Deterministic: the same votes give the same bits for any number of threads.
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
-              const std::function<void(int, double)>& report);
+              const std::function<void(int, double)>& report, FitKeeper* keeper = nullptr);
 
 /// The median of `value` [annotators] among annotators with enough votes; see the definition.
 double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of);

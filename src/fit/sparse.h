@@ -25,6 +25,11 @@ constexpr std::size_t sparse_bytes(std::size_t items, std::size_t pairs) {
          pairs * (2 * sizeof(SparseEntry) + 3 * sizeof(float));
 }
 
+/// Floats that a solver keeps from one solution to the next.
+constexpr std::size_t sparse_kept_floats(std::size_t items, bool covariates) {
+  return items * kSparseColumns * (kSparseBlocks + (covariates ? 1 : 0));
+}
+
 /// log det of H over its diagonal, from the course of conjugate gradients of random signs: stochastic Lanczos
 /// quadrature (Ubaru, Chen and Saad 2017). Within about sqrt(items) / 2: eight probes. `history`:
 /// SparseArrays::history.
@@ -47,12 +52,10 @@ class SparseSolver {
     for (auto* column : {&precision_, &shift_, &pair_more_}) *column = backend.template allocate<float>(pairs_);
     for (auto* column : {&diagonal_, &slot_more_}) *column = backend.template allocate<float>(items_);
     const std::size_t matrix = std::size_t{items_} * kSparseColumns;
-    const std::size_t known = groups.covariates.count() > 0 ? matrix : 0;
-    covariate_solution_ = backend.template allocate<float>(known);
-    backend.clear(covariate_solution_.data(), known);
+    kept_ = sparse_kept_floats(items_, groups.covariates.count() > 0);
+    solutions_ = backend.template allocate<float>(kept_);
+    backend.clear(solutions_.data(), kept_);
     for (auto* column : {&residual_, &direction_, &product_}) *column = backend.template allocate<float>(matrix);
-    solutions_ = backend.template allocate<float>(kSparseBlocks * matrix);
-    backend.clear(solutions_.data(), kSparseBlocks * matrix);
     partial_ = backend.template allocate<double>(std::size_t{std::max(row_blocks(), pair_blocks())} * kSparseColumns);
     history_ = backend.template allocate<double>(2 * kSparseSteps * kSparseColumns);
     projection_ = backend.template allocate<double>(2 * kMaxCovariates * kSparseColumns + 1);
@@ -91,7 +94,7 @@ class SparseSolver {
     backend_.for_each(items_, GatherSparseRow{s});
     if (slot_mean != nullptr) log_determinant = find_log_determinant(s);
     if (project) {
-      s.solution = covariate_solution_.data();
+      s.solution = solutions_.data() + std::size_t{kSparseBlocks} * items_ * kSparseColumns;
       descend(s, SparseSides::kCovariates, 0);
       project_columns(s, 1);
     }
@@ -107,6 +110,17 @@ class SparseSolver {
     over_rows(FinishSparseRow{s, slot_mean, slot_variance});
     alone(TotalSparseRows{s, row_blocks(), solved, quadratic, log_determinant});
     if (project) alone(AddSparseCovariates{projection_.data(), products_.data(), view.covariate_count, covariates});
+  }
+
+  /// Appends the solutions that the next ones start from.
+  void save(std::vector<float>& to) const {
+    to.resize(to.size() + kept_);
+    backend_.copy_out(to.data() + to.size() - kept_, solutions_.data(), kept_);
+  }
+  /// Takes them from there on; returns what comes behind.
+  const float* load(const float* from) {
+    backend_.copy_in(solutions_.data(), from, kept_);
+    return from + kept_;
   }
 
  private:
@@ -171,8 +185,8 @@ class SparseSolver {
   Array<std::uint32_t> row_begin_;
   Array<SparseEntry> entries_;
   Array<float> precision_, shift_, pair_more_, diagonal_, slot_more_, residual_, direction_, product_;
-  Array<float> solutions_;           ///< [kSparseBlocks][items][8]
-  Array<float> covariate_solution_;  ///< [items][8]; H^-1 X
+  Array<float> solutions_;  ///< [kSparseBlocks][items][8]; with covariates behind it [items][8] H^-1 X
+  std::size_t kept_;
   Array<double> partial_, history_, projection_, products_;
   Array<SparseState> state_;
 };

@@ -38,6 +38,11 @@ struct GroupArrays {
   std::shared_ptr<void> memory;  ///< what keeps a device's arrays; null on the host
 };
 
+/// Neighbouring components, and what belongs to them, as ranges of the arrays of Groups.
+struct ComponentRange {
+  std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
+};
+
 /// Votes in the order in which they are fitted: component by component (small ones first), within it pair by pair.
 /// A component is a set of items that votes connect; scores of two components are never compared. A *slot* is an item's
 /// place in that order. Sizes below: C components, S slots, P pairs, V votes.
@@ -53,6 +58,7 @@ struct Groups {
   std::size_t annotators = 0;
   Answers answers;
   Covariates covariates;                 ///< none unless set: find_covariates()
+  std::vector<float> click_habits;       ///< of all votes, where these are a share of them: find_click_habits()
   bool all_seen = true;                  ///< false where votes are held out: VoteCode::seen()
   std::optional<GroupArrays> on_device;  ///< a second copy, which an engine on that device starts from
 
@@ -72,6 +78,11 @@ struct Groups {
   }
   std::uint32_t votes_of(std::size_t component) const {
     return pair_votes[component_pairs[component + 1]] - pair_votes[component_pairs[component]];
+  }
+  ComponentRange range(std::uint32_t begin, std::uint32_t end) const {
+    const std::uint32_t pair = component_pairs[begin], pair_end = component_pairs[end];
+    return {begin, end,      component_slots[begin], component_slots[end],
+            pair,  pair_end, pair_votes[pair],       pair_votes[pair_end]};
   }
 };
 

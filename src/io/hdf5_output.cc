@@ -17,7 +17,10 @@ constexpr std::uint64_t kChunkRows = 1 << 16;
 
 OutputHdf5::OutputHdf5(OutputFile& output, bool compress) : output_(output), compress_(compress) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  file_ = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  // HDF5's usual driver asks for the file's real path, which a nameless one does not have.
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fapl_stdio(access);
+  file_ = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
   if (!file_) fail("create the file");
 }
 

@@ -1,0 +1,36 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "core/stopwatch.h"
+#include "fit/fit.h"
+
+namespace voxpop {
+
+/// A fit on its way, in a file (checkpoint/1): written from time to time and when the process is interrupted, read by
+/// the next one. The fit that goes on from it has the bits of one that was never interrupted. Read by the version that
+/// wrote it alone, on any device and any number of ranks.
+class Checkpoint : public FitKeeper {
+ public:
+  /// `of`: what is fitted, and how; a file of anything else is refused. `every`: seconds from one time to the next.
+  /// Throws Error(kFileSystem) where the file cannot be written.
+  Checkpoint(std::string path, nlohmann::ordered_json of, double every, bool quiet);
+
+  /// Throws Error(kBadInput) for a checkpoint of something else, or a damaged one.
+  void resume(FitRun& run, Engine& engine) override;
+  /// Throws Error(kInterrupted) after a signal, the file being written.
+  void keep(FitRun& run, Engine& engine) override;
+  /// The fit is done, and what it was kept for is written.
+  void remove();
+
+ private:
+  void write(FitRun& run, Engine& engine);
+
+  std::string path_;
+  nlohmann::ordered_json of_;
+  double every_;
+  bool quiet_;
+  Stopwatch since_;
+};
+
+}  // namespace voxpop

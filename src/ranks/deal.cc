@@ -1,0 +1,96 @@
+#include "ranks/deal.h"
+
+#include <algorithm>
+
+#include "fit/engine.h"
+
+namespace voxpop {
+namespace {
+
+/// About how long a large component takes, in votes of small ones: votes, and a factorisation or conjugate gradients.
+double work_of(const Groups& groups, std::uint32_t c) {
+  const double items = groups.items_of(c), votes = groups.votes_of(c);
+  return items <= kDenseItems ? votes + items * items * items / 1000 : 50 * votes;
+}
+
+void add_component(const Groups& groups, std::uint32_t c, Share& share) {
+  if (share.empty() || share.back().component_end != c)
+    share.push_back(groups.range(c, c + 1));
+  else
+    share.back() = groups.range(share.back().component, c + 1);
+}
+
+template <class Column>
+void append(Column& to, const Column& from, std::size_t begin, std::size_t end) {
+  to.insert(to.end(), from.begin() + begin, from.begin() + end);
+}
+
+/// Offsets of a run's parts, as they are behind what is there.
+void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from, std::size_t begin, std::size_t end) {
+  const std::uint32_t move = to.back() - from[begin];
+  for (std::size_t i = begin + 1; i <= end; ++i) to.push_back(from[i] + move);
+}
+
+}  // namespace
+
+std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_t stride) {
+  struct Task {
+    std::vector<std::uint32_t> components;
+    double work = 0;
+  };
+  std::vector<Task> tasks;
+  std::size_t block = 0;  // the task that takes the next small component
+  std::uint32_t small = 0;
+  for (std::uint32_t c = 0; c < groups.components(); ++c) {
+    if (!is_small(groups, c)) {
+      tasks.push_back({{c}, work_of(groups, c)});
+      continue;
+    }
+    if (small++ % (kSampleUnit * stride) == 0) {
+      block = tasks.size();
+      tasks.emplace_back();
+    }
+    tasks[block].components.push_back(c);
+    tasks[block].work += groups.votes_of(c);
+  }
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.work > b.work; });
+  std::vector<double> work(ranks, 0);
+  std::vector<int> owner(groups.components());
+  for (const Task& task : tasks) {
+    const auto idlest = std::min_element(work.begin(), work.end());
+    *idlest += task.work;
+    for (const std::uint32_t c : task.components) owner[c] = static_cast<int>(idlest - work.begin());
+  }
+  std::vector<Share> shares(ranks);
+  for (std::uint32_t c = 0; c < groups.components(); ++c) add_component(groups, c, shares[owner[c]]);
+  return shares;
+}
+
+Groups take_share(const Groups& groups, const Share& share) {
+  Groups out;
+  out.component_slots = out.component_pairs = out.pair_votes = {0};
+  const std::size_t columns = groups.covariates.count();
+  for (const ComponentRange& run : share) {
+    const std::uint32_t slots = out.component_slots.back() - run.slot;  // to be added, modulo 2^32
+    append_offsets(out.component_slots, groups.component_slots, run.component, run.component_end);
+    append_offsets(out.component_pairs, groups.component_pairs, run.component, run.component_end);
+    append_offsets(out.pair_votes, groups.pair_votes, run.pair, run.pair_end);
+    append(out.slot_item, groups.slot_item, run.slot, run.slot_end);
+    for (std::uint32_t p = run.pair; p < run.pair_end; ++p) {
+      out.pair_first.push_back(groups.pair_first[p] + slots);
+      out.pair_second.push_back(groups.pair_second[p] + slots);
+    }
+    append(out.votes, groups.votes, run.vote, run.vote_end);
+    append(out.covariates.value, groups.covariates.value, run.slot * columns, run.slot_end * columns);
+  }
+  out.annotators = groups.annotators;
+  out.answers = groups.answers;
+  out.covariates.names = groups.covariates.names;
+  out.covariates.sd = groups.covariates.sd;
+  out.covariates.features = groups.covariates.features;
+  out.all_seen = groups.all_seen;
+  out.click_habits = find_click_habits(groups);
+  return out;
+}
+
+}  // namespace voxpop

@@ -1,0 +1,400 @@
+#include "ranks/ranked_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "fit/fit.h"
+#include "fit/sparse.h"
+#include "ranks/deal.h"
+#include "voxpop/fixed_point.h"
+
+namespace voxpop {
+namespace {
+
+/// What the leader asks of all ranks.
+struct Order {
+  enum class Act { kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
+  std::uint64_t engine = 0;  ///< whose work it is: several may be open
+  PassOptions options{};
+  std::size_t tastes = 0;
+  float discrimination = 0;
+  Device device{};
+  std::size_t memory_limit = 0;
+  int exit_code = 0;
+};
+
+template <class Column>
+void send_column(Ranks& ranks, int to, const Column& column) {
+  std::uint64_t count = column.size();
+  ranks.send(to, &count, sizeof count);
+  ranks.send(to, column.data(), count * sizeof column[0]);
+}
+
+template <class Column>
+void receive_column(Ranks& ranks, int from, Column& column) {
+  std::uint64_t count = 0;
+  ranks.receive(from, &count, sizeof count);
+  column.resize(count);
+  ranks.receive(from, column.data(), count * sizeof column[0]);
+}
+
+/// Calls act(column) for each column that a share of the groups consists of.
+template <class SomeGroups, class Act>
+void for_columns(SomeGroups& groups, const Act& act) {
+  act(groups.component_slots);
+  act(groups.component_pairs);
+  act(groups.slot_item);
+  act(groups.pair_first);
+  act(groups.pair_second);
+  act(groups.pair_votes);
+  act(groups.votes);
+  act(groups.covariates.value);
+  act(groups.covariates.sd);
+  act(groups.click_habits);
+  act(groups.answers.strengths);
+}
+
+/// The rest of it.
+struct Shape {
+  std::size_t annotators = 0;
+  int features = 0;
+  bool ties = false, half_ties = false, all_seen = true;
+};
+
+void send_groups(Ranks& ranks, int to, const Groups& groups) {
+  const Shape shape{groups.annotators, groups.covariates.features, groups.answers.ties, groups.answers.half_ties,
+                    groups.all_seen};
+  ranks.send(to, &shape, sizeof shape);
+  for_columns(groups, [&](const auto& column) { send_column(ranks, to, column); });
+}
+
+Groups receive_groups(Ranks& ranks) {
+  Groups groups;
+  Shape shape;
+  ranks.receive(0, &shape, sizeof shape);
+  for_columns(groups, [&](auto& column) { receive_column(ranks, 0, column); });
+  groups.annotators = shape.annotators;
+  groups.covariates.features = shape.features;
+  groups.covariates.names.resize(groups.covariates.sd.size());
+  groups.answers.ties = shape.ties;
+  groups.answers.half_ties = shape.half_ties;
+  groups.all_seen = shape.all_seen;
+  return groups;
+}
+
+/// One rank's share of the components, and the engine for it; none where there is nothing to do.
+class Part {
+ public:
+  Part(Ranks& ranks, Groups groups, Device device, std::size_t memory_limit)
+      : ranks_(ranks), groups_(std::move(groups)) {
+    if (groups_.components() > 0)
+      engine_ = make_engine(device_of_rank(device, ranks.local_rank()), groups_, memory_limit);
+  }
+
+  std::string device() const { return engine_ ? engine_->device() : "nothing"; }
+  Engine* engine() { return engine_.get(); }
+  const Groups& groups() const { return groups_; }
+
+  /// The whole result at the leader, elsewhere this rank's part.
+  PassResult update(const Raters& raters, const PassOptions& options) {
+    PassResult pass;
+    if (engine_) pass = engine_->update_components(raters, options);
+    if (options.annotators) pass.annotators.resize(groups_.annotators);
+    if (options.annotators) pass.tastes.resize(raters.tastes.size());
+    if (options.grid) pass.grid.resize(groups_.annotators);
+    sum(pass.annotators.data(), pass.annotators.size());
+    sum(pass.tastes.data(), pass.tastes.size());
+    sum(pass.grid.data(), pass.grid.size());
+    sum(pass.thresholds.data(), pass.thresholds.size());
+    sum(&pass.covariates, 1);
+    for (std::int64_t* total : {&pass.solved.squares, &pass.solved.freedom, &pass.solved.log_evidence}) sum(total, 1);
+    pass.solved.change = ranks_.largest(pass.solved.change);
+    return pass;
+  }
+
+  /// Sums at the leader; moments of this rank's part.
+  Posterior posterior(const Raters& raters, const PassOptions& options) {
+    Posterior out;
+    if (engine_) out = engine_->posterior(raters, options);
+    out.annotators.resize(groups_.annotators);
+    sum(out.annotators.data(), out.annotators.size());
+    std::int64_t log_evidence = to_fixed(out.log_evidence);  // it was one
+    sum(&log_evidence, 1);
+    out.log_evidence = from_fixed(log_evidence);
+    return out;
+  }
+
+ private:
+  /// `Sums` consist of integers alone.
+  template <class Sums>
+  void sum(Sums* sums, std::size_t count) {
+    static_assert(sizeof(Sums) % sizeof(std::int64_t) == 0);
+    ranks_.sum({reinterpret_cast<std::int64_t*>(sums), count * sizeof(Sums) / sizeof(std::int64_t)});
+  }
+
+  Ranks& ranks_;
+  Groups groups_;
+  std::unique_ptr<Engine> engine_;
+};
+
+/// The annotators, from the leader to all.
+void share_raters(Ranks& ranks, Raters& raters) {
+  ranks.broadcast(raters.records.data(), raters.records.size() * sizeof(RaterRecord));
+  ranks.broadcast(raters.tastes.data(), raters.tastes.size() * sizeof(Taste));
+}
+
+class RankedEngine : public Engine {
+ public:
+  RankedEngine(Ranks& ranks, const Device& device, const Groups& groups, std::size_t memory_limit)
+      : ranks_(ranks), groups_(groups) {
+    const std::uint32_t stride = sample_stride(count_votes(groups), FitOptions().sample_votes);
+    shares_ = deal_components(groups, ranks.size(), stride);
+    const Exchange exchange(*this, {.act = Order::Act::kOpen, .device = device, .memory_limit = memory_limit});
+    for (int rank = 1; rank < ranks.size(); ++rank) send_groups(ranks, rank, take_share(groups, shares_[rank]));
+    part_ = std::make_unique<Part>(ranks, take_share(groups, shares_[0]), device, memory_limit);
+  }
+  ~RankedEngine() override {
+    if (!ranks_.busy()) const Exchange exchange(*this, {.act = Order::Act::kClose});
+  }
+
+  std::string device() const override { return fmt::format("{}, {} ranks", part_->device(), ranks_.size()); }
+
+  PassResult update_components(const Raters& raters, const PassOptions& options) override {
+    const Exchange exchange(*this, {.act = Order::Act::kUpdate, .options = options, .tastes = raters.tastes.size()});
+    Raters shared = raters;
+    share_raters(ranks_, shared);
+    return part_->update(raters, options);
+  }
+
+  Posterior posterior(const Raters& raters, const PassOptions& options) override {
+    const Exchange exchange(*this, {.act = Order::Act::kPosterior, .options = options, .tastes = raters.tastes.size()});
+    Raters shared = raters;
+    share_raters(ranks_, shared);
+    Posterior own = part_->posterior(raters, options);
+    Posterior out;
+    out.annotators = std::move(own.annotators);
+    out.log_evidence = own.log_evidence;
+    gather(own.slot_mean, out.slot_mean, &ComponentRange::slot, &ComponentRange::slot_end);
+    gather(own.slot_variance, out.slot_variance, &ComponentRange::slot, &ComponentRange::slot_end);
+    gather_pairs(own.pair_mean, out.pair_mean);
+    gather_pairs(own.pair_variance, out.pair_variance);
+    return out;
+  }
+
+  const Sites& sites() override {
+    const Exchange exchange(*this, {.act = Order::Act::kSites});
+    const Sites none;
+    const Sites& own = part_->engine() ? part_->engine()->sites() : none;
+    gather_votes(own.precision, sites_.precision);
+    gather_votes(own.shift, sites_.shift);
+    return sites_;
+  }
+
+  PairLabels label_pairs(float discrimination) override {
+    const Exchange exchange(*this, {.act = Order::Act::kLabels, .discrimination = discrimination});
+    PairLabels own, out;
+    if (part_->engine()) own = part_->engine()->label_pairs(discrimination);
+    gather_pairs(own.probability, out.probability);
+    gather_pairs(own.better, out.better);
+    gather_pairs(own.information, out.information);
+    return out;
+  }
+
+  EngineState save(FitRun& run) override {
+    const Exchange exchange(*this, {.act = Order::Act::kSave});
+    EngineState own, out;
+    if (part_->engine()) own = part_->engine()->save(run);
+    gather_votes(own.sites.precision, out.sites.precision);
+    gather_votes(own.sites.shift, out.sites.shift);
+    gather_pairs(own.pair_mean, out.pair_mean);
+    gather_pairs(own.pair_variance, out.pair_variance);
+    gather_solutions(own.solutions, out.solutions);
+    return out;
+  }
+
+  void load(const EngineState& state) override {
+    const Exchange exchange(*this, {.act = Order::Act::kLoad});
+    for (int rank = ranks_.size() - 1; rank >= 0; --rank) {  // the leader's own is the last
+      const Share& share = shares_[rank];
+      EngineState part;
+      for (const ComponentRange& run : share) {
+        append(part.sites.precision, state.sites.precision, run.vote, run.vote_end);
+        append(part.sites.shift, state.sites.shift, run.vote, run.vote_end);
+        append(part.pair_mean, state.pair_mean, run.pair, run.pair_end);
+        append(part.pair_variance, state.pair_variance, run.pair, run.pair_end);
+      }
+      for_solutions([&](std::uint32_t c, std::size_t at, std::size_t count) {
+        if (owns(share, c)) append(part.solutions, state.solutions, at, at + count);
+      });
+      if (rank > 0)
+        for_state(part, [&](const auto& column) { send_column(ranks_, rank, column); });
+      else if (part_->engine())
+        part_->engine()->load(part);
+    }
+  }
+
+  /// Calls act(column) for each of an engine's columns.
+  template <class State, class Act>
+  static void for_state(State& state, const Act& act) {
+    act(state.sites.precision);
+    act(state.sites.shift);
+    act(state.pair_mean);
+    act(state.pair_variance);
+    act(state.solutions);
+  }
+
+ private:
+  /// While it lasts all ranks do what was ordered; it stays under way where it ends by an exception.
+  class Exchange {
+   public:
+    Exchange(RankedEngine& engine, Order order) : ranks_(engine.ranks_), before_(std::uncaught_exceptions()) {
+      ranks_.set_busy(true);
+      order.engine = engine.number_;
+      ranks_.broadcast(&order, sizeof order);
+    }
+    ~Exchange() { ranks_.set_busy(std::uncaught_exceptions() > before_); }
+
+   private:
+    Ranks& ranks_;
+    int before_;
+  };
+
+  static void append(std::vector<float>& to, const std::vector<float>& from, std::size_t begin, std::size_t end) {
+    to.insert(to.end(), from.begin() + begin, from.begin() + end);
+  }
+  static bool owns(const Share& share, std::uint32_t c) {
+    const auto behind = std::upper_bound(
+        share.begin(), share.end(), c, [](std::uint32_t at, const ComponentRange& run) { return at < run.component; });
+    return behind != share.begin() && c < std::prev(behind)->component_end;
+  }
+
+  /// Every rank's part of a column to its place in the whole.
+  void gather(std::vector<float>& own, std::vector<float>& all, std::uint32_t ComponentRange::*begin,
+              std::uint32_t ComponentRange::*end) {
+    std::size_t rows = 0;
+    for (const Share& share : shares_)
+      for (const ComponentRange& run : share) rows += run.*end - run.*begin;
+    all.resize(rows);
+    for (int rank = 0; rank < ranks_.size(); ++rank) {
+      if (rank > 0) receive_column(ranks_, rank, own);
+      auto from = own.cbegin();
+      for (const ComponentRange& run : shares_[rank]) {
+        std::copy_n(from, run.*end - run.*begin, all.begin() + run.*begin);
+        from += run.*end - run.*begin;
+      }
+    }
+  }
+  void gather_pairs(std::vector<float>& own, std::vector<float>& all) {
+    gather(own, all, &ComponentRange::pair, &ComponentRange::pair_end);
+  }
+  void gather_votes(std::vector<float> own, std::vector<float>& all) {
+    gather(own, all, &ComponentRange::vote, &ComponentRange::vote_end);
+  }
+
+  /// Calls act(component, first float, floats) for each sparse component.
+  template <class Act>
+  void for_solutions(const Act& act) const {
+    std::size_t at = 0;
+    for (std::uint32_t c = 0; c < groups_.components(); ++c) {
+      if (groups_.items_of(c) <= kDenseItems) continue;
+      const std::size_t count = sparse_kept_floats(groups_.items_of(c), groups_.covariates.count() > 0);
+      act(c, at, count);
+      at += count;
+    }
+  }
+  void gather_solutions(std::vector<float>& own, std::vector<float>& all) {
+    for_solutions([&](std::uint32_t, std::size_t at, std::size_t count) { all.resize(at + count); });
+    for (int rank = 0; rank < ranks_.size(); ++rank) {
+      if (rank > 0) receive_column(ranks_, rank, own);
+      auto from = own.cbegin();
+      for_solutions([&](std::uint32_t c, std::size_t at, std::size_t count) {
+        if (!owns(shares_[rank], c)) return;
+        std::copy_n(from, count, all.begin() + at);
+        from += count;
+      });
+    }
+  }
+
+  Ranks& ranks_;
+  const std::uint64_t number_ = next_number_++;
+  inline static std::uint64_t next_number_ = 0;
+  const Groups& groups_;
+  std::vector<Share> shares_;
+  std::unique_ptr<Part> part_;
+  Sites sites_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, const Groups& groups,
+                                           std::size_t memory_limit) {
+  return std::make_unique<RankedEngine>(ranks, device, groups, memory_limit);
+}
+
+int serve_leader(Ranks& ranks) {
+  std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
+  const auto send = [&](const std::vector<float>& column) { send_column(ranks, 0, column); };
+  for (;;) {
+    Order order{};
+    ranks.broadcast(&order, sizeof order);
+    std::unique_ptr<Part>& part = parts[order.engine];
+    Engine* engine = part ? part->engine() : nullptr;
+    Raters raters({});
+    if (order.act == Order::Act::kUpdate || order.act == Order::Act::kPosterior) {
+      raters.records.resize(part->groups().annotators);
+      raters.tastes.resize(order.tastes);
+      share_raters(ranks, raters);
+    }
+    switch (order.act) {
+      case Order::Act::kOpen:
+        part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
+        break;
+      case Order::Act::kUpdate:
+        part->update(raters, order.options);
+        break;
+      case Order::Act::kPosterior: {
+        const Posterior own = part->posterior(raters, order.options);
+        for (const auto* column : {&own.slot_mean, &own.slot_variance, &own.pair_mean, &own.pair_variance})
+          send(*column);
+        break;
+      }
+      case Order::Act::kSites: {
+        const Sites own = engine ? engine->sites() : Sites();
+        send(own.precision);
+        send(own.shift);
+        break;
+      }
+      case Order::Act::kLabels: {
+        const PairLabels own = engine ? engine->label_pairs(order.discrimination) : PairLabels();
+        for (const auto* column : {&own.probability, &own.better, &own.information}) send(*column);
+        break;
+      }
+      case Order::Act::kSave: {
+        FitRun none;
+        const EngineState own = engine ? engine->save(none) : EngineState();
+        RankedEngine::for_state(own, send);
+        break;
+      }
+      case Order::Act::kLoad: {
+        EngineState own;
+        RankedEngine::for_state(own, [&](auto& column) { receive_column(ranks, 0, column); });
+        if (engine) engine->load(own);
+        break;
+      }
+      case Order::Act::kClose:
+        parts.erase(order.engine);
+        break;
+      case Order::Act::kEnd:
+        return order.exit_code;
+    }
+  }
+}
+
+void end_ranks(Ranks& ranks, int exit_code) {
+  Order order{.act = Order::Act::kEnd, .exit_code = exit_code};
+  ranks.broadcast(&order, sizeof order);
+}
+
+}  // namespace voxpop
