@@ -98,8 +98,8 @@ class ParallelEngine : public Engine {
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
     const std::size_t fixed =
         annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) + sizeof(RaterRecord) +
-                      sizeof(AnnotatorPosterior) + 4 + kHabitLevels * sizeof(float) +
-                      groups.covariates.features * (sizeof(Taste) + sizeof(TasteSums))) +
+                      sizeof(AnnotatorPosterior) + sizeof(Population) + 4 + kHabitLevels * sizeof(float) +
+                      groups.covariates.features * (2 * sizeof(Taste) + sizeof(TasteSums))) +
         std::size_t{3} * largest * largest * sizeof(double) + sparse + 5 * kLabelPairs * sizeof(float) + (1 << 20);
     const auto all = static_cast<std::uint32_t>(groups.components());
     const std::size_t needed = slab_bytes(groups, 0, all);
@@ -135,6 +135,8 @@ class ParallelEngine : public Engine {
     report_ = backend_->template allocate<ReportSums>(annotators);
     raters_ = backend_->template allocate<RaterRecord>(annotators);
     posterior_ = backend_->template allocate<AnnotatorPosterior>(annotators);
+    priors_ = backend_->template allocate<Population>(annotators);
+    taste_priors_ = backend_->template allocate<Taste>(std::size_t{annotators} * groups.covariates.features);
     votes_of_ = backend_->template allocate<std::uint32_t>(annotators);
     chunks_ = backend_->template allocate<Chunk>(chunk_count);
     std::size_t at = 0;
@@ -189,11 +191,11 @@ class ParallelEngine : public Engine {
       const int dense_sweeps = first_ ? run.state.sweeps : 1;
       const auto enqueue = [&] {
         update_slabs(dense_sweeps, shape);
-        backend_->launch(
-            1, kStepThreads, kStepBytes,
-            StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
-                           posterior_.data(), raters_.data(), votes_of_.data(), sums_.data(), grid_.data(),
-                           thresholds_.data(), covariates_.data(), tastes_.data(), taste_sums_.data(), solved_.data()});
+        backend_->launch(1, kStepThreads, kStepBytes,
+                         StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
+                                        posterior_.data(), priors_.data(), taste_priors_.data(), raters_.data(),
+                                        votes_of_.data(), sums_.data(), grid_.data(), thresholds_.data(),
+                                        covariates_.data(), tastes_.data(), taste_sums_.data(), solved_.data()});
       };
       // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
       if (first_ || !resident() || !slabs_[0].alone.empty())
@@ -403,6 +405,8 @@ class ParallelEngine : public Engine {
     backend_->copy_in(state_.data(), &run.state, 1);
     backend_->copy_in(pass_.data(), &pass, 1);
     backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());
+    backend_->copy_in(priors_.data(), run.priors.data(), run.priors.size());
+    backend_->copy_in(taste_priors_.data(), run.taste_priors.data(), run.taste_priors.size());
     backend_->copy_in(raters_.data(), records.data(), records.size());
     backend_->copy_in(tastes_.data(), run.tastes.data(), run.tastes.size());
     backend_->copy_in(votes_of_.data(), run.votes_of.data(), run.votes_of.size());
@@ -643,10 +647,11 @@ class ParallelEngine : public Engine {
   Array<ReportSums> report_;
   Array<RaterRecord> raters_;
   Array<AnnotatorPosterior> posterior_;
+  Array<Population> priors_;
   Array<std::uint32_t> votes_of_;
   Array<Chunk> chunks_;
-  Array<CovariateSums> covariates_;  ///< [kCovariateCopies]
-  Array<Taste> tastes_;              ///< [annotators][features]
+  Array<CovariateSums> covariates_;     ///< [kCovariateCopies]
+  Array<Taste> tastes_, taste_priors_;  ///< [annotators][features]
   Array<TasteSums> taste_sums_;
   Array<float> label_columns_, click_habits_;
   Array<double> h_, dense_;

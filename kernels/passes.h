@@ -540,6 +540,8 @@ struct StepAnnotators {
   FitState* state;
   PassOptions* pass;  ///< of the next pass; 0 sweeps: the fit is done
   AnnotatorPosterior* posterior;
+  const Population* priors;  ///< [annotators], where the state has own priors
+  const Taste* taste_priors;
   RaterRecord* raters;
   const std::uint32_t* votes_of;
   AnnotatorSums* sums;
@@ -582,9 +584,10 @@ struct StepAnnotators {
     block.for_threads([&](std::uint32_t thread) {
       totals[thread] = AnnotatorTotals{};
       for (std::uint32_t a = thread; moves && a < annotators; a += block.threads) {
-        update_annotator(*state, posterior[a], sums[a], grid[a], totals[thread]);
+        update_annotator(*state, posterior[a], priors + a, sums[a], grid[a], totals[thread]);
         const std::size_t first = std::size_t{a} * state->tastes;
-        update_tastes(*state, posterior[a], tastes + first, taste_sums + first, votes_of[a], totals[thread]);
+        update_tastes(*state, posterior[a], tastes + first, taste_priors + first, taste_sums + first, votes_of[a],
+                      totals[thread]);
         if (votes_of[a] > 0) add_mean(posterior[a], totals[thread]);
       }
     });

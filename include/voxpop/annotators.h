@@ -48,11 +48,14 @@ struct AnnotatorPosterior {
   double share_logit = 0, share_variance = 0;
 };
 
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(0, side_bias_variance),
-/// logit(share) ~ N(share_mean, share_variance).
+/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(side_bias_mean,
+/// side_bias_variance), logit(share) ~ N(share_mean, share_variance). Or what an earlier fit knows of one annotator.
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
   double share_mean = 0, share_variance = 0.5;
+  // Of one annotator; a population has none of these:
+  double side_bias_mean = 0;
+  double share_votes = 0;  ///< the share is known as from so many votes, which say nothing else
 };
 
 /// An annotator as the passes over votes read it.
@@ -109,7 +112,8 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
   const AnnotatorPrecision p = precision_of(sums, population);
   const double det = p.determinant();
   const double g0 = from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance;
-  const double g1 = from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance;
+  const double g1 =
+      from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) / population.side_bias_variance;
   const double step = clamped((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
   a.discrimination += step;
   a.side_bias += clamped((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
@@ -122,6 +126,20 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
 /// Logits of shares stay within this: 0.05 % to 99.95 %.
 inline constexpr double kLargestShareLogit = 7.6;
 
+/// What is known of a share before the votes are seen, as they add to it. An annotator's own prior is that of a beta
+/// distribution: near 0 and 1 the logit is anything but normal.
+struct SharePrior {
+  double gradient, precision;
+};
+VOXPOP_HD SharePrior share_prior(const Population& prior, double logit) {
+  if (prior.share_votes == 0) {
+    const double precision = 1 / prior.share_variance;
+    return {-(logit - prior.share_mean) * precision, precision};
+  }
+  const double share = share_of(logit);
+  return {prior.share_votes * (share_of(prior.share_mean) - share), prior.share_votes * share * (1 - share)};
+}
+
 /// How (gamma, beta) follow an annotator's share: by -slope for each unit of its logit.
 struct ShareRidge {
   double gamma = 0, beta = 0;
@@ -132,9 +150,9 @@ struct ShareRidge {
 /// `lowest`. `alone`: gamma and beta are not this annotator's.
 VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
                                 double lowest, bool alone) {
-  const double prior = 1 / population.share_variance;
-  double gradient = from_fixed(sums.gradient_share) - (a.share_logit - population.share_mean) * prior;
-  double precision = from_fixed(sums.information_share) + prior;
+  const SharePrior prior = share_prior(population, a.share_logit);
+  double gradient = from_fixed(sums.gradient_share) + prior.gradient;
+  double precision = from_fixed(sums.information_share) + prior.precision;
   ShareRidge ridge;
   if (!alone) {
     const AnnotatorPrecision p = precision_of(sums, population);
@@ -144,9 +162,10 @@ VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums
     precision -= cross0 * ridge.gamma + cross1 * ridge.beta;
     gradient -=
         ridge.gamma * (from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance) +
-        ridge.beta * (from_fixed(sums.gradient_beta) - a.side_bias / population.side_bias_variance);
+        ridge.beta * (from_fixed(sums.gradient_beta) -
+                      (a.side_bias - population.side_bias_mean) / population.side_bias_variance);
   }
-  precision = larger(precision, prior);
+  precision = larger(precision, prior.precision);
   const double before = a.share_logit;
   a.share_logit = clamped(before + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
   a.share_variance = 1 / precision;
@@ -173,10 +192,11 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   VOXPOP_UNROLL
   for (int g = 0; g < kGridNodes; ++g) {
     const double at = grid_at(g);
-    const double gamma = a.discrimination + spread * at, beta = a.side_bias + ridge * spread * at;
+    const double gamma = a.discrimination + spread * at;
+    const double off = a.side_bias + ridge * spread * at - population.side_bias_mean;
     log_weight[g] = from_fixed(grid.log_z[g]) -
                     0.5 * (gamma - population.mean) * (gamma - population.mean) / population.variance -
-                    0.5 * beta * beta / population.side_bias_variance + 0.5 * at * at;
+                    0.5 * off * off / population.side_bias_variance + 0.5 * at * at;
     largest = larger(largest, log_weight[g]);
   }
   double total = 0, first = 0, second = 0;
@@ -194,7 +214,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   const double prior_beta = 1 / population.side_bias_variance;
   double beta_precision = from_fixed(sums.information_beta) + prior_beta;
   if (beta_precision <= 0) beta_precision = prior_beta;
-  const double gradient = from_fixed(sums.gradient_beta) - a.side_bias * prior_beta;
+  const double gradient = from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) * prior_beta;
   const double slope = -precision_of(sums, population).cross / beta_precision;
   a.discrimination += damping * shift;
   a.side_bias += damping * (clamped(gradient / beta_precision, -kLongestStep, kLongestStep) + ridge * shift);

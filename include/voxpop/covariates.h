@@ -30,11 +30,11 @@ struct Taste {
   float mean = 0, variance = 0;
 };
 
-/// One annotator's Newton step on one taste, prior N(0, `spread`). Tastes for features that go together are stepped as
+/// One annotator's Newton step on one taste, prior N(mean, spread). Tastes for features that go together are stepped as
 /// if they did not; short steps keep that from swinging.
-VOXPOP_HD void step_taste(Taste& taste, const TasteSums& sums, double spread) {
+VOXPOP_HD void step_taste(Taste& taste, const TasteSums& sums, double mean, double spread) {
   const double precision = larger(from_fixed(sums.information), 0.0) + 1 / spread;
-  const double step = (from_fixed(sums.gradient) - taste.mean / spread) / precision;
+  const double step = (from_fixed(sums.gradient) - (taste.mean - mean) / spread) / precision;
   taste.mean += static_cast<float>(0.7 * clamped(step, -kLongestStep, kLongestStep));
   taste.variance = static_cast<float>(1 / precision);
 }

@@ -68,11 +68,17 @@ struct FitState {
   double lowest_share_logit = -kLargestShareLogit;
   int covariates = 0;  ///< columns of X
   int tastes = 0;      ///< the first so many are features for which annotators have tastes
+  /// Annotators have priors of their own, from an earlier fit, which fix the scale, too: the population is not
+  /// estimated, only what their moments are, as a sign of what still moves.
+  bool own_priors = false;
+  bool own_tastes = false;   ///< and so have their tastes
+  bool known_scale = false;  ///< thresholds are the earlier fit's
 
   Phase phase = Phase::kNewton;
   Population population;
   VoteScale scale{};
   double coefficient[kMaxCovariates] = {}, coefficient_variance[kMaxCovariates] = {};
+  double coefficient_prior[kMaxCovariates] = {}, coefficient_prior_variance[kMaxCovariates] = {};
   double taste_variance[kMaxCovariates] = {};  ///< of annotators' tastes
   double taste_shift[kMaxCovariates] = {};     ///< what the last iteration moved from tastes to coefficients
   int iterations = 0, last_sweeps = 0;
@@ -101,10 +107,12 @@ struct AnnotatorTotals {
   std::int64_t share = 0, share2 = 0;          ///< logits of shares, and their squares about the population's mean
   std::int64_t taste2[kMaxCovariates] = {};    ///< squares of tastes, variances included
   std::int64_t gamma_taste[kMaxCovariates] = {}, gamma_square = 0;  ///< see share_tastes()
-  float longest_step = 0;                                           ///< of an annotator's gamma, in its posterior sds
+  float longest_step = 0;  ///< of an annotator's gamma, in its posterior sds; with own priors also of its share
 };
 
-VOXPOP_HD bool is_warm(const FitState& s) { return has_discriminations(s.model) && s.iterations >= kWarmUp; }
+VOXPOP_HD bool is_warm(const FitState& s) {
+  return has_discriminations(s.model) && (s.own_priors || s.iterations >= kWarmUp);
+}
 
 VOXPOP_HD PassOptions next_pass(const FitState& s) {
   PassOptions pass;
@@ -121,29 +129,43 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
   return pass;
 }
 
-/// Moves one annotator, from what its votes say.
-VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const AnnotatorSums& sums,
-                                const GridSums& grid, AnnotatorTotals& totals) {
-  const bool mixes = blend_of(s.model) != Blend::kNone, own = has_discriminations(s.model);
+/// How far an annotator went, in its posterior sds.
+VOXPOP_HD double distance(const AnnotatorPosterior& from, const AnnotatorPosterior& to) {
+  const double gamma = fabs(to.discrimination - from.discrimination), share = fabs(to.share_logit - from.share_logit);
+  return larger(to.discrimination_variance > 0 ? gamma / sqrt(to.discrimination_variance) : 0.0,
+                to.share_variance > 0 ? share / sqrt(to.share_variance) : 0.0);
+}
+
+/// Moves one annotator, from what its votes say. `own`: its prior, where s.own_priors.
+VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const Population* own,
+                                const AnnotatorSums& sums, const GridSums& grid, AnnotatorTotals& totals) {
+  const bool mixes = blend_of(s.model) != Blend::kNone, rates = has_discriminations(s.model);
+  const Population& prior = s.own_priors ? *own : s.population;
+  const AnnotatorPosterior before = a;
   ShareRidge ridge;
-  if (mixes) ridge = step_share(a, sums, s.population, s.lowest_share_logit, !own);
-  if (!has_discriminations(s.model)) {
+  if (mixes) ridge = step_share(a, sums, prior, s.lowest_share_logit, !rates);
+  if (!rates) {
     totals.gradient += sums.gradient_gamma;
     totals.information += sums.information_gamma;
   } else if (s.phase == Phase::kNewton) {
-    const auto step = static_cast<float>(newton_step(a, sums, s.population));
+    const auto step = static_cast<float>(newton_step(a, sums, prior));
     totals.longest_step = larger(totals.longest_step, step);
   } else if (s.phase == Phase::kQuadrature) {
-    integrate_discrimination(a, sums, grid, s.population, s.damping);
+    integrate_discrimination(a, sums, grid, prior, s.damping);
   }
-  if (mixes && own && s.phase != Phase::kSweeps) widen(a, ridge);
+  if (mixes && rates && s.phase != Phase::kSweeps) widen(a, ridge);
+  if (s.own_priors) totals.longest_step = larger(totals.longest_step, static_cast<float>(distance(before, a)));
 }
 
-/// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are.
-VOXPOP_HD void update_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes, const TasteSums* sums,
-                             std::uint32_t votes, AnnotatorTotals& totals) {
+/// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are. `own` [tastes]: their
+/// priors, where s.own_tastes.
+VOXPOP_HD void update_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes, const Taste* own,
+                             const TasteSums* sums, std::uint32_t votes, AnnotatorTotals& totals) {
   for (int k = 0; k < s.tastes; ++k) {
-    step_taste(tastes[k], sums[k], s.taste_variance[k]);
+    if (s.own_tastes)
+      step_taste(tastes[k], sums[k], own[k].mean, own[k].variance);
+    else
+      step_taste(tastes[k], sums[k], 0, s.taste_variance[k]);
     const double mean = tastes[k].mean;
     if (votes == 0) continue;
     totals.taste2[k] += to_fixed(mean * mean + tastes[k].variance);
@@ -191,7 +213,7 @@ VOXPOP_HD Population with_spreads(const FitState& s, Population next, const Anno
 
 /// Moment estimates of the tastes' spread; hyperprior: as if two more annotators had been seen, with variance 0.02.
 VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
-  if (s.iterations < kWarmUp) return 0;
+  if (s.own_tastes || s.iterations < kWarmUp) return 0;
   double moved = 0;
   for (int k = 0; k < s.tastes; ++k) {
     const double next = (from_fixed(totals.taste2[k]) + 0.04) / (s.voters + 2);
@@ -204,14 +226,14 @@ VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
 /// Moving a coefficient by x and every taste by -gamma x changes no vote's logit: alone, each would hardly move, held
 /// by the others. So the move that leaves tastes smallest is made at once.
 VOXPOP_HD void share_tastes(FitState& s, const AnnotatorTotals& totals) {
-  for (int k = 0; k < s.tastes; ++k) {
+  for (int k = 0; k < s.tastes && !s.own_tastes; ++k) {
     s.taste_shift[k] = from_fixed(totals.gamma_taste[k]) / larger(from_fixed(totals.gamma_square), 1e-3);
     s.coefficient[k] += s.taste_shift[k];
     s.coefficient_variance[k] += s.taste_variance[k] / larger(from_fixed(totals.gamma_square), 1e-3);
   }
 }
 
-/// Where tastes' variance starts, and what coefficients' prior variance is: both weak.
+/// Where tastes' variance starts, and what coefficients' prior variance is without an earlier fit: both weak.
 inline constexpr double kFirstTasteVariance = 0.05, kCoefficientVariance = 9;
 
 /// Coefficients towards their maximum a posteriori: a Newton step. Returns the longest.
@@ -220,10 +242,11 @@ VOXPOP_HD double settle_coefficients(FitState& s, const CovariateSums& sums) {
   const int n = s.covariates;
   if (n == 0) return 0;
   for (int k = 0; k < n; ++k) {
+    const double prior = s.coefficient_prior_variance[k];
     for (int l = 0; l <= k; ++l)
-      precision[k * n + l] = from_fixed(sums.information[triangle(k, l)]) + (k == l ? 1 / kCoefficientVariance : 0.0);
-    precision[k * n + k] = larger(precision[k * n + k], 1 / kCoefficientVariance);
-    gradient[k] = from_fixed(sums.gradient[k]) - s.coefficient[k] / kCoefficientVariance;
+      precision[k * n + l] = from_fixed(sums.information[triangle(k, l)]) + (k == l ? 1 / prior : 0.0);
+    precision[k * n + k] = larger(precision[k * n + k], 1 / prior);
+    gradient[k] = from_fixed(sums.gradient[k]) - (s.coefficient[k] - s.coefficient_prior[k]) / prior;
   }
   invert_positive_definite(precision, n);
   double longest = 0;
@@ -253,6 +276,7 @@ VOXPOP_HD VoteScale starting_scale(int levels, bool tie_band) {
 /// of each threshold alone, with that of its neighbours added: so all may move at once. Returns the longest step.
 VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
   double longest = 0;
+  if (s.known_scale) return longest;
   for (int k = s.tie_band ? 1 : 2; k <= s.levels; ++k) {
     const double before = s.scale.edge[k];
     const double precision = larger(from_fixed(sums[k].information), 1.0) + 0.04;
@@ -284,8 +308,10 @@ VOXPOP_HD double expansion(const SolveSums& solved, double mean) {
   return low;
 }
 
-/// Settled when the population moves by less, in an iteration.
+/// Settled when the population moves by less, in an iteration; with own priors, coefficients and a tenth of the longest
+/// step.
 VOXPOP_HD double allowed_change(const FitState& s) {
+  if (s.own_priors) return 0.05 * s.tolerance;
   return smaller(0.01, s.tolerance * sqrt(s.population.variance / s.voters));
 }
 
@@ -299,10 +325,14 @@ VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const Annotat
   const double gradient = from_fixed(totals.gradient) + 1 - before.mean;
   const double information = larger(from_fixed(totals.information) + 1, 1.0);
   const double stepped = before.mean + clamped(gradient / information, -kLongestStep, kLongestStep);
-  next.mean = clamped(stepped * expansion(solved, stepped), 0.01, kLargestMean);
+  next.mean = s.own_priors ? before.mean : clamped(stepped * expansion(solved, stepped), 0.01, kLargestMean);
   s.stretch = next.mean / before.mean;
   s.change = fabs(next.mean - before.mean) + fabs(next.share_mean - before.share_mean) + others;
   s.population = next;
+  if (s.own_priors) {
+    s.change = 0.1 * totals.longest_step + others;
+    return s.change < allowed_change(s);
+  }
   return s.change < (s.stride > 1 ? 0.02 : 0.002) * s.population.mean;
 }
 
@@ -310,7 +340,9 @@ VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const Annotat
 VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
                                  double others) {
   const Population before = s.population;
-  s.stretch = is_warm(s) ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean) : 1.0;
+  s.stretch = is_warm(s) && !s.own_priors
+                  ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean)
+                  : 1.0;
   next.mean *= s.stretch;
   next.variance *= s.stretch * s.stretch;
   // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
@@ -326,6 +358,10 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
              fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
              0.5 * fabs(next.share_mean - before.share_mean) + others;
   s.population = next;
+  if (s.own_priors) {
+    s.change = 0.1 * totals.longest_step + others;
+    return s.change < (s.phase == Phase::kQuadrature ? 1 : 5) * allowed_change(s);
+  }
   if (s.phase == Phase::kQuadrature) return s.change < allowed_change(s);
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;
 }

@@ -48,6 +48,22 @@ def test_votes_keep_the_tables_index(table):
         assert row.p == pytest.approx(left_better if row.preference == "left" else 1 - left_better, abs=1e-6)
 
 
+def test_today_starts_from_yesterday(table, fitted):
+    today = table["prompt"].str[1:].astype(int) % 5 == 0
+    yesterday = voxpop.fit(table[~today], progress=False)
+    fit = voxpop.fit(table[today], warm_start=yesterday, progress=False)
+    assert fit.provenance["warm_start"]["annotators_known"] == 6
+    both, alone = fitted.annotators, voxpop.fit(table[today], progress=False).annotators
+
+    def distance(annotators):
+        joined = annotators.merge(both, on="id", suffixes=("", "_both"))
+        return (joined["discrimination"] - joined["discrimination_both"]).abs().mean()
+
+    assert distance(fit.annotators) < 0.3 * distance(alone)
+    with pytest.raises(voxpop.BadInputError, match="a fit of model rater, but this one is of model bt"):
+        voxpop.fit(table, model="bt", warm_start=yesterday.path, progress=False)
+
+
 def test_many_votes_on_one_pair_give_their_share():
     votes = pd.DataFrame({"left": "a", "right": "b", "preference": [1] * 300 + [-1] * 100})
     fit = voxpop.fit(votes, model="bt", progress=False)

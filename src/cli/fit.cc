@@ -42,6 +42,7 @@ struct Arguments {
   std::string model = "rater";
   ModelOptions options;
   std::uint64_t seed = 1;
+  std::optional<std::string> warm_start;
   bool calibrate = false;
   bool strict = false;
   bool no_compress = false;
@@ -75,8 +76,9 @@ Json describe_population(const Fit& fit) {
     json.update({{"lapse_rate_median", 1 - share_of(population.share_mean)},
                  {"lapse_rate_logit_sd", std::sqrt(population.share_variance)}});
   if (fit.model == Model::kCrowdBt)
-    json.update(
-        {{"eta_median", share_of(population.share_mean)}, {"eta_logit_sd", std::sqrt(population.share_variance)}});
+    json.update({{"eta_median", share_of(population.share_mean)},
+                 {"eta_logit_sd", std::sqrt(population.share_variance)},
+                 {"reference_eta", fit.reference_share}});
   return json;
 }
 
@@ -109,6 +111,45 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"threads", threads},
           {"seed", arguments.seed},
           {"warnings", limits.warnings()}};
+}
+
+/// The fit to start from.
+EarlierFit read_earlier_fit_of(const std::string& model, const std::string& path) {
+  EarlierFit earlier = read_earlier_fit(path);
+  if (earlier.model != model)
+    throw bad_input(
+        "{}: a fit of model {}, but this one is of model {}; start from one of the same, or leave "
+        "--warm-start out",
+        path, shown(earlier.model), model);
+  return earlier;
+}
+
+/// Its estimates as priors, and remarks on what of it cannot be used.
+WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model, bool quiet) {
+  WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model);
+  for (const InputFile& input : votes.inputs)
+    if (earlier.inputs.find(input.xxh3) != std::string::npos)
+      note(quiet, fmt::format("the votes in {} are in {} already, so that they count twice", shown(input.path),
+                              shown(earlier.file.path)));
+  if (start.known == 0)
+    note(quiet, fmt::format("no annotator of these votes is among those of {}; only its population is used",
+                            shown(earlier.file.path)));
+  if (!start.scale)
+    note(quiet, fmt::format("these votes have other strengths, or ties where {} has none or the other way round: "
+                            "thresholds are estimated from these votes alone",
+                            shown(earlier.file.path)));
+  if (start.coefficient.size() < std::max<std::size_t>(groups.covariates.names.size(), earlier.covariates.names.size()))
+    note(quiet, fmt::format("other features than in {}: what it says of them and of annotators' tastes is not used",
+                            shown(earlier.file.path)));
+  return start;
+}
+
+Json describe_start(const EarlierFit& earlier, const WarmStart& start) {
+  return {{"path", earlier.file.path},
+          {"bytes", earlier.file.bytes},
+          {"xxh3", earlier.file.xxh3},
+          {"annotators_known", start.known},
+          {"annotators_new", start.unknown}};
 }
 
 Json describe_covariates(const CovariateLabels& covariates) {
@@ -302,8 +343,8 @@ void print_annotators(const Votes& votes, const Labels& labels) {
 }
 
 void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
-                   const Labels& labels, const Reliability& told_votes, const std::string& device,
-                   const std::string& why_device, int threads, const Seconds& seconds) {
+                   const Labels& labels, const Reliability& told_votes, const std::optional<WarmStart>& start,
+                   const std::string& device, const std::string& why_device, int threads, const Seconds& seconds) {
   fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
              limits.pairs, limits.components, limits.annotators);
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.options.ties,
@@ -311,6 +352,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
              threads, why_device.empty() ? "" : fmt::format(" (auto: {})", why_device));
   fmt::print("{} after {} iterations; log evidence {:.1f}\n", fit.converged ? "converged" : "NOT CONVERGED",
              fit.iterations, fit.posterior.log_evidence);
+  if (start)
+    fmt::print("started from {}: {} annotators known there, {} new\n", shown(*arguments.warm_start), start->known,
+               start->unknown);
   const auto& pairs = labels.pairs;
   const auto count = static_cast<double>(pairs.left.size());
   const double sure =
@@ -350,7 +394,7 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
 }
 
 /// What a checkpoint must be of.
-Json describe_work(const Arguments& arguments, const Votes& votes) {
+Json describe_work(const Arguments& arguments, const Votes& votes, const std::optional<EarlierFit>& earlier) {
   Json inputs = Json::array();
   for (const InputFile& input : votes.inputs) inputs.push_back(input.xxh3);
   return {{"inputs", inputs},
@@ -358,6 +402,7 @@ Json describe_work(const Arguments& arguments, const Votes& votes) {
           {"ties", arguments.options.ties},
           {"ignore", arguments.options.ignore},
           {"no_adversaries", arguments.options.no_adversaries},
+          {"warm_start", earlier ? earlier->file.xxh3 : ""},
           {"max_iterations", arguments.options.max_iterations}};
 }
 
@@ -373,11 +418,14 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     if (arguments.checkpoint == arguments.output)
       throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.output);
     OutputFile output(arguments.output);
+    std::optional<EarlierFit> earlier;
+    if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
     std::optional<Checkpoint> checkpoint;
     Votes votes = read_votes(arguments.inputs, quiet, readers);
     seconds.read = watch.lap();
     if (!arguments.checkpoint.empty())
-      checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes), arguments.checkpoint_every, quiet);
+      checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
+                         quiet);
     const auto [device_used, why] = choose_device(device_wanted, votes.size());
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
     groups.covariates = find_covariates(votes, groups, options.covariates());
@@ -388,11 +436,13 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
+    FitOptions fit_options = options.fit_options(arguments.model, groups);
+    if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, quiet);
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
       fit = fit_model(
-          *engine, count_votes(groups), options.fit_options(arguments.model, groups),
+          *engine, count_votes(groups), fit_options,
           [&](int iteration, double change) {
             progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
                             fmt::format("iteration {}, change {:.1e}", iteration, change));
@@ -401,9 +451,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     }
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
-    if (arguments.calibrate)
-      calibration =
-          calibrate(groups, options.fit_options(arguments.model, groups), device_used, make, arguments.seed, quiet);
+    if (arguments.calibrate) calibration = calibrate(groups, fit_options, device_used, make, arguments.seed, quiet);
     seconds.calibrate = watch.lap();
     const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
     std::optional<Drift> drift;
@@ -428,6 +476,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
+    if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
     provenance["covariates"] = describe_covariates(labels.covariates);
     provenance["flip_rate"] = flip_rate(labels);
     provenance["reliability"] = {{"method", told_votes.method},
@@ -459,7 +508,8 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
-      print_summary(arguments, votes, limits, fit, labels, told_votes, device, why, threads, seconds);
+      print_summary(arguments, votes, limits, fit, labels, told_votes, fit_options.warm_start, device, why, threads,
+                    seconds);
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;
@@ -522,6 +572,11 @@ void add_fit(CLI::App& app, Run& run) {
       ->check(CLI::IsMember(kModels))
       ->capture_default_str();
   add_model_options(verb, arguments->options);
+  verb.add_option(
+          "--warm-start", arguments->warm_start,
+          "An earlier fit of the same model (fit/1): what it knows of annotators is their prior here, so that new "
+          "votes need not be fitted together with old ones; scores are then in its unit")
+      ->type_name("FIT.h5");
   verb.add_option("--seed", arguments->seed, "Of the folds of --calibrate; the models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();

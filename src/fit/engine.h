@@ -34,6 +34,8 @@ struct FitRun {
   std::vector<AnnotatorPosterior> annotators;
   std::vector<Taste> tastes;            ///< [annotators][state.tastes]
   std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count
+  std::vector<Population> priors;       ///< [annotators] where state.own_priors
+  std::vector<Taste> taste_priors;      ///< [annotators][state.tastes] where state.own_tastes
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.

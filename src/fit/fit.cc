@@ -14,6 +14,38 @@ std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annot
   return records;
 }
 
+/// An annotator before its votes are seen.
+AnnotatorPosterior start_from(const Population& prior, const FitState& state) {
+  const bool rates = has_discriminations(state.model);
+  return {.discrimination = prior.mean,
+          .side_bias = prior.side_bias_mean,
+          .discrimination_variance = rates ? prior.variance : 0,
+          .side_bias_variance = rates ? prior.side_bias_variance : 0,
+          .share_logit = std::max(prior.share_mean, state.lowest_share_logit),
+          .share_variance = prior.share_variance};
+}
+
+/// Annotators, tastes and coefficients have the earlier fit's estimates as priors, and start there.
+void start_warm(FitRun& run, const WarmStart& earlier) {
+  FitState& state = run.state;
+  state.own_priors = true;
+  state.population = earlier.population;
+  state.stride = 1;
+  run.priors = earlier.annotators;
+  std::transform(run.priors.begin(), run.priors.end(), run.annotators.begin(),
+                 [&](const Population& prior) { return start_from(prior, state); });
+  state.known_scale = earlier.scale.has_value();
+  if (state.known_scale) state.scale = *earlier.scale;
+  for (std::size_t k = 0; k < earlier.coefficient.size(); ++k) {
+    state.coefficient[k] = state.coefficient_prior[k] = earlier.coefficient[k];
+    state.coefficient_prior_variance[k] = earlier.coefficient_se[k] * earlier.coefficient_se[k];
+  }
+  state.own_tastes = state.tastes > 0 && !earlier.tastes.empty();
+  if (!state.own_tastes) return;
+  run.tastes = run.taste_priors = earlier.tastes;
+  for (int k = 0; k < state.tastes; ++k) state.taste_variance[k] = earlier.taste_sd[k] * earlier.taste_sd[k];
+}
+
 }  // namespace
 
 std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
@@ -27,11 +59,12 @@ void Engine::iterate(FitRun& run) {
   const bool moves = state.phase != Phase::kSweeps;
   AnnotatorTotals totals;
   for (std::size_t a = 0; moves && a < run.annotators.size(); ++a) {
-    update_annotator(state, run.annotators[a], pass.annotators[a], pass.grid.empty() ? GridSums{} : pass.grid[a],
-                     totals);
+    update_annotator(state, run.annotators[a], state.own_priors ? &run.priors[a] : nullptr, pass.annotators[a],
+                     pass.grid.empty() ? GridSums{} : pass.grid[a], totals);
     if (state.tastes > 0) {
       const std::size_t first = a * state.tastes;
-      update_tastes(state, run.annotators[a], &run.tastes[first], &pass.tastes[first], run.votes_of[a], totals);
+      update_tastes(state, run.annotators[a], &run.tastes[first], state.own_tastes ? &run.taste_priors[first] : nullptr,
+                    &pass.tastes[first], run.votes_of[a], totals);
     }
     if (run.votes_of[a] > 0) add_mean(run.annotators[a], totals);
   }
@@ -107,10 +140,13 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   state.covariates = options.covariates;
   state.tastes = has_discriminations(options.model) ? options.tastes : 0;
   std::fill_n(state.taste_variance, state.tastes, kFirstTasteVariance);
+  std::fill_n(state.coefficient_prior_variance, state.covariates, kCoefficientVariance);
   run.tastes.resize(run.annotators.size() * state.tastes);
   state.population.share_mean = prior_share_mean(options.model);
   for (AnnotatorPosterior& a : run.annotators) a.share_logit = state.population.share_mean;
   if (!options.adversaries) state.lowest_share_logit = 0;
+  const std::optional<WarmStart>& earlier = options.warm_start;
+  if (earlier) start_warm(run, *earlier);
   if (keeper != nullptr) keeper->resume(run, engine);
   while (state.phase != Phase::kDone) {
     engine.iterate(run);
@@ -121,12 +157,13 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   fit.model = options.model;
   fit.answers = options.answers;
   fit.annotators = std::move(run.annotators);
-  fit.population = state.population;
+  fit.population = earlier ? earlier->population : state.population;
   fit.scale = state.scale;
   fit.tastes = std::move(run.tastes);
   for (int k = 0; k < state.covariates; ++k) {
     fit.coefficient.push_back(state.coefficient[k]);
-    fit.coefficient_se.push_back(std::sqrt(state.coefficient_variance[k]));
+    const double shared = earlier && !earlier->shared_se.empty() ? earlier->shared_se[k] : 0;
+    fit.coefficient_se.push_back(std::sqrt(state.coefficient_variance[k] + shared * shared));
   }
   for (int k = 0; k < state.tastes; ++k) fit.taste_sd.push_back(std::sqrt(state.taste_variance[k]));
   if (!has_discriminations(options.model)) fit.population.variance = fit.population.side_bias_variance = 0;
@@ -144,6 +181,10 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   }
   fit.reference_discrimination = std::max(reference_median(discriminations, votes_of), 0.01);
   if (options.model == Model::kCrowdBt) fit.reference_share = std::max(reference_median(shares, votes_of), 0.505);
+  if (earlier) {  // one unit for both fits
+    fit.reference_discrimination = earlier->reference_discrimination;
+    fit.reference_share = earlier->reference_share;
+  }
   return fit;
 }
 

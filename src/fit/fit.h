@@ -1,11 +1,25 @@
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fit/engine.h"
 
 namespace voxpop {
+
+/// What an earlier fit says before the votes are seen; in prior units, as the fit.
+struct WarmStart {
+  Population population;                            ///< of annotators that it does not know
+  std::vector<Population> annotators;               ///< [annotators] the prior of each
+  std::vector<Taste> tastes;                        ///< [annotators][tastes], or empty: not known
+  std::vector<double> taste_sd;                     ///< [tastes] of annotators
+  std::vector<double> coefficient, coefficient_se;  ///< [covariates] given the tastes; or empty: not known
+  std::vector<double> shared_se;                    ///< [covariates] what tastes might take over: stays as it is
+  std::optional<VoteScale> scale;                   ///< where the answers are the same
+  double reference_discrimination = 1, reference_share = 1;
+  std::size_t known = 0, unknown = 0;  ///< annotators who vote
+};
 
 struct FitOptions {
   Model model = Model::kRater;
@@ -15,9 +29,11 @@ struct FitOptions {
   bool adversaries = true;   ///< crowd-bt: eta may lie below 1/2
   int max_iterations = 200;  ///< of annotators, in all
   /// Settled when the population's mean and sds together move by less, in an iteration, than this share of the standard
-  /// error with which so many annotators show that mean; by 0.01 at most.
+  /// error with which so many annotators show that mean; by 0.01 at most. With a warm start: when no annotator moves by
+  /// half this share of its posterior sd.
   double tolerance = 0.2;
   std::size_t sample_votes = 250000;  ///< where there are more, annotators are found on a sample of about as many first
+  std::optional<WarmStart> warm_start = std::nullopt;  ///< annotators then start from there, and on all votes
 };
 
 struct Fit {

@@ -1,5 +1,7 @@
 #include "io/fit_file.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
@@ -37,6 +39,15 @@ class FitReader {
   std::vector<float> optional_floats(const std::string& name, std::size_t rows) const {
     return file_.has(name) ? floats(name, rows) : std::vector<float>();
   }
+  std::vector<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
+    const InputHdf5::Matrix wide = file_.read_matrix(name);
+    require_rows(name, wide.rows, rows);
+    if (wide.columns != columns)
+      throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, wide.columns, columns);
+    if (!std::ranges::all_of(wide.values, [](double x) { return std::isfinite(x); }))
+      throw bad_input("{}: '{}' holds what is not a number; copy the file again", file_.path(), name);
+    return {wide.values.begin(), wide.values.end()};
+  }
   std::vector<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit,
                                      const char* of) const {
     require_rows(name, file_.rows(name), rows);
@@ -73,7 +84,7 @@ class FitReader {
   InputHdf5 file_;
 };
 
-constexpr float kAny = std::numeric_limits<float>::max();
+constexpr float kAny = std::numeric_limits<float>::max(), kPositive = std::numeric_limits<float>::min();
 
 ItemLabels read_items(const FitReader& read, std::size_t items) {
   ItemLabels out;
@@ -148,6 +159,48 @@ Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json
   const std::vector<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
   const std::vector<float> observed = read.floats("reliability/observed", kReliabilityBins);
   for (std::size_t bin = 0; bin < votes.size(); ++bin) out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
+  return out;
+}
+
+nlohmann::ordered_json read_provenance(const InputHdf5& file) {
+  auto provenance = nlohmann::ordered_json::parse(file.attribute("provenance"), nullptr, false);
+  if (!provenance.is_object())
+    throw bad_input("{}: attribute 'provenance' is not a JSON object; copy the file again", file.path());
+  return provenance;
+}
+
+/// Something of the provenance that a later fit rests on.
+template <class Value>
+Value require(const nlohmann::ordered_json& provenance, const char* place, const std::string& path) {
+  try {
+    return provenance.at(nlohmann::ordered_json::json_pointer(place)).get<Value>();
+  } catch (const nlohmann::json::exception&) {
+    throw bad_input("{}: attribute 'provenance' has no {} that can be used; make the fit again with this voxpop", path,
+                    place);
+  }
+}
+
+/// Of means and sds as the command line describes them.
+Population read_population(const nlohmann::ordered_json& provenance, const std::string& model,
+                           const std::string& path) {
+  const auto number = [&](const char* place) { return require<double>(provenance, place, path); };
+  const auto variance = [&](const char* place) { return number(place) * number(place); };
+  const auto logit = [](double share) { return std::log(share / (1 - share)); };
+  Population out;
+  out.mean = number("/hyperparameters/discrimination_mean");
+  if (model == "rater" || model == "lapse") {
+    out.variance = variance("/hyperparameters/discrimination_sd");
+    out.side_bias_variance = variance("/hyperparameters/side_bias_sd");
+  }
+  if (model == "lapse") {
+    out.share_mean = -logit(number("/hyperparameters/lapse_rate_median"));
+    out.share_variance = variance("/hyperparameters/lapse_rate_logit_sd");
+  } else if (model == "crowd-bt") {
+    out.share_mean = logit(number("/hyperparameters/eta_median"));
+    out.share_variance = variance("/hyperparameters/eta_logit_sd");
+  }
+  if (!is_proper(out))
+    throw bad_input("{}: the population in attribute 'provenance' is not one; copy the file again", path);
   return out;
 }
 
@@ -259,9 +312,7 @@ FitFile read_fit(const std::string& path) {
   const InputHdf5& file = read.file();
   FitFile out;
   out.path = path;
-  out.provenance = nlohmann::ordered_json::parse(file.attribute("provenance"), nullptr, false);
-  if (!out.provenance.is_object())
-    throw bad_input("{}: attribute 'provenance' is not a JSON object; copy the file again", path);
+  out.provenance = read_provenance(file);
   out.item_ids = file.read_strings("items/id");
   out.annotator_ids = file.read_strings("annotators/id");
   const std::size_t items = out.item_ids.size(), annotators = out.annotator_ids.size();
@@ -279,6 +330,52 @@ FitFile read_fit(const std::string& path) {
                         item, p);
   if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
   out.reliability = read_reliability(read, out.provenance);
+  return out;
+}
+
+EarlierFit read_earlier_fit(const std::string& path) {
+  const FitReader read(path);
+  const InputHdf5& file = read.file();
+  const nlohmann::ordered_json provenance = read_provenance(file);
+  EarlierFit out;
+  out.file = fingerprint(path);
+  out.inputs = provenance.value("inputs", nlohmann::ordered_json::array()).dump();
+  out.model = require<std::string>(provenance, "/model", path);
+  out.population = read_population(provenance, out.model, path);
+  out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
+  if (!(out.reference_discrimination > 0))
+    throw bad_input("{}: attribute 'provenance' has a reference_discrimination of {}; it must be above 0", path,
+                    out.reference_discrimination);
+  if (out.model == "crowd-bt")
+    out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
+  out.strengths = require<std::vector<int>>(provenance, "/strengths", path);
+  out.thresholds = require<std::vector<float>>(provenance, "/thresholds", path);
+  if (!out.thresholds.empty() && out.thresholds.size() != out.strengths.size())
+    throw bad_input("{}: attribute 'provenance' has {} strengths and {} thresholds; copy the file again", path,
+                    out.strengths.size(), out.thresholds.size());
+
+  out.annotator_ids = file.read_strings("annotators/id");
+  const std::size_t annotators = out.annotator_ids.size();
+  out.annotators = read_annotators(read, annotators);
+  const auto shares = [&](const char* name) { return read.floats_within(name, annotators, 0, 1); };
+  if (out.model == "lapse") {
+    out.annotators.lapse_rate = shares("annotators/lapse_rate");
+    out.annotators.lapse_rate_high = shares("annotators/lapse_rate_high");
+  } else if (out.model == "crowd-bt") {
+    out.annotators.eta = shares("annotators/eta");
+    out.annotators.eta_se = read.floats_within("annotators/eta_se", annotators, 0, kAny);
+  }
+  if (!file.has("covariates/name")) return out;
+  CovariateLabels& covariates = out.covariates;
+  covariates.names = file.read_strings("covariates/name");
+  const std::size_t count = covariates.names.size();
+  covariates.coefficient = read.floats_within("covariates/coefficient", count, -kAny, kAny);
+  covariates.coefficient_se = read.floats_within("covariates/coefficient_se", count, kPositive, kAny);
+  if (!file.has("covariates/taste_sd")) return out;
+  const std::size_t tastes = file.rows("covariates/taste_sd");
+  covariates.taste_sd = read.floats_within("covariates/taste_sd", tastes, kPositive, kAny);
+  out.annotators.taste = read.matrix("annotators/taste", annotators, tastes);
+  out.annotators.taste_se = read.matrix("annotators/taste_se", annotators, tastes);
   return out;
 }
 

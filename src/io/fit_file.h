@@ -5,6 +5,7 @@
 #include "evaluate/score.h"
 #include "io/votes.h"
 #include "label/labels.h"
+#include "label/warm_start.h"
 
 namespace voxpop {
 
@@ -27,5 +28,8 @@ struct FitFile {
 /// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
 /// are not read.
 FitFile read_fit(const std::string& path);
+
+/// Reads what a later fit can start from: neither items, pairs nor votes.
+EarlierFit read_earlier_fit(const std::string& path);
 
 }  // namespace voxpop

@@ -33,6 +33,9 @@ struct InputFile {
   std::string xxh3;  ///< 16 hex digits of the file's XXH3-64
 };
 
+/// Reads the whole file. Throws Error(kFileSystem).
+InputFile fingerprint(const std::string& path);
+
 /// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
 /// `preference`: > 0 left, < 0 right, 0 tie; its size, up to 9, is the strength.
 struct Votes {

@@ -16,11 +16,6 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-/// Relative error of a discrimination that more votes do not take away: expectation propagation's own. On simulated
-/// votes, 2 to 5 a pair, it makes strong annotators 2 to 9 % too weak, most of which the unit (the reference annotator)
-/// takes up.
-constexpr double kMethodError = 0.03;
-
 double normal_below(double x, double mean, double sd) {
   return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0)));
 }

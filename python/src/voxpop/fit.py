@@ -217,6 +217,7 @@ def fit(
     map: Mapping[Any, str | int] | None = None,
     prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
     features: pd.DataFrame | None = None,
+    warm_start: Fit | Path | None = None,
     output: Path | None = None,
     progress: bool = True,
     **more: Any,
@@ -228,6 +229,8 @@ def fit(
         write_comparisons().
     model: "bt", "crowd-bt", "rater" or "lapse". more: other options of 'voxpop fit' by their names: ties="half",
         calibrate=True, strict=True, threads=8, device="cuda", ignore="features".
+    warm_start: an earlier fit of the same model: what it knows of annotators is their prior here, so that new votes need
+        not be fitted together with old ones.
     output: where to keep the fit; by default it goes when the Fit goes.
     progress: show the program's progress and notes on sys.stderr.
 
@@ -239,5 +242,7 @@ def fit(
         index, paths = _as_comparisons(votes, os.path.join(scratch, "votes.h5"), columns)
         folder = tempfile.TemporaryDirectory(prefix="voxpop-fit-") if output is None else None
         path = os.path.join(folder.name, "fit.h5") if folder is not None else os.fspath(output or "")
+        if warm_start is not None:
+            more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
         summary = run("fit", *paths, "-o", path, "--model", model, *options(more), progress=progress)
     return Fit(path, summary=summary, index=index, folder=folder)

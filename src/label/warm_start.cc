@@ -1,0 +1,140 @@
+#include "label/warm_start.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/id_table.h"
+
+namespace voxpop {
+namespace {
+
+double squared(double x) { return x * x; }
+
+double logit_of(double share) { return std::log(share / (1 - share)); }
+
+/// Of a published error without what was added to it; rounding leaves a hundredth of it at least.
+double variance_without(double added, double error) {
+  return std::max(squared(error) - squared(added), 1e-4 * squared(error));
+}
+
+void set_share(Population& prior, const AnnotatorLabels& known, std::uint32_t row) {
+  if (!known.lapse_rate.empty()) {
+    const double high = logit_of(known.lapse_rate_high[row]);
+    prior.share_mean = -logit_of(known.lapse_rate[row]);
+    prior.share_variance = squared((high + prior.share_mean) / 1.96);
+  } else if (!known.eta.empty()) {
+    const double eta = known.eta[row];
+    prior.share_mean = logit_of(eta);
+    prior.share_variance = squared(known.eta_se[row] / (eta * (1 - eta)));
+  } else {
+    return;
+  }
+  const double share = share_of(prior.share_mean);
+  prior.share_votes = 1 / (prior.share_variance * share * (1 - share));
+}
+
+Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
+  const AnnotatorLabels& known = earlier.annotators;
+  Population prior = earlier.population;
+  if (has_discriminations(model)) {
+    const double unit = earlier.reference_discrimination;
+    prior.mean = unit * known.discrimination[row];
+    prior.variance =
+        squared(unit) * variance_without(kMethodError * known.discrimination[row], known.discrimination_se[row]);
+    prior.side_bias_mean = known.side_bias[row];
+    prior.side_bias_variance = squared(known.side_bias_se[row]);
+  }
+  set_share(prior, known, row);
+  return is_proper(prior) ? prior : earlier.population;
+}
+
+/// Of each annotator in the earlier fit, if it voted there.
+using Rows = std::vector<std::optional<std::uint32_t>>;
+
+Rows find_annotators(const EarlierFit& earlier, const Strings& annotator_ids) {
+  IdTable table;
+  for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a) table.number(earlier.annotator_ids[a]);
+  Rows rows;
+  for (std::size_t a = 0; a < annotator_ids.size(); ++a) {
+    rows.push_back(table.find(annotator_ids[a]));
+    if (rows.back() && earlier.annotators.votes[*rows.back()] == 0) rows.back().reset();
+  }
+  return rows;
+}
+
+bool same_answers(const EarlierFit& earlier, const Answers& answers) {
+  const bool tie_band = !earlier.thresholds.empty() && earlier.thresholds[0] > 0;
+  return earlier.strengths == answers.strengths && tie_band == (answers.ties && !answers.half_ties);
+}
+
+VoteScale scale_of(const std::vector<float>& thresholds) {
+  VoteScale scale{};
+  std::copy(thresholds.begin(), thresholds.end(), scale.edge + 1);
+  scale.edge[0] = -scale.edge[1];
+  return scale;
+}
+
+bool same_covariates(const EarlierFit& earlier, const Covariates& covariates) {
+  Strings names;
+  for (const std::string& name : covariates.names) names.push_back(name);
+  return names == earlier.covariates.names;
+}
+
+/// Coefficients and tastes, in units of these votes' covariates.
+void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& rows, const Groups& groups) {
+  const CovariateLabels& known = earlier.covariates;
+  const std::vector<double>& sd = groups.covariates.sd;
+  const std::size_t tastes = known.taste_sd.size();
+  double squares = 0;  // see share_tastes()
+  for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a)
+    if (earlier.annotators.votes[a] > 0) squares += squared(earlier.annotators.discrimination[a]);
+  for (std::size_t k = 0; k < sd.size(); ++k) {
+    const double unit = sd[k] / earlier.reference_discrimination;
+    const double shared = k < tastes && squares > 0 ? known.taste_sd[k] / std::sqrt(squares) : 0;
+    start.coefficient.push_back(known.coefficient[k] * unit);
+    start.coefficient_se.push_back(std::sqrt(variance_without(shared, known.coefficient_se[k])) * unit);
+    start.shared_se.push_back(shared * unit);
+  }
+  if (tastes != static_cast<std::size_t>(groups.covariates.features)) return;
+  for (std::size_t k = 0; k < tastes; ++k) start.taste_sd.push_back(known.taste_sd[k] * sd[k]);
+  for (const auto& row : rows)
+    for (std::size_t k = 0; k < tastes; ++k) {
+      Taste prior{0, static_cast<float>(squared(start.taste_sd[k]))};
+      if (row && earlier.annotators.taste_se[*row * tastes + k] > 0) {
+        const AnnotatorLabels& annotators = earlier.annotators;
+        const double taste = annotators.taste[*row * tastes + k], error = annotators.taste_se[*row * tastes + k];
+        const double added =
+            std::hypot(known.coefficient_se[k] * annotators.discrimination[*row], kMethodError * taste);
+        prior = {static_cast<float>(taste * sd[k]),
+                 static_cast<float>(squared(sd[k]) * variance_without(added, error))};
+      }
+      start.tastes.push_back(prior);
+    }
+}
+
+}  // namespace
+
+bool is_proper(const Population& prior) {
+  const auto finite = [](auto... x) { return (std::isfinite(x) && ...); };
+  const auto positive = [](auto... x) { return ((std::isfinite(x) && x > 0) && ...); };
+  return finite(prior.mean, prior.side_bias_mean, prior.share_mean, prior.share_votes) &&
+         positive(prior.variance, prior.side_bias_variance, prior.share_variance);
+}
+
+WarmStart make_warm_start(const EarlierFit& earlier, const Strings& annotator_ids, const Groups& groups, Model model) {
+  const Rows rows = find_annotators(earlier, annotator_ids);
+  const std::vector<std::uint32_t> votes_of = count_votes(groups);
+  WarmStart start;
+  start.population = earlier.population;
+  start.reference_discrimination = earlier.reference_discrimination;
+  start.reference_share = earlier.reference_share;
+  for (std::size_t a = 0; a < rows.size(); ++a) {
+    start.annotators.push_back(rows[a] ? prior_of(earlier, *rows[a], model) : earlier.population);
+    if (votes_of[a] > 0) ++(rows[a] ? start.known : start.unknown);
+  }
+  if (same_answers(earlier, groups.answers)) start.scale = scale_of(earlier.thresholds);
+  if (same_covariates(earlier, groups.covariates)) set_covariates(start, earlier, rows, groups);
+  return start;
+}
+
+}  // namespace voxpop
