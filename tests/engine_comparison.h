@@ -210,14 +210,16 @@ inline void expect_same_fit(const Groups& groups, FitOptions options, const Make
   const Fit b = fit_model(*other, votes_of, options, [&](int, double) { ++reports; });
   EXPECT_GE(reports, b.iterations);
   EXPECT_EQ(a.converged, b.converged);
-  if (groups.votes.size() < 2 * options.sample_votes) {  // else samples differ
+  const bool same_start = groups.votes.size() < 2 * options.sample_votes;  // else samples differ
+  const double tolerance = same_start ? 5e-3 : 1e-2;
+  if (same_start) {
     EXPECT_NEAR(a.iterations, b.iterations, 1);
   }
   EXPECT_NEAR(a.population.mean, b.population.mean, 2e-3);
   EXPECT_NEAR(a.reference_discrimination, b.reference_discrimination, 2e-3);
   for (std::size_t i = 0; i < a.annotators.size(); ++i) {
-    ASSERT_NEAR(a.annotators[i].discrimination, b.annotators[i].discrimination, 5e-3) << i;
-    ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, 5e-3) << i;
+    ASSERT_NEAR(a.annotators[i].discrimination, b.annotators[i].discrimination, tolerance) << i;
+    ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, tolerance) << i;
     ASSERT_NEAR(a.annotators[i].share_logit, b.annotators[i].share_logit, 2e-2) << i;
   }
   for (int k = 0; k < groups.covariates.count(); ++k) EXPECT_NEAR(a.coefficient[k], b.coefficient[k], 2e-3) << k;

@@ -123,6 +123,16 @@ class Mpi(unittest.TestCase):
         self.assertIn("nowhere.h5: cannot open", err)
         self.assertFalse(os.path.exists(path("none.h5")))
 
+    def test_long_columns_are_read_by_all_ranks(self):
+        votes = self.simulate("million.h5", "--prompts", 80000, "--votes-per-pair", 3)
+        self.assert_same_fit(votes, "--model", "bt", ranks=(3,))
+        rows = [1_190_000, 1_150_000, 700_000, 10]  # in the last part twice, in the second, in the first
+        for number, row in enumerate(rows):
+            with h5py.File(votes, "a") as file:
+                file["comparisons/right"][row] = 4_000_000 + number
+            _, err = mpirun(3, "fit", votes, "-o", path("none.h5"), status=3)
+            self.assertIn(f"'comparisons/right' row {row} is {4_000_000 + number}; item indices", err)
+
     def test_verbs_that_share_no_work_are_refused(self):
         votes = self.simulate("few.h5", "--prompts", 100)
         _, err = mpirun(2, "evaluate", votes, status=2)

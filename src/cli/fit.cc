@@ -406,7 +406,7 @@ Json describe_work(const Arguments& arguments, const Votes& votes, const std::op
           {"max_iterations", arguments.options.max_iterations}};
 }
 
-int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make) {
+int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, ColumnReaders* readers = nullptr) {
   const ModelOptions& options = arguments.options;
   const Device device_wanted = parse_device(options.device);
   return with_threads(threads, [&] {
@@ -421,7 +421,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make) {
     std::optional<EarlierFit> earlier;
     if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
     std::optional<Checkpoint> checkpoint;
-    Votes votes = read_votes(arguments.inputs, quiet);
+    Votes votes = read_votes(arguments.inputs, quiet, readers);
     seconds.read = watch.lap();
     if (!arguments.checkpoint.empty())
       checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
@@ -523,9 +523,13 @@ int fit_in_ranks(const Arguments& arguments) {
   const int threads = options.threads > 0 ? options.threads : ranks.cores();
   try {
     if (!ranks.leads()) return with_threads(threads, [&] { return serve_leader(ranks); });
-    const int status = fit_votes(arguments, threads, [&](const Device& device, const Groups& groups) {
-      return make_ranked_engine(ranks, device, groups, options.memory_limit);
-    });
+    const auto readers = make_column_readers(ranks);
+    const int status = fit_votes(
+        arguments, threads,
+        [&](const Device& device, const Groups& groups) {
+          return make_ranked_engine(ranks, device, groups, options.memory_limit);
+        },
+        readers.get());
     end_ranks(ranks, status);
     return status;
   } catch (const std::exception& error) {

@@ -50,12 +50,36 @@ struct Rows {
   std::uint64_t count() const { return end - begin; }
 };
 
+/// Others who read a part of each long column meanwhile: ranks that see the same files.
+class ColumnReaders {
+ public:
+  /// What to read, as InputHdf5::read_integers() does, into numbers of `width` bytes.
+  struct Part {
+    std::string path, dataset;
+    Rows rows;
+    std::int64_t low, high;
+    std::size_t width;
+  };
+  struct Outcome {
+    bool is_read = false;         ///< else the reader cannot: it may not see the file
+    std::uint64_t refused_row;    ///< the first row that is out of bounds, where ...
+    std::string refused_value{};  ///< ... this is its value
+  };
+  virtual ~ColumnReaders() = default;
+  virtual int count() const = 0;
+  /// One part for each reader.
+  virtual void start(const std::vector<Part>& parts) = 0;
+  /// Each reader's rows to where `rows` points.
+  virtual std::vector<Outcome> finish(const std::vector<void*>& rows) = 0;
+};
+
 /// An HDF5 file to read. Every error names the file, the dataset and, where there is one, the row and the value.
 /// Columns of plain numbers are read past HDF5, block by block on all cores: it would use one. What it alone can unpack
 /// or convert goes through it.
 class InputHdf5 {
  public:
-  explicit InputHdf5(const std::string& path);
+  /// `others`: null, nobody.
+  explicit InputHdf5(const std::string& path, ColumnReaders* others = nullptr);
   ~InputHdf5();
 
   const std::string& path() const { return path_; }
@@ -98,11 +122,14 @@ class InputHdf5 {
 
  private:
   Handle open(const std::string& name) const;
+  template <class Integer>
+  void read_together(const std::string& name, Rows some, std::int64_t low, std::int64_t high, const Refuse& refuse,
+                     Column<Integer>& column) const;
   /// Extent in each dimension; throws unless there are `rank`, in words `rank_name`.
   std::vector<hsize_t> extent_of(const std::string& name, std::size_t rank, const char* rank_name) const;
   template <class Integer>
-  Column<Integer> read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
-                                   std::int64_t high, const Refuse& refuse) const;
+  void read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low, std::int64_t high,
+                        const Refuse& refuse, Integer* out) const;
   /// All numbers of a dataset, however many dimensions it has.
   std::vector<double> read_numbers(const std::string& name, std::uint64_t rows) const;
   /// Throws where HDF5 lacks a filter, or where the file cannot hold so many rows as it claims.
@@ -113,6 +140,7 @@ class InputHdf5 {
   void read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
                    const UseBlock& use) const;
   std::string path_;
+  ColumnReaders* others_;
   Handle file_;
 };
 

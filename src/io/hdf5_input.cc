@@ -226,7 +226,7 @@ std::string hdf5_reason() {
   return reason.empty() ? "HDF5 gives no reason" : reason;
 }
 
-InputHdf5::InputHdf5(const std::string& path) : path_(path) {
+InputHdf5::InputHdf5(const std::string& path, ColumnReaders* others) : path_(path), others_(others) {
   const DamageGuard guard(path_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   struct stat status {};
@@ -508,8 +508,8 @@ Converter<To> converter_from(hid_t type) {
 }  // namespace
 
 template <class Integer>
-Column<Integer> InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
-                                            std::int64_t high, const Refuse& refuse) const {
+void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
+                                 std::int64_t high, const Refuse& refuse, Integer* out) const {
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != kind)
@@ -521,20 +521,56 @@ Column<Integer> InputHdf5::read_integers_of(H5T_class_t kind, const std::string&
   const bool as_stored = number.convert != nullptr;
   // HDF5 would turn -2 into 0 if asked for unsigned.
   if (!as_stored) number = converter<std::int64_t, Integer>;
-  Column<Integer> column(some.count());
   read_blocks(name, dataset, as_stored ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, as_stored, some,
               [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-                const std::uint64_t good =
-                    number.convert(bytes, count, low, high, column.data() + (begin - some.begin));
+                const std::uint64_t good = number.convert(bytes, count, low, high, out + (begin - some.begin));
                 if (good < count) throw refuse(begin + good, number.digits(bytes + good * number.width));
               });
-  return column;
+}
+
+template <class Integer>
+void InputHdf5::read_together(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
+                              const Refuse& refuse, Column<Integer>& column) const {
+  const int readers = 1 + others_->count();
+  std::vector<ColumnReaders::Part> parts;
+  std::vector<void*> places;
+  const auto read = [&](Rows part) {
+    read_integers_of(H5T_INTEGER, name, part, low, high, refuse, column.data() + (part.begin - some.begin));
+  };
+  const auto bound = [&](int reader) {  // in whole blocks of 64 Ki rows, as chunks often are
+    return reader == readers ? some.end : some.begin + (some.count() * reader / readers & ~std::uint64_t{0xffff});
+  };
+  for (int reader = 1; reader < readers; ++reader) {
+    parts.push_back({path_, name, {bound(reader), bound(reader + 1)}, low, high, sizeof(Integer)});
+    places.push_back(column.data() + (bound(reader) - some.begin));
+  }
+  others_->start(parts);
+  std::optional<Error> refused;
+  try {
+    read({some.begin, bound(1)});
+  } catch (const Error& error) {
+    refused = error;  // the others are waited for all the same
+  }
+  const std::vector<ColumnReaders::Outcome> outcomes = others_->finish(places);
+  if (refused) throw *refused;
+  for (std::size_t reader = 0; reader < outcomes.size(); ++reader) {
+    if (!outcomes[reader].is_read)
+      read(parts[reader].rows);
+    else if (!outcomes[reader].refused_value.empty())
+      throw refuse(outcomes[reader].refused_row, outcomes[reader].refused_value);
+  }
 }
 
 template <class Integer>
 Column<Integer> InputHdf5::read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
                                          const Refuse& refuse) const {
-  return read_integers_of<Integer>(H5T_INTEGER, name, some, low, high, refuse);
+  constexpr std::uint64_t kLong = 1 << 20;
+  Column<Integer> column(some.count());
+  if (others_ != nullptr && some.count() >= kLong)
+    read_together(name, some, low, high, refuse, column);
+  else
+    read_integers_of(H5T_INTEGER, name, some, low, high, refuse, column.data());
+  return column;
 }
 template Column<std::int8_t> InputHdf5::read_integers(const std::string&, Rows, std::int64_t, std::int64_t,
                                                       const Refuse&) const;
@@ -547,7 +583,9 @@ template Column<std::uint32_t> InputHdf5::read_integers(const std::string&, Rows
 
 Column<std::int8_t> InputHdf5::read_enum(const std::string& name, std::int64_t low, std::int64_t high,
                                          const Refuse& refuse) const {
-  return read_integers_of<std::int8_t>(H5T_ENUM, name, {0, rows(name)}, low, high, refuse);
+  Column<std::int8_t> column(rows(name));
+  read_integers_of(H5T_ENUM, name, {0, column.size()}, low, high, refuse, column.data());
+  return column;
 }
 
 Column<std::uint32_t> InputHdf5::read_indices(const std::string& name, Rows some, std::uint64_t limit,

@@ -353,14 +353,14 @@ InputFile fingerprint(const std::string& path) {
   return {path, bytes, fmt::format("{:016x}", XXH3_64bits_digest(state.get()))};
 }
 
-Votes read_votes(const std::vector<std::string>& paths, bool quiet) {
+Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others) {
   Votes votes;
   JoinedIds items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
   JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
   Progress progress("reading", paths.size(), quiet);
   for (std::size_t f = 0; f < paths.size(); ++f) {
-    const InputHdf5 file(paths[f]);
+    const InputHdf5 file(paths[f], others);
     const std::string schema = file.attribute("voxpop_schema");
     if (schema.empty())
       throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")",

@@ -10,6 +10,8 @@
 
 namespace voxpop {
 
+class ColumnReaders;
+
 /// What the labels should have been, in simulated data: the truth behind a comparisons/1 file (group `truth`). From
 /// `thresholds` on, a member is empty where the votes do not have such a thing.
 struct Truth {
@@ -58,8 +60,8 @@ inline constexpr std::uint64_t kMaxVotes = 0xffff0000u;
 /// prior scores and features are left out unless every file has them; an item's must be the same in all files. Throws
 /// Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items of
 /// two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score or feature that is not a number,
-/// no votes at all.
-Votes read_votes(const std::vector<std::string>& paths, bool quiet);
+/// no votes at all. `others`: who reads a part of the columns, or null.
+Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others = nullptr);
 
 /// Writes comparisons/1, with the truth where there is one.
 void write_votes(OutputFile& output, const Votes& votes, bool compress);

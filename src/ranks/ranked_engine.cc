@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 
+#include "core/error.h"
 #include "fit/fit.h"
 #include "fit/sparse.h"
 #include "ranks/deal.h"
@@ -15,7 +17,7 @@ namespace {
 
 /// What the leader asks of all ranks.
 struct Order {
-  enum class Act { kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
+  enum class Act { kRead, kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
   std::uint64_t engine = 0;  ///< whose work it is: several may be open
   PassOptions options{};
   std::size_t tastes = 0;
@@ -83,6 +85,88 @@ Groups receive_groups(Ranks& ranks) {
   groups.all_seen = shape.all_seen;
   return groups;
 }
+
+class RankReaders : public ColumnReaders {
+ public:
+  explicit RankReaders(Ranks& ranks) : ranks_(ranks) {}
+  int count() const override { return ranks_.size() - 1; }
+
+  void start(const std::vector<Part>& parts) override {
+    ranks_.set_busy(true);
+    Order order{.act = Order::Act::kRead};
+    ranks_.broadcast(&order, sizeof order);
+    for (int rank = 1; rank < ranks_.size(); ++rank) {
+      const Part& part = parts[rank - 1];
+      bytes_.push_back(part.rows.count() * part.width);
+      const std::uint64_t numbers[] = {part.rows.begin, part.rows.end, static_cast<std::uint64_t>(part.low),
+                                       static_cast<std::uint64_t>(part.high), part.width};
+      ranks_.send(rank, numbers, sizeof numbers);
+      send_column(ranks_, rank, part.path);
+      send_column(ranks_, rank, part.dataset);
+    }
+  }
+
+  std::vector<Outcome> finish(const std::vector<void*>& rows) override {
+    std::vector<Outcome> outcomes;
+    for (int rank = 1; rank < ranks_.size(); ++rank) {
+      std::uint64_t numbers[2];
+      Outcome outcome{};
+      ranks_.receive(rank, numbers, sizeof numbers);
+      outcome.is_read = numbers[0] != 0;
+      outcome.refused_row = numbers[1];
+      receive_column(ranks_, rank, outcome.refused_value);
+      if (outcome.is_read) ranks_.receive(rank, rows[rank - 1], bytes_[rank - 1]);
+      outcomes.push_back(outcome);
+    }
+    bytes_.clear();
+    ranks_.set_busy(false);
+    return outcomes;
+  }
+
+  /// For another rank: reads what start() asks for.
+  static void read(Ranks& ranks) {
+    std::uint64_t numbers[5];
+    ranks.receive(0, numbers, sizeof numbers);
+    Part part{{},
+              {},
+              {numbers[0], numbers[1]},
+              static_cast<std::int64_t>(numbers[2]),
+              static_cast<std::int64_t>(numbers[3]),
+              numbers[4]};
+    receive_column(ranks, 0, part.path);
+    receive_column(ranks, 0, part.dataset);
+    if (part.width == 1) read_part<std::int8_t>(ranks, part);
+    if (part.width == 4) read_part<std::uint32_t>(ranks, part);  // signed ones have the same bits
+    if (part.width == 8) read_part<std::int64_t>(ranks, part);
+  }
+
+ private:
+  template <class Integer>
+  static void read_part(Ranks& ranks, const Part& part) {
+    Outcome outcome{.is_read = true, .refused_row = part.rows.end};
+    Column<Integer> column;
+    std::mutex alone;
+    try {
+      column = InputHdf5(part.path).read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
+                                                           [&](std::uint64_t row, const std::string& value) {
+                                                             const std::lock_guard lock(alone);
+                                                             if (row < outcome.refused_row)
+                                                               outcome = {true, row, value};
+                                                             return bad_input("{}", value);
+                                                           });
+    } catch (const Error&) {
+      outcome.is_read = !outcome.refused_value.empty();
+    }
+    column.resize(part.rows.count());
+    const std::uint64_t numbers[] = {outcome.is_read, outcome.refused_row};
+    ranks.send(0, numbers, sizeof numbers);
+    send_column(ranks, 0, outcome.refused_value);
+    if (outcome.is_read) ranks.send(0, column.data(), column.size() * sizeof(Integer));
+  }
+
+  Ranks& ranks_;
+  std::vector<std::size_t> bytes_;  ///< that each rank sends
+};
 
 /// One rank's share of the components, and the engine for it; none where there is nothing to do.
 class Part {
@@ -333,6 +417,8 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
   return std::make_unique<RankedEngine>(ranks, device, groups, memory_limit);
 }
 
+std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::make_unique<RankReaders>(ranks); }
+
 int serve_leader(Ranks& ranks) {
   std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
   const auto send = [&](const std::vector<float>& column) { send_column(ranks, 0, column); };
@@ -348,6 +434,9 @@ int serve_leader(Ranks& ranks) {
       share_raters(ranks, raters);
     }
     switch (order.act) {
+      case Order::Act::kRead:
+        RankReaders::read(ranks);
+        break;
       case Order::Act::kOpen:
         part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
         break;

@@ -3,6 +3,7 @@
 
 #include "fit/device.h"
 #include "fit/engine.h"
+#include "io/hdf5.h"
 #include "ranks/ranks.h"
 
 namespace voxpop {
@@ -13,7 +14,10 @@ namespace voxpop {
 std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, const Groups& groups,
                                            std::size_t memory_limit);
 
-/// For all ranks but the leader: works for its engines, until it says what to exit with.
+/// For the leader: the others read a part of each long column of files that they see.
+std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks);
+
+/// For all ranks but the leader: works for its engines and readers, until it says what to exit with.
 int serve_leader(Ranks& ranks);
 
 /// For the leader, at the end.
