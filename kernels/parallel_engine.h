@@ -211,7 +211,7 @@ class ParallelEngine : public Engine {
 
   EngineState save(FitRun& run) override {
     finish_queue(run);
-    EngineState out{sites(), std::vector<float>(groups_.pairs()), std::vector<float>(groups_.pairs()), {}};
+    EngineState out{sites(), Column<float>(groups_.pairs()), Column<float>(groups_.pairs()), {}};
     if (resident()) {
       backend_->copy_out(out.pair_mean.data(), buffers_[0].pair_mean.data(), groups_.pairs());
       backend_->copy_out(out.pair_variance.data(), buffers_[0].pair_variance.data(), groups_.pairs());
@@ -225,7 +225,7 @@ class ParallelEngine : public Engine {
 
   void load(const EngineState& state) override {
     const bool here = resident();
-    const auto fill = [&](const std::vector<float>& from, auto& device, auto& host) {
+    const auto fill = [&](const Column<float>& from, auto& device, auto& host) {
       if (here)
         backend_->copy_in(device.data(), from.data(), from.size());
       else
@@ -320,7 +320,7 @@ class ParallelEngine : public Engine {
 
   const Sites& sites() override {
     const std::size_t votes = groups_.votes.size();
-    sites_ = {std::vector<float>(votes), std::vector<float>(votes)};
+    sites_ = {Column<float>(votes), Column<float>(votes)};
     if (resident()) {
       backend_->copy_out(sites_.precision.data(), buffers_[0].site_precision.data(), votes);
       backend_->copy_out(sites_.shift.data(), buffers_[0].site_shift.data(), votes);

@@ -313,6 +313,8 @@ class Usage(CliTest):
 
     def test_one_of_several_ranks(self):
         """Without MPI, each rank would fit everything and write the same file."""
+        if b"libmpi" in subprocess.run(["ldd", VOXPOP], capture_output=True).stdout:
+            self.skipTest("this voxpop has MPI")
         output = self.path("fit.h5")
         for environment in ({"OMPI_COMM_WORLD_SIZE": "2"}, {"PMIX_NAMESPACE": "job", "SLURM_NTASKS": "2"}):
             result = run("fit", self.path("none.h5"), "-o", output, env={**os.environ, **environment})

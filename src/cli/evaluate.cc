@@ -202,7 +202,7 @@ int evaluate_command(const Arguments& arguments) {
         const Fit fit = fit_model(*engine, count_votes(groups), fit_options,
                                   [&](int iteration, double) { report(arguments.folds, iteration); });
         const Labels labels = make_labels(groups, fit, find_pair_labels(*engine, fit), votes.item_ids.size(), rows);
-        const auto compare = [&](const std::string& name, const std::vector<float>& item_score, Trials trials) {
+        const auto compare = [&](const std::string& name, const Column<float>& item_score, Trials trials) {
           gold_results.push_back({name, {}, trials.predicted.size(), {}});
           if (!trials.predicted.empty()) gold_results.back().pairs = score(trials);
           gold_results.back().order = compare_with_gold_order(item_score, labels.items.component, gold);

@@ -418,6 +418,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     if (arguments.checkpoint == arguments.output)
       throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.output);
     OutputFile output(arguments.output);
+    limit_memory(options, arguments.output);
     std::optional<EarlierFit> earlier;
     if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
     std::optional<Checkpoint> checkpoint;

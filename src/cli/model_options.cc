@@ -1,5 +1,7 @@
 #include "cli/model_options.h"
 
+#include "core/scratch.h"
+
 namespace voxpop {
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
@@ -11,8 +13,10 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--device", options.device,
                   "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
       ->capture_default_str();
-  verb.add_option("--memory-limit", options.memory_limit,
-                  "Memory of a CUDA device that may be used, e.g. 8GB; more votes than fit go through it in slabs")
+  verb.add_option(
+          "--memory-limit", options.memory_limit,
+          "Memory that may be used, e.g. 8GB; of a CUDA device: more votes than fit go through it in slabs; on a CPU: "
+          "of this process: long columns lie in scratch files (in TMPDIR where that is a disk, else beside the output)")
       ->transform(CLI::AsSizeValue(false))
       ->default_str("what is free");
   add_threads_option(verb, options.threads);
@@ -24,6 +28,11 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->delimiter(',')
       ->check(CLI::IsMember({"prior_score", "features"}));
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
+}
+
+void limit_memory(const ModelOptions& options, const std::string& output) {
+  if (options.memory_limit > 0 && !may_use_cuda(parse_device(options.device)))
+    Scratch::begin(options.memory_limit, Scratch::folder_for(output));
 }
 
 }  // namespace voxpop

@@ -40,5 +40,7 @@ struct ModelOptions {
   }
 };
 void add_model_options(CLI::App& verb, ModelOptions& options);
+/// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room.
+void limit_memory(const ModelOptions& options, const std::string& output);
 
 }  // namespace voxpop

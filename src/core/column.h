@@ -8,9 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/scratch.h"
+
 namespace voxpop {
 
-/// Memory that is not set to zero first: whoever asks for a long column fills it next, on all cores.
+/// Memory that is not set to zero first: whoever asks for a long column fills it next, on all cores. Under a memory
+/// limit it lies in files: core/scratch.h.
 template <class T>
 struct ColumnAllocator : std::allocator<T> {
   static constexpr std::size_t kHuge = std::size_t{2} << 20;
@@ -22,13 +25,17 @@ struct ColumnAllocator : std::allocator<T> {
   T* allocate(std::size_t count) {
     if (count * sizeof(T) < kHuge) return std::allocator<T>::allocate(count);
     const std::size_t bytes = (count * sizeof(T) + kHuge - 1) / kHuge * kHuge;
+    if (void* scratch = Scratch::allocate(bytes); scratch != nullptr) return static_cast<T*>(scratch);
     void* memory = std::aligned_alloc(kHuge, bytes);
     if (memory == nullptr) throw std::bad_alloc();
-    madvise(memory, bytes, MADV_HUGEPAGE);
+    madvise(memory, count * sizeof(T) / kHuge * kHuge, MADV_HUGEPAGE);  // not the last, of which little may be used
     return static_cast<T*>(memory);
   }
   void deallocate(T* memory, std::size_t count) {
-    count * sizeof(T) < kHuge ? std::allocator<T>::deallocate(memory, count) : std::free(memory);
+    if (count * sizeof(T) < kHuge)
+      std::allocator<T>::deallocate(memory, count);
+    else if (!Scratch::release(memory))
+      std::free(memory);
   }
   template <class U, class... Arguments>
   void construct(U* place, Arguments&&... arguments) {

@@ -124,8 +124,7 @@ Trials compare_majority_with_gold(const Labels& labels, const Gold& gold) {
   });
 }
 
-GoldOrder compare_with_gold_order(const std::vector<float>& score, const std::vector<std::int32_t>& component,
-                                  const Gold& gold) {
+GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold) {
   std::map<std::int32_t, std::vector<std::size_t>> members;
   for (std::size_t g = 0; g < gold.item.size(); ++g)
     if (component[gold.item[g]] >= 0) members[component[gold.item[g]]].push_back(g);
@@ -149,8 +148,8 @@ GoldOrder compare_with_gold_order(const std::vector<float>& score, const std::ve
   return out;
 }
 
-std::vector<float> win_shares(const Labels& labels) {
-  std::vector<float> wins(labels.items.votes.size(), 0.0f);
+Column<float> win_shares(const Labels& labels) {
+  Column<float> wins(labels.items.votes.size(), 0.0f);
   const PairColumns& pairs = labels.pairs;
   for (std::size_t p = 0; p < pairs.left.size(); ++p) {
     wins[pairs.left[p]] += pairs.wins_left[p];

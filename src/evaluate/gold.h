@@ -34,10 +34,9 @@ struct GoldOrder {
   double tau_b = 0;     ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
 };
 /// `score`, `component` [items]; component -1: left out.
-GoldOrder compare_with_gold_order(const std::vector<float>& score, const std::vector<std::int32_t>& component,
-                                  const Gold& gold);
+GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold);
 
 /// Each item's share of wins in its votes, ties half: the order by majority.
-std::vector<float> win_shares(const Labels& labels);
+Column<float> win_shares(const Labels& labels);
 
 }  // namespace voxpop

@@ -25,7 +25,7 @@ double uniform(const void* bytes, std::size_t size, std::uint64_t seed) {
 class Parts {
  public:
   Parts(const FitFile& fit, const ExportOptions& options) : fit_(fit) {
-    const std::vector<std::int32_t>& component = fit.labels.items.component;
+    const Column<std::int32_t>& component = fit.labels.items.component;
     const std::size_t groups = fit.prompt.empty() ? component.size() : fit.prompt_ids.size();
     of_.assign(groups, 0);
     if (options.parts.size() == 1) return;

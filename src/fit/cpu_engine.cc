@@ -64,7 +64,7 @@ class CpuEngine : public Engine {
   CpuEngine(const Groups& groups, const Kernels& kernels, std::uint32_t dense_items)
       : groups_(groups),
         kernels_(kernels),
-        sites_{std::vector<float>(groups.votes.size(), 0.0f), std::vector<float>(groups.votes.size(), 0.0f)},
+        sites_{Column<float>(groups.votes.size(), 0.0f), Column<float>(groups.votes.size(), 0.0f)},
         pair_mean_(groups.pairs(), 0.0f),
         pair_variance_(groups.pairs(), 2.0f) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
@@ -303,7 +303,8 @@ class CpuEngine : public Engine {
   TbbBackend backend_;
   std::vector<Large> large_;
   Sites sites_;
-  std::vector<float> pair_mean_, pair_variance_, click_habits_;
+  Column<float> pair_mean_, pair_variance_;
+  std::vector<float> click_habits_;
 };
 
 }  // namespace

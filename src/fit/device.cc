@@ -28,6 +28,10 @@ Device parse_device(const std::string& text) {
   return device;
 }
 
+bool may_use_cuda(const Device& wanted) {
+  return wanted.kind == Device::Kind::kCuda || (wanted.kind == Device::Kind::kAuto && why_not_cuda(0).empty());
+}
+
 DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   constexpr Device cpu{Device::Kind::kCpu};
   if (wanted.kind == Device::Kind::kCpu) return {cpu, ""};

@@ -24,6 +24,9 @@ struct DeviceChoice {
   std::string why;  ///< why this one, where it was asked for as auto; else empty
 };
 
+/// Whether choose_device() may take a CUDA device.
+bool may_use_cuda(const Device& wanted);
+
 /// Throws Error(kDevice) where a device that was asked for by name cannot be used.
 DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 

@@ -40,26 +40,26 @@ struct FitRun {
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.
 struct Posterior {
-  std::vector<float> slot_mean, slot_variance;  ///< [S]
-  std::vector<float> pair_mean, pair_variance;  ///< [P] of score(first) - score(second)
-  std::vector<ReportSums> annotators;           ///< [annotators]
-  double log_evidence = 0;                      ///< EP's log p(votes | annotators), without the hyperparameters' priors
+  Column<float> slot_mean, slot_variance;  ///< [S]
+  Column<float> pair_mean, pair_variance;  ///< [P] of score(first) - score(second)
+  std::vector<ReportSums> annotators;      ///< [annotators]
+  double log_evidence = 0;                 ///< EP's log p(votes | annotators), without the hyperparameters' priors
 };
 
 struct PairLabels {
-  std::vector<float> probability, better, information;  ///< [P], of the pair's first item
+  Column<float> probability, better, information;  ///< [P], of the pair's first item
 };
 
 /// The votes' EP sites [V].
 struct Sites {
-  std::vector<float> precision, shift;
+  Column<float> precision, shift;
 };
 
 /// What an engine keeps of a fit on its way, beside the FitRun; the same for every engine.
 struct EngineState {
   Sites sites;
-  std::vector<float> pair_mean, pair_variance;  ///< [P]
-  std::vector<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
+  Column<float> pair_mean, pair_variance;  ///< [P]
+  Column<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
 };
 
 /// Does the work over votes and annotators; voxpop/fit_state.h says what comes next. One engine for one data set.

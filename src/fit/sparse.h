@@ -113,7 +113,7 @@ class SparseSolver {
   }
 
   /// Appends the solutions that the next ones start from.
-  void save(std::vector<float>& to) const {
+  void save(Column<float>& to) const {
     to.resize(to.size() + kept_);
     backend_.copy_out(to.data() + to.size() - kept_, solutions_.data(), kept_);
   }

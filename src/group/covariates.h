@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "core/column.h"
 #include "voxpop/covariates.h"
 
 namespace voxpop {
@@ -12,7 +13,7 @@ struct Votes;
 /// What is known of items beside their votes, as the fit takes it: columns centred within each component, with unit
 /// variance there. Features first, then the prior score.
 struct Covariates {
-  std::vector<float> value;                ///< [S][count], by slot
+  Column<float> value;                     ///< [S][count], by slot
   std::vector<std::string> names;          ///< [count]
   std::vector<double> sd;                  ///< [count] of the column within components, in its own unit
   int features = 0;                        ///< the first so many are features; the last may be the prior score

@@ -29,7 +29,7 @@ class UnionFind {
   }
 
  private:
-  std::vector<std::uint32_t> parent_;
+  Column<std::uint32_t> parent_;
 };
 
 template <class Numbers>
@@ -81,13 +81,13 @@ Groups group_votes(Votes& votes, Ties ties) {
   UnionFind sets(items);
   for (std::size_t row = 0; row < rows; ++row)
     if (counts(row)) sets.join(votes.left[row], votes.right[row]);
-  std::vector<std::uint32_t> component_of(items, kNone);
-  std::vector<Component> components;
+  Column<std::uint32_t> component_of(items, kNone);
+  Column<Component> components;
   {
-    std::vector<std::uint32_t> vote_count(items, 0);
+    Column<std::uint32_t> vote_count(items, 0);
     for (std::size_t row = 0; row < rows; ++row)
       if (counts(row)) ++vote_count[sets.root(votes.left[row])];
-    std::vector<std::uint32_t> index_of_root(items, kNone);
+    Column<std::uint32_t> index_of_root(items, kNone);
     for (std::uint32_t item = 0; item < items; ++item) {
       const std::uint32_t root = sets.root(item);
       if (vote_count[root] == 0) continue;
@@ -101,7 +101,7 @@ Groups group_votes(Votes& votes, Ties ties) {
   }
   if (components.empty())
     throw bad_input("{}: every vote is a tie, and --ties drop leaves none", votes.inputs.front().path);
-  std::vector<std::uint32_t> order(components.size()), place(components.size());
+  Column<std::uint32_t> order(components.size()), place(components.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     return std::pair(components[a].items, components[a].votes) < std::pair(components[b].items, components[b].votes);
@@ -112,15 +112,15 @@ Groups group_votes(Votes& votes, Ties ties) {
   groups.answers = find_answers(votes.preference, ties);
   const auto levels = levels_of(groups.answers);
   groups.component_slots.assign(1, 0);
-  std::vector<std::uint32_t> component_votes(1, 0);
+  Column<std::uint32_t> component_votes(1, 0);
   for (std::uint32_t at = 0; at < order.size(); ++at) {
     place[order[at]] = at;
     groups.component_slots.push_back(groups.component_slots.back() + components[order[at]].items);
     component_votes.push_back(component_votes.back() + components[order[at]].votes);
   }
-  std::vector<std::uint32_t> slot_of(items, kNone);
+  Column<std::uint32_t> slot_of(items, kNone);
   {
-    std::vector<std::uint32_t> next(groups.component_slots.begin(), groups.component_slots.end() - 1);
+    Column<std::uint32_t> next(groups.component_slots.begin(), groups.component_slots.end() - 1);
     groups.slot_item.resize(groups.component_slots.back());
     for (std::uint32_t item = 0; item < items; ++item) {
       if (component_of[item] == kNone) continue;
@@ -132,7 +132,7 @@ Groups group_votes(Votes& votes, Ties ties) {
   // Votes: a counting sort by component, then by pair within it.
   groups.vote_row.resize(component_votes.back());
   {
-    std::vector<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
+    Column<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
     for (std::size_t row = 0; row < rows; ++row)
       if (counts(row)) groups.vote_row[next[place[component_of[votes.left[row]]]]++] = static_cast<std::uint32_t>(row);
   }
@@ -143,11 +143,11 @@ Groups group_votes(Votes& votes, Ties ties) {
   };
   groups.votes.resize(groups.vote_row.size());
   groups.component_pairs.assign(order.size() + 1, 0);
-  oneapi::tbb::enumerable_thread_specific<std::vector<Keyed>> buffers;
+  oneapi::tbb::enumerable_thread_specific<Column<Keyed>> buffers;
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
     const std::uint32_t begin = component_votes[c], count = component_votes[c + 1] - begin;
-    std::vector<Keyed> own;  // sorting together, a thread may take up another component meanwhile
-    std::vector<Keyed>& keyed = count >= kLarge ? own : buffers.local();
+    Column<Keyed> own;  // sorting together, a thread may take up another component meanwhile
+    Column<Keyed>& keyed = count >= kLarge ? own : buffers.local();
     keyed.resize(count);
     for (std::uint32_t v = 0; v < count; ++v)
       keyed[v] = {pair_of(groups.vote_row[begin + v]), groups.vote_row[begin + v]};

@@ -22,43 +22,42 @@ class FitReader {
   }
   const InputHdf5& file() const { return file_; }
 
-  std::vector<float> floats(const std::string& name, std::size_t rows) const {
+  Column<float> floats(const std::string& name, std::size_t rows) const {
     const std::vector<double> wide = file_.read_floats(name);
     require_rows(name, wide.size(), rows);
-    return {wide.begin(), wide.end()};
+    return narrowed(wide);
   }
   /// NaN is refused, too.
-  std::vector<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
-    std::vector<float> column = floats(name, rows);
+  Column<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
+    Column<float> column = floats(name, rows);
     for (std::size_t row = 0; row < rows; ++row)
       if (!(column[row] >= low && column[row] <= high))
         throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, column[row], low,
                         high);
     return column;
   }
-  std::vector<float> optional_floats(const std::string& name, std::size_t rows) const {
-    return file_.has(name) ? floats(name, rows) : std::vector<float>();
+  Column<float> optional_floats(const std::string& name, std::size_t rows) const {
+    return file_.has(name) ? floats(name, rows) : Column<float>();
   }
-  std::vector<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
+  Column<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
     const InputHdf5::Matrix wide = file_.read_matrix(name);
     require_rows(name, wide.rows, rows);
     if (wide.columns != columns)
       throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, wide.columns, columns);
     if (!std::ranges::all_of(wide.values, [](double x) { return std::isfinite(x); }))
       throw bad_input("{}: '{}' holds what is not a number; copy the file again", file_.path(), name);
-    return {wide.values.begin(), wide.values.end()};
+    return narrowed(wide.values);
   }
-  std::vector<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit,
-                                     const char* of) const {
+  Column<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit, const char* of) const {
     require_rows(name, file_.rows(name), rows);
     const Column<std::uint32_t> column = file_.read_indices(name, limit, of);
     return {column.begin(), column.end()};
   }
-  std::vector<std::uint32_t> counts(const std::string& name, std::size_t rows) const {
+  Column<std::uint32_t> counts(const std::string& name, std::size_t rows) const {
     return indices(name, rows, std::uint64_t{1} << 32, "numbers of votes");
   }
   template <class Integer>
-  std::vector<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
+  Column<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
     require_rows(name, file_.rows(name), rows);
     const auto refuse = [&](std::uint64_t row, const std::string& value) {
       return bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, value, low, high);
@@ -67,7 +66,7 @@ class FitReader {
     return {column.begin(), column.end()};
   }
 
-  std::vector<std::int8_t> flags(const std::string& name, std::size_t rows) const {
+  Column<std::int8_t> flags(const std::string& name, std::size_t rows) const {
     require_rows(name, file_.rows(name), rows);
     const std::size_t last = flag_names().size() - 1;
     const auto column =
@@ -78,6 +77,11 @@ class FitReader {
   }
 
  private:
+  static Column<float> narrowed(const std::vector<double>& wide) {
+    Column<float> column(wide.size());
+    std::transform(wide.begin(), wide.end(), column.begin(), [](double x) { return static_cast<float>(x); });
+    return column;
+  }
   void require_rows(const std::string& name, std::size_t rows, std::size_t expected) const {
     if (rows != expected) throw bad_input("{}: '{}' has {} rows; its table has {}", file_.path(), name, rows, expected);
   }
@@ -155,9 +159,9 @@ Drift read_drift(const FitReader& read, std::size_t annotators) {
 Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json& provenance) {
   Reliability out;
   out.method = provenance.value("/reliability/method"_json_pointer, std::string());
-  const std::vector<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
-  const std::vector<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
-  const std::vector<float> observed = read.floats("reliability/observed", kReliabilityBins);
+  const Column<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
+  const Column<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
+  const Column<float> observed = read.floats("reliability/observed", kReliabilityBins);
   for (std::size_t bin = 0; bin < votes.size(); ++bin) out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
   return out;
 }

@@ -18,8 +18,8 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
 struct FitFile {
   std::string path;
   Strings item_ids, annotator_ids;
-  Strings prompt_ids;                 ///< empty where the votes had none
-  std::vector<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
+  Strings prompt_ids;            ///< empty where the votes had none
+  Column<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
   Labels labels;
   Reliability reliability;
   nlohmann::ordered_json provenance;

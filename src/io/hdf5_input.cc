@@ -395,10 +395,10 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   void* descriptor = nullptr;
   if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
   const int file = *static_cast<const int*>(descriptor);
-  struct Scratch {
+  struct Buffers {
     std::vector<std::uint8_t> stored, rows, mixed;
   };
-  oneapi::tbb::enumerable_thread_specific<Scratch> scratches;
+  oneapi::tbb::enumerable_thread_specific<Buffers> buffers;
   FirstError first_error;
   const bool packed = storage->packing.deflated || storage->packing.shuffled_bytes > 0;
   const std::size_t block_bytes = storage->block_rows * width;
@@ -412,7 +412,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
     };
     const bool sound = packed ? block.bytes <= 2 * block_bytes + 1024 : block.bytes >= block.rows.count() * width;
     if (!sound) return refuse("its chunks are damaged");
-    Scratch& scratch = scratches.local();
+    Buffers& scratch = buffers.local();
     scratch.stored.resize(block.bytes);
     if (!read_at(file, block.address, scratch.stored, path_))
       return first_error.add(block.rows.begin, file_error("{}: the file is truncated: '{}' ends before row {}; copy it "

@@ -96,7 +96,7 @@ class Reader {
   const Column<std::int64_t>& timestamp_;
   std::vector<RaterRecord> raters_;
   std::vector<float> habits_;
-  std::vector<std::uint32_t> pair_of_;
+  Column<std::uint32_t> pair_of_;
   std::vector<std::vector<std::uint32_t>> by_annotator_;
 };
 
@@ -177,12 +177,12 @@ double chi_squared_tail(double statistic, double degrees_of_freedom) {
   return Eigen::numext::igammac(degrees_of_freedom / 2, statistic / 2);
 }
 
-std::vector<float> holm(const std::vector<float>& p_value) {
+Column<float> holm(const Column<float>& p_value) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < p_value.size(); ++i)
     if (!std::isnan(p_value[i])) order.push_back(i);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p_value[a] < p_value[b]; });
-  std::vector<float> out(p_value.size(), kNan);
+  Column<float> out(p_value.size(), kNan);
   float least = 0;
   for (std::size_t k = 0; k < order.size(); ++k) {
     least = std::max(least, std::min(1.0f, p_value[order[k]] * static_cast<float>(order.size() - k)));

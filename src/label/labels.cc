@@ -31,7 +31,7 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
   out.std_error.assign(items, unit);  // nothing known: the prior, sd 1 in prior units
   out.votes.assign(items, 0);
   out.component.assign(items, -1);
-  std::vector<std::uint32_t> component_of(items, 0);
+  Column<std::uint32_t> component_of(items, 0);
   for (std::size_t c = 0; c < groups.components(); ++c)
     for (std::uint32_t slot = groups.component_slots[c]; slot < groups.component_slots[c + 1]; ++slot) {
       const std::uint32_t item = groups.slot_item[slot];
@@ -45,7 +45,7 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
     out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
     out.votes[groups.slot_item[groups.pair_second[p]]] += votes;
   }
-  std::vector<std::int32_t> number(groups.components(), -1);
+  Column<std::int32_t> number(groups.components(), -1);
   std::int32_t next = 0;
   for (std::size_t item = 0; item < items; ++item) {
     if (out.component[item] < 0) continue;
@@ -69,7 +69,7 @@ CovariateLabels label_covariates(const Groups& groups, const Fit& fit) {
   return out;
 }
 
-std::vector<float> control_scores(const Groups& groups, const Fit& fit, std::vector<float> score) {
+Column<float> control_scores(const Groups& groups, const Fit& fit, Column<float> score) {
   const Covariates& known = groups.covariates;
   if (known.features == 0) return {};
   for (std::size_t slot = 0; slot < groups.slot_item.size(); ++slot)
@@ -111,7 +111,8 @@ void add_share(const AnnotatorPosterior& a, Model model, AnnotatorLabels& out) {
 
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   AnnotatorLabels out;
-  out.votes = count_votes(groups);
+  const std::vector<std::uint32_t> votes = count_votes(groups);
+  out.votes.assign(votes.begin(), votes.end());
   for (std::size_t a = 0; a < groups.annotators; ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
@@ -145,13 +146,13 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
 }
 
 PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels& labels,
-                         const std::vector<std::int8_t>& flags) {
+                         const Column<std::int8_t>& flags) {
   struct Key {
     std::uint64_t items;
     std::uint32_t pair;
     bool operator<(const Key& other) const { return items < other.items; }
   };
-  std::vector<Key> order(groups.pairs());
+  Column<Key> order(groups.pairs());
   for (std::uint32_t p = 0; p < order.size(); ++p)
     order[p] = {std::uint64_t{groups.slot_item[groups.pair_first[p]]} << 32 | groups.slot_item[groups.pair_second[p]],
                 p};
@@ -168,12 +169,15 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     out.right[row] = static_cast<std::uint32_t>(order[row].items);
     out.votes[row] = groups.pair_votes[p + 1] - groups.pair_votes[p];
     float wins = 0;
+    std::uint32_t ties = 0, flagged = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       wins += 0.5f + 0.5f * static_cast<float>(groups.votes[v].winner());
-      out.ties[row] += !groups.votes[v].decided();
-      out.flagged_votes[row] += is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]));
+      ties += !groups.votes[v].decided();
+      flagged += is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]));
     }
     out.wins_left[row] = wins;
+    out.ties[row] = ties;
+    out.flagged_votes[row] = flagged;
     out.probability[row] = labels.probability[p];
     out.probability_better[row] = labels.better[p];
     out.margin[row] = unit * fit.posterior.pair_mean[p];

@@ -21,38 +21,38 @@ inline bool is_suspicious(Flag flag) { return flag != Flag::kOk && flag != Flag:
 inline constexpr double kMethodError = 0.03;
 
 struct ItemLabels {
-  std::vector<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
-  std::vector<std::uint32_t> votes;     ///< [items]
-  std::vector<std::int32_t> component;  ///< [items], numbered by first item; -1: no votes
-  std::vector<float> controlled_score;  ///< [items] score less what features explain; empty without features
+  Column<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
+  Column<std::uint32_t> votes;     ///< [items]
+  Column<std::int32_t> component;  ///< [items], numbered by first item; -1: no votes
+  Column<float> controlled_score;  ///< [items] score less what features explain; empty without features
 };
 
 /// What items' covariates say of their scores: logits of the reference annotator a unit of the covariate.
 struct CovariateLabels {
   Strings names;
-  std::vector<float> coefficient, coefficient_se;
-  std::vector<float> taste_sd;  ///< [features] of annotators' own tastes, logits a unit; rater and lapse
+  Column<float> coefficient, coefficient_se;
+  Column<float> taste_sd;  ///< [features] of annotators' own tastes, logits a unit; rater and lapse
 };
 
 struct AnnotatorLabels {
-  std::vector<std::uint32_t> votes;
-  std::vector<float> discrimination,
-      discrimination_se;                       ///< reference annotator = 1; the error includes 3 % for the method's own
-  std::vector<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
-  std::vector<float> lapse_rate, lapse_rate_low, lapse_rate_high;  ///< lapse alone: median and 95 % interval
-  std::vector<float> eta, eta_se;                                  ///< crowd-bt alone
-  std::vector<float> taste, taste_se;  ///< [annotators][features] logits a unit of the feature, or empty
-  std::vector<float> agreement, expected_accuracy, bits_per_vote;
-  std::vector<std::int8_t> flag;
-  std::vector<float> flag_probability;
+  Column<std::uint32_t> votes;
+  Column<float> discrimination,
+      discrimination_se;                  ///< reference annotator = 1; the error includes 3 % for the method's own
+  Column<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
+  Column<float> lapse_rate, lapse_rate_low, lapse_rate_high;  ///< lapse alone: median and 95 % interval
+  Column<float> eta, eta_se;                                  ///< crowd-bt alone
+  Column<float> taste, taste_se;  ///< [annotators][features] logits a unit of the feature, or empty
+  Column<float> agreement, expected_accuracy, bits_per_vote;
+  Column<std::int8_t> flag;
+  Column<float> flag_probability;
 };
 
 /// Distinct pairs, left < right by item index, ascending.
 struct PairColumns {
-  std::vector<std::uint32_t> left, right, votes;
-  std::vector<std::uint32_t> ties;           ///< votes for neither
-  std::vector<std::uint32_t> flagged_votes;  ///< votes of annotators who are noisy, random, side_clicker or adversarial
-  std::vector<float> wins_left, probability, probability_better, margin, margin_se, information_gain;
+  Column<std::uint32_t> left, right, votes;
+  Column<std::uint32_t> ties;           ///< votes for neither
+  Column<std::uint32_t> flagged_votes;  ///< votes of annotators who are noisy, random, side_clicker or adversarial
+  Column<float> wins_left, probability, probability_better, margin, margin_se, information_gain;
 };
 
 struct Labels {
@@ -60,8 +60,8 @@ struct Labels {
   AnnotatorLabels annotators;
   CovariateLabels covariates;
   PairColumns pairs;
-  std::optional<Drift> drift;                   ///< of annotators over time, where votes have times
-  std::vector<float> vote_probability_correct;  ///< [input rows]; NaN for ties
+  std::optional<Drift> drift;              ///< of annotators over time, where votes have times
+  Column<float> vote_probability_correct;  ///< [input rows]; NaN for ties
 };
 
 /// What the reference annotator would say of each pair; the engine is not needed after it.

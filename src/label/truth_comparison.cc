@@ -8,7 +8,7 @@
 namespace voxpop {
 namespace {
 
-double correlation(const std::vector<float>& x, const std::vector<float>& y) {
+double correlation(const Column<float>& x, const Column<float>& y) {
   const auto n = static_cast<double>(x.size());
   const double mean_x = std::accumulate(x.begin(), x.end(), 0.0) / n,
                mean_y = std::accumulate(y.begin(), y.end(), 0.0) / n;
@@ -23,7 +23,7 @@ double correlation(const std::vector<float>& x, const std::vector<float>& y) {
 
 }  // namespace
 
-double expected_calibration_error(const std::vector<float>& predicted, const std::vector<float>& outcome, int bins) {
+double expected_calibration_error(const Column<float>& predicted, const Column<float>& outcome, int bins) {
   std::vector<double> difference(bins, 0);
   for (std::size_t i = 0; i < predicted.size(); ++i) {
     const int bin = std::clamp(static_cast<int>(predicted[i] * static_cast<float>(bins)), 0, bins - 1);
@@ -34,7 +34,7 @@ double expected_calibration_error(const std::vector<float>& predicted, const std
   return total / static_cast<double>(predicted.size());
 }
 
-double area_under_curve(const std::vector<float>& value, const std::vector<bool>& positive) {
+double area_under_curve(const Column<float>& value, const std::vector<bool>& positive) {
   std::vector<std::size_t> order(value.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return value[a] < value[b]; });
@@ -52,7 +52,7 @@ double area_under_curve(const std::vector<float>& value, const std::vector<bool>
 
 TruthComparison compare_with_truth(const Labels& labels, const Truth& truth) {
   const PairColumns& pairs = labels.pairs;
-  std::vector<float> probability(pairs.left.size()), better(pairs.left.size()), difference(pairs.left.size());
+  Column<float> probability(pairs.left.size()), better(pairs.left.size()), difference(pairs.left.size());
   double ordered = 0, majority = 0;
   const auto credit = [](double guess, double fact) { return guess * fact > 0 ? 1.0 : guess == 0 ? 0.5 : 0.0; };
   for (std::size_t p = 0; p < difference.size(); ++p) {
@@ -64,7 +64,7 @@ TruthComparison compare_with_truth(const Labels& labels, const Truth& truth) {
     majority += credit(2 * pairs.wins_left[p] - static_cast<float>(pairs.votes[p]), d);
   }
   const AnnotatorLabels& annotators = labels.annotators;
-  std::vector<float> estimate, fact, badness;
+  Column<float> estimate, fact, badness;
   std::vector<bool> bad;
   double covered = 0;
   for (std::size_t a = 0; a < truth.discrimination.size(); ++a) {

@@ -19,10 +19,9 @@ TruthComparison compare_with_truth(const Labels& labels, const Truth& truth);
 
 /// Expected calibration error: mean over `bins` equal bins of |mean predicted - mean outcome|, weighted by their counts
 /// (Guo et al. 2017). Outcomes are probabilities or 0/1.
-double expected_calibration_error(const std::vector<float>& predicted, const std::vector<float>& outcome,
-                                  int bins = 15);
+double expected_calibration_error(const Column<float>& predicted, const Column<float>& outcome, int bins = 15);
 
 /// Area under the ROC curve: the chance that a positive has the higher value, ties one half.
-double area_under_curve(const std::vector<float>& value, const std::vector<bool>& positive);
+double area_under_curve(const Column<float>& value, const std::vector<bool>& positive);
 
 }  // namespace voxpop

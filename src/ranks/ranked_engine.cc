@@ -345,7 +345,7 @@ class RankedEngine : public Engine {
     int before_;
   };
 
-  static void append(std::vector<float>& to, const std::vector<float>& from, std::size_t begin, std::size_t end) {
+  static void append(Column<float>& to, const Column<float>& from, std::size_t begin, std::size_t end) {
     to.insert(to.end(), from.begin() + begin, from.begin() + end);
   }
   static bool owns(const Share& share, std::uint32_t c) {
@@ -355,7 +355,7 @@ class RankedEngine : public Engine {
   }
 
   /// Every rank's part of a column to its place in the whole.
-  void gather(std::vector<float>& own, std::vector<float>& all, std::uint32_t ComponentRange::*begin,
+  void gather(Column<float>& own, Column<float>& all, std::uint32_t ComponentRange::*begin,
               std::uint32_t ComponentRange::*end) {
     std::size_t rows = 0;
     for (const Share& share : shares_)
@@ -370,10 +370,10 @@ class RankedEngine : public Engine {
       }
     }
   }
-  void gather_pairs(std::vector<float>& own, std::vector<float>& all) {
+  void gather_pairs(Column<float>& own, Column<float>& all) {
     gather(own, all, &ComponentRange::pair, &ComponentRange::pair_end);
   }
-  void gather_votes(std::vector<float> own, std::vector<float>& all) {
+  void gather_votes(Column<float> own, Column<float>& all) {
     gather(own, all, &ComponentRange::vote, &ComponentRange::vote_end);
   }
 
@@ -388,7 +388,7 @@ class RankedEngine : public Engine {
       at += count;
     }
   }
-  void gather_solutions(std::vector<float>& own, std::vector<float>& all) {
+  void gather_solutions(Column<float>& own, Column<float>& all) {
     for_solutions([&](std::uint32_t, std::size_t at, std::size_t count) { all.resize(at + count); });
     for (int rank = 0; rank < ranks_.size(); ++rank) {
       if (rank > 0) receive_column(ranks_, rank, own);
@@ -421,7 +421,7 @@ std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::m
 
 int serve_leader(Ranks& ranks) {
   std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
-  const auto send = [&](const std::vector<float>& column) { send_column(ranks, 0, column); };
+  const auto send = [&](const Column<float>& column) { send_column(ranks, 0, column); };
   for (;;) {
     Order order{};
     ranks.broadcast(&order, sizeof order);

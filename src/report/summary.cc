@@ -58,7 +58,7 @@ Totals total(const FitFile& fit) {
     }
   }
   out.accuracy /= judged;  // NaN where every vote is a tie
-  const std::vector<float>& better = fit.labels.pairs.probability_better;
+  const Column<float>& better = fit.labels.pairs.probability_better;
   out.known_pairs = static_cast<double>(std::ranges::count_if(better, [](float p) { return p > 0.95f || p < 0.05f; })) /
                     std::max(static_cast<double>(better.size()), 1.0);
   return out;
@@ -284,7 +284,7 @@ Json describe_pairs(const FitFile& fit) {
 /// Expected bits of so many votes more, one a pair: the best pairs first, and pairs drawn at random.
 Json describe_budget(const FitFile& fit) {
   constexpr std::size_t kPoints = 50;
-  std::vector<float> gain = fit.labels.pairs.information_gain;
+  Column<float> gain = fit.labels.pairs.information_gain;
   std::ranges::sort(gain, std::greater());
   const double all = std::accumulate(gain.begin(), gain.end(), 0.0);
   Json curve = Json::array();

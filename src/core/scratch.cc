@@ -1,0 +1,112 @@
+#include "core/scratch.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "core/error.h"
+
+namespace voxpop {
+namespace {
+
+std::atomic<std::size_t> limit{0};
+std::string folder;
+std::mutex mapping;
+std::map<void*, std::size_t> mapped;
+
+int open_nameless() {
+  const int file = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return file;
+  std::string name = folder + "/voxpop-scratch.XXXXXX";
+  const int named = mkstemp(name.data());
+  if (named >= 0) unlink(name.c_str());
+  return named;
+}
+
+std::size_t resident_bytes() {
+  std::size_t pages = 0, resident = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  if (std::fscanf(file, "%zu %zu", &pages, &resident) != 2) resident = 0;
+  std::fclose(file);
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// Lets go of all columns whenever too much is resident. What is resident without them cannot be helped: then some room
+/// is left above that, or nothing would move on.
+[[noreturn]] void watch() {
+  constexpr std::size_t kRoom = std::size_t{32} << 20;
+  std::size_t allowed = limit;
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (resident_bytes() <= allowed) continue;
+    const std::lock_guard lock(mapping);
+    for (const auto& [memory, bytes] : mapped) madvise(memory, bytes, MADV_DONTNEED);
+    allowed = std::max<std::size_t>(limit, resident_bytes() + kRoom);
+  }
+}
+
+}  // namespace
+
+void Scratch::begin(std::size_t bytes, const std::string& where) {
+  folder = where;
+  const int file = open_nameless();
+  if (file < 0) throw file_error("{}: cannot write scratch files here: {}", folder, std::strerror(errno));
+  close(file);
+  // The watcher looks every so often: some of it is for what comes in between.
+  constexpr std::size_t kBetween = std::size_t{64} << 20;
+  limit = bytes - std::min(kBetween, bytes / 2);
+  std::thread(watch).detach();
+}
+
+std::string Scratch::folder_for(const std::string& output) {
+  const char* temporary = std::getenv("TMPDIR");
+  struct statfs found {};
+  if (temporary != nullptr && statfs(temporary, &found) == 0 && found.f_type != TMPFS_MAGIC &&
+      access(temporary, W_OK) == 0)
+    return temporary;
+  const std::string parent = std::filesystem::path(output).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+void* Scratch::allocate(std::size_t bytes) {
+  if (limit == 0) return nullptr;
+  const int file = open_nameless();
+  // Reserved now: a full disk later would end the process by a signal.
+  const int problem = file < 0 ? errno : posix_fallocate(file, 0, static_cast<off_t>(bytes));
+  void* memory = problem == 0 ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+  if (file >= 0) close(file);
+  if (memory == MAP_FAILED)
+    throw file_error(
+        "{}: no room for {} MiB of scratch: {}; free some, point TMPDIR elsewhere, or raise --memory-limit", folder,
+        bytes >> 20, std::strerror(problem != 0 ? problem : errno));
+  const std::lock_guard lock(mapping);
+  mapped.emplace(memory, bytes);
+  return memory;
+}
+
+bool Scratch::release(void* memory) {
+  if (limit == 0) return false;
+  const std::lock_guard lock(mapping);
+  const auto found = mapped.find(memory);
+  if (found == mapped.end()) return false;
+  munmap(memory, found->second);
+  mapped.erase(found);
+  return true;
+}
+
+}  // namespace voxpop

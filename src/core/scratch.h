@@ -1,0 +1,24 @@
+#pragma once
+#include <cstddef>
+#include <string>
+
+namespace voxpop {
+
+/// Long columns in nameless files instead of memory, for a process whose resident memory is to stay within a limit. The
+/// kernel keeps of them what it has room for; whenever more is resident than allowed, the process lets go of them all,
+/// and takes up again what it comes to next. Passes over votes go through them in order, component by component. Bits
+/// cannot differ: these are the same columns in another place.
+class Scratch {
+ public:
+  /// From now on. `folder`: on a disk with room for all columns. Throws Error(kFileSystem) where it cannot be written.
+  static void begin(std::size_t limit, const std::string& folder);
+  /// The folder to use: TMPDIR's where that is a disk, else the output's.
+  static std::string folder_for(const std::string& output);
+
+  /// Null where nothing has begun. Throws Error(kFileSystem) where the disk is full.
+  static void* allocate(std::size_t bytes);
+  /// False for memory that is not from here.
+  static bool release(void* memory);
+};
+
+}  // namespace voxpop
