@@ -33,10 +33,10 @@ class EndsAfter : public FitKeeper {
   int left_;
 };
 
-template <class T>
-void expect_same_bits(const std::vector<T>& a, const std::vector<T>& b, const char* what) {
+template <class Column>
+void expect_same_bits(const Column& a, const Column& b, const char* what) {
   ASSERT_EQ(a.size(), b.size()) << what;
-  EXPECT_TRUE(a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0) << what;
+  EXPECT_TRUE(a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0) << what;
 }
 
 class CheckpointTest : public test::FileTest {

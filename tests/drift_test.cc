@@ -88,10 +88,10 @@ TEST(Drift, windows_are_in_order_of_time) {
   for (int v = 119; v >= 0; --v) votes.timestamp.push_back(1000 + 60 * v + (v >= 60 ? 40000 : 0));
   for (int v = 0; v < 99; ++v) votes.timestamp.push_back(v);
   const WindowColumns windows = drift_of(votes).windows;
-  EXPECT_EQ(windows.annotator, (std::vector<std::uint32_t>{0, 0}));
-  EXPECT_EQ(windows.votes, (std::vector<std::uint32_t>{60, 60}));
-  EXPECT_EQ(windows.start, (std::vector<std::int64_t>{1000, 44600}));
-  EXPECT_EQ(windows.end, (std::vector<std::int64_t>{4540, 48140}));
+  EXPECT_EQ(windows.annotator, (Column<std::uint32_t>{0, 0}));
+  EXPECT_EQ(windows.votes, (Column<std::uint32_t>{60, 60}));
+  EXPECT_EQ(windows.start, (Column<std::int64_t>{1000, 44600}));
+  EXPECT_EQ(windows.end, (Column<std::int64_t>{4540, 48140}));
   EXPECT_FLOAT_EQ(windows.votes_per_hour[0], 60);
 }
 
@@ -117,7 +117,7 @@ TEST(Drift, expected_accuracy_is_true) {
 }
 
 TEST(Holm, by_hand) {
-  const std::vector<float> corrected = holm({0.01f, 0.04f, 0.03f, NAN, 0.005f});
+  const Column<float> corrected = holm({0.01f, 0.04f, 0.03f, NAN, 0.005f});
   EXPECT_FLOAT_EQ(corrected[4], 0.02f);
   EXPECT_FLOAT_EQ(corrected[0], 0.03f);
   EXPECT_FLOAT_EQ(corrected[2], 0.06f);

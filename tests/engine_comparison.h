@@ -112,7 +112,7 @@ inline std::vector<RaterRecord> random_raters(std::size_t annotators) {
   return raters;
 }
 
-inline void expect_near(const std::vector<float>& a, const std::vector<float>& b, double tolerance, const char* what) {
+inline void expect_near(const Column<float>& a, const Column<float>& b, double tolerance, const char* what) {
   ASSERT_EQ(a.size(), b.size()) << what;
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i)

@@ -203,9 +203,9 @@ Outcomes run(const Groups& groups, const std::vector<RaterRecord>& raters, const
   return out;
 }
 
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+template <class Numbers>
+bool same_bits(const Numbers& a, const Numbers& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0;
 }
 
 void expect_same_bits(const Outcomes& a, const Outcomes& b) {
@@ -263,7 +263,7 @@ TEST_P(KernelSet, agrees_with_generic) {
   const Groups groups = mixed_groups(50, 50);
   const std::vector<RaterRecord> raters = test::random_raters(50);
   const Outcomes a = run(groups, raters, *choose_kernels("generic")), b = run(groups, raters, *kernels);
-  const auto expect_near = [](const std::vector<float>& x, const std::vector<float>& y) {
+  const auto expect_near = [](const Column<float>& x, const Column<float>& y) {
     ASSERT_EQ(x.size(), y.size());
     for (std::size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], y[i], 1e-4) << i;
   };

@@ -232,7 +232,7 @@ TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
     EXPECT_TRUE(fit.converged);
     for (int k = 1; ties == Ties::kModel && k <= groups.answers.levels(); ++k)
       EXPECT_NEAR(fit.scale.edge[k], truth.thresholds[k - 1], 0.06) << k;
-    const std::vector<float> score = make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows).items.score;
+    const Column<float> score = make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows).items.score;
     double right_way = 0;
     for (std::size_t v = 0; v < left.size(); ++v) {
       const double fact = truth.score[left[v]] - truth.score[right[v]], guess = score[left[v]] - score[right[v]];

@@ -400,7 +400,7 @@ class FitFile : public test::FileTest {};
 
 /// A dataset as `memory_type`, by the HDF5 C library alone; `type_name`: what it is in the file.
 template <class T>
-std::vector<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_t expected_type) {
+Column<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_t expected_type) {
   const Handle set(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose);
   EXPECT_TRUE(static_cast<bool>(set)) << name;
   if (!set) return {};
@@ -409,7 +409,7 @@ std::vector<T> read_column(hid_t file, const char* name, hid_t memory_type, hid_
     EXPECT_GT(H5Tequal(type, expected_type), 0) << name;
   }
   const Handle space(H5Dget_space(set), H5Sclose);
-  std::vector<T> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
+  Column<T> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
   EXPECT_GE(H5Dread(set, memory_type >= 0 ? memory_type : static_cast<hid_t>(type), H5S_ALL, H5S_ALL, H5P_DEFAULT,
                     values.data()),
             0)

@@ -6,8 +6,8 @@
 namespace voxpop {
 namespace {
 
-using Indices = std::vector<std::uint32_t>;
-using Floats = std::vector<float>;
+using Indices = Column<std::uint32_t>;
+using Floats = Column<float>;
 
 std::pair<Flag, double> flag(double discrimination, double se, double side_bias, double side_bias_se) {
   return flag_annotator(discrimination, se, side_bias, side_bias_se);
@@ -90,7 +90,7 @@ TEST_F(LabelsTest, items_are_in_units_of_the_reference_annotator) {
   const ItemLabels& items = labels_.items;
   EXPECT_EQ(items.score, (Floats{2, 0, -2, 1, 0, -1}));
   EXPECT_EQ(items.votes, (Indices{3, 4, 3, 2, 0, 2}));
-  EXPECT_EQ(items.component, (std::vector<std::int32_t>{0, 0, 0, 1, -1, 1}));  // numbered by first item
+  EXPECT_EQ(items.component, (Column<std::int32_t>{0, 0, 0, 1, -1, 1}));  // numbered by first item
   const Floats std_error = {0.4f, 0.6f, 0.8f, 1, 2, 1};                        // without votes: the prior's
   for (std::size_t i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(items.std_error[i], std_error[i]);
 }

@@ -5,8 +5,8 @@
 namespace voxpop {
 namespace {
 
-PairColumns columns(std::vector<std::uint32_t> left, std::vector<std::uint32_t> right, std::vector<float> margin,
-                    std::vector<float> margin_se) {
+PairColumns columns(Column<std::uint32_t> left, Column<std::uint32_t> right, Column<float> margin,
+                    Column<float> margin_se) {
   PairColumns pairs;
   pairs.left = std::move(left);
   pairs.right = std::move(right);
