@@ -70,6 +70,21 @@ Groups take_share(const Groups& groups, const Share& share) {
   Groups out;
   out.component_slots = out.component_pairs = out.pair_votes = {0};
   const std::size_t columns = groups.covariates.count();
+  std::size_t components = 0, slot_count = 0, pairs = 0, votes = 0;
+  for (const ComponentRange& run : share) {
+    components += run.component_end - run.component;
+    slot_count += run.slot_end - run.slot;
+    pairs += run.pair_end - run.pair;
+    votes += run.vote_end - run.vote;
+  }
+  out.component_slots.reserve(components + 1);
+  out.component_pairs.reserve(components + 1);
+  out.slot_item.reserve(slot_count);
+  out.covariates.value.reserve(slot_count * columns);
+  out.pair_first.reserve(pairs);
+  out.pair_second.reserve(pairs);
+  out.pair_votes.reserve(pairs + 1);
+  out.votes.reserve(votes);
   for (const ComponentRange& run : share) {
     const std::uint32_t slots = out.component_slots.back() - run.slot;  // to be added, modulo 2^32
     append_offsets(out.component_slots, groups.component_slots, run.component, run.component_end);
