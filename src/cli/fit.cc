@@ -2,7 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +16,7 @@
 #include "core/error.h"
 #include "core/launch.h"
 #include "core/progress.h"
+#include "core/scratch_memory.h"
 #include "core/stopwatch.h"
 #include "core/strings.h"
 #include "core/threads.h"
@@ -385,11 +385,9 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
     }
   }
   for (const std::string& warning : limits.warnings()) fmt::print("\nWARNING: {}\n", warning);
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
   fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              seconds.read, seconds.group, seconds.fit, seconds.label, seconds.write,
-             static_cast<double>(usage.ru_maxrss) / 1024);
+             static_cast<double>(ScratchMemory::peak()) / (1 << 20));
   fmt::print("wrote {}\n", arguments.output);
 }
 

@@ -1,6 +1,6 @@
 #include "cli/model_options.h"
 
-#include "core/scratch.h"
+#include "core/scratch_memory.h"
 
 namespace voxpop {
 
@@ -32,7 +32,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
 
 void limit_memory(const ModelOptions& options, const std::string& output) {
   if (options.memory_limit > 0 && !may_use_cuda(parse_device(options.device)))
-    Scratch::begin(options.memory_limit, Scratch::folder_for(output));
+    ScratchMemory::begin(options.memory_limit, ScratchMemory::folder_for(output));
 }
 
 }  // namespace voxpop

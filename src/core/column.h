@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "core/scratch.h"
+#include "core/scratch_memory.h"
 
 namespace voxpop {
 
 /// Memory that is not set to zero first: whoever asks for a long column fills it next, on all cores. Under a memory
-/// limit it lies in files: core/scratch.h.
+/// limit it lies in files: core/scratch_memory.h.
 template <class T>
 struct ColumnAllocator : std::allocator<T> {
   static constexpr std::size_t kHuge = std::size_t{2} << 20;
@@ -25,7 +25,7 @@ struct ColumnAllocator : std::allocator<T> {
   T* allocate(std::size_t count) {
     if (count * sizeof(T) < kHuge) return std::allocator<T>::allocate(count);
     const std::size_t bytes = (count * sizeof(T) + kHuge - 1) / kHuge * kHuge;
-    if (void* scratch = Scratch::allocate(bytes); scratch != nullptr) return static_cast<T*>(scratch);
+    if (void* scratch = ScratchMemory::allocate(bytes); scratch != nullptr) return static_cast<T*>(scratch);
     void* memory = std::aligned_alloc(kHuge, bytes);
     if (memory == nullptr) throw std::bad_alloc();
     madvise(memory, count * sizeof(T) / kHuge * kHuge, MADV_HUGEPAGE);  // not the last, of which little may be used
@@ -34,7 +34,7 @@ struct ColumnAllocator : std::allocator<T> {
   void deallocate(T* memory, std::size_t count) {
     if (count * sizeof(T) < kHuge)
       std::allocator<T>::deallocate(memory, count);
-    else if (!Scratch::release(memory))
+    else if (!ScratchMemory::release(memory))
       std::free(memory);
   }
   template <class U, class... Arguments>

@@ -274,6 +274,7 @@ class CpuEngine : public Engine {
     const std::vector<Batch>& batches = stride > 1 ? sample : batches_;
     oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, batches.size(), 16), [&](const auto& range) {
       for (std::size_t i = range.begin(); i != range.end(); ++i) work(batches[i]);
+      ScratchMemory::keep_within_limit();
     });
   }
 

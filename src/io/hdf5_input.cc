@@ -404,6 +404,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   const std::size_t block_bytes = storage->block_rows * width;
   oneapi::tbb::parallel_for(std::size_t{0}, storage->blocks.size(), [&](std::size_t b) {
     check_interrupt();
+    ScratchMemory::keep_within_limit();
     guard.still_alive();
     const Block& block = storage->blocks[b];
     const auto refuse = [&](const char* why) {

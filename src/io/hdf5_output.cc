@@ -77,6 +77,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
       last.resize(chunk_bytes);
       chunk = last;
     }
+    ScratchMemory::keep_within_limit();
     Packed packed{c * chunk_rows, {}};
     pack(packing, chunk, packed.bytes, scratch);
     return packed;

@@ -1,4 +1,4 @@
-#include "core/scratch.h"
+#include "core/scratch_memory.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -23,7 +24,8 @@
 namespace voxpop {
 namespace {
 
-std::atomic<std::size_t> limit{0};
+std::atomic<std::size_t> limit{0};    // 0: not begun
+std::atomic<std::size_t> allowed{0};  // the limit, or more where that cannot be kept
 std::string folder;
 std::mutex mapping;
 std::map<void*, std::size_t> mapped;
@@ -46,34 +48,27 @@ std::size_t resident_bytes() {
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
-/// Lets go of all columns whenever too much is resident. What is resident without them cannot be helped: then some room
-/// is left above that, or nothing would move on.
 [[noreturn]] void watch() {
-  constexpr std::size_t kRoom = std::size_t{32} << 20;
-  std::size_t allowed = limit;
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (resident_bytes() <= allowed) continue;
-    const std::lock_guard lock(mapping);
-    for (const auto& [memory, bytes] : mapped) madvise(memory, bytes, MADV_DONTNEED);
-    allowed = std::max<std::size_t>(limit, resident_bytes() + kRoom);
+    ScratchMemory::keep_within_limit();
   }
 }
 
 }  // namespace
 
-void Scratch::begin(std::size_t bytes, const std::string& where) {
+void ScratchMemory::begin(std::size_t bytes, const std::string& where) {
   folder = where;
   const int file = open_nameless();
   if (file < 0) throw file_error("{}: cannot write scratch files here: {}", folder, std::strerror(errno));
   close(file);
   // The watcher looks every so often: some of it is for what comes in between.
   constexpr std::size_t kBetween = std::size_t{64} << 20;
-  limit = bytes - std::min(kBetween, bytes / 2);
+  limit = allowed = bytes - std::min(kBetween, bytes / 2);
   std::thread(watch).detach();
 }
 
-std::string Scratch::folder_for(const std::string& output) {
+std::string ScratchMemory::folder_for(const std::string& output) {
   const char* temporary = std::getenv("TMPDIR");
   struct statfs found {};
   if (temporary != nullptr && statfs(temporary, &found) == 0 && found.f_type != TMPFS_MAGIC &&
@@ -83,7 +78,23 @@ std::string Scratch::folder_for(const std::string& output) {
   return parent.empty() ? "." : parent;
 }
 
-void* Scratch::allocate(std::size_t bytes) {
+std::size_t ScratchMemory::peak() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) << 10;
+  return 0;
+}
+
+void ScratchMemory::keep_within_limit() {
+  if (limit == 0 || resident_bytes() <= allowed) return;
+  // What is resident without columns cannot be helped: then some room is left above that, or nothing would move on.
+  constexpr std::size_t kRoom = std::size_t{32} << 20;
+  const std::lock_guard lock(mapping);
+  for (const auto& [memory, bytes] : mapped) madvise(memory, bytes, MADV_DONTNEED);
+  allowed = std::max<std::size_t>(limit, resident_bytes() + kRoom);
+}
+
+void* ScratchMemory::allocate(std::size_t bytes) {
   if (limit == 0) return nullptr;
   const int file = open_nameless();
   // Reserved now: a full disk later would end the process by a signal.
@@ -99,7 +110,7 @@ void* Scratch::allocate(std::size_t bytes) {
   return memory;
 }
 
-bool Scratch::release(void* memory) {
+bool ScratchMemory::release(void* memory) {
   if (limit == 0) return false;
   const std::lock_guard lock(mapping);
   const auto found = mapped.find(memory);
