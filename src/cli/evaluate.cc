@@ -166,6 +166,7 @@ int evaluate_command(const Arguments& arguments) {
   const Device wanted = parse_device(options.device);
   return with_threads(used_threads(options.threads), [&] {
     const bool quiet = arguments.common.quiet;
+    limit_memory(options, "");
     Votes votes = read_votes(arguments.inputs, quiet);
     Gold gold;
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, quiet);

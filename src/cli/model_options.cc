@@ -16,7 +16,8 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option(
           "--memory-limit", options.memory_limit,
           "Memory that may be used, e.g. 8GB; of a CUDA device: more votes than fit go through it in slabs; on a CPU: "
-          "of this process: long columns lie in scratch files (in TMPDIR where that is a disk, else beside the output)")
+          "of this process: long columns lie in scratch files (in TMPDIR where that is a disk, else beside the output "
+          "or here)")
       ->transform(CLI::AsSizeValue(false))
       ->default_str("what is free");
   add_threads_option(verb, options.threads);

@@ -40,7 +40,8 @@ struct ModelOptions {
   }
 };
 void add_model_options(CLI::App& verb, ModelOptions& options);
-/// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room.
+/// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room; empty:
+/// here.
 void limit_memory(const ModelOptions& options, const std::string& output);
 
 }  // namespace voxpop
