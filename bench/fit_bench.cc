@@ -49,6 +49,18 @@ void update(benchmark::State& state, Shape shape, PassOptions pass) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(groups.votes.size()));
 }
 
+/// What no pass can beat. Sites and newton evaluate derivatives once a vote, newton_uncertain twice, quadrature twice
+/// and four log-likelihoods more.
+void floor_of(benchmark::State& state, float (*Kernels::*evaluate)(std::uint64_t)) {
+  constexpr std::uint64_t kVotes = 1 << 20;
+  float sum = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(sum += (choose_kernels()->*evaluate)(kVotes));
+  if (!std::isfinite(sum)) state.SkipWithError("the likelihoods are not finite");
+  state.SetItemsProcessed(state.iterations() * kVotes);
+}
+
+BENCHMARK_CAPTURE(floor_of, derivatives, &Kernels::derivatives);
+BENCHMARK_CAPTURE(floor_of, log_likelihoods, &Kernels::log_likelihoods);
 BENCHMARK_CAPTURE(update, rlhf_sites, Shape::kRlhf, {});
 BENCHMARK_CAPTURE(update, rlhf_newton, Shape::kRlhf, {.annotators = true});
 BENCHMARK_CAPTURE(update, rlhf_newton_uncertain, Shape::kRlhf, {.annotators = true, .uncertain = true});

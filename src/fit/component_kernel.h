@@ -38,6 +38,10 @@ struct Kernels {
   /// Pairs [begin, end): labels from the pair moments; `discrimination`: the reference annotator's, prior units.
   void (*labels)(const FitView&, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
                  float* better, float* information);
+  /// For benchmarks: so many votes' likelihoods from numbers at hand, derivatives or log-likelihoods. No pass is faster
+  /// than its evaluations.
+  float (*derivatives)(std::uint64_t votes);
+  float (*log_likelihoods)(std::uint64_t votes);
 };
 
 /// Floats of scratch that `solve` needs (64-byte aligned).
