@@ -1,10 +1,12 @@
 #include "group/group.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_sort.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include "core/error.h"
@@ -14,23 +16,58 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xffffffffu;
 
-/// Union-find whose root is the smallest item of its set, so that the answer does not depend on the order of votes.
+/// What other threads may read and write meanwhile.
+std::atomic_ref<std::uint32_t> shared(std::uint32_t& x) { return std::atomic_ref(x); }
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+/// Union-find for all threads together, without locks (as ECL-CC, Jaiganesh and Burtscher 2018). A root always goes
+/// below a smaller one, so that it is at last the smallest item of its set, in whatever order votes come.
 class UnionFind {
  public:
   explicit UnionFind(std::size_t size) : parent_(size) { std::iota(parent_.begin(), parent_.end(), 0u); }
   std::uint32_t root(std::uint32_t x) {
-    while (parent_[x] != x) x = parent_[x] = parent_[parent_[x]];
+    for (std::uint32_t up = shared(parent_[x]).load(kRelaxed); up != x;) {
+      const std::uint32_t above = shared(parent_[up]).load(kRelaxed);
+      if (above != up) shared(parent_[x]).store(above, kRelaxed);  // the way is halved for whoever comes next
+      x = up;
+      up = above;
+    }
     return x;
   }
   void join(std::uint32_t a, std::uint32_t b) {
-    a = root(a);
-    b = root(b);
-    parent_[std::max(a, b)] = std::min(a, b);
+    for (;;) {
+      a = root(a);
+      b = root(b);
+      if (a == b) return;
+      std::uint32_t high = std::max(a, b);
+      if (shared(parent_[high]).compare_exchange_weak(high, std::min(a, b), kRelaxed)) return;
+    }
   }
 
  private:
   Column<std::uint32_t> parent_;
 };
+
+/// Calls act(first row, behind the last) for ranges of rows.
+template <class Act>
+void in_ranges(std::size_t rows, const Act& act) {
+  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, rows, 1 << 16),
+                            [&](const auto& range) { act(range.begin(), range.end()); });
+}
+
+/// Calls act(key, first, behind the last) for runs of rows of one key: those of no key are left out. So threads meet at
+/// one counter once a run, not once a row, where all is one component.
+template <class KeyOf, class Act>
+void in_runs(std::size_t rows, const KeyOf& key_of, const Act& act) {
+  in_ranges(rows, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t first = begin, row = begin; row < end; first = row) {
+      const std::uint32_t key = key_of(row);
+      while (++row < end && key_of(row) == key) {
+      }
+      if (key != kNone) act(key, first, row);
+    }
+  });
+}
 
 template <class Numbers>
 void release(Numbers& column) {
@@ -79,14 +116,19 @@ Groups group_votes(Votes& votes, Ties ties) {
 
   // Components, smallest first, so that a batch of neighbours is even work; equal ones by their smallest item.
   UnionFind sets(items);
-  for (std::size_t row = 0; row < rows; ++row)
-    if (counts(row)) sets.join(votes.left[row], votes.right[row]);
+  in_ranges(rows, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row)
+      if (counts(row)) sets.join(votes.left[row], votes.right[row]);
+  });
   Column<std::uint32_t> component_of(items, kNone);
   Column<Component> components;
   {
     Column<std::uint32_t> vote_count(items, 0);
-    for (std::size_t row = 0; row < rows; ++row)
-      if (counts(row)) ++vote_count[sets.root(votes.left[row])];
+    in_runs(
+        rows, [&](std::size_t row) { return counts(row) ? sets.root(votes.left[row]) : kNone; },
+        [&](std::uint32_t root, std::size_t first, std::size_t last) {
+          shared(vote_count[root]).fetch_add(static_cast<std::uint32_t>(last - first), kRelaxed);
+        });
     Column<std::uint32_t> index_of_root(items, kNone);
     for (std::uint32_t item = 0; item < items; ++item) {
       const std::uint32_t root = sets.root(item);
@@ -129,12 +171,16 @@ Groups group_votes(Votes& votes, Ties ties) {
     }
   }
 
-  // Votes: a counting sort by component, then by pair within it.
+  // Votes: a counting sort by component, in any order there, then by pair and row.
   groups.vote_row.resize(component_votes.back());
   {
     Column<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
-    for (std::size_t row = 0; row < rows; ++row)
-      if (counts(row)) groups.vote_row[next[place[component_of[votes.left[row]]]]++] = static_cast<std::uint32_t>(row);
+    in_runs(
+        rows, [&](std::size_t row) { return counts(row) ? place[component_of[votes.left[row]]] : kNone; },
+        [&](std::uint32_t at, std::size_t first, std::size_t last) {
+          std::uint32_t v = shared(next[at]).fetch_add(static_cast<std::uint32_t>(last - first), kRelaxed);
+          for (std::size_t row = first; row < last; ++row) groups.vote_row[v++] = static_cast<std::uint32_t>(row);
+        });
   }
   release(component_of);
   const auto pair_of = [&](std::uint32_t row) {
