@@ -521,7 +521,10 @@ int fit_in_ranks(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
   const int threads = options.threads > 0 ? options.threads : ranks.cores();
   try {
-    if (!ranks.leads()) return with_threads(threads, [&] { return serve_leader(ranks); });
+    if (!ranks.leads()) {
+      limit_memory(options, arguments.output);
+      return with_threads(threads, [&] { return serve_leader(ranks); });
+    }
     const auto readers = make_column_readers(ranks);
     const int status = fit_votes(
         arguments, threads,

@@ -60,11 +60,13 @@ void in_ranges(std::size_t rows, const Act& act) {
 template <class KeyOf, class Act>
 void in_runs(std::size_t rows, const KeyOf& key_of, const Act& act) {
   in_ranges(rows, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t first = begin, row = begin; row < end; first = row) {
-      const std::uint32_t key = key_of(row);
-      while (++row < end && key_of(row) == key) {
-      }
+    std::uint32_t key = key_of(begin);
+    for (std::size_t first = begin, row = begin + 1; first < end; ++row) {
+      const std::uint32_t next = row < end ? key_of(row) : kNone;
+      if (row < end && next == key) continue;
       if (key != kNone) act(key, first, row);
+      first = row;
+      key = next;
     }
   });
 }
