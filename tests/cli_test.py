@@ -313,13 +313,14 @@ class Usage(CliTest):
 
     def test_one_of_several_ranks(self):
         """Without MPI, each rank would fit everything and write the same file."""
-        if b"libmpi" in subprocess.run(["ldd", VOXPOP], capture_output=True).stdout:
-            self.skipTest("this voxpop has MPI")
+        has_mpi = b"libmpi" in subprocess.run(["ldd", VOXPOP], capture_output=True).stdout
         output = self.path("fit.h5")
-        for environment in ({"OMPI_COMM_WORLD_SIZE": "2"}, {"PMIX_NAMESPACE": "job", "SLURM_NTASKS": "2"}):
+        environments = [{"PMI_RANK": "1", "PMI_SIZE": "2"}] if has_mpi else []  # of a launcher that is not its MPI's
+        environments += [{"OMPI_COMM_WORLD_SIZE": "2"}, {"PMIX_NAMESPACE": "job", "SLURM_STEP_NUM_TASKS": "2"}] * (not has_mpi)
+        for environment in environments:
             result = run("fit", self.path("none.h5"), "-o", output, env={**os.environ, **environment})
             self.assertEqual(result.code, 2)
-            self.assertIn(b"built without MPI", result.err)
+            self.assertIn(b"MPI knows of 1" if has_mpi else b"built without MPI", result.err)
             self.assertFalse(os.path.exists(output))
 
     def test_bare_lists_the_verbs(self):
@@ -2078,7 +2079,7 @@ class Checkpoints(CliTest):
             with self.subTest(number=number):
                 code, err = self.end_early(number, "--threads", 1)
                 self.assertEqual(code, 130, err)
-                self.assertRegex(err, r"interrupted after \d+ iterations; .*kept keeps them")
+                self.assertRegex(err, r"interrupted; .*kept keeps the fit after \d+ iterations")
                 self.assertFalse(os.path.exists(self.path("fit.h5")))
                 self.assert_resumed()
                 os.remove(self.path("fit.h5"))
@@ -2124,9 +2125,52 @@ class Checkpoints(CliTest):
         result = run("fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", self.path("nowhere/kept"))
         self.assertEqual(result.code, 4)
         self.assertIn("nowhere/kept", result.err.decode())
-        for name in (self.votes, self.path("fit.h5")):
+        os.symlink(self.folder, self.path("link"))
+        for name in (self.votes, self.path("fit.h5"), self.path("./fit.h5"), self.path("link/fit.h5")):
             result = run("fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", name)
             self.assertEqual(result.code, 2, result.err)
+
+    def test_no_room_for_it_does_not_end_the_fit(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_700_000, 3_700_000))  # enough for the fit, packed
+        result = run(*self.fit("--checkpoint-every", 0), preexec_fn=limit)
+        self.assertEqual(result.code, 0, result.err)
+        self.assertRegex(result.err.decode(), "note: .*kept: .*; the fit goes on without")
+
+    def test_a_flipped_bit(self):
+        self.end_early(signal.SIGTERM)
+        for name in ("state", "annotators", "site_shift", "pair_mean"):
+            with h5py.File(self.path("kept"), "r+") as file:
+                row = len(file[name]) // 3
+                file[name][row] ^= 1 << 16
+            result = run(*self.fit())
+            self.assertEqual(result.code, 3, (name, result.err))
+            self.assertIn("the file is damaged", result.err.decode())
+            with h5py.File(self.path("kept"), "r+") as file:
+                file[name][row] ^= 1 << 16
+        self.assert_resumed()
+
+    def test_interrupted_while_calibrating(self):
+        """The fit itself is kept by then."""
+        command = self.fit("--checkpoint-every", 0, "--calibrate", "--threads", 1)
+        with tempfile.TemporaryFile() as err:
+            process = start(*command, stdout=subprocess.DEVNULL, stderr=err)
+            give_up = time.monotonic() + patience
+            while not os.path.exists(self.path("kept")) and time.monotonic() < give_up:
+                time.sleep(0.001)
+            while time.time() - os.path.getmtime(self.path("kept")) < 0.3 and time.monotonic() < give_up:
+                time.sleep(0.01)  # no longer written anew
+            os.kill(process.pid, signal.SIGTERM)
+            code, _ = wait(process, patience)
+            err.seek(0)
+            text = err.read().decode()
+        self.assertEqual(code, 130, text)
+        self.assertRegex(text, r"interrupted; .*kept keeps the fit after \d+ iterations")
+        self.assert_resumed()
+
+    def test_one_that_failed_strictly_is_not_kept(self):
+        result = run(*self.fit("--checkpoint-every", 0, "--strict", "--max-iterations", 3))
+        self.assertEqual(result.code, 5, result.err)
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 # ------------------------------------------------------------------------------------------------------------ memory limit

@@ -67,7 +67,8 @@ TEST(Deal, shares_add_up_to_the_whole) {
     PassResult sum;
     sum.annotators.resize(20);
     for (const Share& share : deal_components(groups, 3, stride)) {
-      const Groups part = take_share(groups, share);
+      Groups part = take_share(groups, share);
+      part.click_habits = find_click_habits(groups);
       const PassResult own = make_cpu_engine(part, *choose_kernels())->update_components(raters, pass);
       for (std::size_t a = 0; a < 20; ++a) {
         sum.annotators[a].gradient_gamma += own.annotators[a].gradient_gamma;

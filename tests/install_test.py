@@ -204,7 +204,7 @@ class Slurm(unittest.TestCase):
 
     def submit(self, script, *arguments, **variables):
         path = self.folder + os.pathsep + os.environ["PATH"]
-        environment = dict(os.environ, PATH=path, SLURM_CPUS_PER_TASK="1", **variables)
+        environment = dict(os.environ, PATH=path, SLURM_CPUS_PER_TASK="1", SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", **variables)
         return run(installed("voxpop", "slurm", script), *arguments, cwd=self.folder, env=environment)
 
     def provenance(self, name):
@@ -228,7 +228,7 @@ class Slurm(unittest.TestCase):
         result = self.submit("fit_mpi.sbatch", "monday.h5", "-o", "fit.h5", "--model", "bt", MPI_TYPES="none pmix pmi2")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("--model bt --device cpu --threads 1", self.provenance("fit.h5"))
-        self.assertEqual(self.log("srun.log"), ["--mpi=pmix", "--cpus-per-task=1"])
+        self.assertEqual(self.log("srun.log"), ["--mpi=pmix", "--kill-on-bad-exit=1", "--cpus-per-task=1"])
 
     def test_mpi_by_mpirun(self):
         result = self.submit("fit_mpi.sbatch", "monday.h5", "-o", "fit.h5", "--model", "bt", MPI_TYPES="none pmi2")
@@ -239,8 +239,10 @@ class Slurm(unittest.TestCase):
     def test_multi_gpu(self):
         self.stand_in("voxpop", 'echo "$*"\n')
         result = self.submit("fit_multi_gpu.sbatch", "monday.h5", "-o", "fit.h5", MPI_TYPES="pmix")
-        self.assertEqual((result.returncode, result.stdout), (0, "fit monday.h5 -o fit.h5 --device cuda --threads 1\n"))
-        self.assertEqual(self.log("srun.log"), ["--mpi=pmix", "--gpus-per-task=1", "--cpus-per-task=1"])
+        call = "fit monday.h5 -o fit.h5 --device cuda --threads 1 --checkpoint voxpop-7.checkpoint\n"
+        self.assertEqual((result.returncode, result.stdout), (0, call))
+        flags = ["--mpi=pmix", "--kill-on-bad-exit=1", "--gpus-per-task=1", "--cpus-per-task=1"]
+        self.assertEqual(self.log("srun.log"), flags)
 
     def test_array(self):
         files = ["monday.h5", "tuesday.h5"]

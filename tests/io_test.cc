@@ -58,6 +58,13 @@ TEST_F(OutputFileTest, keeps_an_old_file_until_then) {
   EXPECT_EQ(text_of(path("old.h5")), "new");
 }
 
+TEST_F(OutputFileTest, says_at_once_that_a_name_is_too_long) {
+  EXPECT_THROW(OutputFile(path(std::string(252, 'x'))), Error);
+  OutputFile output(path(std::string(240, 'x')));
+  write_text(output.temporary(), "whole");
+  output.commit();
+}
+
 TEST_F(OutputFileTest, says_at_once_where_it_cannot_write) {
   for (const std::string& target : {path("none/new.h5"), path("")}) {
     try {

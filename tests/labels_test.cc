@@ -91,7 +91,7 @@ TEST_F(LabelsTest, items_are_in_units_of_the_reference_annotator) {
   EXPECT_EQ(items.score, (Floats{2, 0, -2, 1, 0, -1}));
   EXPECT_EQ(items.votes, (Indices{3, 4, 3, 2, 0, 2}));
   EXPECT_EQ(items.component, (Column<std::int32_t>{0, 0, 0, 1, -1, 1}));  // numbered by first item
-  const Floats std_error = {0.4f, 0.6f, 0.8f, 1, 2, 1};                        // without votes: the prior's
+  const Floats std_error = {0.4f, 0.6f, 0.8f, 1, 2, 1};                   // without votes: the prior's
   for (std::size_t i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(items.std_error[i], std_error[i]);
 }
 

@@ -133,6 +133,25 @@ class Mpi(unittest.TestCase):
             _, err = mpirun(3, "fit", votes, "-o", path("none.h5"), status=3)
             self.assertIn(f"'comparisons/right' row {row} is {4_000_000 + number}; item indices", err)
 
+    def test_ranks_that_see_other_files_read_nothing(self):
+        for name, seed in (("here", 1), ("there", 2)):
+            os.mkdir(path(name))
+            voxpop("simulate", path(name + "/votes.h5"), "--prompts", 60000, "--seed", seed)
+        os.mkdir(path("nowhere"))
+        voxpop("fit", path("here/votes.h5"), "-o", path("one.h5"), "--device", "cpu", "--model", "bt")
+        for other in ("there", "nowhere"):
+            command = ["mpirun", "--bind-to", "none"]
+            for folder in ("here", other):
+                fit = [VOXPOP, "fit", "votes.h5", "-o", path("several.h5"), "--device", "cpu", "--model", "bt"]
+                command += ["-np", "1", "-wdir", path(folder), *fit, ":"]
+            subprocess.run(command[:-1], env=environment, check=True, capture_output=True, timeout=120)
+            self.assertEqual(content("several.h5"), content("one.h5"))
+
+    def test_with_little_memory_and_from_an_earlier_fit(self):
+        votes = self.simulate("warm.h5", "--prompts", 5000)
+        voxpop("fit", self.simulate("earlier.h5", "--prompts", 3000, "--seed", 2), "-o", path("earlier_fit.h5"))
+        self.assert_same_fit(votes, "--warm-start", path("earlier_fit.h5"), "--memory-limit", "30MB", ranks=(2,))
+
     def test_verbs_that_share_no_work_are_refused(self):
         votes = self.simulate("few.h5", "--prompts", 100)
         _, err = mpirun(2, "evaluate", votes, status=2)

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -404,22 +405,27 @@ Json describe_work(const Arguments& arguments, const Votes& votes, const std::op
           {"max_iterations", arguments.options.max_iterations}};
 }
 
+/// A file's path without links and detours, whether or not it exists.
+std::filesystem::path whole_path(const std::string& path) {
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+}
+
 int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, ColumnReaders* readers = nullptr) {
   const ModelOptions& options = arguments.options;
   const Device device_wanted = parse_device(options.device);
-  return with_threads(threads, [&] {
+  std::optional<Checkpoint> checkpoint;
+  const auto fit_all = [&] {
     const bool quiet = arguments.common.quiet;
     Stopwatch watch;
     Seconds seconds;
     require_other_output(arguments.inputs, arguments.output);
     require_other_output(arguments.inputs, arguments.checkpoint);
-    if (arguments.checkpoint == arguments.output)
-      throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.output);
+    if (!arguments.checkpoint.empty() && whole_path(arguments.checkpoint) == whole_path(arguments.output))
+      throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.checkpoint);
     OutputFile output(arguments.output);
     limit_memory(options, arguments.output);
     std::optional<EarlierFit> earlier;
     if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
-    std::optional<Checkpoint> checkpoint;
     Votes votes = read_votes(arguments.inputs, quiet, readers);
     seconds.read = watch.lap();
     if (!arguments.checkpoint.empty())
@@ -470,10 +476,12 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     fit.posterior.log_evidence = log_evidence;
     seconds.label = watch.lap();
     if (calibration && calibration->helps()) calibrate_pairs(*calibration, labels.pairs);
-    if (arguments.strict && !fit.converged)
+    if (arguments.strict && !fit.converged) {
+      if (checkpoint) checkpoint->remove();  // there is nothing to go on with
       throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
+    }
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
     provenance["covariates"] = describe_covariates(labels.covariates);
@@ -512,12 +520,23 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;
-  });
+  };
+  try {
+    return with_threads(threads, fit_all);
+  } catch (const Error& error) {
+    if (error.exit() == Exit::kInterrupted && checkpoint) throw checkpoint->interruption();
+    throw;
+  }
 }
 
 #if VOXPOP_WITH_MPI
 int fit_in_ranks(const Arguments& arguments) {
   Ranks ranks;
+  if (ranks.size() != launched_processes())
+    throw usage_error(
+        "{} processes were started, but MPI knows of {}: the launcher is not that of the MPI that voxpop is "
+        "built with",
+        launched_processes(), ranks.size());
   const ModelOptions& options = arguments.options;
   const int threads = options.threads > 0 ? options.threads : ranks.cores();
   try {

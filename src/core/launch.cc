@@ -11,10 +11,10 @@ int number(const char* name) { return std::getenv(name) == nullptr ? 1 : std::at
 }  // namespace
 
 int launched_processes() {
-  // OpenMPI's mpirun, MPICH's, and srun --mpi=pmix.
-  const int mpich = std::getenv("PMI_RANK") != nullptr ? number("PMI_SIZE") : 1;
-  const int slurm = std::getenv("PMIX_NAMESPACE") != nullptr ? number("SLURM_NTASKS") : 1;
-  return std::max({1, number("OMPI_COMM_WORLD_SIZE"), mpich, slurm});
+  // OpenMPI's mpirun, MPICH's, and srun --mpi=pmix; the first also within a job of Slurm.
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) return std::max(1, number("OMPI_COMM_WORLD_SIZE"));
+  if (std::getenv("PMI_RANK") != nullptr) return std::max(1, number("PMI_SIZE"));
+  return std::getenv("PMIX_NAMESPACE") != nullptr ? std::max(1, number("SLURM_STEP_NUM_TASKS")) : 1;
 }
 
 }  // namespace voxpop

@@ -32,6 +32,16 @@ void forget_unfinished(const std::string& path) {
     if (name == path) name[0] = '\0';
 }
 
+/// A name beside it that nobody has; empty where there can be none.
+std::string free_name(const std::string& path) {
+  std::string name = path + ".XXXXXX";
+  const int taken = mkstemp(name.data());
+  if (taken < 0) return {};
+  close(taken);
+  unlink(name.c_str());
+  return name;
+}
+
 }  // namespace
 
 void remove_unfinished_output() {
@@ -71,7 +81,7 @@ bool OutputFile::open_nameless() {
   nameless_ = open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
   if (nameless_ < 0) return false;
   temporary_ = "/proc/self/fd/" + std::to_string(nameless_);
-  if (access(temporary_.c_str(), W_OK) == 0) return true;
+  if (access(temporary_.c_str(), W_OK) == 0 && !free_name(path_).empty()) return true;
   close(std::exchange(nameless_, -1));
   return false;
 }
@@ -83,17 +93,12 @@ void OutputFile::commit() {
   if (descriptor >= 0) close(descriptor);
   if (!synchronised) throw file_error("{}: cannot write: {}", path_, std::strerror(problem));
   if (nameless_ >= 0) {  // a new link replaces nothing, but a rename does
-    std::string name = path_ + ".XXXXXX";
-    const int taken = mkstemp(name.data());
-    if (taken >= 0) {
-      close(taken);
-      unlink(name.c_str());
-    }
-    if (taken < 0 || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+    const std::string name = free_name(path_);
+    remember_unfinished(name);
+    if (name.empty() || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
       throw file_error("{}: cannot name the finished file: {}", path_, std::strerror(errno));
     close(std::exchange(nameless_, -1));
     temporary_ = name;
-    remember_unfinished(temporary_);
   }
   if (rename(temporary_.c_str(), path_.c_str()) != 0)
     throw file_error("{}: cannot rename the finished file: {}", path_, std::strerror(errno));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/column.h"
 #include "voxpop/block.h"
 
 namespace voxpop {
@@ -14,10 +15,10 @@ namespace voxpop {
 class TbbBackend {
  public:
   template <class T>
-  using Array = std::vector<T>;
+  using Array = Column<T>;
   template <class T>
   Array<T> allocate(std::size_t count) const {
-    return Array<T>(count);
+    return Array<T>(count, T{});
   }
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) const {

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <memory>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -19,6 +21,8 @@ namespace voxpop {
 namespace {
 
 constexpr const char* kSchema = "checkpoint/1";
+/// Another number for every change of what is kept, or of how a fit goes on.
+constexpr int kFormat = 1;
 
 // Everything is kept as it lies in memory: every bit counts, and nobody else reads it.
 template <class T>
@@ -41,16 +45,39 @@ void read_words(const InputHdf5& file, const std::string& name, T* to, std::size
   std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
 }
 
+class Checksum {
+ public:
+  Checksum() : state_(XXH3_createState(), XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
+  template <class T>
+  void add(const T* data, std::size_t count) {
+    XXH3_64bits_update(state_.get(), data, count * sizeof(T));
+  }
+  std::string digits() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_.get())); }
+
+ private:
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
+};
+
+/// Calls act(name, data, count) for each column of the file.
+template <class Act>
+void for_columns(FitRun& run, EngineState& state, const Act& act) {
+  act("state", &run.state, 1);
+  act("annotators", run.annotators.data(), run.annotators.size());
+  act("tastes", run.tastes.data(), run.tastes.size());
+  act("site_precision", state.sites.precision.data(), state.sites.precision.size());
+  act("site_shift", state.sites.shift.data(), state.sites.shift.size());
+  act("pair_mean", state.pair_mean.data(), state.pair_mean.size());
+  act("pair_variance", state.pair_variance.data(), state.pair_variance.size());
+  act("solutions", state.solutions.data(), state.solutions.size());
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every, bool quiet)
     : path_(std::move(path)), of_(std::move(of)), every_(every), quiet_(quiet) {
   const OutputFile writable(path_);
   of_["version"] = kVersion;
-  of_["state_bytes"] = sizeof(FitState) + sizeof(AnnotatorPosterior);
-}
-
-void Checkpoint::resume(FitRun& run, Engine& engine) {
+  of_["format"] = kFormat;
   if (!std::filesystem::exists(path_)) return;
   const InputHdf5 file(path_);
   if (file.attribute("voxpop_schema") != kSchema)
@@ -61,47 +88,66 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
     if (!kept.is_object() || !kept.contains(name) || kept[name] != value)
       throw bad_input("{}: the checkpoint of another fit: its {} differ; name another file, or remove it to start anew",
                       path_, name);
+}
+
+void Checkpoint::resume(FitRun& run, Engine& engine) {
+  if (!std::filesystem::exists(path_)) return;
+  const InputHdf5 file(path_);
   EngineState state = engine.save(run);  // of the right sizes
-  read_words(file, "state", &run.state, 1);
-  read_words(file, "annotators", run.annotators.data(), run.annotators.size());
-  read_words(file, "tastes", run.tastes.data(), run.tastes.size());
-  read_words(file, "site_precision", state.sites.precision.data(), state.sites.precision.size());
-  read_words(file, "site_shift", state.sites.shift.data(), state.sites.shift.size());
-  read_words(file, "pair_mean", state.pair_mean.data(), state.pair_mean.size());
-  read_words(file, "pair_variance", state.pair_variance.data(), state.pair_variance.size());
-  read_words(file, "solutions", state.solutions.data(), state.solutions.size());
+  Checksum sum;
+  for_columns(run, state, [&](const char* name, auto* data, std::size_t count) {
+    read_words(file, name, data, count);
+    sum.add(data, count);
+  });
+  if (file.attribute("xxh3") != sum.digits())
+    throw bad_input("{}: its checksum is not {}: the file is damaged; remove it to start anew", path_, sum.digits());
   engine.load(state);
+  iterations_ = run.state.iterations;
   note(quiet_, fmt::format("{}: goes on after {} iterations", path_, run.state.iterations));
 }
 
 void Checkpoint::keep(FitRun& run, Engine& engine) {
-  if (!interrupted() && since_.seconds() < every_) return;
-  write(run, engine);
-  if (interrupted())
-    throw Error(Exit::kInterrupted, fmt::format("interrupted after {} iterations; {} keeps them, and the same command "
-                                                "goes on from there",
-                                                run.state.iterations, path_));
+  // At the end earlier: labels, calibration and writing may take long, too.
+  const double due = run.state.phase == Phase::kDone ? every_ / 6 : every_;
+  if (!interrupted() && since_.seconds() < due) return;
+  try {
+    write(run, engine);
+  } catch (const Error& error) {
+    if (interrupted()) throw;
+    note(quiet_, fmt::format("{}; the fit goes on without", error.what()));
+  }
+  since_ = Stopwatch();
+  if (interrupted()) throw interruption();
 }
 
 void Checkpoint::write(FitRun& run, Engine& engine) {
   const HoldInterrupts until_written;
-  const EngineState state = engine.save(run);
+  EngineState state = engine.save(run);
   OutputFile output(path_);
   OutputHdf5 file(output, false);
+  Checksum sum;
   file.write_attribute("voxpop_schema", kSchema);
   file.write_attribute("of", of_.dump());
-  file.write("state", words(&run.state, 1));
-  file.write("annotators", words(run.annotators.data(), run.annotators.size()));
-  file.write("tastes", words(run.tastes.data(), run.tastes.size()));
-  file.write("site_precision", words(state.sites.precision.data(), state.sites.precision.size()));
-  file.write("site_shift", words(state.sites.shift.data(), state.sites.shift.size()));
-  file.write("pair_mean", words(state.pair_mean.data(), state.pair_mean.size()));
-  file.write("pair_variance", words(state.pair_variance.data(), state.pair_variance.size()));
-  file.write("solutions", words(state.solutions.data(), state.solutions.size()));
+  for_columns(run, state, [&](const char* name, const auto* data, std::size_t count) {
+    file.write(name, words(data, count));
+    sum.add(data, count);
+  });
+  file.write_attribute("xxh3", sum.digits());
   file.finish();
-  since_ = Stopwatch();
+  iterations_ = run.state.iterations;
 }
 
-void Checkpoint::remove() { unlink(path_.c_str()); }
+void Checkpoint::remove() {
+  unlink(path_.c_str());
+  iterations_ = -1;
+}
+
+Error Checkpoint::interruption() const {
+  if (iterations_ < 0) return Error(Exit::kInterrupted, "interrupted; nothing was written");
+  return Error(Exit::kInterrupted,
+               fmt::format("interrupted; {} keeps the fit after {} iterations, and the same command "
+                           "goes on from there",
+                           path_, iterations_));
+}
 
 }  // namespace voxpop

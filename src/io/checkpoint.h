@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/error.h"
 #include "core/stopwatch.h"
 #include "fit/fit.h"
 
@@ -12,16 +13,19 @@ namespace voxpop {
 /// wrote it alone, on any device and any number of ranks.
 class Checkpoint : public FitKeeper {
  public:
-  /// `of`: what is fitted, and how; a file of anything else is refused. `every`: seconds from one time to the next.
-  /// Throws Error(kFileSystem) where the file cannot be written.
+  /// `of`: what is fitted, and how. `every`: seconds from one time to the next. Throws Error(kFileSystem) where the
+  /// file cannot be written, Error(kBadInput) where it is of anything else.
   Checkpoint(std::string path, nlohmann::ordered_json of, double every, bool quiet);
 
-  /// Throws Error(kBadInput) for a checkpoint of something else, or a damaged one.
+  /// Throws Error(kBadInput) for a damaged one.
   void resume(FitRun& run, Engine& engine) override;
-  /// Throws Error(kInterrupted) after a signal, the file being written.
+  /// Throws Error(kInterrupted) after a signal, the file being written. Else a file that cannot be written is no reason
+  /// to end.
   void keep(FitRun& run, Engine& engine) override;
   /// The fit is done, and what it was kept for is written.
   void remove();
+  /// What to say of an interruption.
+  Error interruption() const;
 
  private:
   void write(FitRun& run, Engine& engine);
@@ -31,6 +35,7 @@ class Checkpoint : public FitKeeper {
   double every_;
   bool quiet_;
   Stopwatch since_;
+  int iterations_ = -1;  ///< that the file keeps; -1: there is none
 };
 
 }  // namespace voxpop

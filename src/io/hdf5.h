@@ -50,18 +50,23 @@ struct Rows {
   std::uint64_t count() const { return end - begin; }
 };
 
+/// Of a file's size, beginning and end: 0 where it cannot be read.
+std::uint64_t mark_of(const std::string& path);
+
 /// Others who read a part of each long column meanwhile: ranks that see the same files.
 class ColumnReaders {
  public:
   /// What to read, as InputHdf5::read_integers() does, into numbers of `width` bytes.
   struct Part {
-    std::string path, dataset;
+    std::string path;
+    std::uint64_t mark;  ///< of the file: a reader that sees another one has not read it
+    std::string dataset;
     Rows rows;
     std::int64_t low, high;
     std::size_t width;
   };
   struct Outcome {
-    bool is_read = false;         ///< else the reader cannot: it may not see the file
+    bool is_read = false;         ///< else the reader does not see the file
     std::uint64_t refused_row;    ///< the first row that is out of bounds, where ...
     std::string refused_value{};  ///< ... this is its value
   };

@@ -1,10 +1,12 @@
 #include "io/hdf5.h"
 
+#include <fcntl.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <simdjson.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -224,6 +226,20 @@ std::string hdf5_reason() {
       &reason);
   std::erase(reason, '\n');  // an error is one line
   return reason.empty() ? "HDF5 gives no reason" : reason;
+}
+
+std::uint64_t mark_of(const std::string& path) {
+  constexpr std::size_t kEnd = 1 << 20;
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  struct stat status {};
+  fstat(file, &status);
+  const auto bytes = static_cast<std::size_t>(status.st_size);
+  std::vector<char> ends(2 * kEnd);
+  const ssize_t first = pread(file, ends.data(), kEnd, 0);
+  const ssize_t last = pread(file, ends.data() + kEnd, kEnd, static_cast<off_t>(bytes > kEnd ? bytes - kEnd : 0));
+  close(file);
+  return first < 0 || last < 0 ? 0 : XXH3_64bits_withSeed(ends.data(), ends.size(), bytes);
 }
 
 InputHdf5::InputHdf5(const std::string& path, ColumnReaders* others) : path_(path), others_(others) {
@@ -516,7 +532,6 @@ void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows
   if (H5Tget_class(type) != kind)
     throw bad_input("{}: '{}' is {}; it must be an {}", path_, name, type_name(type),
                     kind == H5T_ENUM ? "enum" : "integer type");
-  require_readable(name, dataset, rows(name));
   const Handle integer(kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
   Converter<Integer> number = converter_from<Integer>(integer);
   const bool as_stored = number.convert != nullptr;
@@ -542,7 +557,7 @@ void InputHdf5::read_together(const std::string& name, Rows some, std::int64_t l
     return reader == readers ? some.end : some.begin + (some.count() * reader / readers & ~std::uint64_t{0xffff});
   };
   for (int reader = 1; reader < readers; ++reader) {
-    parts.push_back({path_, name, {bound(reader), bound(reader + 1)}, low, high, sizeof(Integer)});
+    parts.push_back({path_, mark_of(path_), name, {bound(reader), bound(reader + 1)}, low, high, sizeof(Integer)});
     places.push_back(column.data() + (bound(reader) - some.begin));
   }
   others_->start(parts);
@@ -566,6 +581,7 @@ template <class Integer>
 Column<Integer> InputHdf5::read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
                                          const Refuse& refuse) const {
   constexpr std::uint64_t kLong = 1 << 20;
+  require_readable(name, open(name), rows(name));  // before memory for what it claims
   Column<Integer> column(some.count());
   if (others_ != nullptr && some.count() >= kLong)
     read_together(name, some, low, high, refuse, column);
@@ -584,6 +600,7 @@ template Column<std::uint32_t> InputHdf5::read_integers(const std::string&, Rows
 
 Column<std::int8_t> InputHdf5::read_enum(const std::string& name, std::int64_t low, std::int64_t high,
                                          const Refuse& refuse) const {
+  require_readable(name, open(name), rows(name));
   Column<std::int8_t> column(rows(name));
   read_integers_of(H5T_ENUM, name, {0, column.size()}, low, high, refuse, column.data());
   return column;

@@ -38,19 +38,24 @@ class Reader {
         timestamp_(timestamp),
         raters_(fit.annotators.size()),
         pair_of_(groups.votes.size()),
-        by_annotator_(groups.annotators) {
+        first_of_(groups.annotators + 1, 0),
+        by_annotator_(groups.votes.size()) {
     std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
     if (blend_of(fit.model) == Blend::kClick) habits_ = find_click_habits(groups);
+    for (const VoteCode vote : groups.votes) ++first_of_[vote.annotator() + 1];
+    std::partial_sum(first_of_.begin(), first_of_.end(), first_of_.begin());
+    std::vector<std::uint32_t> next(first_of_.begin(), first_of_.end() - 1);
     for (std::uint32_t p = 0; p < groups.pairs(); ++p)
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
         pair_of_[v] = p;
-        by_annotator_[groups.votes[v].annotator()].push_back(v);
+        by_annotator_[next[groups.votes[v].annotator()]++] = v;
       }
   }
 
   /// An annotator's votes in order of time, equal times as in the file.
   std::vector<Seen> votes_of(std::size_t annotator) const {
-    std::vector<std::uint32_t> order = by_annotator_[annotator];
+    std::vector<std::uint32_t> order(by_annotator_.begin() + first_of_[annotator],
+                                     by_annotator_.begin() + first_of_[annotator + 1]);
     std::sort(order.begin(), order.end(), [&](std::uint32_t v, std::uint32_t w) {
       const std::uint32_t a = groups_.vote_row[v], b = groups_.vote_row[w];
       return std::pair(timestamp_[a], a) < std::pair(timestamp_[b], b);
@@ -59,7 +64,7 @@ class Reader {
     for (const std::uint32_t v : order) out.push_back(read(v));
     return out;
   }
-  std::size_t count(std::size_t annotator) const { return by_annotator_[annotator].size(); }
+  std::size_t count(std::size_t annotator) const { return first_of_[annotator + 1] - first_of_[annotator]; }
 
  private:
   Seen read(std::uint32_t v) const {
@@ -97,7 +102,8 @@ class Reader {
   std::vector<RaterRecord> raters_;
   std::vector<float> habits_;
   Column<std::uint32_t> pair_of_;
-  std::vector<std::vector<std::uint32_t>> by_annotator_;
+  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] where its votes begin in ...
+  Column<std::uint32_t> by_annotator_;   ///< [V]
 };
 
 AnnotatorTerms<double> terms_of(const Seen& vote, const AnnotatorPosterior& at) {

@@ -20,11 +20,6 @@ void add_component(const Groups& groups, std::uint32_t c, Share& share) {
     share.back() = groups.range(share.back().component, c + 1);
 }
 
-template <class Column>
-void append(Column& to, const Column& from, std::size_t begin, std::size_t end) {
-  to.insert(to.end(), from.begin() + begin, from.begin() + end);
-}
-
 /// Offsets of a run's parts, as they are behind what is there.
 void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from, std::size_t begin, std::size_t end) {
   const std::uint32_t move = to.back() - from[begin];
@@ -104,7 +99,6 @@ Groups take_share(const Groups& groups, const Share& share) {
   out.covariates.sd = groups.covariates.sd;
   out.covariates.features = groups.covariates.features;
   out.all_seen = groups.all_seen;
-  out.click_habits = find_click_habits(groups);
   return out;
 }
 

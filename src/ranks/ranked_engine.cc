@@ -15,6 +15,12 @@
 namespace voxpop {
 namespace {
 
+// Columns that ranks send, in this order.
+constexpr Column<float> Posterior::*kSlotMoments[] = {&Posterior::slot_mean, &Posterior::slot_variance};
+constexpr Column<float> Posterior::*kPairMoments[] = {&Posterior::pair_mean, &Posterior::pair_variance};
+constexpr Column<float> PairLabels::*kPairLabels[] = {&PairLabels::probability, &PairLabels::better,
+                                                      &PairLabels::information};
+
 /// What the leader asks of all ranks.
 struct Order {
   enum class Act { kRead, kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
@@ -54,7 +60,6 @@ void for_columns(SomeGroups& groups, const Act& act) {
   act(groups.votes);
   act(groups.covariates.value);
   act(groups.covariates.sd);
-  act(groups.click_habits);
   act(groups.answers.strengths);
 }
 
@@ -98,8 +103,9 @@ class RankReaders : public ColumnReaders {
     for (int rank = 1; rank < ranks_.size(); ++rank) {
       const Part& part = parts[rank - 1];
       bytes_.push_back(part.rows.count() * part.width);
-      const std::uint64_t numbers[] = {part.rows.begin, part.rows.end, static_cast<std::uint64_t>(part.low),
-                                       static_cast<std::uint64_t>(part.high), part.width};
+      const std::uint64_t numbers[] = {
+          part.rows.begin, part.rows.end, static_cast<std::uint64_t>(part.low), static_cast<std::uint64_t>(part.high),
+          part.width,      part.mark};
       ranks_.send(rank, numbers, sizeof numbers);
       send_column(ranks_, rank, part.path);
       send_column(ranks_, rank, part.dataset);
@@ -125,9 +131,10 @@ class RankReaders : public ColumnReaders {
 
   /// For another rank: reads what start() asks for.
   static void read(Ranks& ranks) {
-    std::uint64_t numbers[5];
+    std::uint64_t numbers[6];
     ranks.receive(0, numbers, sizeof numbers);
     Part part{{},
+              numbers[5],
               {},
               {numbers[0], numbers[1]},
               static_cast<std::int64_t>(numbers[2]),
@@ -147,6 +154,7 @@ class RankReaders : public ColumnReaders {
     Column<Integer> column;
     std::mutex alone;
     try {
+      if (mark_of(part.path) != part.mark) throw file_error("{}: another file here", part.path);
       column = InputHdf5(part.path).read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
                                                            [&](std::uint64_t row, const std::string& value) {
                                                              const std::lock_guard lock(alone);
@@ -171,8 +179,8 @@ class RankReaders : public ColumnReaders {
 /// One rank's share of the components, and the engine for it; none where there is nothing to do.
 class Part {
  public:
-  Part(Ranks& ranks, Groups groups, Device device, std::size_t memory_limit)
-      : ranks_(ranks), groups_(std::move(groups)) {
+  Part(Ranks& ranks, Groups groups, const Groups* all, Device device, std::size_t memory_limit)
+      : ranks_(ranks), all_(all), groups_(std::move(groups)) {
     if (groups_.components() > 0)
       engine_ = make_engine(device_of_rank(device, ranks.local_rank()), groups_, memory_limit);
   }
@@ -184,6 +192,7 @@ class Part {
   /// The whole result at the leader, elsewhere this rank's part.
   PassResult update(const Raters& raters, const PassOptions& options) {
     PassResult pass;
+    share_habits(options);
     if (engine_) pass = engine_->update_components(raters, options);
     if (options.annotators) pass.annotators.resize(groups_.annotators);
     if (options.annotators) pass.tastes.resize(raters.tastes.size());
@@ -201,6 +210,7 @@ class Part {
   /// Sums at the leader; moments of this rank's part.
   Posterior posterior(const Raters& raters, const PassOptions& options) {
     Posterior out;
+    share_habits(options);
     if (engine_) out = engine_->posterior(raters, options);
     out.annotators.resize(groups_.annotators);
     sum(out.annotators.data(), out.annotators.size());
@@ -211,6 +221,14 @@ class Part {
   }
 
  private:
+  /// How annotators click is found in all votes.
+  void share_habits(const PassOptions& options) {
+    if (options.blend != Blend::kClick || !groups_.click_habits.empty()) return;
+    if (all_ != nullptr) groups_.click_habits = find_click_habits(*all_);
+    groups_.click_habits.resize(groups_.annotators * kHabitLevels);
+    ranks_.broadcast(groups_.click_habits.data(), groups_.click_habits.size() * sizeof(float));
+  }
+
   /// `Sums` consist of integers alone.
   template <class Sums>
   void sum(Sums* sums, std::size_t count) {
@@ -219,6 +237,7 @@ class Part {
   }
 
   Ranks& ranks_;
+  const Groups* all_;  ///< at the leader
   Groups groups_;
   std::unique_ptr<Engine> engine_;
 };
@@ -237,7 +256,7 @@ class RankedEngine : public Engine {
     shares_ = deal_components(groups, ranks.size(), stride);
     const Exchange exchange(*this, {.act = Order::Act::kOpen, .device = device, .memory_limit = memory_limit});
     for (int rank = 1; rank < ranks.size(); ++rank) send_groups(ranks, rank, take_share(groups, shares_[rank]));
-    part_ = std::make_unique<Part>(ranks, take_share(groups, shares_[0]), device, memory_limit);
+    part_ = std::make_unique<Part>(ranks, take_share(groups, shares_[0]), &groups, device, memory_limit);
   }
   ~RankedEngine() override {
     if (!ranks_.busy()) const Exchange exchange(*this, {.act = Order::Act::kClose});
@@ -260,10 +279,9 @@ class RankedEngine : public Engine {
     Posterior out;
     out.annotators = std::move(own.annotators);
     out.log_evidence = own.log_evidence;
-    gather(own.slot_mean, out.slot_mean, &ComponentRange::slot, &ComponentRange::slot_end);
-    gather(own.slot_variance, out.slot_variance, &ComponentRange::slot, &ComponentRange::slot_end);
-    gather_pairs(own.pair_mean, out.pair_mean);
-    gather_pairs(own.pair_variance, out.pair_variance);
+    for (const auto column : kSlotMoments)
+      gather(own.*column, out.*column, &ComponentRange::slot, &ComponentRange::slot_end);
+    for (const auto column : kPairMoments) gather_pairs(own.*column, out.*column);
     return out;
   }
 
@@ -280,9 +298,7 @@ class RankedEngine : public Engine {
     const Exchange exchange(*this, {.act = Order::Act::kLabels, .discrimination = discrimination});
     PairLabels own, out;
     if (part_->engine()) own = part_->engine()->label_pairs(discrimination);
-    gather_pairs(own.probability, out.probability);
-    gather_pairs(own.better, out.better);
-    gather_pairs(own.information, out.information);
+    for (const auto column : kPairLabels) gather_pairs(own.*column, out.*column);
     return out;
   }
 
@@ -345,9 +361,6 @@ class RankedEngine : public Engine {
     int before_;
   };
 
-  static void append(Column<float>& to, const Column<float>& from, std::size_t begin, std::size_t end) {
-    to.insert(to.end(), from.begin() + begin, from.begin() + end);
-  }
   static bool owns(const Share& share, std::uint32_t c) {
     const auto behind = std::upper_bound(
         share.begin(), share.end(), c, [](std::uint32_t at, const ComponentRange& run) { return at < run.component; });
@@ -438,15 +451,15 @@ int serve_leader(Ranks& ranks) {
         RankReaders::read(ranks);
         break;
       case Order::Act::kOpen:
-        part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
+        part = std::make_unique<Part>(ranks, receive_groups(ranks), nullptr, order.device, order.memory_limit);
         break;
       case Order::Act::kUpdate:
         part->update(raters, order.options);
         break;
       case Order::Act::kPosterior: {
         const Posterior own = part->posterior(raters, order.options);
-        for (const auto* column : {&own.slot_mean, &own.slot_variance, &own.pair_mean, &own.pair_variance})
-          send(*column);
+        for (const auto column : kSlotMoments) send(own.*column);
+        for (const auto column : kPairMoments) send(own.*column);
         break;
       }
       case Order::Act::kSites: {
@@ -457,7 +470,7 @@ int serve_leader(Ranks& ranks) {
       }
       case Order::Act::kLabels: {
         const PairLabels own = engine ? engine->label_pairs(order.discrimination) : PairLabels();
-        for (const auto* column : {&own.probability, &own.better, &own.information}) send(*column);
+        for (const auto column : kPairLabels) send(own.*column);
         break;
       }
       case Order::Act::kSave: {
