@@ -4,6 +4,7 @@ Usage: python mpi_test.py PATH_TO_VOXPOP [unittest arguments]
 Exits with 77, which says skipped, where voxpop is built without MPI, or there is no mpirun.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -173,7 +174,8 @@ class Mpi(unittest.TestCase):
                 process = start(2, "fit", votes, "-o", path("killed/fit.h5"), "--threads", 1)
                 pids = wait_for_ranks(process, 2)
                 time.sleep(whole * moment / 12)
-                os.kill(pids[rank], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # done before
+                    os.kill(pids[rank], signal.SIGKILL)
                 _, err = process.communicate(timeout=60)
                 self.assertEqual(sorted(os.listdir(path("killed"))), ["fit.h5", "whole.h5"])
                 with open(path("killed/fit.h5"), "rb") as file:
