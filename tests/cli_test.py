@@ -1154,12 +1154,21 @@ class WarmStart(CliTest):
     def test_a_day_with_other_answers(self):
         for option, needle in ((["--ties", "half"], b"thresholds"), (["--ignore", "features"], b"features")):
             result = succeed("fit", self.today, "-o", self.path("new.h5"), "--warm-start", self.old, *option)
-            self.assertIn(needle, result.err)
-        self.assertEqual(succeed("fit", self.today, "-o", self.path("new.h5"), "--warm-start", self.old).err, b"")
+            self.assertRegex(result.out, b"WARNING: .*" + needle)
+        result = succeed("fit", self.today, "-o", self.path("new.h5"), "--warm-start", self.old)
+        self.assertNotRegex(result.out, b"WARNING: .*(thresholds|features)")
 
     def test_votes_that_count_twice(self):
         result = succeed("fit", self.before, "-o", self.path("new.h5"), "--warm-start", self.old)
-        self.assertIn(b"count twice", result.err)
+        self.assertIn(b"count twice", result.out)
+        self.assertTrue(any("count twice" in warning for warning in read_provenance(self.path("new.h5"))["warnings"]))
+
+    def test_annotators_who_do_not_vote_today_are_told(self):
+        result = succeed("fit", self.today, "-o", self.path("new.h5"), "--warm-start", self.old)
+        absent = int(np.sum((read(self.old, "annotators/votes") > 0)[6:] & (read(self.path("new.h5"), "annotators/votes") == 0)[6:]))
+        absent += 1  # and the one who is called otherwise there
+        self.assertIn(f"{absent} of ".encode(), result.out)
+        self.assertIn(b"have no vote here", result.out)
 
     def test_threads_do_not_change_a_bit(self):
         self.assertEqual(read_all(self.fit("--threads", 1)), read_all(self.fit("--threads", 2, name="other.h5")))
@@ -2098,7 +2107,7 @@ class Checkpoints(CliTest):
         ):
             result = run(*self.fit(*options))
             self.assertEqual(result.code, 3)
-            self.assertIn(f"kept: the checkpoint of another fit: its {name} differ", result.err.decode())
+            self.assertIn(f"kept: the checkpoint of another fit ({name} is not the same)", result.err.decode())
         self.assert_resumed()
 
     def test_a_file_that_is_no_checkpoint_stays(self):
@@ -2136,6 +2145,14 @@ class Checkpoints(CliTest):
         self.assertEqual(result.code, 0, result.err)
         self.assertRegex(result.err.decode(), "note: .*kept: .*; the fit goes on without")
 
+    def test_no_file_is_named(self):
+        for options in (["--checkpoint", ""], ["--checkpoint-every", 3], ["--warm-start", ""]):
+            self.assertEqual(run("fit", self.votes, "-o", self.path("fit.h5"), *options).code, 2)
+
+    def test_info(self):
+        self.end_early(signal.SIGTERM)
+        self.assertEqual(json.loads(succeed("info", self.path("kept"), "--json").out)["provenance"]["model"], "lapse")
+
     def test_a_flipped_bit(self):
         self.end_early(signal.SIGTERM)
         for name in ("state", "annotators", "site_shift", "pair_mean"):
@@ -2151,7 +2168,7 @@ class Checkpoints(CliTest):
 
     def test_interrupted_while_calibrating(self):
         """The fit itself is kept by then."""
-        command = self.fit("--checkpoint-every", 0, "--calibrate", "--threads", 1)
+        command = self.fit("--checkpoint-every", 1000, "--calibrate", "--threads", 1)
         with tempfile.TemporaryFile() as err:
             process = start(*command, stdout=subprocess.DEVNULL, stderr=err)
             give_up = time.monotonic() + patience
@@ -2214,7 +2231,12 @@ class MemoryLimit(CliTest):
         figures.append(f"peak memory of 3 million votes: {peaks[0]} MiB, limited to 110 MB {peaks[1]} MiB")
 
     def test_a_limit_that_cannot_be_kept_does_no_harm(self):
-        self.assertEqual(self.fit("tiny.h5", "--memory-limit", "1").code, 0)
+        result = self.fit("tiny.h5", "--memory-limit", "2MB")
+        self.assertEqual(result.code, 0)
+        self.assertRegex(result.out, rb"WARNING: --memory-limit could not be kept: .* came to \d+ MiB")
+        result = self.fit("none.h5", "--memory-limit", "150")
+        self.assertEqual(result.code, 2)
+        self.assertIn(b"150 bytes are too few", result.err)
 
     def test_no_room_for_scratch(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

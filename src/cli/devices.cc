@@ -41,6 +41,12 @@ Json describe_cuda() {
 #endif
 }
 
+#if VOXPOP_WITH_MPI
+constexpr bool kHasMpi = true;
+#else
+constexpr bool kHasMpi = false;
+#endif
+
 int devices_command(const CommonOptions& common) {
   const Kernels& kernels = *choose_kernels();
   const Json cpu = {{"name", "cpu"},
@@ -53,7 +59,7 @@ int devices_command(const CommonOptions& common) {
     for (const Json& device : cuda["devices"]) devices.push_back(device);
     Json versions = cuda;
     versions.erase("devices");
-    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}}.dump(2));
+    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}, {"mpi", kHasMpi}}.dump(2));
     return 0;
   }
   fmt::print("cpu     {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
@@ -69,6 +75,7 @@ int devices_command(const CommonOptions& common) {
   if (cuda["in_build"])
     fmt::print("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
                cuda["driver"].get<std::string>().empty() ? "none" : cuda["driver"].get<std::string>());
+  fmt::print("MPI     {}\n", kHasMpi ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
   return 0;
 }
 

@@ -110,8 +110,7 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"device", device},
           {"device_reason", why_device.empty() ? "asked for" : why_device},
           {"threads", threads},
-          {"seed", arguments.seed},
-          {"warnings", limits.warnings()}};
+          {"seed", arguments.seed}};
 }
 
 /// The fit to start from.
@@ -125,23 +124,34 @@ EarlierFit read_earlier_fit_of(const std::string& model, const std::string& path
   return earlier;
 }
 
-/// Its estimates as priors, and remarks on what of it cannot be used.
-WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model, bool quiet) {
+/// Its estimates as priors; warns of what of it cannot be used.
+WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model,
+                     std::vector<std::string>& warnings) {
   WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model);
   for (const InputFile& input : votes.inputs)
     if (earlier.inputs.find(input.xxh3) != std::string::npos)
-      note(quiet, fmt::format("the votes in {} are in {} already, so that they count twice", shown(input.path),
-                              shown(earlier.file.path)));
+      warnings.push_back(fmt::format("The votes in {} are in {} already, so that they count twice.", shown(input.path),
+                                     shown(earlier.file.path)));
+  const auto before = static_cast<std::size_t>(
+      std::ranges::count_if(earlier.annotators.votes, [](std::uint32_t votes_there) { return votes_there > 0; }));
   if (start.known == 0)
-    note(quiet, fmt::format("no annotator of these votes is among those of {}; only its population is used",
-                            shown(earlier.file.path)));
+    warnings.push_back(fmt::format("No annotator of these votes is among those of {}; only its population is used.",
+                                   shown(earlier.file.path)));
+  else if (start.known < before)
+    warnings.push_back(
+        fmt::format("{} of {} annotators of {} have no vote here: a fit that starts from this one will not "
+                    "know them.",
+                    before - start.known, before, shown(earlier.file.path)));
   if (!start.scale)
-    note(quiet, fmt::format("these votes have other strengths, or ties where {} has none or the other way round: "
-                            "thresholds are estimated from these votes alone",
-                            shown(earlier.file.path)));
+    warnings.push_back(
+        fmt::format("These votes have other strengths, or ties where {} has none or the other way round: "
+                    "thresholds are estimated from these votes alone.",
+                    shown(earlier.file.path)));
   if (start.coefficient.size() < std::max<std::size_t>(groups.covariates.names.size(), earlier.covariates.names.size()))
-    note(quiet, fmt::format("other features than in {}: what it says of them and of annotators' tastes is not used",
-                            shown(earlier.file.path)));
+    warnings.push_back(
+        fmt::format("Other features than in {}: what it says of them and of annotators' tastes is not "
+                    "used.",
+                    shown(earlier.file.path)));
   return start;
 }
 
@@ -343,9 +353,10 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   fmt::print("\n");
 }
 
-void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits, const Fit& fit,
-                   const Labels& labels, const Reliability& told_votes, const std::optional<WarmStart>& start,
-                   const std::string& device, const std::string& why_device, int threads, const Seconds& seconds) {
+void print_summary(const Arguments& arguments, const Votes& votes, const Limits& limits,
+                   const std::vector<std::string>& warnings, const Fit& fit, const Labels& labels,
+                   const Reliability& told_votes, const std::optional<WarmStart>& start, const std::string& device,
+                   const std::string& why_device, int threads, const Seconds& seconds) {
   fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", limits.votes, limits.items,
              limits.pairs, limits.components, limits.annotators);
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} threads{}\n", arguments.model, arguments.options.ties,
@@ -385,7 +396,7 @@ void print_summary(const Arguments& arguments, const Votes& votes, const Limits&
       fmt::print("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
     }
   }
-  for (const std::string& warning : limits.warnings()) fmt::print("\nWARNING: {}\n", warning);
+  for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
   fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              seconds.read, seconds.group, seconds.fit, seconds.label, seconds.write,
              static_cast<double>(ScratchMemory::peak()) / (1 << 20));
@@ -419,7 +430,9 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     Stopwatch watch;
     Seconds seconds;
     require_other_output(arguments.inputs, arguments.output);
-    require_other_output(arguments.inputs, arguments.checkpoint);
+    for (const std::string& input : arguments.inputs)
+      if (std::error_code ignored; std::filesystem::equivalent(input, arguments.checkpoint, ignored))
+        throw usage_error("{}: is an input and the checkpoint; name another checkpoint", input);
     if (!arguments.checkpoint.empty() && whole_path(arguments.checkpoint) == whole_path(arguments.output))
       throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.checkpoint);
     OutputFile output(arguments.output);
@@ -442,7 +455,8 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
     FitOptions fit_options = options.fit_options(arguments.model, groups);
-    if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, quiet);
+    std::vector<std::string> warnings = limits.warnings();
+    if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, warnings);
     Fit fit;
     {
       Progress progress("fitting", 60, quiet);
@@ -483,6 +497,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
                                                    fit.iterations, fit.change));
     }
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
+    provenance["warnings"] = warnings;
     if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
     provenance["covariates"] = describe_covariates(labels.covariates);
     provenance["flip_rate"] = flip_rate(labels);
@@ -505,8 +520,15 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     write_fit(output, votes, labels, told_votes, provenance, !arguments.no_compress);
     seconds.write = watch.lap();
     if (checkpoint) checkpoint->remove();
+    if (ScratchMemory::is_exceeded())
+      warnings.push_back(
+          fmt::format("--memory-limit could not be kept: what cannot be put away, and a little room, came to "
+                      "{} MiB.",
+                      ScratchMemory::peak() >> 20));
     if (arguments.common.json) {
+      provenance["warnings"] = warnings;
       provenance["output"] = arguments.output;
+      provenance["peak_memory"] = ScratchMemory::peak();
       if (labels.drift) provenance["drift"] = describe_drift(votes, *labels.drift);
       std::map<std::string, int> flags;
       for (std::size_t a = 0; a < labels.annotators.flag.size(); ++a)
@@ -515,8 +537,8 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
-      print_summary(arguments, votes, limits, fit, labels, told_votes, fit_options.warm_start, device, why, threads,
-                    seconds);
+      print_summary(arguments, votes, limits, warnings, fit, labels, told_votes, fit_options.warm_start, device, why,
+                    threads, seconds);
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;
@@ -582,6 +604,8 @@ int fit_command(const Arguments& arguments) {
 }  // namespace
 
 void add_fit(CLI::App& app, Run& run) {
+  const CLI::Validator not_empty([](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "",
+                                 "");
   auto arguments = std::make_shared<Arguments>();
   CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, annotator estimates");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
@@ -597,7 +621,8 @@ void add_fit(CLI::App& app, Run& run) {
           "--warm-start", arguments->warm_start,
           "An earlier fit of the same model (fit/1): what it knows of annotators is their prior here, so that new "
           "votes need not be fitted together with old ones; scores are then in its unit")
-      ->type_name("FIT.h5");
+      ->type_name("FIT.h5")
+      ->check(not_empty);
   verb.add_option("--seed", arguments->seed, "Of the folds of --calibrate; the models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();
@@ -606,10 +631,12 @@ void add_fit(CLI::App& app, Run& run) {
                 "say, where that lowers their log loss by more than its standard error");
   verb.add_flag("--strict", arguments->strict, "Exit with 5, writing nothing, when the fit does not converge");
   verb.add_option(
-      "--checkpoint", arguments->checkpoint,
-      "File that keeps the fit on its way: written now and then, and when interrupted; where it is present, "
-      "the fit goes on from it, to the same bits; removed when the fit is written");
+          "--checkpoint", arguments->checkpoint,
+          "File that keeps the fit on its way: written now and then, and when interrupted; where it is present, "
+          "the fit goes on from it, to the same bits; removed when the fit is done")
+      ->check(not_empty);
   verb.add_option("--checkpoint-every", arguments->checkpoint_every, "Seconds from one checkpoint to the next")
+      ->needs("--checkpoint")
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");

@@ -18,8 +18,9 @@ struct Arguments {
 int info_command(const Arguments& arguments) {
   const InputHdf5 file(arguments.input);
   const std::string schema = file.attribute("voxpop_schema");
-  if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1")
-    throw bad_input("{}: schema '{}'; this version knows comparisons/1 and fit/1", arguments.input, schema);
+  if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1" && schema != "checkpoint/1")
+    throw bad_input("{}: schema '{}'; this version knows comparisons/1, fit/1 and checkpoint/1", arguments.input,
+                    schema);
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
   for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
   if (file.has("items/features")) {
@@ -28,7 +29,7 @@ int info_command(const Arguments& arguments) {
     for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? ": " : ", ") + shown(names[i]);
     json["datasets"]["items/features"] = text;
   }
-  const std::string provenance = file.attribute("provenance");
+  const std::string provenance = file.attribute(schema == "checkpoint/1" ? "of" : "provenance");
   if (!provenance.empty()) {
     json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
     if (json["provenance"].is_discarded()) json["provenance"] = provenance;  // not JSON: shown as it is

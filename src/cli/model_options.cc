@@ -1,5 +1,6 @@
 #include "cli/model_options.h"
 
+#include "core/error.h"
 #include "core/scratch_memory.h"
 
 namespace voxpop {
@@ -32,6 +33,9 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
 }
 
 void limit_memory(const ModelOptions& options, const std::string& output) {
+  if (options.memory_limit > 0 && options.memory_limit < 1 << 20)
+    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB",
+                      options.memory_limit);
   if (options.memory_limit > 0 && !may_use_cuda(parse_device(options.device)))
     ScratchMemory::begin(options.memory_limit, ScratchMemory::folder_for(output));
 }

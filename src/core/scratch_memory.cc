@@ -24,7 +24,8 @@
 namespace voxpop {
 namespace {
 
-std::atomic<std::size_t> limit{0};    // 0: not begun
+std::size_t asked = 0;
+std::atomic<std::size_t> limit{0};    // a little less than asked for; 0: not begun
 std::atomic<std::size_t> allowed{0};  // the limit, or more where that cannot be kept
 std::string folder;
 std::mutex mapping;
@@ -64,6 +65,7 @@ void ScratchMemory::begin(std::size_t bytes, const std::string& where) {
   close(file);
   // The watcher looks every so often: some of it is for what comes in between.
   constexpr std::size_t kBetween = std::size_t{64} << 20;
+  asked = bytes;
   limit = allowed = bytes - std::min(kBetween, bytes / 2);
   std::thread(watch).detach();
 }
@@ -84,6 +86,8 @@ std::size_t ScratchMemory::peak() {
     if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) << 10;
   return 0;
 }
+
+bool ScratchMemory::is_exceeded() { return limit > 0 && peak() > asked; }
 
 void ScratchMemory::keep_within_limit() {
   if (limit == 0 || resident_bytes() <= allowed) return;

@@ -23,6 +23,9 @@ class ScratchMemory {
   /// watcher does so, too, but waits for a core.
   static void keep_within_limit();
 
+  /// Whether the limit was, because what is resident without columns is too much.
+  static bool is_exceeded();
+
   /// Null where nothing has begun. Throws Error(kFileSystem) where the disk is full.
   static void* allocate(std::size_t bytes);
   /// False for memory that is not from here.

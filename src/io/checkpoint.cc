@@ -86,8 +86,10 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
   const auto kept = nlohmann::ordered_json::parse(file.attribute("of"), nullptr, false);
   for (const auto& [name, value] : of_.items())
     if (!kept.is_object() || !kept.contains(name) || kept[name] != value)
-      throw bad_input("{}: the checkpoint of another fit: its {} differ; name another file, or remove it to start anew",
-                      path_, name);
+      throw bad_input(
+          "{}: the checkpoint of another fit ({} is not the same); name another file, or remove it to start "
+          "anew",
+          path_, name);
 }
 
 void Checkpoint::resume(FitRun& run, Engine& engine) {
@@ -107,14 +109,15 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
 }
 
 void Checkpoint::keep(FitRun& run, Engine& engine) {
-  // At the end earlier: labels, calibration and writing may take long, too.
-  const double due = run.state.phase == Phase::kDone ? every_ / 6 : every_;
+  // At the end sooner: labels, calibration and writing may take long, too.
+  const double due = run.state.phase == Phase::kDone ? std::min(every_, 0.25) : every_;
   if (!interrupted() && since_.seconds() < due) return;
   try {
     write(run, engine);
   } catch (const Error& error) {
     if (interrupted()) throw;
-    note(quiet_, fmt::format("{}; the fit goes on without", error.what()));
+    note(quiet_ || told_, fmt::format("{}; the fit goes on without", error.what()));
+    told_ = true;
   }
   since_ = Stopwatch();
   if (interrupted()) throw interruption();

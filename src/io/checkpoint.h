@@ -33,7 +33,7 @@ class Checkpoint : public FitKeeper {
   std::string path_;
   nlohmann::ordered_json of_;
   double every_;
-  bool quiet_;
+  bool quiet_, told_ = false;
   Stopwatch since_;
   int iterations_ = -1;  ///< that the file keeps; -1: there is none
 };

@@ -83,6 +83,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
     return packed;
   };
   const auto write_chunk = [&](const Packed& packed) {
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // of this thread
     const hsize_t offset[2] = {packed.first_row, 0};
     if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, offset, packed.bytes.size(), packed.bytes.data()) < 0)
       fail(fmt::format("write '{}'", name));
