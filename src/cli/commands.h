@@ -33,8 +33,10 @@ struct CommonOptions {
   bool json = false;   ///< --json: the summary on stdout as one JSON object
 };
 void add_common_options(CLI::App& verb, CommonOptions& options);
-/// Refuses, as a usage error, an output that is one of the inputs: it would replace what was read.
-void require_other_output(const std::vector<std::string>& inputs, const std::string& output);
+/// Refuses, as a usage error, an output (or what else is written: `what`) that is one of the inputs: it would replace
+/// what was read.
+void require_other_output(const std::vector<std::string>& inputs, const std::string& output,
+                          const std::string& what = "output");
 /// Seeds fit 32 bits, so that every tool that reads the provenance can hold them.
 inline const CLI::Range kSeedRange(std::uint64_t{0}, std::uint64_t{4294967295});
 /// --threads N: 0 (the default) takes every core this process may use.

@@ -430,9 +430,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     Stopwatch watch;
     Seconds seconds;
     require_other_output(arguments.inputs, arguments.output);
-    for (const std::string& input : arguments.inputs)
-      if (std::error_code ignored; std::filesystem::equivalent(input, arguments.checkpoint, ignored))
-        throw usage_error("{}: is an input and the checkpoint; name another checkpoint", input);
+    require_other_output(arguments.inputs, arguments.checkpoint, "checkpoint");
     if (!arguments.checkpoint.empty() && whole_path(arguments.checkpoint) == whole_path(arguments.output))
       throw usage_error("{}: is the output and the checkpoint; name another checkpoint", arguments.checkpoint);
     OutputFile output(arguments.output);

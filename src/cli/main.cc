@@ -21,11 +21,11 @@ void add_common_options(CLI::App& verb, CommonOptions& options) {
   verb.add_flag("--json", options.json, "Print the summary as one JSON object");
 }
 
-void require_other_output(const std::vector<std::string>& inputs, const std::string& output) {
+void require_other_output(const std::vector<std::string>& inputs, const std::string& output, const std::string& what) {
   for (const std::string& input : inputs) {
     std::error_code ignored;
     if (std::filesystem::equivalent(input, output, ignored))
-      throw usage_error("{}: is an input and the output; name another output", input);
+      throw usage_error("{}: is an input and the {}; name another {}", input, what, what);
   }
 }
 

@@ -2,18 +2,17 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <memory>
 
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/output_file.h"
 #include "core/progress.h"
+#include "io/checksum.h"
 #include "io/hdf5.h"
 #include "voxpop/version.h"
 
@@ -44,19 +43,6 @@ void read_words(const InputHdf5& file, const std::string& name, T* to, std::size
   const auto column = file.read_integers<std::int32_t>(name, {0, expected}, Limits::min(), Limits::max(), refuse);
   std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
 }
-
-class Checksum {
- public:
-  Checksum() : state_(XXH3_createState(), XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
-  template <class T>
-  void add(const T* data, std::size_t count) {
-    XXH3_64bits_update(state_.get(), data, count * sizeof(T));
-  }
-  std::string digits() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_.get())); }
-
- private:
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
-};
 
 /// Calls act(name, data, count) for each column of the file.
 template <class Act>

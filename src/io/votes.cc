@@ -23,6 +23,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "io/checksum.h"
 #include "io/hdf5.h"
 #include "voxpop/likelihood.h"
 #include "voxpop/vote.h"
@@ -341,16 +342,15 @@ void check_pairs(const InputHdf5& file, const Column<std::uint32_t>& left, const
 InputFile fingerprint(const std::string& path) {
   const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
-  XXH3_64bits_reset(state.get());
+  Checksum sum;
   std::vector<char> block(1 << 20);
   std::uint64_t bytes = 0;
   while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get())) {
-    XXH3_64bits_update(state.get(), block.data(), got);
+    sum.add(block.data(), got);
     bytes += got;
   }
   if (std::ferror(file.get())) throw file_error("{}: cannot read: {}", path, std::strerror(errno));
-  return {path, bytes, fmt::format("{:016x}", XXH3_64bits_digest(state.get()))};
+  return {path, bytes, sum.digits()};
 }
 
 Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others) {
