@@ -12,6 +12,7 @@ packages=(
   dpkg-dev groff-base shellcheck
 )
 test_packages=(
+  doxygen                              # comments of the API, tested to make sense to it
   chromium chromium-driver             # the report's page is tested in a real browser
   libopenmpi-dev openmpi-bin           # fits on several ranks; a build finds MPI where it is
   slurmctld slurmd slurm-client munge  # scripts for Slurm in a real one, which the test starts itself, without systemd

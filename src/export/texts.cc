@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 #include "core/id_table.h"
+#include "core/nameless_file.h"
 #include "core/progress.h"
 #include "import/text_file.h"
 
@@ -38,9 +39,7 @@ struct Descriptor {
 
 /// A gzip file's text, in a temporary file that has no name.
 Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
-  std::string name = (std::filesystem::temp_directory_path() / "voxpop-XXXXXX").string();
-  const int descriptor = mkstemp(name.data());
-  if (descriptor >= 0) unlink(name.c_str());
+  const int descriptor = open_nameless_file(std::filesystem::temp_directory_path().string());
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> spool(descriptor >= 0 ? fdopen(descriptor, "w+b") : nullptr,
                                                               std::fclose);
   const auto fail = [&] {
