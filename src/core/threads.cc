@@ -10,6 +10,8 @@ namespace voxpop {
 
 int available_cores() { return oneapi::tbb::info::default_concurrency(); }
 
+int used_cores() { return oneapi::tbb::this_task_arena::max_concurrency(); }
+
 void copy_on_all_cores(void* to, const void* from, std::size_t bytes) {
   constexpr std::size_t kPart = 256u << 10;
   oneapi::tbb::parallel_for(std::size_t{0}, (bytes + kPart - 1) / kPart, [&](std::size_t part) {

@@ -9,6 +9,9 @@ namespace voxpop {
 /// Cores that this process may use (its affinity mask, as a batch scheduler sets it).
 int available_cores();
 
+/// Threads that work here may use: within with_threads(), those.
+int used_cores();
+
 /// As many threads as asked for; 0: one for each of those cores.
 inline int used_threads(int asked) { return asked > 0 ? asked : available_cores(); }
 
