@@ -38,7 +38,7 @@ SHARED_DATA = os.environ.get("VOXPOP_SHARED_DATA", "")
 FLAGS = ["ok", "noisy", "random", "side_clicker", "adversarial", "too_few_votes"]
 
 scratch = ""  # a folder for this run
-patience = 20  # seconds any one command may take; more under a sanitizer
+patience = 60  # seconds any one command may take, beside others; more under a sanitizer
 memory_limit = 1 << 30  # bytes that bad input may make voxpop use
 sanitized = False
 figures = []  # measured, printed at the end
@@ -97,6 +97,12 @@ def wait(process, seconds):
             raise AssertionError(f"still running after {seconds} s: {shlex.join(process.args)}")
         time.sleep(pause)
         pause = min(1.2 * pause, 0.02)
+
+
+def is_done(process):
+    """It is a zombie until wait() takes it."""
+    with open(f"/proc/{process.pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def run(*arguments, **options):
@@ -1979,6 +1985,13 @@ class Interrupted(CliTest):
 
     def start_and_signal(self, arguments, number, delay, older):
         """Sends the signal `delay` seconds after the output is opened; returns the exit code, stderr and the folder."""
+        for _ in range(5):  # where others keep the cores busy, it may be done before this script hears of its start
+            code, err, folder = self.signal_once(arguments, number, delay, older)
+            if code != 0 or delay > 0.1:
+                break
+        return code, err, folder
+
+    def signal_once(self, arguments, number, delay, older):
         folder = tempfile.mkdtemp(dir=self.folder)
         output = os.path.join(folder, "out.h5")
         if older is not None:
@@ -1987,7 +2000,7 @@ class Interrupted(CliTest):
         with tempfile.TemporaryFile() as err:
             process = start(*arguments, output, stdout=subprocess.DEVNULL, stderr=err)
             give_up = time.monotonic() + patience
-            while not self.has_opened_output(process, folder) and time.monotonic() < give_up:
+            while not self.has_opened_output(process, folder) and not is_done(process) and time.monotonic() < give_up:
                 time.sleep(0.001)
             time.sleep(delay)
             with contextlib.suppress(ProcessLookupError):
@@ -2064,10 +2077,18 @@ class Checkpoints(CliTest):
 
     def end_early(self, number, *options):
         """Ends a fit by a signal when it has written its checkpoint once; returns the exit code and stderr."""
+        for _ in range(5):  # where others keep the cores busy, it may be done by then
+            code, err = self.signal_once(number, *options)
+            if code != 0:
+                break
+            os.remove(self.path("fit.h5"))
+        return code, err
+
+    def signal_once(self, number, *options):
         with tempfile.TemporaryFile() as err:
             process = start(*self.fit("--checkpoint-every", 0, *options), stdout=subprocess.DEVNULL, stderr=err)
             give_up = time.monotonic() + patience
-            while not os.path.exists(self.path("kept")) and time.monotonic() < give_up:
+            while not os.path.exists(self.path("kept")) and not is_done(process) and time.monotonic() < give_up:
                 time.sleep(0.001)
             os.kill(process.pid, number)
             code, _ = wait(process, patience)
@@ -2172,7 +2193,7 @@ class Checkpoints(CliTest):
         with tempfile.TemporaryFile() as err:
             process = start(*command, stdout=subprocess.DEVNULL, stderr=err)
             give_up = time.monotonic() + patience
-            while not os.path.exists(self.path("kept")) and time.monotonic() < give_up:
+            while not os.path.exists(self.path("kept")) and not is_done(process) and time.monotonic() < give_up:
                 time.sleep(0.001)
             while time.time() - os.path.getmtime(self.path("kept")) < 0.3 and time.monotonic() < give_up:
                 time.sleep(0.01)  # no longer written anew
@@ -2218,7 +2239,10 @@ class MemoryLimit(CliTest):
         plain = self.fit("plain.h5")
         os.mkdir(self.path("disk"))
         for name, folder in (("limited.h5", self.path("disk")), ("beside.h5", "/nowhere")):
-            limited = self.fit(name, "--memory-limit", "110MB", TMPDIR=folder)
+            for _ in range(3):  # what keeps to it needs a core now and then
+                limited = self.fit(name, "--memory-limit", "110MB", TMPDIR=folder)
+                if b"could not be kept" not in limited.out:
+                    break
             self.assertEqual((plain.code, limited.code), (0, 0), limited.err)
             self.assertEqual(self.content(name), self.content("plain.h5"))
             # As it says itself: what the system says of a child begins with this process's own.

@@ -342,7 +342,7 @@ void print_annotators(const Votes& votes, const Labels& labels) {
     if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
       fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
-                 votes.truth->kind[a]);
+                 shown(votes.truth->kind[a]));
     fmt::print("\n");
   }
   std::vector<std::size_t> counts(flag_names().size(), 0);
@@ -580,7 +580,7 @@ int fit_in_ranks(const Arguments& arguments) {
       end_ranks(ranks, status);
       throw;
     }
-    fmt::print(stderr, "voxpop: rank {}: {}\n", ranks.rank(), one_line(error.what()));
+    tell(fmt::format("voxpop: rank {}: {}\n", ranks.rank(), one_line(error.what())));
     ranks.abort(status);
   }
 }

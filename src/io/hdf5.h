@@ -146,6 +146,7 @@ class InputHdf5 {
                    const UseBlock& use) const;
   std::string path_;
   ColumnReaders* others_;
+  std::uint64_t file_bytes_ = 0;
   Handle file_;
 };
 

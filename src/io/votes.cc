@@ -365,7 +365,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     if (schema.empty())
       throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")",
                       file.path(), kSchema);
-    if (schema != kSchema) throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), schema, kSchema);
+    if (schema != kSchema)
+      throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
     note_unused(file, quiet);
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
