@@ -122,6 +122,8 @@ class InputHdf5 {
     std::uint64_t rows, columns;
   };
   Matrix read_matrix(const std::string& name) const;
+  /// Rows of a dataset of two dimensions.
+  std::uint64_t matrix_rows(const std::string& name) const;
   /// Strings of fixed or variable length, checked to be UTF-8.
   Strings read_strings(const std::string& name) const;
 
@@ -140,10 +142,10 @@ class InputHdf5 {
   /// Throws where HDF5 lacks a filter, or where the file cannot hold so many rows as it claims.
   void require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const;
   /// Calls use(first row, rows, bytes) for block after block, each row as `memory_type`: of several threads at once, in
-  /// any order, where `as_stored` (that is the file's own type) and the storage allow it.
+  /// any order, where `as_stored` (that is the file's own type) and the storage allow it. `transfer`: HDF5's list.
   using UseBlock = std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>;
   void read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
-                   const UseBlock& use) const;
+                   const UseBlock& use, hid_t transfer = H5P_DEFAULT) const;
   std::string path_;
   ColumnReaders* others_;
   Handle file_;

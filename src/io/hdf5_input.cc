@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -36,6 +37,10 @@ Error read_error(const std::string& path, const std::string& what, const std::st
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
   return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
+}
+
+Error leads_away(const std::string& path, const std::string& name) {
+  return bad_input("{}: '{}' is a link into another file; copy the data into this one first", path, name);
 }
 
 void require_utf8(const std::string& path, const std::string& name, std::uint64_t row, std::string_view text) {
@@ -74,17 +79,46 @@ std::vector<hsize_t> shape(hid_t space) {
   return extent;
 }
 
+/// How to open what a name leads to, unless it leads into another file, be it through a link within this one: votes
+/// must not make voxpop read other files. `left_file` is set where it does.
+Handle within_file(hid_t list_class, bool& left_file) {
+  Handle access(H5Pcreate(list_class), H5Pclose);
+  H5Pset_elink_cb(
+      access,
+      [](const char*, const char*, const char*, const char*, unsigned*, hid_t, void* left) -> herr_t {
+        *static_cast<bool*>(left) = true;
+        return -1;
+      },
+      &left_file);
+  return access;
+}
+
 /// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
 /// forgets its reason with the next call, a handle's closing included.
-std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
+std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hid_t transfer, hsize_t begin, hsize_t count,
+                      void* out) {
   std::vector<hsize_t> extent = shape(file_space), start(extent.size(), 0);
   extent[0] = count;
   start[0] = begin;
   if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
     return hdf5_reason();
   const Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
-  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
+  return H5Dread(dataset, memory_type, memory, file_space, transfer, out) >= 0 ? "" : hdf5_reason();
 }
+
+/// Memory for the strings of a dataset. Each lies in the file, once: rows of a damaged one may all point to the same
+/// long string, which together would not fit into any memory.
+struct HeapBudget {
+  std::uint64_t bytes;
+
+  static void* allocate(std::size_t size, void* self) {
+    auto& budget = *static_cast<HeapBudget*>(self);
+    if (size > budget.bytes) return nullptr;
+    budget.bytes -= size;
+    return std::malloc(size);
+  }
+  static void release(void* memory, void*) { std::free(memory); }
+};
 
 /// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
 Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, const std::string& path,
@@ -267,18 +301,16 @@ InputHdf5::~InputHdf5() {
 
 bool InputHdf5::has(const std::string& name) const {
   const DamageGuard guard(path_);
-  for (std::size_t end = name.find('/', 1);;
-       end = name.find('/', end + 1)) {  // each group on the way, then the dataset
-    const std::string part = name.substr(0, end);
-    if (H5Lexists(file_, part.c_str(), H5P_DEFAULT) <= 0) return false;
-    H5L_info_t link{};
-    if (H5Lget_info(file_, part.c_str(), &link, H5P_DEFAULT) < 0)
-      throw read_error(path_, fmt::format("cannot open '{}'", part));
-    // Votes must not make voxpop read other files.
-    if (link.type == H5L_TYPE_EXTERNAL)
-      throw bad_input("{}: '{}' is a link into another file; copy the data into this one first", path_, part);
-    if (end == std::string::npos) return true;
-  }
+  bool left_file = false;
+  const Handle access = within_file(H5P_LINK_ACCESS, left_file);
+  std::size_t end = 0;
+  do {  // each group on the way, then the dataset
+    end = name.find('/', end + 1);
+    const htri_t exists = H5Lexists(file_, name.substr(0, end).c_str(), access);
+    if (left_file) throw leads_away(path_, name);
+    if (exists <= 0) return false;
+  } while (end != std::string::npos);
+  return true;
 }
 
 std::vector<std::string> InputHdf5::datasets() const {
@@ -298,10 +330,13 @@ std::vector<std::string> InputHdf5::datasets() const {
 Handle InputHdf5::open(const std::string& name) const {
   if (!has(name))
     throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, name, path_);
-  Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+  bool left_file = false;
+  const Handle access = within_file(H5P_DATASET_ACCESS, left_file);
+  Handle dataset(H5Dopen2(file_, name.c_str(), access), H5Dclose);
+  if (left_file) throw leads_away(path_, name);
   if (!dataset) throw read_error(path_, fmt::format("cannot open dataset '{}'", name));
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
-  if (H5Pget_external_count(creation) > 0)
+  if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
     throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
   return dataset;
 }
@@ -380,16 +415,21 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   }
   std::size_t columns = 1;
   for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
-  // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
-  // nothing.
-  if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <
-                       static_cast<double>(total) * static_cast<double>(columns * H5Tget_size(dataset_type(dataset))))
+  // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best: a header that claims more
+  // is damaged, and would have us fill the memory with nothing.
+  hsize_t file_bytes = 0;
+  H5Fget_filesize(file_, &file_bytes);
+  const hsize_t stored = std::min(H5Dget_storage_size(dataset), file_bytes);
+  const double most = H5Pget_layout(creation) == H5D_CHUNKED ? 1100 : 1;
+  const std::size_t width = H5Tget_size(dataset_type(dataset));
+  if (total > 0 && most * static_cast<double>(stored) <
+                       static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
     throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
-                    name, total, H5Dget_storage_size(dataset));
+                    name, total, stored);
 }
 
 void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
-                            const UseBlock& use) const {
+                            const UseBlock& use, hid_t transfer) const {
   const DamageGuard guard(path_);
   const Handle space = dataset_space(dataset);
   std::size_t width = H5Tget_size(memory_type);
@@ -402,7 +442,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
       check_interrupt();
       guard.still_alive();
       const std::uint64_t count = std::min(slab, some.end - begin);
-      const std::string problem = read_rows(dataset, space, memory_type, begin, count, buffer.data());
+      const std::string problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
       if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
       use(begin, count, buffer.data());
     }
@@ -641,6 +681,8 @@ std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64
 
 std::vector<double> InputHdf5::read_floats(const std::string& name) const { return read_numbers(name, rows(name)); }
 
+std::uint64_t InputHdf5::matrix_rows(const std::string& name) const { return extent_of(name, 2, "two")[0]; }
+
 InputHdf5::Matrix InputHdf5::read_matrix(const std::string& name) const {
   const auto extent = extent_of(name, 2, "two");
   if (extent[1] == 0 || extent[1] > kMaxColumns)
@@ -657,22 +699,29 @@ Strings InputHdf5::read_strings(const std::string& name) const {
   require_readable(name, dataset, total);
   if (H5Tis_variable_str(type) > 0) {
     Strings strings;
-    read_blocks(name, dataset, type, false, {0, total},
-                [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-                  // The rows are HDF5's own allocations: given back even when one is refused.
-                  const auto reclaim = [&](std::uint8_t* rows_read) {
-                    const hsize_t extent = count;
-                    const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
-                    H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_read);
-                  };
-                  const std::unique_ptr<std::uint8_t, decltype(reclaim)> owned(bytes, reclaim);
-                  for (std::uint64_t i = 0; i < count; ++i) {
-                    const char* row = reinterpret_cast<char* const*>(bytes)[i];
-                    const std::string_view text = row != nullptr ? std::string_view(row) : std::string_view();
-                    require_utf8(path_, name, begin + i, text);
-                    strings.push_back(text);
-                  }
-                });
+    hsize_t file_bytes = 0;
+    H5Fget_filesize(file_, &file_bytes);
+    HeapBudget budget{file_bytes + total};  // and a zero behind each
+    const Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
+    H5Pset_vlen_mem_manager(transfer, HeapBudget::allocate, &budget, HeapBudget::release, nullptr);
+    read_blocks(
+        name, dataset, type, false, {0, total},
+        [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+          // The rows are HDF5's own allocations: given back even when one is refused.
+          const auto reclaim = [&](std::uint8_t* rows_read) {
+            const hsize_t extent = count;
+            const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+            H5Dvlen_reclaim(type, memory, transfer, rows_read);
+          };
+          const std::unique_ptr<std::uint8_t, decltype(reclaim)> owned(bytes, reclaim);
+          for (std::uint64_t i = 0; i < count; ++i) {
+            const char* row = reinterpret_cast<char* const*>(bytes)[i];
+            const std::string_view text = row != nullptr ? std::string_view(row) : std::string_view();
+            require_utf8(path_, name, begin + i, text);
+            strings.push_back(text);
+          }
+        },
+        transfer);
     return strings;
   }
   const std::size_t width = H5Tget_size(type);
