@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "core/strings.h"
 #include "io/hdf5.h"
 
@@ -33,8 +34,9 @@ int info_command(const Arguments& arguments) {
   }
   const std::string provenance = file.attribute(schema == "checkpoint/1" ? "of" : "provenance");
   if (!provenance.empty()) {
-    json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
-    if (json["provenance"].is_discarded()) json["provenance"] = provenance;  // not JSON: shown as it is
+    json["provenance"] = parse_json(provenance);
+    if (json["provenance"].is_discarded())
+      json["provenance"] = provenance;  // not JSON, or none of ours: shown as it is
   }
   if (arguments.common.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));

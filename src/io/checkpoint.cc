@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/json.h"
 #include "core/output_file.h"
 #include "core/progress.h"
 #include "io/checksum.h"
@@ -78,7 +79,7 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
   if (file.attribute("voxpop_schema") != kSchema)
     throw bad_input("{}: not a checkpoint (schema '{}'); name another file for --checkpoint", path_,
                     shown(file.attribute("voxpop_schema")));
-  const auto kept = nlohmann::ordered_json::parse(file.attribute("of"), nullptr, false);
+  const auto kept = parse_json(file.attribute("of"));
   for (const auto& [name, value] : of_.items())
     if (!kept.is_object() || !kept.contains(name) || kept[name] != value)
       throw bad_input(

@@ -15,9 +15,13 @@
 namespace voxpop {
 namespace {
 
+#if VOXPOP_FUZZ
+constexpr int kPatienceSeconds = 1;  // damaged files come one after the other
+#else
 constexpr int kPatienceSeconds = 5;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr std::array kSignals = {SIGVTALRM};  // crashes are the sanitizer's to report
+#endif
+#if defined(__SANITIZE_ADDRESS__) || VOXPOP_FUZZ  // clang does not define the former
+constexpr std::array kSignals = {SIGVTALRM};      // crashes are the sanitizer's to report
 #else
 constexpr std::array kSignals = {SIGVTALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 #endif
