@@ -21,6 +21,24 @@ TEST(FixedPoint, a_float_comes_back_within_the_resolution) {
   for (const float x : {3.14159f, -1e-3f, 123456.0f, 5.9e-8f, -0.1f}) EXPECT_NEAR(from_fixed(to_fixed(x)), x, 6e-8);
 }
 
+TEST(FixedPoint, terms_are_rounded_to_the_nearest) {
+  EXPECT_EQ(to_fixed(0.4f / 16777216.0f), 0);
+  EXPECT_EQ(to_fixed(0.6f / 16777216.0f), 1);
+  EXPECT_EQ(to_fixed(-1.6 / kFixedScale), -2);
+  EXPECT_EQ(to_fixed(16777217.0 / kFixedScale), 16777217);
+  // A million terms of one sign, none of them a multiple of the resolution: the sum stays true.
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(0, 16 / 16777216.0f);
+  double exact = 0;
+  std::int64_t sum = 0;
+  for (int i = 0; i < 1000000; ++i) {
+    const float term = uniform(random);
+    exact += static_cast<double>(term);
+    sum += to_fixed(term);
+  }
+  EXPECT_NEAR(from_fixed(sum), exact, 1e-4);
+}
+
 TEST(FixedPoint, the_order_of_terms_leaves_no_trace) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, 100);

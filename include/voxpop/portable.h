@@ -4,6 +4,12 @@
 #include <cmath>
 #include <cstdint>
 
+// What is no number must fail every comparison, or a fit that broke would count as settled; and the packs' exponential
+// rounds by adding a large number.
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "voxpop: these formulas do not survive -ffast-math; leave it out"
+#endif
+
 #if defined(__CUDACC__)
 #define VOXPOP_HD __host__ __device__ __forceinline__
 #define VOXPOP_UNROLL _Pragma("unroll")

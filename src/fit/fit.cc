@@ -85,15 +85,17 @@ Likelihood likelihood_kind(const Groups& groups, Blend blend) {
 
 std::vector<float> find_click_habits(const Groups& groups) {
   if (!groups.click_habits.empty()) return groups.click_habits;
-  std::vector<float> habits(groups.annotators * kHabitLevels, 0.0f);
+  std::vector<std::uint32_t> counts(groups.annotators * kHabitLevels, 0);
+  std::vector<float> habits(counts.size());
   const auto answers = static_cast<float>(2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0));
   for (const VoteCode vote : groups.votes)
     if (vote.seen())
-      ++habits[vote.annotator() * kHabitLevels + kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level())];
+      ++counts[vote.annotator() * kHabitLevels + kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level())];
   for (std::size_t a = 0; a < groups.annotators; ++a) {
-    float* habit = habits.data() + a * kHabitLevels;
-    const float votes = std::accumulate(habit, habit + kHabitLevels, 0.0f);
-    for (int k = 0; k < kHabitLevels; ++k) habit[k] = (habit[k] + 1 / answers) / (votes + 1);
+    const std::uint32_t* count = counts.data() + a * kHabitLevels;
+    const auto votes = static_cast<float>(std::accumulate(count, count + kHabitLevels, 0u));
+    for (int k = 0; k < kHabitLevels; ++k)
+      habits[a * kHabitLevels + k] = (static_cast<float>(count[k]) + 1 / answers) / (votes + 1);
   }
   return habits;
 }

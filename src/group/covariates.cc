@@ -10,19 +10,21 @@
 namespace voxpop {
 namespace {
 
-/// A column by slot, centred within components; returns its sd there.
+/// A column by slot, centred within components; returns its sd there, the same in whatever order components come.
 double centre(std::vector<double>& column, const Groups& groups) {
-  double squares = 0, freedom = 0;
+  std::vector<double> squares(groups.components(), 0.0);
+  double freedom = 0;
   for (std::size_t c = 0; c < groups.components(); ++c) {
     const std::uint32_t begin = groups.component_slots[c], end = groups.component_slots[c + 1];
     const double mean = std::accumulate(column.begin() + begin, column.begin() + end, 0.0) / (end - begin);
     for (std::uint32_t slot = begin; slot < end; ++slot) {
       column[slot] -= mean;
-      squares += column[slot] * column[slot];
+      squares[c] += column[slot] * column[slot];
     }
     freedom += end - begin - 1;
   }
-  return std::sqrt(squares / freedom);
+  std::sort(squares.begin(), squares.end());
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0) / freedom);
 }
 
 }  // namespace

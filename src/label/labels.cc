@@ -168,14 +168,14 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     out.left[row] = static_cast<std::uint32_t>(order[row].items >> 32);
     out.right[row] = static_cast<std::uint32_t>(order[row].items);
     out.votes[row] = groups.pair_votes[p + 1] - groups.pair_votes[p];
-    float wins = 0;
+    std::int64_t lead = 0;  // wins of the left item less those of the right one; a float would count to 2^24
     std::uint32_t ties = 0, flagged = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      wins += 0.5f + 0.5f * static_cast<float>(groups.votes[v].winner());
+      lead += groups.votes[v].winner();
       ties += !groups.votes[v].decided();
       flagged += is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]));
     }
-    out.wins_left[row] = wins;
+    out.wins_left[row] = static_cast<float>(0.5 * static_cast<double>(out.votes[row] + lead));
     out.ties[row] = ties;
     out.flagged_votes[row] = flagged;
     out.probability[row] = labels.probability[p];
