@@ -56,7 +56,8 @@ int run_command_line(int argc, char** argv) {
   app.footer(
       "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o "
       "report.html\n\n"
-      "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 file system, 5 not converged (--strict),\n"
+      "Exit codes: 0 done, 1 internal error or out of memory, 2 usage, 3 bad input, 4 file system, 5 not converged "
+      "(--strict),\n"
       "6 device, 130 interrupted.");
   app.require_subcommand(0, 1);
   Run run;
@@ -71,6 +72,8 @@ int run_command_line(int argc, char** argv) {
   add_info(app, run);
   add_devices(app, run);
   add_manual(app, run);
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
+    throw usage_error("'{}' is no verb of voxpop; 'voxpop --help' lists them", shown(argv[1]));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
