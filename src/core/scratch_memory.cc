@@ -1,5 +1,6 @@
 #include "core/scratch_memory.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
