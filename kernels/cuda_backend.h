@@ -71,16 +71,12 @@ class CudaBackend {
   /// `from` may also lie on the device.
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) {
-    if (count == 0) return;
-    if (wants_staging(from, count * sizeof(T))) return staged_.in(to, from, count * sizeof(T), stream());
-    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDefault, stream()), "copying to the device");
+    copies_.in(to, from, count * sizeof(T), stream());
   }
   /// Waits for all that was queued before.
   template <class T>
   void copy_out(T* to, const T* from, std::size_t count) {
-    if (wants_staging(to, count * sizeof(T))) return staged_.out(to, from, count * sizeof(T), stream());
-    copy_out_later(to, from, count);
-    check(cudaStreamSynchronize(stream()), "waiting for the device");
+    copies_.out(to, from, count * sizeof(T), stream());
   }
   template <class T>
   void copy_out_later(T* to, const T* from, std::size_t count) {
@@ -176,13 +172,6 @@ class CudaBackend {
   static constexpr std::size_t kStates = 8;
 
   cudaStream_t stream() const { return streams_[current_]; }
-  /// Long copies of host memory that is not pinned.
-  static bool wants_staging(const void* host, std::size_t bytes) {
-    if (bytes < (512u << 10)) return false;
-    cudaPointerAttributes attributes{};
-    check(cudaPointerGetAttributes(&attributes, host), "asking where memory lies");
-    return attributes.type == cudaMemoryTypeUnregistered;
-  }
   template <class Kernel>
   static void allow_shared(Kernel* kernel, std::uint32_t bytes) {
     if (bytes > 48 * 1024)
@@ -203,7 +192,7 @@ class CudaBackend {
   bool two_streams_ = false;
   cudaGraphExec_t graph_ = nullptr;
   PinnedArray<FitState> states_;
-  StagedCopies staged_;
+  StagedCopies copies_;
   std::size_t pushed_ = 0, popped_ = 0;
   std::vector<const void*> pinned_;
   std::unique_ptr<CuSolver> solver_;

@@ -64,8 +64,9 @@ class PinnedArray {
   T* data_ = nullptr;
 };
 
-/// Copies between the device and ordinary host memory by way of two pinned halves: all cores fill or empty one while
-/// the device works on the other. CUDA's own way takes one core, which is far slower than the bus.
+/// Copies between the device and host memory. Long ones of memory that is not pinned go by way of two pinned halves:
+/// all cores fill or empty one while the device works on the other. CUDA's own way takes one core, which is far slower
+/// than the bus.
 class StagedCopies {
  public:
   StagedCopies() = default;
@@ -76,8 +77,10 @@ class StagedCopies {
       if (event != nullptr) cudaEventDestroy(event);
   }
 
-  /// `from` may be changed once this returns.
+  /// `from` may also lie on the device; where it is pinned it must stay as it is until the stream has come by.
   void in(void* to, const void* from, std::size_t bytes, cudaStream_t stream = nullptr) {
+    if (bytes == 0) return;
+    if (!is_long_and_pageable(from, bytes)) return copy(to, from, bytes, stream);
     begin();
     std::size_t half = 0;
     for (std::size_t at = 0; at < bytes; at += kHalf, half = 1 - half) {
@@ -89,6 +92,11 @@ class StagedCopies {
   }
   /// Waits for all that was queued before.
   void out(void* to, const void* from, std::size_t bytes, cudaStream_t stream = nullptr) {
+    if (!is_long_and_pageable(to, bytes)) {
+      if (bytes > 0) copy(to, from, bytes, stream);
+      check(cudaStreamSynchronize(stream), "waiting for the device");
+      return;
+    }
     begin();
     const auto empty = [&](std::size_t half, std::size_t at) {
       wait_for(half);
@@ -104,7 +112,18 @@ class StagedCopies {
   }
 
  private:
-  static constexpr std::size_t kHalf = std::size_t{8} << 20;
+  static constexpr std::size_t kHalf = std::size_t{4} << 20;
+
+  /// Pinning memory takes its time: what is short is copied as CUDA would.
+  static bool is_long_and_pageable(const void* host, std::size_t bytes) {
+    if (bytes < kHalf) return false;
+    cudaPointerAttributes attributes{};
+    check(cudaPointerGetAttributes(&attributes, host), "asking where memory lies");
+    return attributes.type == cudaMemoryTypeUnregistered;
+  }
+  static void copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copying to or from the device");
+  }
 
   /// Few engines copy so much, and by then the device is chosen.
   void begin() {
@@ -114,7 +133,7 @@ class StagedCopies {
       check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
   }
   void start(std::size_t half, void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copying to or from the device");
+    copy(to, from, bytes, stream);
     check(cudaEventRecord(copied_[half], stream), "recording an event");
   }
   void wait_for(std::size_t half) { check(cudaEventSynchronize(copied_[half]), "waiting for a copy"); }

@@ -3,6 +3,8 @@
 // thread a vote. A block takes a chunk of neighbouring components at a time and does all its sweeps, while its sites
 // are in the cache.
 
+#include <cstddef>
+
 #include "voxpop/block.h"
 #include "voxpop/component.h"
 #include "voxpop/label.h"
@@ -125,15 +127,15 @@ VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std:
 }
 
 /// What annotators' sums have beside these first fields, only mixtures add to.
-inline constexpr std::uint32_t kFieldsWithoutShare = 5;
+inline constexpr std::uint32_t kFieldsWithoutShare = offsetof(AnnotatorSums, gradient_share) / sizeof(std::int64_t);
 
 /// The tables that an update adds to, and a block's own part of them.
 struct UpdateTables {
   SumTable<AnnotatorSums> annotators;
   SumTable<ThresholdSums> thresholds;  ///< no rows for binary votes
   SumTable<CovariateSums> covariates;  ///< no rows without covariates
-  SumTable<GridSums> grid;
-  TasteSums* tastes;  ///< [annotators][taste_count]
+  SumTable<GridSums> grid;  ///< few passes want it, but those wait for atomics in global memory: 3.5 times as long
+  TasteSums* tastes;        ///< [annotators][taste_count]
 
   VOXPOP_HD std::uint32_t bytes() const {
     return thresholds.bytes() + covariates.bytes() + annotators.bytes() + grid.bytes();

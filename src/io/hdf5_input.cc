@@ -412,10 +412,10 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   }
   std::size_t columns = 1;
   for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
-  // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best, zstd 32,768 to 1: a header
-  // that claims more is damaged, and would have us fill the memory with nothing.
+  // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best, others up to 100,000 to
+  // 1: a header that claims more is damaged, and would have us fill the memory with nothing.
   const hsize_t stored = std::min<hsize_t>(H5Dget_storage_size(dataset), file_bytes_);
-  const double most = H5Pget_layout(creation) != H5D_CHUNKED ? 1 : packing_of(creation) ? 1100 : 40000;
+  const double most = H5Pget_layout(creation) != H5D_CHUNKED ? 1 : packing_of(creation) ? 1100 : 1e6;
   const std::size_t width = H5Tget_size(dataset_type(dataset));
   if (total > 0 && most * static_cast<double>(stored) <
                        static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
