@@ -425,6 +425,7 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
 
 void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
                             const UseBlock& use) const {
+  if (some.count() == 0) return;  // a chunk about none of its rows would be one of them
   const DamageGuard guard(path_);
   const Handle space = dataset_space(dataset);
   std::size_t width = H5Tget_size(memory_type);
