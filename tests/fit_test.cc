@@ -330,6 +330,16 @@ TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
   EXPECT_GT(a.side_bias_variance, 0);
 }
 
+TEST(SettleThresholds, literal_step) {
+  FitState state;
+  state.levels = 2;
+  state.scale = starting_scale(2, false);  // 0 and 1; the first stays where it is
+  const ThresholdSums sums[3] = {{}, {to_fixed(9.0), to_fixed(9.0)}, {to_fixed(0.5), to_fixed(3.96)}};
+  EXPECT_NEAR(settle_thresholds(state, sums), (0.5 - 0.04) / 4, 1e-6);  // prior N(0, 25)
+  EXPECT_EQ(state.scale.edge[1], 0);
+  EXPECT_NEAR(state.scale.edge[2], 1.115, 1e-6);
+}
+
 /// A joint Newton step: gamma and beta, which trade against the share, are taken out (a Schur complement).
 TEST(StepShare, literal_joint_step) {
   AnnotatorPosterior a{.discrimination = 1.5, .side_bias = 0.3, .share_logit = 1.2};
