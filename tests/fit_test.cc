@@ -351,6 +351,36 @@ TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
   EXPECT_GT(a.side_bias_variance, 0);
 }
 
+TEST(SettleThresholds, literal_step) {
+  FitState state;
+  state.levels = 2;
+  state.scale = starting_scale(2, false);  // 0 and 1; the first stays where it is
+  const ThresholdSums sums[3] = {{}, {to_fixed(9.0), to_fixed(9.0)}, {to_fixed(0.5), to_fixed(3.96)}};
+  EXPECT_NEAR(settle_thresholds(state, sums), (0.5 - 0.04) / 4, 1e-6);  // prior N(0, 25)
+  EXPECT_EQ(state.scale.edge[1], 0);
+  EXPECT_NEAR(state.scale.edge[2], 1.115, 1e-6);
+}
+
+/// A joint Newton step: gamma and beta, which trade against the share, are taken out (a Schur complement).
+TEST(StepShare, literal_joint_step) {
+  AnnotatorPosterior a{.discrimination = 1.5, .side_bias = 0.3, .share_logit = 1.2};
+  AnnotatorSums sums = sums_of(3, 2, 6, 0, 10);  // with the prior: gradients 1 and -1, precisions 10 and 20
+  sums.gradient_share = to_fixed(1.365);
+  sums.information_share = to_fixed(8.0);
+  sums.cross_share_gamma = to_fixed(2.0);
+  sums.cross_share_beta = to_fixed(3.0);
+  Population population = kPopulation;
+  population.share_mean = 1;
+  population.share_variance = 0.5;  // gradient -0.4, precision 2
+  const ShareRidge ridge = step_share(a, sums, population, -kLargestShareLogit, false);
+  EXPECT_NEAR(ridge.gamma, 2.0 / 10, 1e-7);
+  EXPECT_NEAR(ridge.beta, 3.0 / 20, 1e-7);
+  EXPECT_NEAR(a.share_variance, 1 / (8 + 2 - 2 * 0.2 - 3 * 0.15), 1e-7);
+  EXPECT_NEAR(a.share_logit, 1.2 + (1.365 - 0.4 - 0.2 * 1 - 0.15 * -1) / 9.15, 1e-7);  // by 0.1
+  EXPECT_NEAR(a.discrimination, 1.5 - 0.2 * 0.1, 1e-7);
+  EXPECT_NEAR(a.side_bias, 0.3 - 0.15 * 0.1, 1e-7);
+}
+
 /// A handful of votes on pairs that the other votes know as N(mean, variance), by one annotator.
 struct Handful {
   double winner, mean, variance;
@@ -398,6 +428,17 @@ TEST(IntegrateDiscrimination, matches_a_fine_grid_when_side_bias_is_known) {
   EXPECT_NEAR(a.discrimination, exact.mean(), 0.02 * sd);
   EXPECT_NEAR(std::sqrt(a.discrimination_variance), sd, 0.02 * sd);
   EXPECT_NEAR(a.side_bias, 0, 1e-3);
+}
+
+/// Without votes the prior is left, along the line on which beta is b + r (gamma - gamma0): normal, precision 1 / v +
+/// r^2 / s.
+TEST(IntegrateDiscrimination, without_votes_finds_the_prior_on_the_ridge) {
+  const double b = 0.05, r = 0.5, precision = 1 / 0.25 + r * r / 0.1;
+  AnnotatorPosterior a{.discrimination = 1, .side_bias = b, .discrimination_variance = 1 / precision / 1.44};
+  a.covariance = r * a.discrimination_variance;
+  integrate_discrimination(a, {}, {}, kPopulation, 1);
+  EXPECT_NEAR(a.discrimination, (1 / 0.25 + (r - b) * r / 0.1) / precision, 1e-5);
+  EXPECT_NEAR(a.discrimination_variance, 1 / precision, 1e-5);
 }
 
 TEST(IntegrateDiscrimination, is_close_to_a_fine_grid_over_both) {

@@ -150,10 +150,11 @@ TEST(Likelihood, votes_that_are_not_seen_say_nothing) {
 TEST(ThresholdTerms, agree_with_differences) {
   const Logit<double> eta{0.6, 1.2};
   for (const int level : {-2, -1, 0, 1, 2, 3}) {
-    const auto log_z = [&](int moved, double by) {
+    const auto log_z = [&](int moved, double by, int and_moved = 0, double and_by = 0) {
       VoteScale scale = starting_scale(3, true);
       double edges[5] = {-scale.edge[1], scale.edge[1], scale.edge[2], scale.edge[3], kFar};
       if (moved > 0) edges[moved] += by;
+      if (and_moved > 0) edges[and_moved] += and_by;
       edges[0] = -edges[1];
       const int strength = std::abs(level);
       const Statement<double> vote{level < 0 ? -1.0 : 1.0, edges[strength], edges[strength + 1]};
@@ -171,6 +172,16 @@ TEST(ThresholdTerms, agree_with_differences) {
     EXPECT_NEAR(terms.lower_gradient, slope(terms.lower), 1e-4);
     EXPECT_NEAR(terms.upper_gradient, terms.upper > 0 ? slope(terms.upper) : 0, 1e-4);
     EXPECT_EQ(terms.upper, level != 0 && std::abs(level) < 3 ? terms.lower + 1 : 0);
+    // Minus the second derivative, and the size of that with the neighbour: so that all may move at once.
+    const auto value = [&](int a, double by, int b, double and_by) { return log_z(a, by, b, and_by).z.log_value; };
+    const auto information = [&](int threshold) {
+      return -(value(threshold, h, 0, 0) - 2 * value(0, 0, 0, 0) + value(threshold, -h, 0, 0)) / (h * h);
+    };
+    const int i = terms.lower, j = terms.upper;
+    const double cross =
+        j == 0 ? 0 : (value(i, h, j, h) - value(i, h, j, -h) - value(i, -h, j, h) + value(i, -h, j, -h)) / (4 * h * h);
+    EXPECT_NEAR(terms.lower_information, information(i) + std::abs(cross), 1e-3);
+    EXPECT_NEAR(terms.upper_information, j > 0 ? information(j) + std::abs(cross) : 0, 1e-3);
   }
 }
 

@@ -177,5 +177,11 @@ TEST(Smoothed, finite_for_extreme_input) {
   expect_finite<kFast, float>();
 }
 
+/// By continued fraction, 40 digits.
+TEST(Smoothed, mills_ratio_far_out) {
+  EXPECT_NEAR(mills_ratio(26.0, 0.0), 0.038404893342102, 1e-10);
+  EXPECT_NEAR(mills_ratio(40.0, 0.0), 0.024984404205720, 1e-12);
+}
+
 }  // namespace
 }  // namespace voxpop

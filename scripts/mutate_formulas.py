@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Do the tests notice a wrong formula? Turns 30 operators of the headers in include/voxpop around, one at a time, and
+builds and runs the tests against each: .venv/bin/python scripts/mutate_formulas.py (an hour of one core).
+
+The operators are a systematic sample of all binary ones, so nobody chose them. Tests run in two stages, cheapest first:
+those of the header alone, then engine and fits with the generic kernel. Those that are killed by the first need no more.
+Exit status 1: fewer than 28 were killed.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HEADERS = ["likelihood", "smoothed", "vote", "component", "annotators", "fit_state", "fixed_point", "cholesky", "label",
+           "covariates"]
+TURNED = {"+": "-", "-": "+", "*": "/", "/": "*", "<": ">", ">": "<", "+=": "-=", "-=": "+="}
+BINARY = re.compile(r" (\+=|-=|[-+*/<>]) ")  # clang-format puts blanks around these, and around no template's brackets
+# Run first, with the rest of the program as it was; formulas are always inlined, so the two do not mix.
+FIRST = {
+    "likelihood": ["tests/likelihood_test", "tests/vote_test"],
+    "smoothed": ["tests/smoothed_test", "tests/likelihood_test", "tests/vote_test"],
+    "vote": ["tests/vote_test", "tests/likelihood_test"],
+    "fixed_point": ["tests/fixed_point_test"],
+    "cholesky": ["tests/cholesky_test"],
+    "annotators": ["src/fit/fit", "tests/fit_test"],
+    "fit_state": ["src/fit/fit", "tests/fit_test"],
+}
+# What reads the headers, tests that do, quickest to build first, and what only has to be there.
+READERS = ["src/fit/component_kernel", "src/fit/cpu_engine", "src/fit/dense", "src/fit/fit", "src/label/labels"]
+TESTS = [["tests/fit_test"], ["tests/covariates_test", "tests/properties_test"], ["tests/engine_test", "tests/ep_test"],
+         ["tests/parallel_engine_test"]]
+OTHERS = ["src/fit/sparse", "src/group/group", "src/group/covariates", "src/simulate/simulate", "src/core/strings",
+          "src/core/scratch_memory", "src/core/output_file", "src/core/interrupt", "src/label/truth_comparison"]
+# Left out: slow ones, and those of kernels that are not built.
+FILTER = ("-KernelSet*:Kernels*:*bits*:*million*:*float_can_count*:*intervals_cover*:*mirror:*grades_order*:*sample*:"
+          "*sparse*:*doubled*:*never_overlaps*:Sizes/*/5:Sizes/*/6")
+CHOOSE = """#include <cstring>
+#include "fit/component_kernel.h"
+namespace voxpop {
+namespace generic { extern const Kernels kernels; }
+const Kernels* choose_kernels(const char* n) { return !n || !std::strcmp(n, "generic") ? &generic::kernels : nullptr; }
+}
+"""
+
+
+def operators(header):
+    """Places of binary operators in code that a processor runs: (line number, column, operator)."""
+    found = []
+    with open(f"{ROOT}/include/voxpop/{header}.h", encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            code = line.split("//")[0]
+            if code.startswith(("#", "template")) or "for (" in code:  # a loop turned around never ends
+                continue
+            found += [(header, number, m.start(1), m.group(1)) for m in BINARY.finditer(code)]
+    return found
+
+
+class Builder:
+    def __init__(self, scratch, jobs):
+        self.scratch, self.jobs = scratch, jobs
+        shutil.copytree(f"{ROOT}/include", f"{scratch}/include")
+        with open(f"{scratch}/choose.cc", "w", encoding="utf-8") as file:
+            file.write(CHOOSE)
+        flags = subprocess.run(["pkg-config", "--cflags", "hdf5", "eigen3"], capture_output=True, text=True, check=True)
+        self.flags = ["-std=c++20", "-w", "-DVOXPOP_TARGET=generic", f'-DVOXPOP_TEST_DATA="{ROOT}/tests/data"',
+                      f"-I{scratch}/include", f"-I{ROOT}/src", f"-I{ROOT}", f"-I{ROOT}/kernels", *flags.stdout.split()]
+
+    def compile(self, sources, folder):
+        """The objects; None where one does not compile, which kills a mutant, too."""
+        os.makedirs(f"{self.scratch}/{folder}", exist_ok=True)
+
+        def one(source):
+            path = f"{self.scratch}/choose.cc" if source == "choose" else f"{ROOT}/{source}.cc"
+            target = f"{self.scratch}/{folder}/{os.path.basename(source)}.o"
+            done = subprocess.run(["g++", "-O1", *self.flags, "-c", path, "-o", target], capture_output=True, text=True)
+            if done.returncode != 0:
+                print(done.stderr[-2000:], file=sys.stderr)
+            return target if done.returncode == 0 else None
+
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            objects = list(pool.map(one, sources))
+        return None if None in objects else objects
+
+    def run(self, objects, tests="*"):
+        """The first test that fails; None where all pass."""
+        if objects is None:
+            return "the compiler"
+        program = f"{self.scratch}/tests"
+        subprocess.run(["g++", *objects, "-o", program, "-lgtest_main", "-lgtest", "-ltbb", "-lfmt", "-lsimdjson", "-lpthread"], check=True)
+        try:
+            done = subprocess.run([program, f"--gtest_filter={tests}", "--gtest_fail_fast"], capture_output=True, text=True,
+                                  timeout=600)
+        except subprocess.TimeoutExpired:
+            return "the clock"
+        failed = re.search(r"\[  FAILED  \] (\S+?),? ", done.stdout)
+        return None if done.returncode == 0 else failed.group(1) if failed else f"status {done.returncode}"
+
+    def killer(self, header):
+        first = FIRST.get(header, [])
+        if first:
+            rest = [self.base[source] for source in READERS if source not in first]
+            objects = self.compile(first, "mutant")
+            killed = self.run(objects and objects + rest + self.others, FILTER)
+            if killed is not None:
+                return killed
+        readers = self.compile(READERS, "mutant")
+        for tests in TESTS:
+            objects = readers and self.compile(tests, "mutant")
+            killed = self.run(objects and readers + objects + self.others, FILTER)
+            if killed is not None:
+                return killed
+        return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutants", type=int, default=30)
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    places = [place for header in HEADERS for place in operators(header)]
+    step = len(places) / options.mutants
+    chosen = [places[int((i + 0.5) * step)] for i in range(options.mutants)]
+    with tempfile.TemporaryDirectory() as scratch:
+        builder = Builder(scratch, options.jobs)
+        builder.others = builder.compile([*OTHERS, "choose"], "others")
+        objects = builder.compile(READERS + sum(TESTS, []), "base")
+        builder.base = dict(zip(READERS, objects))
+        failed = builder.run(objects + builder.others, FILTER)
+        if failed is not None:
+            sys.exit(f"mutate_formulas.py: {failed} fails with the formulas as they are")
+        survivors = tried = 0
+        print(f"{len(chosen)} of {len(places)} operators")
+        for i, (header, number, column, operator) in enumerate(chosen):
+            if options.only and i not in options.only:
+                continue
+            path = f"{scratch}/include/voxpop/{header}.h"
+            with open(path, encoding="utf-8") as file:
+                before = file.read()
+            lines = before.splitlines(keepends=True)
+            line = lines[number]
+            lines[number] = line[:column] + TURNED[operator] + line[column + len(operator):]
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("".join(lines))
+            killed = builder.killer(header)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(before)
+            tried += 1
+            survivors += killed is None
+            print(f"{i:2} {header}.h:{number + 1} {operator} -> {TURNED[operator]}  {killed or 'SURVIVES'}\n"
+                  f"     {lines[number].strip()}", flush=True)
+        print(f"{tried - survivors} of {tried} killed")
+        sys.exit(survivors > 2)
+
+
+if __name__ == "__main__":
+    main()
