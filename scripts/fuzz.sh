@@ -78,7 +78,10 @@ run_harness() {
       [[ $status -ne 0 ]] && cat "$TMPDIR/report" >>"$log" && break
     done
   fi
-  printf '%-22s %s\n' "$name" "$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -1 | sed -E 's/\t/ /g; s/ (exec|oom|lim:).*//')"
+  local reached
+  reached=$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -1 | sed -E 's/\t/ /g; s/ (exec|oom|lim:).*//') || true
+  [[ -n $reached ]] || status=${status/#0/1}  # it has not run at all
+  printf '%-22s %s\n' "$name" "$reached"
   [[ $status -eq 0 ]] && return
   grep -vE '^(#|INFO|  NEW_FUNC)' "$log" | tail -40
   echo "fuzz.sh: $name fails (exit $status); the input is in $findings: build/fuzz/fuzz/$name INPUT shows it again" >&2
