@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -72,7 +73,9 @@ int run_command_line(int argc, char** argv) {
   add_info(app, run);
   add_devices(app, run);
   add_manual(app, run);
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
+  const auto verbs = app.get_subcommands([](const CLI::App*) { return true; });
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::ranges::none_of(verbs, [&](const CLI::App* verb) { return verb->get_name() == argv[1]; }))
     throw usage_error("'{}' is no verb of voxpop; 'voxpop --help' lists them", shown(argv[1]));
   try {
     app.parse(argc, argv);
