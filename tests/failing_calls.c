@@ -1,7 +1,7 @@
 // Preloaded by faults_test.py: stands for a disk that is full, and for a process killed while it writes. Counts the
 // calls by which voxpop and HDF5 write to files, and from call number FAULT_FROM on lets each fail for want of room, or
-// with FAULT_KILL ends the process there. FAULT_NAMED: files cannot be nameless, as on NFS. FAULT_LOG: gets the name of
-// the first call that failed.
+// with FAULT_KILL ends the process there. FAULT_NAMED: files cannot be nameless, as on NFS. FAULT_STALL: fsync never
+// comes back, as on a disk that hangs. FAULT_LOG: gets the name of the first call that failed or stalls.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,16 +15,19 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+static void note(const char* call) {
+  if (getenv("FAULT_LOG") == NULL) return;
+  const int log = REAL(open)(getenv("FAULT_LOG"), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  if (write(log, call, strlen(call)) < 0) abort();
+  close(log);
+}
+
 static int fails(const char* call) {
   static int calls;
   const char* from = getenv("FAULT_FROM");
   const int number = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
   if (from == NULL || number < atoi(from)) return 0;
-  if (number == atoi(from) && getenv("FAULT_LOG") != NULL) {
-    const int log = REAL(open)(getenv("FAULT_LOG"), O_CREAT | O_WRONLY | O_TRUNC, 0600);
-    if (write(log, call, strlen(call)) < 0) abort();
-    close(log);
-  }
+  if (number == atoi(from)) note(call);
   if (getenv("FAULT_KILL") != NULL) raise(SIGKILL);
   errno = ENOSPC;
   return 1;
@@ -44,7 +47,11 @@ int fclose(FILE* file) {
   if (failed) errno = ENOSPC;
   return failed ? EOF : status;
 }
-int fsync(int file) { return fails("fsync") ? -1 : REAL(fsync)(file); }
+int fsync(int file) {
+  if (getenv("FAULT_STALL") != NULL)
+    for (note("fsync");;) pause();
+  return fails("fsync") ? -1 : REAL(fsync)(file);
+}
 int ftruncate(int file, off_t size) { return fails("ftruncate") ? -1 : REAL(ftruncate)(file, size); }
 int ftruncate64(int file, off64_t size) { return fails("ftruncate") ? -1 : REAL(ftruncate64)(file, size); }
 int linkat(int from_folder, const char* from, int to_folder, const char* to, int flags) {
@@ -53,6 +60,8 @@ int linkat(int from_folder, const char* from, int to_folder, const char* to, int
 int rename(const char* from, const char* to) { return fails("rename") ? -1 : REAL(rename)(from, to); }
 int mkstemp(char* name) { return fails("mkstemp") ? -1 : REAL(mkstemp)(name); }
 int mkstemp64(char* name) { return fails("mkstemp") ? -1 : REAL(mkstemp64)(name); }
+int mkostemp(char* name, int flags) { return fails("mkostemp") ? -1 : REAL(mkostemp)(name, flags); }
+int mkostemp64(char* name, int flags) { return fails("mkostemp") ? -1 : REAL(mkostemp64)(name, flags); }
 int posix_fallocate(int file, off_t begin, off_t size) {
   return fails("posix_fallocate") ? ENOSPC : REAL(posix_fallocate)(file, begin, size);
 }

@@ -6,6 +6,8 @@ Usage: python faults_test.py PATH_TO_VOXPOP [unittest arguments]
 
 import concurrent.futures
 import contextlib
+import fcntl
+import functools
 import gzip
 import json
 import os
@@ -17,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -57,6 +60,18 @@ def can_be_nameless(folder):
     with contextlib.suppress(OSError):
         os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
         return True
+
+
+@functools.cache
+def failing_calls():
+    """A library to preload."""
+    if SANITIZED:
+        raise unittest.SkipTest("a sanitizer's library must be loaded first")
+    if shutil.which("cc") is None:
+        raise unittest.SkipTest("no cc, which builds failing_calls.c")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "failing_calls.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", path("failing_calls.so"), source, "-ldl"], check=True)
+    return path("failing_calls.so")
 
 
 def content_of(name):
@@ -112,6 +127,26 @@ class FaultsTest(unittest.TestCase):
             [VOXPOP, *map(str, arguments)], timeout=PATIENCE, env={**os.environ, **environment}, **options
         )
 
+    def start(self, *arguments, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        process = subprocess.Popen([VOXPOP, *map(str, arguments)], **options)
+        self.addCleanup(process.kill)
+        return process
+
+    def start_and_stop(self, ready, *arguments, **options):
+        """Stopped while ready(process)."""
+        for _ in range(5):  # where others keep the cores busy, it may be further by the time that this script looks
+            self.begin()
+            process = self.start(*arguments, **options)
+            wait_until(lambda: ready(process) or process.poll() is not None)
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: process.poll() is not None or stat_of(process) == "T")
+            if process.poll() is None and ready(process):
+                return process
+            process.kill()
+            process.communicate()
+        self.fail("too quick to be stopped")
+
     def assert_older(self, folder=None):
         folder = folder or self.folder
         self.assertEqual(os.listdir(folder), ["out.h5"])
@@ -134,16 +169,12 @@ class FaultsTest(unittest.TestCase):
 # ------------------------------------------------------------------------------------------------------------- full disks
 
 
-@unittest.skipIf(SANITIZED, "a sanitizer's library must be loaded first")
-@unittest.skipIf(shutil.which("cc") is None, "no cc, which builds failing_calls.c")
 class FailingCalls(FaultsTest):
     """Every call by which something is written fails once, and all after it; the calls are a stand-in's."""
 
     @classmethod
     def setUpClass(cls):
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "failing_calls.c")
-        cls.library = path("failing_calls.so")
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", cls.library, source, "-ldl"], check=True)
+        cls.library = failing_calls()
 
     def commands(self, output):
         return {
@@ -205,11 +236,13 @@ class FailingCalls(FaultsTest):
             self.assertLessEqual({"fwrite", "fsync", "rename"}, set(names), what)
 
     def test_where_files_cannot_be_nameless(self):
-        for what in ("fit", "report"):
+        scratch_files = {"fit --memory-limit", "export"}
+        for what in {"fit", "report"} | scratch_files:
             names = self.sweep(
                 what, lambda output: self.commands(output)[what], self.assert_nothing_written, FAULT_NAMED="1"
             )
             self.assertNotIn("linkat", names)
+            self.assertEqual("mkostemp" in names, what in scratch_files, what)
 
     def test_checkpoint(self):
         """What of it was whole before stays whole, and the fit goes on from there."""
@@ -303,8 +336,7 @@ class FullDisk(FaultsTest):
 
     def test_real_full_disk(self):
         """The same fit on disks of more and more pages, until one is large enough."""
-        pages = 1
-        while True:
+        for pages in range(1, 2000, 4):
             with self.mounted(f"size={4 * pages}k") as folder:
                 output = os.path.join(folder, "out.h5")
                 with open(output, "wb") as file:
@@ -315,7 +347,8 @@ class FullDisk(FaultsTest):
                     break
                 self.assert_failed(done, 4, f"^voxpop: {output}: cannot .* (full|No space left)")
                 self.assert_older(folder)
-            pages += 4
+        else:
+            self.fail("no disk was large enough")
         self.assertGreater(pages, 5)
 
     def test_no_inodes(self):
@@ -440,16 +473,11 @@ class Outputs(FaultsTest):
                 np.testing.assert_array_equal(file["items/score"][:], scores[model])
 
     def test_a_checkpoint_of_another_run_is_left_alone(self):
-        kept, other = (os.path.join(self.folder, name) for name in ("kept", "other"))
-        command = [VOXPOP, "fit", path("large.h5"), "-o", self.output, "--model", "lapse", "--threads", "1"]
+        kept, other = os.path.join(self.folder, "kept"), path("other")
+        command = ["fit", path("large.h5"), "-o", self.output, "--model", "lapse", "--threads", 1, "--checkpoint-every", 0]
 
-        def stop_when_kept(*options):
-            process = subprocess.Popen([*command, "--checkpoint-every", "0", "--checkpoint", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            give_up = time.monotonic() + PATIENCE
-            while not os.path.exists(options[0]) and process.poll() is None and time.monotonic() < give_up:
-                time.sleep(0.001)
-            process.send_signal(signal.SIGSTOP)
-            return process
+        def stop_when_kept(name, *options):
+            return self.start_and_stop(lambda _: os.path.exists(name), *command, "--checkpoint", name, *options)
 
         second = stop_when_kept(other, "--ties", "half")
         second.kill()
@@ -491,9 +519,6 @@ class Signals(FaultsTest):
                     np.testing.assert_array_equal(file["votes/probability_correct"][:], expected["votes/probability_correct"][:])
         self.assertIn(-signal.SIGKILL, endings)
 
-    def start(self, *arguments, **options):
-        return subprocess.Popen([VOXPOP, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
     def assert_interrupted(self, process, pattern=b"^voxpop: interrupted; nothing was written\n$"):
         _, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 130, error)
@@ -512,21 +537,31 @@ class Signals(FaultsTest):
                         if writer:
                             file.write(b"left,right,preference\na,b,left\n")
                         # It sleeps in a system call when it has come there.
-                        wait_until(lambda: stat_of(process) == "S")
+                        wait_until(lambda: number in signals_of(process, "SigCgt") and stat_of(process) == "S")
                         time.sleep(0.05)
                         process.send_signal(number)
                         self.assert_interrupted(process)
 
     def test_twice(self):
-        """While the fit is being written to a checkpoint, for which the first signal waits; the second does not."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            process = self.start("fit", path("large.h5"), "-o", self.output, "--threads", 1, preexec_fn=default_signals)
-            wait_until(lambda: opened(process, self.folder) or process.poll() is not None)
-            process.send_signal(signal.SIGSTOP)  # so that both arrive
-            process.send_signal(number)
-            process.send_signal(signal.SIGTERM if number == signal.SIGINT else signal.SIGINT)
-            process.send_signal(signal.SIGCONT)
-            self.assert_interrupted(process, b"^(voxpop: interrupted; nothing was written\n)?$")
+        """While a checkpoint is being written, for which the first signal waits, here for ever; the second does not."""
+        command = ["fit", path("small.h5"), "-o", self.output, "--checkpoint", os.path.join(self.folder, "kept")]
+        for numbers in ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGTERM)):
+            for named in ({}, {"FAULT_NAMED": "1"}):
+                with self.subTest(numbers=numbers, **named), tempfile.TemporaryDirectory(dir=scratch) as logs:
+                    faults = {"LD_PRELOAD": failing_calls(), "FAULT_STALL": "1", "FAULT_LOG": os.path.join(logs, "log")}
+                    process = self.start(
+                        *command, "--checkpoint-every", 0, preexec_fn=default_signals, env={**os.environ, **faults, **named}
+                    )
+                    wait_until(lambda: os.listdir(logs))
+                    if named:
+                        self.assertEqual(len(os.listdir(self.folder)), 3)  # out.h5, what becomes it, what becomes kept
+                    process.send_signal(numbers[0])
+                    pending = lambda: signals_of(process, "SigPnd") | signals_of(process, "ShdPnd")
+                    wait_until(lambda: numbers[0] not in pending())
+                    with self.assertRaises(subprocess.TimeoutExpired):
+                        process.wait(0.1)
+                    process.send_signal(numbers[1])
+                    self.assert_interrupted(process, b"^$")
 
     def test_while_nobody_reads(self):
         """Of what is printed to a pipe: that a signal ends the wait is one, too."""
@@ -540,11 +575,32 @@ class Signals(FaultsTest):
         self.assertEqual(process.stderr.read(), b"voxpop: interrupted; nothing was written\n")
         process.stderr.close()
 
+    def test_while_nobody_reads_a_summary(self):
+        """The output is written by then, and only that."""
+        for command in (["fit", path("small.h5"), "-o", self.output], ["manual"]):
+            with self.subTest(command[0]):
+                ours, its = os.pipe()
+                fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 4096)
+                if command[0] == "fit":  # whose summary is short
+                    os.write(its, bytes(4096))
+                process = self.start(*command, stdout=its)
+                os.close(its)
+                written = lambda: content_of(self.output) != OLDER if command[0] == "fit" else readable_bytes(ours) == 4096
+                wait_until(lambda: written() and stat_of(process) == "S")
+                time.sleep(0.05)
+                process.send_signal(signal.SIGTERM)
+                _, error = process.communicate(timeout=PATIENCE)
+                os.close(ours)
+                self.assertEqual((process.returncode, error), (130, b"voxpop: interrupted; not all was printed\n"))
+        with h5py.File(self.output) as file:
+            self.assertEqual(file.attrs["voxpop_schema"], "fit/1")
+
     def test_hangup_is_ignored_under_nohup(self):
         ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        process = self.start("fit", path("large.h5"), "-o", self.output, preexec_fn=ignore)
-        wait_until(lambda: opened(process, self.folder) or process.poll() is not None)
+        command = ["fit", path("large.h5"), "-o", self.output]
+        process = self.start_and_stop(lambda process: opened(process, self.folder), *command, preexec_fn=ignore)
         process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGCONT)
         _, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, error)
 
@@ -566,6 +622,12 @@ def stat_of(process):
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
+def signals_of(process, which):
+    with open(f"/proc/{process.pid}/status") as file:
+        mask = int(next(line for line in file if line.startswith(which)).split()[1], 16)
+    return {number for number in signal.Signals if mask >> (number - 1) & 1}
+
+
 def opened(process, folder):
     with contextlib.suppress(OSError):
         descriptors = f"/proc/{process.pid}/fd"
@@ -573,9 +635,6 @@ def opened(process, folder):
 
 
 def readable_bytes(pipe):
-    import fcntl
-    import termios
-
     return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
 
 
@@ -616,11 +675,9 @@ class Inputs(FaultsTest):
         self.assert_failed(self.run_voxpop(*command, stdin=None, input=b""), 4, "not a regular file")
 
     def stop_and(self, change, *arguments):
-        """Runs it, stopped once it has read a column of its input, and changes that then."""
+        """Runs it, stopped while it has its input open, and changes that then."""
         shutil.copy(path("large.h5"), path("changing.h5"))
-        process = subprocess.Popen([VOXPOP, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        wait_until(lambda: opened(process, path("changing.h5")) or process.poll() is not None)
-        process.send_signal(signal.SIGSTOP)
+        process = self.start_and_stop(lambda process: opened(process, path("changing.h5")), *arguments)
         change()
         process.send_signal(signal.SIGCONT)
         out, error = process.communicate(timeout=PATIENCE)
@@ -648,15 +705,18 @@ class Inputs(FaultsTest):
 
     def test_texts_cut_short_while_read(self):
         """They are mapped: beyond the end of the file there is nothing, and the process gets SIGBUS."""
-        with open(path("cut.jsonl"), "wb") as file:
-            file.write(texts(20_000))
-        command = ["export", path("large_fit.h5"), "--format", "trl", "--texts", path("cut.jsonl"), "--threads", "1"]
-        process = subprocess.Popen([VOXPOP, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        process.stdout.read(1)  # it writes, and waits for somebody to read
-        os.truncate(path("cut.jsonl"), 1000)
-        _, error = process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, 4, error)
-        self.assertRegex(error.decode(), r"^voxpop: .*cut.jsonl, or .*: was cut short while it was read; run this again\n$")
+        with open(path("other.jsonl"), "w") as file:
+            file.write('{"id": "nobody\'s", "text": "x"}\n')
+        for others, named in (([], ".*cut.jsonl"), ([path("other.jsonl")], "a file of --texts")):
+            with open(path("cut.jsonl"), "wb") as file:
+                file.write(texts(20_000))
+            command = ["export", path("large_fit.h5"), "--format", "trl", "--texts", path("cut.jsonl"), *others]
+            process = self.start(*command, "--threads", 1, "--quiet")
+            process.stdout.read(1)  # it writes, and waits for somebody to read
+            os.truncate(path("cut.jsonl"), 1000)
+            _, error = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 4, error)
+            self.assertRegex(error.decode(), rf"^voxpop: {named}: was cut short while it was read; run this again\n$")
 
     def test_open_for_writing_elsewhere(self):
         locked = write_votes("locked.h5", votes())
@@ -702,10 +762,9 @@ class Memory(FaultsTest):
         }
         for what, command in commands.items():
             self.begin()
-            megabytes, failed = 16, 0
-            while True:
+            failed = 0
+            for megabytes in range(16, 1 << 14, 4):
                 options = {"preexec_fn": limit(resource.RLIMIT_AS, megabytes * MIB)}
-                megabytes += 4
                 with contextlib.suppress(OSError):  # too few to start anything
                     if self.run_voxpop("--version", **options).returncode != 0:
                         continue
@@ -716,6 +775,8 @@ class Memory(FaultsTest):
                         self.assert_failed(done, 1, self.OUT_OF_MEMORY)
                         self.assert_older()
                     failed += 1
+            else:
+                self.fail(f"{what}: nothing was enough")
             self.assertGreater(failed, 0, what)
 
     def test_no_threads(self):

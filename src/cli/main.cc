@@ -118,29 +118,31 @@ int refused_thread(const std::exception& error) {
   return static_cast<int>(voxpop::Exit::kInternal);
 }
 
+/// A print failed, or a signal ended its wait; an output file may be written by then.
+int cannot_print(const std::string& problem) {
+  const bool interrupted = voxpop::interrupted();
+  print_error(interrupted ? "interrupted; not all was printed" : "standard output: " + problem);
+  return static_cast<int>(interrupted ? voxpop::Exit::kInterrupted : voxpop::Exit::kFileSystem);
+}
+
 int run_and_report(int argc, char** argv) {
   using voxpop::Exit;
   try {
     const int status = voxpop::run_command_line(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      throw voxpop::file_error("standard output: cannot write: {}", std::strerror(errno));
+    if (std::fflush(stdout) != 0) return cannot_print(fmt::format("cannot write: {}", std::strerror(errno)));
+    if (std::ferror(stdout) != 0) return cannot_print("cannot write all of it");  // why, nobody kept
     return status;
   } catch (const voxpop::Error& error) {
     print_error(error.what());
     return static_cast<int>(error.exit());
   } catch (const std::bad_alloc&) {
-    print_error("out of memory; keep 'fit' within what there is by --memory-limit, or use a machine with more");
+    print_error(voxpop::kOutOfMemory);
     return static_cast<int>(Exit::kInternal);
   } catch (const std::filesystem::filesystem_error& error) {
     print_error(error.what());
     return static_cast<int>(Exit::kFileSystem);
   } catch (const std::system_error& error) {
-    if (std::ferror(stdout) != 0) {  // a print that failed, or that a signal ended
-      if (voxpop::interrupted()) return static_cast<int>(Exit::kInterrupted);
-      print_error(fmt::format("standard output: {}", error.what()));
-      return static_cast<int>(Exit::kFileSystem);
-    }
-    return refused_thread(error);
+    return std::ferror(stdout) != 0 ? cannot_print(error.what()) : refused_thread(error);
   } catch (const std::exception& error) {
     if (std::string_view(error.what()).starts_with("pthread_create")) return refused_thread(error);  // TBB's
     print_error(fmt::format("internal error: {}; please report it", error.what()));

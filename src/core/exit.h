@@ -18,6 +18,10 @@ enum class Exit : int {
   kInterrupted = 130,
 };
 
+/// Said with kInternal by main, and by a signal handler.
+inline constexpr const char* kOutOfMemory =
+    "out of memory; keep 'fit' within what there is by --memory-limit, or use a machine with more";
+
 /// What went wrong, in the order thing, problem, remedy. Only main turns it into an exit.
 class Error : public std::runtime_error {
  public:

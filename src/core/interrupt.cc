@@ -1,7 +1,5 @@
 #include "core/interrupt.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <csignal>
 
@@ -15,10 +13,7 @@ std::atomic<bool> signalled{false};
 std::atomic<int> holders{0};
 
 void remember_signal(int) {
-  if (signalled.exchange(true, std::memory_order_relaxed)) {
-    remove_unfinished_output();
-    _exit(static_cast<int>(Exit::kInterrupted));
-  }
+  if (signalled.exchange(true, std::memory_order_relaxed)) end_at_once(Exit::kInterrupted);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <cstddef>
 #include <string>
 
+#include "core/exit.h"
+
 namespace voxpop {
 
 /// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
@@ -28,7 +30,8 @@ class OutputFile {
   bool committed_ = false;
 };
 
-/// Removes the temporary files of outputs being written, if any. May be called in a signal handler.
-void remove_unfinished_output();
+/// Ends the process from a signal handler: no temporary file is left, and "voxpop: " and the message, if any, are a
+/// line on stderr.
+[[noreturn]] void end_at_once(Exit exit, const char* message = nullptr);
 
 }  // namespace voxpop

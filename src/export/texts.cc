@@ -40,15 +40,10 @@ struct Descriptor {
 };
 
 // What a signal handler may read: no allocation, no locks.
-std::string cut_short;
+char cut_short[4400];
 
 /// Of a mapped file that another program cuts short, nothing is left where its end was.
-void end_cut_short(int) {
-  remove_unfinished_output();
-  const ssize_t ignored = write(STDERR_FILENO, cut_short.data(), cut_short.size());
-  (void)ignored;
-  _exit(static_cast<int>(Exit::kFileSystem));
-}
+void end_cut_short(int) { end_at_once(Exit::kFileSystem, cut_short); }
 
 /// A gzip file's text, in a temporary file that has no name.
 Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
@@ -94,8 +89,6 @@ MappedText::MappedText(const std::string& path, bool quiet) : path_(path) {
   const bool packed = pread(plain.number, magic, 2, 0) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
   const Descriptor unpacked = packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), quiet) : Descriptor{-1};
   if (packed) fstat(unpacked.number, &status);
-  cut_short = "voxpop: " + path + ", or another file of texts: was cut short while it was read; run this again\n";
-  std::signal(SIGBUS, end_cut_short);
   size_ = static_cast<std::size_t>(status.st_size);
   // An anonymous mapping, larger than the file, with the file over its beginning: so the end may be read past.
   mapped_ = size_ + 2 * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -204,6 +197,10 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, bool qui
     : text_(ids.size()), prompt_(ids.size()) {
   IdTable table;
   for (std::size_t i = 0; i < ids.size(); ++i) table.number(ids[i]);
+  const std::string message = one_line((paths.size() == 1 ? paths[0] : "a file of --texts") +
+                                       ": was cut short while it was read; run this again");
+  cut_short[message.copy(cut_short, sizeof cut_short - 1)] = '\0';
+  std::signal(SIGBUS, end_cut_short);
   std::uint64_t bytes = 0, bytes_before = 0;
   for (const std::string& path : paths) {
     files_.emplace_back(path, quiet);

@@ -2,12 +2,10 @@
 
 #include <sys/mman.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstring>
 
 #include "core/error.h"
 #include "core/output_file.h"
@@ -31,21 +29,12 @@ static_assert(kSignals.size() <= DamageGuard::kMostSignals);
 char message[4400];
 alignas(16) char handler_stack[1 << 16];
 
-void end(const char* text, Exit exit) {
-  remove_unfinished_output();
-  const ssize_t ignored = write(STDERR_FILENO, text, std::strlen(text));
-  (void)ignored;
-  _exit(static_cast<int>(exit));
-}
-
 void give_up(int) {
   // Where there is no memory, the library crashes on sound files, too.
   constexpr std::size_t kSpare = std::size_t{64} << 20;
   if (mmap(nullptr, kSpare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-    end("voxpop: out of memory while reading; keep 'fit' within what there is by --memory-limit, or use a machine with "
-        "more\n",
-        Exit::kInternal);
-  end(message, Exit::kBadInput);
+    end_at_once(Exit::kInternal, kOutOfMemory);
+  end_at_once(Exit::kBadInput, message);
 }
 
 void set_timer(int seconds) {
@@ -58,7 +47,7 @@ void set_timer(int seconds) {
 
 DamageGuard::DamageGuard(const std::string& path) {
   const std::string text =
-      fmt::format("voxpop: {}: the HDF5 library fails on this file: it is damaged; copy or write it again\n", path);
+      fmt::format("{}: the HDF5 library fails on this file: it is damaged; copy or write it again", path);
   message[text.copy(message, sizeof message - 1)] = '\0';
   stack_t stack{};
   stack.ss_sp = handler_stack;

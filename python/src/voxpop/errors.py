@@ -8,7 +8,7 @@ class VoxpopError(Exception):
 
 
 class InternalError(VoxpopError, RuntimeError):
-    """Exit code 1: a fault of voxpop's own; please report it."""
+    """Exit code 1: out of memory or threads, or a fault of voxpop's own; the text says which."""
 
 
 class UsageError(VoxpopError, ValueError):
