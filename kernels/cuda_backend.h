@@ -5,24 +5,14 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "core/exit.h"
+#include "cuda_memory.h"
 #include "cusolver.h"
 #include "voxpop/block.h"
 #include "voxpop/fit_state.h"
 
 namespace voxpop {
-
-/// Throws Error(kDevice): what was being done, and what CUDA says. Out of memory has a remedy.
-inline void check(cudaError_t status, const char* act) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // clears it, where it can be cleared
-  const char* remedy = status == cudaErrorMemoryAllocation ? "; lower --memory-limit, or take --device cpu" : "";
-  throw Error(Exit::kDevice, std::string("CUDA, while ") + act + ": " + cudaGetErrorString(status) + " (" +
-                                 cudaGetErrorName(status) + ")" + remedy);
-}
 
 template <class Work>
 __global__ void __launch_bounds__(256, kBlocksAtOnce<Work>) run_block(Work work) {
@@ -30,49 +20,6 @@ __global__ void __launch_bounds__(256, kBlocksAtOnce<Work>) run_block(Work work)
   Block block{blockIdx.x, gridDim.x, blockDim.x, shared};
   work(block);
 }
-
-/// Device memory, freed at the end.
-template <class T>
-class CudaArray {
- public:
-  CudaArray() = default;
-  explicit CudaArray(std::size_t count) {
-    if (count > 0) check(cudaMalloc(&data_, count * sizeof(T)), "allocating device memory");
-  }
-  CudaArray(CudaArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
-  CudaArray& operator=(CudaArray&& other) noexcept {
-    std::swap(data_, other.data_);
-    return *this;
-  }
-  ~CudaArray() { cudaFree(data_); }
-  T* data() { return data_; }
-  const T* data() const { return data_; }
-
- private:
-  T* data_ = nullptr;
-};
-
-/// Host memory that the device copies from and to without the host's help.
-template <class T>
-class PinnedArray {
- public:
-  PinnedArray() = default;
-  explicit PinnedArray(std::size_t count) {
-    if (count > 0) check(cudaMallocHost(&data_, count * sizeof(T)), "allocating pinned host memory");
-  }
-  PinnedArray(PinnedArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
-  PinnedArray& operator=(PinnedArray&& other) noexcept {
-    std::swap(data_, other.data_);
-    return *this;
-  }
-  ~PinnedArray() { cudaFreeHost(data_); }
-  T* data() { return data_; }
-  const T* data() const { return data_; }
-  T& operator[](std::size_t i) { return data_[i]; }
-
- private:
-  T* data_ = nullptr;
-};
 
 class CudaBackend {
  public:
@@ -124,14 +71,12 @@ class CudaBackend {
   /// `from` may also lie on the device.
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) {
-    if (count == 0) return;
-    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDefault, stream()), "copying to the device");
+    copies_.in(to, from, count * sizeof(T), stream());
   }
   /// Waits for all that was queued before.
   template <class T>
   void copy_out(T* to, const T* from, std::size_t count) {
-    copy_out_later(to, from, count);
-    check(cudaStreamSynchronize(stream()), "waiting for the device");
+    copies_.out(to, from, count * sizeof(T), stream());
   }
   template <class T>
   void copy_out_later(T* to, const T* from, std::size_t count) {
@@ -247,6 +192,7 @@ class CudaBackend {
   bool two_streams_ = false;
   cudaGraphExec_t graph_ = nullptr;
   PinnedArray<FitState> states_;
+  StagedCopies copies_;
   std::size_t pushed_ = 0, popped_ = 0;
   std::vector<const void*> pinned_;
   std::unique_ptr<CuSolver> solver_;

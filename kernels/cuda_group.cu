@@ -1,4 +1,4 @@
-#include "cuda_backend.h"
+#include "cuda_memory.h"
 #include "fit/cuda.h"
 #include "group_steps.h"
 
@@ -26,7 +26,7 @@ bool fits_cuda_grouping(const Votes& votes, int device, std::size_t memory_limit
 Groups group_votes_cuda(Votes& votes, Ties ties, int device, std::size_t memory_limit) {
   const bool keep = fits(votes, device, memory_limit, kKeptVoteBytes);
   try {
-    return group_votes_in_steps(votes, ties, keep);
+    return group_votes_in_steps(votes, ties, keep, StagedCopies());
   } catch (const thrust::system_error& error) {
     throw Error(Exit::kDevice, std::string("CUDA, while grouping votes: ") + error.what());
   } catch (const std::bad_alloc&) {

@@ -151,18 +151,20 @@ struct EncodeVote {
 template <class T>
 using DeviceColumn = thrust::device_vector<T>;
 
-template <class T, class Allocator>
-DeviceColumn<T> column_of(const std::vector<T, Allocator>& host) {
-  return DeviceColumn<T>(host.begin(), host.end());
-}
 template <class T>
 T* pointer(DeviceColumn<T>& column) {
   return thrust::raw_pointer_cast(column.data());
 }
-template <class T>
-Column<T> host_of(const DeviceColumn<T>& column) {
+template <class Copies, class T, class Allocator>
+DeviceColumn<T> column_of(Copies& copies, const std::vector<T, Allocator>& host) {
+  DeviceColumn<T> column(host.size());
+  copies.in(pointer(column), host.data(), host.size() * sizeof(T));
+  return column;
+}
+template <class Copies, class T>
+Column<T> host_of(Copies& copies, DeviceColumn<T>& column) {
   Column<T> host(column.size());
-  thrust::copy(column.begin(), column.end(), host.begin());
+  copies.out(host.data(), pointer(column), column.size() * sizeof(T));
   return host;
 }
 
@@ -172,8 +174,10 @@ struct GroupedColumns {
   DeviceColumn<VoteCode> votes;
 };
 
-/// As group_votes(); with `keep`, the result also stays where it was made, for an engine to start from.
-inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
+/// As group_votes(); with `keep`, the result also stays where it was made, for an engine to start from. `copies`: in()
+/// and out(), to where the steps run and back.
+template <class Copies>
+Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) {
   const bool ties = how != Ties::kDrop;
   const auto items = static_cast<std::uint32_t>(votes.item_ids.size());
   const auto rows = static_cast<std::uint32_t>(votes.size());
@@ -181,8 +185,8 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
   const auto each = [&](std::uint32_t count, const auto& act) {
     thrust::for_each(thrust::device, index, index + count, act);
   };
-  DeviceColumn<std::uint32_t> left = column_of(votes.left), right = column_of(votes.right);
-  DeviceColumn<std::int8_t> preference = column_of(votes.preference);
+  DeviceColumn<std::uint32_t> left = column_of(copies, votes.left), right = column_of(copies, votes.right);
+  DeviceColumn<std::int8_t> preference = column_of(copies, votes.preference);
 
   DeviceColumn<std::uint32_t> root(items), vote_count(items, 0), item_count(items, 0);
   thrust::sequence(thrust::device, root.begin(), root.end());
@@ -246,7 +250,7 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
                       component_pairs.begin());
   DeviceColumn<std::uint64_t>().swap(keys);
 
-  DeviceColumn<std::uint32_t> annotator = column_of(votes.annotator);
+  DeviceColumn<std::uint32_t> annotator = column_of(copies, votes.annotator);
   DeviceColumn<VoteCode> codes(counted);
   groups.answers = find_answers(votes.preference, how);
   EncodeVote encode{pointer(row), pointer(left), pointer(right), pointer(annotator), pointer(preference),
@@ -254,14 +258,14 @@ inline Groups group_votes_in_steps(Votes& votes, Ties how, bool keep) {
   const auto levels = levels_of(groups.answers);
   std::copy(levels.begin(), levels.end(), encode.levels);
   each(counted, encode);
-  groups.component_slots = host_of(component_slots);
-  groups.component_pairs = host_of(component_pairs);
-  groups.slot_item = host_of(slot_item);
-  groups.pair_first = host_of(first);
-  groups.pair_second = host_of(second);
-  groups.pair_votes = host_of(pair_votes);
-  groups.votes = host_of(codes);
-  groups.vote_row = host_of(row);
+  groups.component_slots = host_of(copies, component_slots);
+  groups.component_pairs = host_of(copies, component_pairs);
+  groups.slot_item = host_of(copies, slot_item);
+  groups.pair_first = host_of(copies, first);
+  groups.pair_second = host_of(copies, second);
+  groups.pair_votes = host_of(copies, pair_votes);
+  groups.votes = host_of(copies, codes);
+  groups.vote_row = host_of(copies, row);
   if (keep) {
     auto kept = std::make_shared<GroupedColumns>();
     kept->component_slots.swap(component_slots);

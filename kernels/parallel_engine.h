@@ -282,7 +282,7 @@ class ParallelEngine : public Engine {
     out.pair_variance.resize(groups_.pairs());
     out.annotators.resize(groups_.annotators);
     const SumTable<ReportSums> report{report_.data(), static_cast<std::uint32_t>(groups_.annotators),
-                                      fits_block(sizeof(ReportSums))};
+                                      fits_block(SumTable<ReportSums>::kFields)};
     std::size_t at = 0;
     for (std::size_t s = 0; s < slabs_.size(); ++s) {
       const Slab& slab = slabs_[s];
@@ -510,10 +510,15 @@ class ParallelEngine : public Engine {
     return click_habits_.data();
   }
 
-  /// Calls act(kind), kind a constant: which terms the votes have; with covariates, all.
+  /// Which terms the votes have; with covariates, all.
+  Likelihood kind_of(Blend blend) const {
+    return groups_.covariates.count() > 0 ? Likelihood::kMixture : likelihood_kind(groups_, blend);
+  }
+
+  /// Calls act(kind), kind a constant.
   template <class Act>
   void with_kind(Blend blend, const Act& act) const {
-    switch (groups_.covariates.count() > 0 ? Likelihood::kMixture : likelihood_kind(groups_, blend)) {
+    switch (kind_of(blend)) {
       case Likelihood::kBinary:
         return act(std::integral_constant<Likelihood, Likelihood::kBinary>{});
       case Likelihood::kOrdinal:
@@ -530,11 +535,11 @@ class ParallelEngine : public Engine {
     return {chunks_.data() + at + slab.small.size(), static_cast<std::uint32_t>(slab.large.size())};
   }
 
-  /// Whether a block's shared memory has room for `bytes` an annotator: kept so small that several blocks share a
+  /// Whether a block's shared memory has room for so many sums an annotator: kept so small that several blocks share a
   /// multiprocessor.
-  bool fits_block(std::size_t bytes) const {
+  bool fits_block(std::size_t fields) const {
     return block_memory_bytes(kThresholdRows * sizeof(ThresholdSums) + kCovariateCopies * sizeof(CovariateSums)) +
-               groups_.annotators * bytes <=
+               groups_.annotators * fields * sizeof(std::int64_t) <=
            backend_->block_memory();
   }
 
@@ -574,11 +579,13 @@ class ParallelEngine : public Engine {
   void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps,
                      Blend blend) {
     const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
+    const std::uint32_t fields =
+        kind_of(blend) == Likelihood::kMixture ? SumTable<AnnotatorSums>::kFields : kFieldsWithoutShare;
     const std::uint32_t threshold_rows = groups_.answers.binary() ? 0 : kThresholdRows;
-    const UpdateTables tables{{sums_.data(), annotators, fits_block(sizeof(AnnotatorSums))},
+    const UpdateTables tables{{sums_.data(), annotators, fits_block(fields), fields},
                               {thresholds_.data(), threshold_rows, true},
                               {covariates_.data(), votes.covariate_count > 0 ? kCovariateCopies : 0, true},
-                              grid_.data(),
+                              {grid_.data(), annotators, fits_block(fields + kGridNodes)},
                               taste_sums_.data()};
     const std::uint32_t bytes = tables.bytes();
     with_kind(blend, [&](auto kind) {

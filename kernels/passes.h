@@ -3,6 +3,8 @@
 // thread a vote. A block takes a chunk of neighbouring components at a time and does all its sweeps, while its sites
 // are in the cache.
 
+#include <cstddef>
+
 #include "voxpop/block.h"
 #include "voxpop/component.h"
 #include "voxpop/label.h"
@@ -35,39 +37,41 @@ struct VoteArrays : FitView {
 };
 
 /// Sums, a row an annotator, as the blocks add them: in the block's shared memory where that has room for all
-/// (`in_block`).
+/// (`in_block`), of each row the first `fields`, which are those that will be added to.
 template <class Sums>
 struct SumTable {
+  static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
+
   Sums* all;
   std::uint32_t rows;
   bool in_block;
+  std::uint32_t fields = kFields;
 
-  static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
-  VOXPOP_HD std::uint32_t bytes() const { return in_block ? rows * static_cast<std::uint32_t>(sizeof(Sums)) : 0; }
+  /// Sums that the block keeps of its own.
+  VOXPOP_HD std::uint32_t count() const { return in_block ? rows * fields : 0; }
+  VOXPOP_HD std::uint32_t bytes() const { return count() * static_cast<std::uint32_t>(sizeof(std::int64_t)); }
 
-  VOXPOP_DEVICE void clear(Block& block, Sums* own) const {
+  VOXPOP_DEVICE void clear(Block& block, std::int64_t* own) const {
     if (!in_block) return;
     block.for_threads([&](std::uint32_t thread) {
-      auto* fields = reinterpret_cast<std::int64_t*>(own);
-      for (std::uint32_t i = thread; i < rows * kFields; i += block.threads) fields[i] = 0;
+      for (std::uint32_t i = thread; i < count(); i += block.threads) own[i] = 0;
     });
   }
-  VOXPOP_HD void add(Sums* own, std::uint32_t row, int field, float value) const {
+  VOXPOP_HD void add(std::int64_t* own, std::uint32_t row, int field, float value) const {
     add(own, row, field, to_fixed(value));
   }
-  VOXPOP_HD void add(Sums* own, std::uint32_t row, int field, std::int64_t value) const {
+  VOXPOP_HD void add(std::int64_t* own, std::uint32_t row, int field, std::int64_t value) const {
     if (value == 0) return;
     if (in_block)
-      add_in_block(reinterpret_cast<std::int64_t*>(own + row) + field, value);
+      add_in_block(own + row * fields + static_cast<std::uint32_t>(field), value);
     else
       add_shared(reinterpret_cast<std::int64_t*>(all + row) + field, value);
   }
-  VOXPOP_DEVICE void flush(Block& block, const Sums* own) const {
+  VOXPOP_DEVICE void flush(Block& block, const std::int64_t* own) const {
     if (!in_block) return;
     block.for_threads([&](std::uint32_t thread) {
-      const auto* fields = reinterpret_cast<const std::int64_t*>(own);
-      for (std::uint32_t i = thread; i < rows * kFields; i += block.threads)
-        if (fields[i] != 0) add_shared(reinterpret_cast<std::int64_t*>(all) + i, fields[i]);
+      for (std::uint32_t i = thread; i < count(); i += block.threads)
+        if (own[i] != 0) add_shared(reinterpret_cast<std::int64_t*>(all + i / fields) + i % fields, own[i]);
     });
   }
 };
@@ -76,7 +80,7 @@ struct SumTable {
 inline constexpr std::uint32_t kThresholdCopies = 32, kThresholdRows = (kMaxLevels + 1) * kThresholdCopies;
 
 /// What one vote says of the thresholds beside it.
-VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, ThresholdSums* own, std::uint32_t thread,
+VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, std::int64_t* own, std::uint32_t thread,
                                    const ThresholdTerms& terms) {
   const auto row = [&](int threshold) {
     return static_cast<std::uint32_t>(threshold) * kThresholdCopies + thread % kThresholdCopies;
@@ -114,7 +118,7 @@ VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint
 
 /// What the component that solve_in_block() has just solved says of the coefficients.
 VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std::uint32_t index, const float* floats,
-                                   std::uint32_t thread, const SumTable<CovariateSums>& table, CovariateSums* own) {
+                                   std::uint32_t thread, const SumTable<CovariateSums>& table, std::int64_t* own) {
   const std::uint32_t size = chunk.items, stride = chunk.components;
   const float* h = floats + index;
   const float* mean = h + (size * size + size) * stride;
@@ -122,24 +126,30 @@ VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std:
                   [&](int field, float value) { table.add(own, thread % kCovariateCopies, field, value); });
 }
 
+/// What annotators' sums have beside these first fields, only mixtures add to.
+inline constexpr std::uint32_t kFieldsWithoutShare = offsetof(AnnotatorSums, gradient_share) / sizeof(std::int64_t);
+
 /// The tables that an update adds to, and a block's own part of them.
 struct UpdateTables {
   SumTable<AnnotatorSums> annotators;
   SumTable<ThresholdSums> thresholds;  ///< no rows for binary votes
   SumTable<CovariateSums> covariates;  ///< no rows without covariates
-  GridSums* grid;                      ///< few passes want these: no room for them in the block
-  TasteSums* tastes;                   ///< [annotators][taste_count]
+  SumTable<GridSums> grid;  ///< few passes want it, but those wait for atomics in global memory: 3.5 times as long
+  TasteSums* tastes;        ///< [annotators][taste_count]
 
-  VOXPOP_HD std::uint32_t bytes() const { return annotators.bytes() + thresholds.bytes() + covariates.bytes(); }
+  VOXPOP_HD std::uint32_t bytes() const {
+    return thresholds.bytes() + covariates.bytes() + annotators.bytes() + grid.bytes();
+  }
 };
 struct OwnTables {
-  ThresholdSums* thresholds;
-  CovariateSums* covariates;
-  AnnotatorSums* annotators;
+  std::int64_t *thresholds, *covariates, *annotators, *grid;
   VOXPOP_HD static OwnTables of(char* memory, const UpdateTables& tables) {
-    auto* thresholds = reinterpret_cast<ThresholdSums*>(memory);
-    auto* covariates = reinterpret_cast<CovariateSums*>(thresholds + tables.thresholds.rows);
-    return {thresholds, covariates, reinterpret_cast<AnnotatorSums*>(covariates + tables.covariates.rows)};
+    OwnTables own;
+    own.thresholds = reinterpret_cast<std::int64_t*>(memory);
+    own.covariates = own.thresholds + tables.thresholds.count();
+    own.annotators = own.covariates + tables.covariates.count();
+    own.grid = own.annotators + tables.annotators.count();
+    return own;
   }
 };
 
@@ -199,7 +209,7 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
         moved.discrimination += move;
         moved.side_bias += slope * move;
         const float log_z = smoothed_vote<kTerms, kKind>(said, logit(moved, cavity)).z.log_value;
-        add_shared(tables.grid[a].log_z + g, to_fixed(log_z - likelihood.z.log_value));
+        tables.grid.add(own.grid, a, g, log_z - likelihood.z.log_value);
       }
     }
   }
@@ -283,6 +293,7 @@ struct UpdatePass {
       tables.thresholds.clear(block, own.thresholds);
       tables.covariates.clear(block, own.covariates);
     }
+    if (options.grid) tables.grid.clear(block, own.grid);
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
     // A sample is at least 64 chunks, where there are so many: fewer would be of small components alone.
@@ -316,6 +327,7 @@ struct UpdatePass {
       tables.thresholds.flush(block, own.thresholds);
       tables.covariates.flush(block, own.covariates);
     }
+    if (options.grid) tables.grid.flush(block, own.grid);
     flush_thread_sums(block, memory.threads, solved, nullptr);
   }
 };
@@ -337,7 +349,7 @@ struct ReportPass {
 
   VOXPOP_DEVICE void operator()(Block& block) const {
     const BlockMemory memory = BlockMemory::of(block);
-    auto* own = reinterpret_cast<ReportSums*>(memory.tables);
+    auto* own = reinterpret_cast<std::int64_t*>(memory.tables);
     VoteArrays now = as_compiled<kKind>(view);
     now.scale = &pass->scale;
     now.blend = pass->blend;

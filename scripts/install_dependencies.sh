@@ -2,6 +2,7 @@
 # Installs what voxpop is built from. Run it as often as you like: it touches no network when nothing is missing.
 #   bash scripts/install_dependencies.sh            compilers and libraries
 #   bash scripts/install_dependencies.sh --python   also .venv, with what the tests and comparisons import
+#   bash scripts/install_dependencies.sh --fuzz     also clang, with libFuzzer
 set -euo pipefail
 
 packages=(
@@ -12,10 +13,12 @@ packages=(
   dpkg-dev groff-base shellcheck
 )
 test_packages=(
+  doxygen                              # comments of the API, tested to make sense to it
   chromium chromium-driver             # the report's page is tested in a real browser
   libopenmpi-dev openmpi-bin           # fits on several ranks; a build finds MPI where it is
   slurmctld slurmd slurm-client munge  # scripts for Slurm in a real one, which the test starts itself, without systemd
 )
+fuzz_packages=(clang-16 libclang-rt-16-dev llvm-16)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -47,18 +50,22 @@ install_python() {
   echo "$wanted" >"$stamp"  # last, so that an interrupted installation is taken up again
 }
 
-python=no
+python=no fuzz=no
 for argument in "$@"; do
   case $argument in
     --python) python=yes ;;
+    --fuzz) fuzz=yes ;;
     *)
-      echo "install_dependencies.sh: unknown argument '$argument' (the only option is --python)" >&2
+      echo "install_dependencies.sh: unknown argument '$argument' (the options are --python and --fuzz)" >&2
       exit 2
       ;;
   esac
 done
 if [[ $python == yes ]]; then
   packages+=("${test_packages[@]}")
+fi
+if [[ $fuzz == yes ]]; then
+  packages+=("${fuzz_packages[@]}")
 fi
 
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then

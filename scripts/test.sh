@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test. With --asan also under the address and undefined-behaviour sanitizers.
+# Builds everything and runs every test, then the fuzzers for a moment. With --asan also under the address and undefined-behaviour sanitizers.
 set -euo pipefail
 
 asan=no
@@ -31,3 +31,5 @@ if [[ $asan == yes ]]; then
   cmake --build --preset asan -j"$jobs"
   ctest --preset asan -j"$jobs"
 fi
+
+bash scripts/fuzz.sh

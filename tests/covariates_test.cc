@@ -90,13 +90,14 @@ TEST(Covariates, are_centred_within_components) {
   Votes votes = test::make_votes(5, 1, {{0, 1, 0, 1}, {2, 3, 0, 1}, {3, 4, 0, -1}});
   votes.feature_names.push_back("length");
   votes.feature_names.push_back("same");
-  votes.features = {1, 0.7f, 3, 0.7f, 10, 0.1f, 20, 0.1f, 60, 0.1f};
+  votes.feature_names.push_back("tiny");  // a logit a sd would be more than a float holds, a unit
+  votes.features = {1, 0.7f, 0, 3, 0.7f, 1e-40f, 10, 0.1f, 0, 20, 0.1f, 1e-40f, 60, 0.1f, 0};
   votes.prior_score = {5, 6, 7, 8, 9};
   Groups groups = group_votes(votes, Ties::kModel);
   const Covariates found = find_covariates(votes, groups, {});
   ASSERT_EQ(found.names, (std::vector<std::string>{"length", "prior_score"}));  // the other tells no pair apart
   EXPECT_EQ(found.features, 1);
-  EXPECT_EQ(found.left_out, (std::vector<std::string>{"same"}));
+  EXPECT_EQ(found.left_out, (std::vector<std::string>{"same", "tiny"}));
   // Lengths -1, 1 and -20, -10, 30 about their means, 3 degrees of freedom.
   EXPECT_NEAR(found.sd[0], std::sqrt((1 + 1 + 400 + 100 + 900) / 3.0), 1e-9);
   for (std::size_t slot = 0; slot < 5; ++slot) {

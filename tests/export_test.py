@@ -117,6 +117,21 @@ class Formats(unittest.TestCase):
                     self.assertEqual(line["text"], "<extra_id_0>System\n\n<extra_id_1>User\n" + question[prompt_of[item]] +
                                      "\n<extra_id_1>Assistant\n" + response[item] + "\n<extra_id_2>")
 
+    def test_margins_without_end(self):
+        """The largest that a fit may hold, scaled: still numbers, and much better."""
+        shutil.copyfile(path("fit.h5"), path("far.h5"))
+        with h5py.File(path("far.h5"), "r+") as file:
+            file["pairs/margin"][:] = 1e30
+        for format in "jsonl", "nemo-aligner":
+            voxpop("export", path("far.h5"), "--format", format, "--margin-scale", 1000, "-o", path("far.jsonl"))
+            for row in read_lines("far.jsonl"):
+                self.assertEqual(abs(row.get("margin", 1e33)), 1e33)
+                self.assertEqual(abs(row.get("label", 3)), 3)
+        with h5py.File(path("far.h5"), "r+") as file:
+            file["pairs/margin"][3] = 1e31
+        refused = voxpop("export", path("far.h5"), "--format", "jsonl", "-o", path("far.jsonl"), status=3)
+        self.assertIn("'pairs/margin' row 3", refused.stderr)
+
     def test_csv_and_jsonl_say_everything(self):
         export(format="csv", out="rows.csv")
         with open(path("rows.csv"), newline="", encoding="utf-8") as file:

@@ -169,6 +169,27 @@ TEST(Fit, two_votes_a_pair_do_not_mirror) {
 }
 
 // A deterministic judge's discrimination has no upper limit but the one the fit sets.
+/// Scores and discriminations that votes all but fix answer each other, each to what the other was a pass before.
+TEST(Fit, very_many_votes_on_few_items_settle) {
+  const SimulateOptions arena{.prompts = 1,
+                              .responses = 4,
+                              .pairs_per_prompt = 200000,
+                              .votes_per_pair = 1,
+                              .shape = Shape::kArena,
+                              .annotators = 10,
+                              .mix = {1, 0, 0, 0}};
+  Votes votes = simulate_votes(arena);
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  const auto engine = make_cpu_engine(groups, *choose_kernels());
+  const Fit fit = fit_model(*engine, count_votes(groups), {}, [](int, double) {});
+  EXPECT_TRUE(fit.converged);
+  EXPECT_LT(fit.iterations, 30);
+  for (std::size_t a = 0; a < fit.annotators.size(); ++a)
+    EXPECT_NEAR(fit.annotators[a].discrimination / fit.annotators[0].discrimination,
+                votes.truth->discrimination[a] / votes.truth->discrimination[0], 0.1)
+        << a;
+}
+
 TEST(Fit, votes_without_noise_settle) {
   for (const Model model : {Model::kBradleyTerry, Model::kRater}) {
     Votes votes = simulate_votes({.prompts = 300, .pairs_per_prompt = 6, .annotators = 20, .mix = {1, 0, 0, 0}});

@@ -26,17 +26,19 @@ TEST(FixedPoint, terms_are_rounded_to_the_nearest) {
   EXPECT_EQ(to_fixed(0.6f / 16777216.0f), 1);
   EXPECT_EQ(to_fixed(-1.6 / kFixedScale), -2);
   EXPECT_EQ(to_fixed(16777217.0 / kFixedScale), 16777217);
-  // A million terms of one sign, none of them a multiple of the resolution: the sum stays true.
+  // A million terms of one sign: the sum stays true, be they below the resolution or such that floats hold no more.
   std::mt19937 random(1);
-  std::uniform_real_distribution<float> uniform(0, 16 / 16777216.0f);
-  double exact = 0;
-  std::int64_t sum = 0;
-  for (int i = 0; i < 1000000; ++i) {
-    const float term = uniform(random);
-    exact += static_cast<double>(term);
-    sum += to_fixed(term);
+  for (const auto& [low, high] : {std::pair(0.0f, 16 / 16777216.0f), {0.25f, 0.5f}, {0.5f, 1.0f}}) {
+    std::uniform_real_distribution<float> uniform(low, high);
+    double exact = 0;
+    std::int64_t sum = 0;
+    for (int i = 0; i < 1000000; ++i) {
+      const float term = -uniform(random);
+      exact += static_cast<double>(term);
+      sum += to_fixed(term);
+    }
+    EXPECT_NEAR(from_fixed(sum), exact, 1e-4) << low;
   }
-  EXPECT_NEAR(from_fixed(sum), exact, 1e-4);
 }
 
 TEST(FixedPoint, the_order_of_terms_leaves_no_trace) {

@@ -12,9 +12,14 @@
 namespace voxpop {
 namespace {
 
+struct HostCopies {
+  void in(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  void out(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+};
+
 void expect_same_groups(const Votes& votes, Ties ties) {
   Votes a = votes, b = votes;
-  const Groups expected = group_votes(a, ties), groups = group_votes_in_steps(b, ties, true);
+  const Groups expected = group_votes(a, ties), groups = group_votes_in_steps(b, ties, true, HostCopies());
   test::expect_same_groups(groups, expected);
   EXPECT_TRUE(b.left.empty());
   ASSERT_TRUE(groups.on_device.has_value());  // here the device is the host
@@ -61,7 +66,7 @@ TEST(GroupSteps, a_chain_is_one_component) {
 
 TEST(GroupSteps, nothing_but_dropped_ties) {
   Votes votes = test::make_votes(2, 1, {{0, 1, 0, 0}});
-  EXPECT_THROW(group_votes_in_steps(votes, Ties::kDrop, false), Error);
+  EXPECT_THROW(group_votes_in_steps(votes, Ties::kDrop, false, HostCopies()), Error);
 }
 
 }  // namespace

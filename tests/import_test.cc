@@ -246,7 +246,8 @@ TEST_F(Import, values_that_cannot_be) {
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
   EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)),
                "annotator is 'c?'; ids must not hold NUL");
-  for (const std::string time : {"2024-01-01", "nan", "inf", "1e300", "1700000000s", ""})
+  for (const std::string time :
+       {"2024-01-01", "nan", "inf", "1e300", "1700000000s", "", "1700000000000000000", "-9223372036854775808"})
     EXPECT_PRED2(contains, error("v.csv", header + "a,b,c,1," + time + "\n"),
                  "v.csv: line 2: timestamp is '" + time + "'; it must be seconds since 1970");
   EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":null,\"right\":2,\"preference\":1}"), "line 1: left is empty");

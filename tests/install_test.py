@@ -73,6 +73,50 @@ class Installation(unittest.TestCase):
         self.assertFalse({"manual", "completion", "candidates"} & set(verbs()))
 
 
+class Program(unittest.TestCase):
+    """What SECURITY.md and docs/dependencies.md say of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.path = os.path.join(prefix, "bin", "voxpop")
+        with open(os.path.join(BUILD, "CMakeCache.txt")) as cache:
+            text = cache.read()
+        release = re.search(r"^CMAKE_BUILD_TYPE:\w+=.*Rel", text, re.MULTILINE)
+        cls.hardened = bool(release) and "VOXPOP_HARDENING:BOOL=ON" in text and "-fsanitize" not in text
+        cls.source = re.search(r"^CMAKE_HOME_DIRECTORY:\w+=(.*)$", text, re.MULTILINE)[1]
+
+    def test_hardening(self):
+        if not self.hardened:
+            self.skipTest("not a release build, or one with sanitizers")
+        headers = output("readelf", "--wide", "--file-header", "--segments", "--dynamic", "--dyn-syms", self.path)
+        self.assertRegex(headers, r"Type: +DYN")  # position-independent
+        self.assertIn("GNU_RELRO", headers)
+        self.assertRegex(headers, r"FLAGS.* (BIND_)?NOW")
+        self.assertRegex(headers, r"GNU_STACK .* RW  ")
+        self.assertIn("__stack_chk_fail", headers)
+        self.assertRegex(headers, r"__\w+_chk\b")
+
+    def test_no_path_of_the_build_is_in_it(self):
+        with open(self.path, "rb") as program:
+            self.assertNotIn(os.fsencode(self.source) + b"/", program.read())
+
+    def test_libraries_are_those_listed(self):
+        needed = re.findall(r"\(NEEDED\).*\[(lib[^.\]]+)", output("readelf", "--dynamic", self.path))
+        names = {"hdf5_serial": "HDF5", "z": "zlib", "deflate": "libdeflate", "tbb": "oneTBB", "fmt": "fmt",
+                 "simdjson": "simdjson", "xxhash": "xxHash", "csv": "libcsv", "mpi": "Open MPI", "stdc++": "libstdc++",
+                 "gcc_s": "libgcc", "c": "glibc", "m": "glibc"}
+        with open(os.path.join(self.source, "docs", "dependencies.md")) as page:
+            rows = [line.split("|")[1] for line in page if line.startswith("|")]
+        for library in needed:
+            name = names.get(library.removeprefix("lib"), library)
+            self.assertTrue(any(name in row for row in rows), f"{library} is not in docs/dependencies.md")
+
+    def test_it_starts_no_process_and_opens_no_socket(self):
+        calls = output("readelf", "--wide", "--dyn-syms", self.path)
+        self.assertIn(" pread", calls)  # the list is one of calls
+        self.assertNotRegex(calls, r" (system|popen|fork|vfork|exec\w+|posix_spawn\w*|socket|connect|getaddrinfo)@")
+
+
 class Manual(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -123,6 +123,21 @@ TEST(Vote, site_log_scale_makes_the_normaliser_exact) {
   }
 }
 
+/// A pair of 100,000 votes: each one's site beside all others', in single precision as in double.
+TEST(Vote, site_log_scale_is_exact_where_the_cavity_is_narrow) {
+  for (const double mean : {-3.0, 0.1, 4.0}) {
+    const Cavity<double> cavity{mean, 1e-5};
+    const Site<double> site{0.2, 0.2 * mean + 0.7};
+    const double total = 1e5 + site.precision, moved = 1e5 * mean + site.shift;
+    const double expected =
+        -0.5 + 0.5 * (std::log1p(1e-5 * site.precision) - moved * moved / total + 1e5 * mean * mean);
+    EXPECT_NEAR(site_log_scale(-0.5, cavity, site), expected, 1e-9);
+    const Cavity<float> narrow{static_cast<float>(cavity.mean), static_cast<float>(cavity.variance)};
+    const Site<float> said{static_cast<float>(site.precision), static_cast<float>(site.shift)};
+    EXPECT_NEAR(site_log_scale(-0.5f, narrow, said), expected, 2e-6);
+  }
+}
+
 TEST(Vote, mirrored_votes_say_the_same) {
   const Cavity<double> cavity{0.8, 1.1}, mirrored{-0.8, 1.1};
   const auto says = [](double winner) { return Statement<double>{winner, 0, kFar}; };

@@ -128,6 +128,30 @@ Votes simulated(Model model) {
   return simulate_votes(options);
 }
 
+/// What no fit finds, but a damaged file may hold.
+TEST(WarmStart, is_a_number_whatever_the_earlier_fit_says) {
+  SimulateOptions few = ten_days();
+  few.prompts = 40;
+  few.annotators = 5;
+  few.features = 2;
+  const Votes votes = simulate_votes(few);
+  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse}) {
+    const EarlierFit sound = published(fit_votes(votes, model));
+    for (const float extreme : {3e38f, -3e38f, 1e20f, 1e-30f, std::numeric_limits<float>::quiet_NaN()}) {
+      EarlierFit earlier = sound;
+      AnnotatorLabels& annotators = earlier.annotators;
+      CovariateLabels& covariates = earlier.covariates;
+      for (Column<float>* column : {&annotators.discrimination, &annotators.discrimination_se, &annotators.side_bias,
+                                    &annotators.side_bias_se, &annotators.taste, &annotators.taste_se,
+                                    &covariates.coefficient, &covariates.coefficient_se, &covariates.taste_sd})
+        for (std::size_t i = 0; i < column->size(); i += 2) (*column)[i] = extreme;
+      const Fitted warm = fit_votes(votes, model, &earlier);
+      for (const float score : warm.labels.items.score) ASSERT_TRUE(std::isfinite(score)) << extreme;
+      for (const float p : warm.labels.pairs.probability) ASSERT_TRUE(p >= 0 && p <= 1) << extreme;
+    }
+  }
+}
+
 class WarmStartOf : public testing::TestWithParam<Model> {};
 
 TEST_P(WarmStartOf, is_near_the_fit_of_all_votes) {

@@ -107,16 +107,17 @@ VOXPOP_HD AnnotatorPrecision precision_of(const AnnotatorSums& sums, const Popul
 
 /// One annotator's Newton step on (gamma, beta) from its summed gradient and Louis information, population as prior.
 /// Steps are at most 0.3 in each; where the information is not positive definite, a gradient step of that scale is
-/// taken. Returns how far gamma moved, in posterior sds.
-VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population) {
+/// taken. `damping`: how much of the step is taken. Returns how long gamma's step is undamped, in posterior sds.
+VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
+                             double damping = 1) {
   const AnnotatorPrecision p = precision_of(sums, population);
   const double det = p.determinant();
   const double g0 = from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance;
   const double g1 =
       from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) / population.side_bias_variance;
   const double step = clamped((p.beta * g0 - p.cross * g1) / det, -kLongestStep, kLongestStep);
-  a.discrimination += step;
-  a.side_bias += clamped((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
+  a.discrimination += damping * step;
+  a.side_bias += damping * clamped((p.gamma * g1 - p.cross * g0) / det, -kLongestStep, kLongestStep);
   a.discrimination_variance = p.beta / det;
   a.covariance = -p.cross / det;
   a.side_bias_variance = p.gamma / det;

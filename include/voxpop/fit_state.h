@@ -88,9 +88,9 @@ struct FitState {
   std::uint32_t stride = 1;
   int sweeps = 4;  ///< of the next pass
   double stretch = 1;
-  double damping = 1;    ///< of annotators' moves by quadrature, thresholds' moves and the stretch
-  double last_step = 0;  ///< of the population's mean
-  int swings = 0;
+  double damping = 1;    ///< of annotators' moves, thresholds' moves and the stretch
+  double last_step = 0;  ///< of the population's mean, before the stretch
+  int swings = 0;        ///< such steps from side to side, one after another
 };
 
 /// While the sites are young, the spread of annotators stays small: else one may settle on the mirrored side.
@@ -148,7 +148,7 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
     totals.gradient += sums.gradient_gamma;
     totals.information += sums.information_gamma;
   } else if (s.phase == Phase::kNewton) {
-    const auto step = static_cast<float>(newton_step(a, sums, prior));
+    const auto step = static_cast<float>(newton_step(a, sums, prior, s.damping));
     totals.longest_step = larger(totals.longest_step, step);
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, prior, s.damping);
@@ -340,21 +340,22 @@ VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const Annotat
 VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
                                  double others) {
   const Population before = s.population;
+  const double step = next.mean - before.mean;
   s.stretch = is_warm(s) && !s.own_priors
                   ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean)
                   : 1.0;
   next.mean *= s.stretch;
   next.variance *= s.stretch * s.stretch;
   // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
-  // may swing from side to side for good.
-  const double step = next.mean - before.mean;
+  // may swing from side to side for good. So may scores and discriminations where votes are many: each answers what
+  // the other was before, and the stretch, which sets both right, hides it.
   s.swings = step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step) ? s.swings + 1 : 0;
   if (s.swings >= 3) {
     s.damping = larger(0.5 * s.damping, 0.1);
     s.swings = 0;
   }
   s.last_step = step;
-  s.change = fabs(step) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
+  s.change = fabs(next.mean - before.mean) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
              fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
              0.5 * fabs(next.share_mean - before.share_mean) + others;
   s.population = next;

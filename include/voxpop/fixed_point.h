@@ -9,13 +9,10 @@ namespace voxpop {
 /// Resolution 2^-24 (6e-8, a float's), range +-2^39: a billion terms of size 500.
 inline constexpr double kFixedScale = 16777216.0;
 
-/// To the nearest: cut off, each term would lose 3e-8 on average, and an annotator's likelihood at 1e8 votes 2 nats.
-VOXPOP_HD std::int64_t to_fixed(float value) {
-  return static_cast<std::int64_t>(value * 16777216.0f + copysignf(0.5f, value));
-}
-VOXPOP_HD std::int64_t to_fixed(double value) {
-  return static_cast<std::int64_t>(value * kFixedScale + copysign(0.5, value));
-}
+/// To the nearest, halves to even: cut off, or with halves to one side, each term would lose up to 3e-8 on average, and
+/// the likelihood of 1e8 votes 3 nats.
+VOXPOP_HD std::int64_t to_fixed(float value) { return llrintf(value * 16777216.0f); }
+VOXPOP_HD std::int64_t to_fixed(double value) { return llrint(value * kFixedScale); }
 VOXPOP_HD double from_fixed(std::int64_t sum) { return static_cast<double>(sum) / kFixedScale; }
 
 }  // namespace voxpop

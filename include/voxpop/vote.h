@@ -144,14 +144,15 @@ VOXPOP_HD ThresholdTerms threshold_terms(int level, const Statement<float>& vote
   return out;
 }
 
-/// What one vote's site adds to EP's log evidence: log Z minus the log integral of cavity times site.
+/// What one vote's site adds to EP's log evidence: log Z minus the log integral of cavity times site. Nothing here is
+/// divided by the cavity's variance: where votes are many that is small, and differences of large numbers would be
+/// left.
 template <class Real>
 VOXPOP_HD Real site_log_scale(Real log_z, const Cavity<Real>& cavity, const Site<Real>& site) {
-  const Real precision = Real(1) / cavity.variance;
-  const Real natural_mean = cavity.mean * precision;
-  const Real total = precision + site.precision;
-  const Real moved = natural_mean + site.shift;
-  return log_z + (logarithm(total * cavity.variance) - moved * moved / total + cavity.mean * natural_mean) * 0.5f;
+  const Real narrowed = site.precision * cavity.variance + Real(1);
+  const Real moved =
+      cavity.mean * (site.precision * cavity.mean - site.shift * 2.0f) - site.shift * site.shift * cavity.variance;
+  return log_z + (logarithm(narrowed) + moved / narrowed) * 0.5f;
 }
 
 }  // namespace voxpop

@@ -66,7 +66,8 @@ std::vector<Part> parse_split(const std::string& text) {
     parts.push_back(std::move(part));
     begin = end + 1;
   }
-  if (std::abs(total - 1) > 1e-6) throw usage_error("--split: the shares of '{}' add up to {}, not to 1", text, total);
+  if (std::abs(total - 1) > 1e-6)
+    throw usage_error("--split: the shares of '{}' add up to {:.4g}, not to 1", text, total);
   if (parts.size() > OutputFile::kMost) throw usage_error("--split: more than {} parts", OutputFile::kMost);
   return parts;
 }

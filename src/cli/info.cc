@@ -2,9 +2,12 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/commands.h"
 #include "core/error.h"
+#include "core/json.h"
+#include "core/strings.h"
 #include "io/hdf5.h"
 
 namespace voxpop {
@@ -20,7 +23,7 @@ int info_command(const Arguments& arguments) {
   const std::string schema = file.attribute("voxpop_schema");
   if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1" && schema != "checkpoint/1")
     throw bad_input("{}: schema '{}'; this version knows comparisons/1, fit/1 and checkpoint/1", arguments.input,
-                    schema);
+                    shown(schema));
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
   for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
   if (file.has("items/features")) {
@@ -31,8 +34,9 @@ int info_command(const Arguments& arguments) {
   }
   const std::string provenance = file.attribute(schema == "checkpoint/1" ? "of" : "provenance");
   if (!provenance.empty()) {
-    json["provenance"] = nlohmann::ordered_json::parse(provenance, nullptr, false);
-    if (json["provenance"].is_discarded()) json["provenance"] = provenance;  // not JSON: shown as it is
+    json["provenance"] = parse_json(provenance);
+    if (json["provenance"].is_discarded())
+      json["provenance"] = provenance;  // not JSON, or none of ours: shown as it is
   }
   if (arguments.common.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
@@ -41,10 +45,12 @@ int info_command(const Arguments& arguments) {
   fmt::print("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
   if (json.contains("datasets"))
     for (const auto& [name, text] : json["datasets"].items())
-      fmt::print("  {:<30} {}\n", name, text.get<std::string>());
-  if (json.contains("provenance"))
-    fmt::print("provenance: {}\n",
-               json["provenance"].dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+      fmt::print("  {:<30} {}\n", one_line(name), one_line(text.get<std::string>()));
+  if (json.contains("provenance")) {
+    std::istringstream lines("provenance: " +
+                             json["provenance"].dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    for (std::string line; std::getline(lines, line);) fmt::print("{}\n", one_line(line));
+  }
   return 0;
 }
 

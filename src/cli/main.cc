@@ -1,16 +1,20 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <new>
+#include <string_view>
 #include <system_error>
 
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/launch.h"
+#include "core/progress.h"
 #include "core/strings.h"
 #include "voxpop/version.h"
 
@@ -53,7 +57,8 @@ int run_command_line(int argc, char** argv) {
   app.footer(
       "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o "
       "report.html\n\n"
-      "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 file system, 5 not converged (--strict),\n"
+      "Exit codes: 0 done, 1 internal error or out of memory, 2 usage, 3 bad input, 4 file system, 5 not converged "
+      "(--strict),\n"
       "6 device, 130 interrupted.");
   app.require_subcommand(0, 1);
   Run run;
@@ -68,11 +73,15 @@ int run_command_line(int argc, char** argv) {
   add_info(app, run);
   add_devices(app, run);
   add_manual(app, run);
+  const auto verbs = app.get_subcommands([](const CLI::App*) { return true; });
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::ranges::none_of(verbs, [&](const CLI::App* verb) { return verb->get_name() == argv[1]; }))
+    throw usage_error("'{}' is no verb of voxpop; 'voxpop --help' lists them", shown(argv[1]));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    fmt::print(stderr, "voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n", error.what());
+    tell(fmt::format("voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n", error.what()));
     return static_cast<int>(Exit::kUsage);
   }
   if (!run) {
@@ -94,24 +103,46 @@ const std::string& command_line() { return given_command_line; }
 namespace {
 
 /// A damaged file's names reach messages through HDF5: whatever they hold, a message is one line.
-void print_error(const std::string& message) { fmt::print(stderr, "voxpop: {}\n", voxpop::one_line(message)); }
+void print_error(const std::string& message) { voxpop::tell("voxpop: " + voxpop::one_line(message) + '\n'); }
+
+/// Where standard output was closed, the next file opened would take its number, and what is printed. So nothing stays
+/// closed: reading from and printing to nowhere fail as they did, while nobody misses notes.
+void open_standard_streams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(number, F_GETFD) < 0) open("/dev/null", number == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
+}
+
+int refused_thread(const std::exception& error) {
+  print_error(fmt::format("cannot start a thread: {}; lower --threads, or raise the limits on memory and processes",
+                          error.what()));
+  return static_cast<int>(voxpop::Exit::kInternal);
+}
 
 int run_and_report(int argc, char** argv) {
   using voxpop::Exit;
   try {
     const int status = voxpop::run_command_line(argc, argv);
-    if (std::fflush(stdout) != 0) throw voxpop::file_error("standard output: cannot write: {}", std::strerror(errno));
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw voxpop::file_error("standard output: cannot write: {}", std::strerror(errno));
     return status;
   } catch (const voxpop::Error& error) {
     print_error(error.what());
     return static_cast<int>(error.exit());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "voxpop: out of memory; fit fewer votes at a time or use a machine with more\n");
+    print_error("out of memory; keep 'fit' within what there is by --memory-limit, or use a machine with more");
     return static_cast<int>(Exit::kInternal);
-  } catch (const std::system_error& error) {  // a print that failed
-    print_error(fmt::format("standard output: {}", error.what()));
+  } catch (const std::filesystem::filesystem_error& error) {
+    print_error(error.what());
     return static_cast<int>(Exit::kFileSystem);
+  } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) {  // a print that failed, or that a signal ended
+      if (voxpop::interrupted()) return static_cast<int>(Exit::kInterrupted);
+      print_error(fmt::format("standard output: {}", error.what()));
+      return static_cast<int>(Exit::kFileSystem);
+    }
+    return refused_thread(error);
   } catch (const std::exception& error) {
+    if (std::string_view(error.what()).starts_with("pthread_create")) return refused_thread(error);  // TBB's
     print_error(fmt::format("internal error: {}; please report it", error.what()));
     return static_cast<int>(Exit::kInternal);
   }
@@ -120,6 +151,7 @@ int run_and_report(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_standard_streams();
   // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
   _exit(run_and_report(argc, argv));
 }

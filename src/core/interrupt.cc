@@ -24,8 +24,13 @@ void remember_signal(int) {
 }  // namespace
 
 void install_interrupt_handler() {
-  std::signal(SIGINT, remember_signal);
-  std::signal(SIGTERM, remember_signal);
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = remember_signal;  // without SA_RESTART: a read from a pipe that gives nothing must end
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup has it ignored
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then is an error of the write, as a full disk is
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 namespace voxpop {
 
-/// SIGINT and SIGTERM set a flag; long loops call check_interrupt(), which throws Error(kInterrupted), so that
+/// SIGINT, SIGTERM and SIGHUP set a flag; long loops call check_interrupt(), which throws Error(kInterrupted), so that
 /// destructors remove temporary files. A second signal ends the process at once.
 void install_interrupt_handler();
 void check_interrupt();

@@ -53,7 +53,10 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored))
     throw file_error("{}: is a directory; name a file to write", path_);
-  if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored))
+  // /dev/stdout is a link, too: whatever it leads to, the finished file would take its place.
+  const bool names_descriptor = std::filesystem::read_symlink(path_, ignored).string().starts_with("/proc/");
+  if (names_descriptor ||
+      (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)))
     throw file_error("{}: is a device, pipe or socket, which a finished file would replace; name a file to write",
                      path_);
   if (open_nameless()) return;

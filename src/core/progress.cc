@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "core/interrupt.h"
+#include "core/strings.h"
 
 namespace voxpop {
 
@@ -17,7 +18,7 @@ Progress::Progress(std::string what, std::uint64_t total, bool quiet)
 }
 
 Progress::~Progress() {
-  if (drawn_ && terminal_) fmt::print(stderr, "\r\033[K");
+  if (drawn_ && terminal_) tell("\r\033[K");
 }
 
 void Progress::update(std::uint64_t done, const std::string& detail) {
@@ -28,19 +29,20 @@ void Progress::update(std::uint64_t done, const std::string& detail) {
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   if (terminal_) {
     const int filled = static_cast<int>(share * 30);
-    fmt::print(stderr, "\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", what_, "", filled, "", 30 - filled, share * 100,
-               detail);
-    std::fflush(stderr);
+    tell(fmt::format("\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", what_, "", filled, "", 30 - filled, share * 100,
+                     detail));
     next_ = now + std::chrono::milliseconds(100);
   } else {
-    fmt::print(stderr, "{}: {:.0f} % {}\n", what_, share * 100, detail);
+    tell(fmt::format("{}: {:.0f} % {}\n", what_, share * 100, detail));
     next_ = now + std::chrono::seconds(5);
   }
   drawn_ = true;
 }
 
+void tell(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
 void note(bool quiet, const std::string& text) {
-  if (!quiet) fmt::print(stderr, "note: {}\n", text);
+  if (!quiet) tell("note: " + one_line(text) + '\n');
 }
 
 }  // namespace voxpop

@@ -25,6 +25,9 @@ class Progress {
   Clock::time_point next_;
 };
 
+/// Writes to stderr, unless nobody takes it: work is not given up for that.
+void tell(const std::string& text);
+
 /// A remark that the user should read but that is not an error, on stderr unless quiet: "note: ...".
 void note(bool quiet, const std::string& text);
 

@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/nameless_file.h"
 
 namespace voxpop {
 namespace {
@@ -30,15 +31,6 @@ std::atomic<std::size_t> allowed{0};  // the limit, or more where that cannot be
 std::string folder;
 std::mutex mapping;
 std::map<void*, std::size_t> mapped;
-
-int open_nameless() {
-  const int file = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (file >= 0) return file;
-  std::string name = folder + "/voxpop-scratch.XXXXXX";
-  const int named = mkstemp(name.data());
-  if (named >= 0) unlink(name.c_str());
-  return named;
-}
 
 std::size_t resident_bytes() {
   std::size_t pages = 0, resident = 0;
@@ -60,7 +52,7 @@ std::size_t resident_bytes() {
 
 void ScratchMemory::begin(std::size_t bytes, const std::string& where) {
   folder = where;
-  const int file = open_nameless();
+  const int file = open_nameless_file(folder);
   if (file < 0) throw file_error("{}: cannot write scratch files here: {}", folder, std::strerror(errno));
   close(file);
   // The watcher looks every so often: some of it is for what comes in between.
@@ -100,7 +92,7 @@ void ScratchMemory::keep_within_limit() {
 
 void* ScratchMemory::allocate(std::size_t bytes) {
   if (limit == 0) return nullptr;
-  const int file = open_nameless();
+  const int file = open_nameless_file(folder);
   // Reserved now: a full disk later would end the process by a signal.
   const int problem = file < 0 ? errno : posix_fallocate(file, 0, static_cast<off_t>(bytes));
   void* memory = problem == 0 ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;

@@ -10,20 +10,29 @@ constexpr std::size_t kShown = 60;  // characters of a value in a message
 }  // namespace
 
 std::string one_line(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f) text[i] = '?';
+    // U+0080 to U+009F: terminals take these for commands, too.
+    if (c == 0xc2 && i + 1 < text.size() && (text[i + 1] & 0xe0) == 0x80) text.replace(i, 2, "?");
+  }
   return text;
 }
 
-std::string shown(std::string_view text) {
-  std::size_t end = std::min(text.size(), kShown);
-  while (end > 0 && end < text.size() && (text[end] & 0xc0) == 0x80) --end;  // do not cut a character in two
+std::string shortened(std::string_view text, std::size_t most) {
+  std::size_t end = std::min(text.size(), most);
+  while (end > 0 && end < text.size() && (text[end] & 0xc0) == 0x80) --end;
   std::string result(text.substr(0, end));
+  if (end < text.size()) result += "...";
+  return result;
+}
+
+std::string shown(std::string_view text) {
+  std::string result = shortened(text, kShown);
   if (!simdjson::validate_utf8(result))
     for (char& c : result)
       if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  result = one_line(std::move(result));
-  return end < text.size() ? result + "..." : result;
+  return one_line(std::move(result));
 }
 
 Strings::Strings(const char* fields, std::size_t width, std::vector<std::uint64_t> ends) : ends_(std::move(ends)) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 
 namespace voxpop {
 
@@ -15,7 +16,9 @@ TextOutput::TextOutput(const std::string& path) : stream_(stdout, [](std::FILE*)
 }
 
 void TextOutput::fail() const {
-  throw file_error("{}: cannot write: {}", file_ ? file_->path() : "standard output", std::strerror(errno));
+  const int problem = errno;
+  check_interrupt();  // which ends a write to a pipe that nobody reads
+  throw file_error("{}: cannot write: {}", file_ ? file_->path() : "standard output", std::strerror(problem));
 }
 
 void TextOutput::write(std::string_view text) {

@@ -52,7 +52,7 @@ void append_axolotl_row(const ExportRow& row, std::string& out) {
 std::string_view inside(std::string_view json_string) { return json_string.substr(1, json_string.size() - 2); }
 
 /// 1 slightly better, 2 better, 3 much better, as HelpSteer's annotators say: margins to 1, to 2, and beyond.
-int grade_of(float margin) { return std::clamp(static_cast<int>(std::ceil(std::abs(margin))), 1, 3); }
+int grade_of(float margin) { return static_cast<int>(std::clamp(std::ceil(std::abs(margin)), 1.0f, 3.0f)); }
 
 /// Two adjacent lines, the chosen response first; |label| is the weight that scaled Bradley-Terry takes.
 void append_nemo_aligner_rows(const ExportRow& row, std::string& out) {

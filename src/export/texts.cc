@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -21,6 +22,8 @@
 
 #include "core/error.h"
 #include "core/id_table.h"
+#include "core/nameless_file.h"
+#include "core/output_file.h"
 #include "core/progress.h"
 #include "import/text_file.h"
 
@@ -36,18 +39,29 @@ struct Descriptor {
   }
 };
 
+// What a signal handler may read: no allocation, no locks.
+std::string cut_short;
+
+/// Of a mapped file that another program cuts short, nothing is left where its end was.
+void end_cut_short(int) {
+  remove_unfinished_output();
+  const ssize_t ignored = write(STDERR_FILENO, cut_short.data(), cut_short.size());
+  (void)ignored;
+  _exit(static_cast<int>(Exit::kFileSystem));
+}
+
 /// A gzip file's text, in a temporary file that has no name.
 Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
-  std::string name = (std::filesystem::temp_directory_path() / "voxpop-XXXXXX").string();
-  const int descriptor = mkstemp(name.data());
-  if (descriptor >= 0) unlink(name.c_str());
+  std::error_code problem;
+  const std::string folder = std::filesystem::temp_directory_path(problem).string();
+  const int descriptor = problem ? -1 : open_nameless_file(folder);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> spool(descriptor >= 0 ? fdopen(descriptor, "w+b") : nullptr,
                                                               std::fclose);
   const auto fail = [&] {
     return file_error(
         "{}: cannot unpack it into a temporary file: {}; set TMPDIR to a folder with room for it, or "
         "unpack it yourself",
-        path, std::strerror(errno));
+        path, problem ? problem.message() : std::strerror(errno));
   };
   if (!spool) throw fail();
   Progress progress("unpacking", bytes, quiet);
@@ -80,6 +94,8 @@ MappedText::MappedText(const std::string& path, bool quiet) : path_(path) {
   const bool packed = pread(plain.number, magic, 2, 0) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
   const Descriptor unpacked = packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), quiet) : Descriptor{-1};
   if (packed) fstat(unpacked.number, &status);
+  cut_short = "voxpop: " + path + ", or another file of texts: was cut short while it was read; run this again\n";
+  std::signal(SIGBUS, end_cut_short);
   size_ = static_cast<std::size_t>(status.st_size);
   // An anonymous mapping, larger than the file, with the file over its beginning: so the end may be read past.
   mapped_ = size_ + 2 * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "core/threads.h"
 
 #if VOXPOP_WITH_CUDA
 #include "fit/cuda.h"
@@ -35,8 +36,9 @@ bool may_use_cuda(const Device& wanted) {
 DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   constexpr Device cpu{Device::Kind::kCpu};
   if (wanted.kind == Device::Kind::kCpu) return {cpu, ""};
-  if (wanted.kind == Device::Kind::kAuto && votes < kVotesForDevice)
-    return {cpu, fmt::format("a CUDA device is taken from {} votes on", kVotesForDevice)};
+  const std::size_t enough = kVotesForDevice * static_cast<std::size_t>(used_cores());
+  if (wanted.kind == Device::Kind::kAuto && votes < enough)
+    return {cpu, fmt::format("with {} threads a CUDA device is taken from {} votes on", used_cores(), enough)};
   const std::string problem = why_not_cuda(wanted.index);
   if (wanted.kind == Device::Kind::kCuda) {
     if (!problem.empty())

@@ -15,9 +15,9 @@ struct Device {
 /// "auto", "cpu", "cuda" or "cuda:N". Throws a usage error for anything else.
 Device parse_device(const std::string& text);
 
-/// `auto` takes a CUDA device from this many votes on. A guess: fewer are fitted on a CPU within a second, and a device
-/// takes its time to start.
-inline constexpr std::size_t kVotesForDevice = 1000000;
+/// `auto` takes a CUDA device from this many votes a thread on: fewer are fitted (model rater, half a microsecond of a
+/// core each) before a device has started, which took an H200 a third of a second.
+inline constexpr std::size_t kVotesForDevice = 700000;
 
 struct DeviceChoice {
   Device device;    ///< not auto

@@ -44,7 +44,8 @@ Covariates find_covariates(const Votes& votes, const Groups& groups, const Covar
     for (std::size_t slot = 0; slot < slots; ++slot) column[slot] = value_of(groups.slot_item[slot]);
     const double largest = std::abs(*std::ranges::max_element(column, {}, [](double x) { return std::abs(x); }));
     const double sd = centre(column, groups);
-    if (!(sd > 1e-6 * largest)) {  // but for rounding, the same for all items of each component
+    // But for rounding, the same for all items of each component; or so small that a coefficient would have no end.
+    if (!(sd > 1e-6 * largest && sd > 1e-30)) {
       out.left_out.emplace_back(name);
       return;
     }

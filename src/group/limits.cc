@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/strings.h"
+
 namespace voxpop {
 
 namespace {
@@ -99,7 +101,7 @@ std::vector<std::string> Limits::warnings() const {
   if (annotators_alone > 0 && annotators_alone < annotators)
     out.push_back(fmt::format(
         "{} of {} annotators (e.g. '{}') share no pair with anyone, so nobody's votes check theirs directly.",
-        annotators_alone, annotators, first_alone));
+        annotators_alone, annotators, shown(first_alone)));
   if (repeated_pairs > 0 && !side_bias_identified())
     out.push_back(fmt::format(
         "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "

@@ -75,10 +75,10 @@ std::optional<std::int64_t> parse_timestamp(std::string_view text) {
   const char* const end = text.data() + text.size();
   std::int64_t whole = 0;
   if (const auto [rest, error] = std::from_chars(text.data(), end, whole); error == std::errc() && rest == end)
-    return whole;
+    return whole >= -kMostSeconds && whole <= kMostSeconds ? std::optional(whole) : std::nullopt;
   double number = 0;
   const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || rest != end || !(std::abs(number) < 1e15)) return std::nullopt;
+  if (error != std::errc() || rest != end || !(std::abs(number) <= double{kMostSeconds})) return std::nullopt;
   return static_cast<std::int64_t>(std::floor(number));
 }
 
@@ -126,7 +126,7 @@ class VoteTable {
 
     if (const auto timestamp = row.values[kTimestamp]) {
       const auto seconds = parse_timestamp(*timestamp);
-      if (!seconds) throw fail(kTimestamp, *timestamp, "it must be seconds since 1970");
+      if (!seconds) throw fail(kTimestamp, *timestamp, "it must be seconds since 1970, so convert other units");
       votes_.timestamp.push_back(*seconds);
     }
   }

@@ -18,6 +18,8 @@ namespace {
 constexpr std::size_t kAbsent = ~std::size_t{0};
 /// A longer field or line is a quote left open or another format; it would be held in memory whole.
 constexpr std::size_t kLongest = 256u << 20;
+/// Names of more would fill the memory: a megabyte of gzip may be a gigabyte of commas.
+constexpr std::size_t kMostColumns = 65'536;
 
 /// Where each column is among `names`, kAbsent for an optional one that is not there.
 std::vector<std::size_t> find_columns(const std::string& path, const std::vector<std::string>& names,
@@ -100,7 +102,11 @@ class CsvReader {
   }
 
   void add_field(std::string_view text) {
-    if (places_.empty()) fields_.emplace_back();
+    if (places_.empty()) {
+      if (count_ == kMostColumns)
+        throw bad_input("{}: line {}: over {} columns; is this a table of votes?", file_.path(), line_, kMostColumns);
+      fields_.emplace_back();
+    }
     if (count_ < fields_.size()) fields_[count_].assign(text);
     ++count_;
     line_breaks_ += static_cast<std::uint64_t>(std::ranges::count(text, '\n'));
@@ -155,10 +161,11 @@ class JsonlReader {
   std::vector<std::string> read() {
     std::string text;  // whole lines, and the start of one that the next block goes on with
     for (auto block = file_.next_block(); !block.empty(); block = file_.next_block()) {
+      std::size_t from = text.size();  // what was there has no line's end
       text.append(block);
       text.reserve(text.size() + simdjson::SIMDJSON_PADDING);  // it reads, but does not use, so much behind a line
       std::size_t begin = 0;
-      for (std::size_t end; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
+      for (std::size_t end; (end = text.find('\n', from)) != text.npos; from = begin = end + 1)
         use_line(std::string_view(text).substr(begin, end - begin));
       text.erase(0, begin);
       if (text.size() > kLongest)
@@ -176,7 +183,9 @@ class JsonlReader {
     ++row_.line;
     if (trimmed(line).empty()) return;
     simdjson::dom::object object;
-    if (const auto error = parser_.parse(line.data(), line.size(), false).get(object))
+    const auto error = parser_.parse(line.data(), line.size(), false).get(object);
+    if (error == simdjson::MEMALLOC) throw std::bad_alloc();
+    if (error)
       throw bad_input("{}: line {}: not a JSON object: {}", file_.path(), row_.line, simdjson::error_message(error));
     if (places_.empty()) {
       for (const auto field : object) names_.emplace_back(field.key);

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 
 namespace voxpop {
 namespace {
@@ -22,7 +24,11 @@ TextFile::TextFile(std::string path, Progress& progress, std::uint64_t bytes_bef
       bytes_before_(bytes_before),
       file_(gzopen(path_.c_str(), "rb"), gzclose_r),
       buffer_(kBlock, '\0') {
-  if (!file_) throw file_error("{}: cannot open: {}", path_, std::strerror(errno));
+  if (!file_) {
+    const int problem = errno;
+    check_interrupt();  // which ends the wait for a pipe's writer
+    throw file_error("{}: cannot open: {}", path_, std::strerror(problem));
+  }
   gzbuffer(file_.get(), kBlock / 4);
 }
 
@@ -33,8 +39,10 @@ std::string_view TextFile::next_block() {
   const int problem = errno;
   int code = Z_OK;
   gzerror(file_.get(), &code);  // gzread calls an early end a short read, and only gzerror tells
+  if (code == Z_MEM_ERROR) throw std::bad_alloc();
   if (code == Z_BUF_ERROR)
     throw file_error("{}: ends in the middle of its gzip data; it was cut short, so copy or compress it again", path_);
+  check_interrupt();
   if (code == Z_ERRNO) throw file_error("{}: cannot read: {}", path_, std::strerror(problem));
   if (count < 0 || (code != Z_OK && code != Z_STREAM_END))
     throw bad_input("{}: its gzip data are damaged; copy or compress it again", path_);

@@ -1,6 +1,7 @@
 #include "io/checkpoint.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/json.h"
 #include "core/output_file.h"
 #include "core/progress.h"
 #include "io/checksum.h"
@@ -44,6 +46,13 @@ void read_words(const InputHdf5& file, const std::string& name, T* to, std::size
   std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
 }
 
+/// Which file lies there: every writing makes another one. "": none.
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return "";
+  return fmt::format("{}:{}:{}.{:09}", status.st_dev, status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
 /// Calls act(name, data, count) for each column of the file.
 template <class Act>
 void for_columns(FitRun& run, EngineState& state, const Act& act) {
@@ -65,11 +74,12 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
   of_["version"] = kVersion;
   of_["format"] = kFormat;
   if (!std::filesystem::exists(path_)) return;
+  seen_ = identity_of(path_);
   const InputHdf5 file(path_);
   if (file.attribute("voxpop_schema") != kSchema)
     throw bad_input("{}: not a checkpoint (schema '{}'); name another file for --checkpoint", path_,
                     shown(file.attribute("voxpop_schema")));
-  const auto kept = nlohmann::ordered_json::parse(file.attribute("of"), nullptr, false);
+  const auto kept = parse_json(file.attribute("of"));
   for (const auto& [name, value] : of_.items())
     if (!kept.is_object() || !kept.contains(name) || kept[name] != value)
       throw bad_input(
@@ -111,6 +121,9 @@ void Checkpoint::keep(FitRun& run, Engine& engine) {
 
 void Checkpoint::write(FitRun& run, Engine& engine) {
   const HoldInterrupts until_written;
+  const std::string found = identity_of(path_);
+  if (!found.empty() && found != seen_)
+    throw file_error("{}: another fit keeps its checkpoint there, too; give each a file of its own", path_);
   EngineState state = engine.save(run);
   OutputFile output(path_);
   OutputHdf5 file(output, false);
@@ -123,11 +136,12 @@ void Checkpoint::write(FitRun& run, Engine& engine) {
   });
   file.write_attribute("xxh3", sum.digits());
   file.finish();
+  seen_ = identity_of(path_);
   iterations_ = run.state.iterations;
 }
 
 void Checkpoint::remove() {
-  unlink(path_.c_str());
+  if (identity_of(path_) == seen_) unlink(path_.c_str());
   iterations_ = -1;
 }
 

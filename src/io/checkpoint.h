@@ -35,6 +35,7 @@ class Checkpoint : public FitKeeper {
   double every_;
   bool quiet_, told_ = false;
   Stopwatch since_;
+  std::string seen_;     ///< which file lay there when it was last read or written; "": none
   int iterations_ = -1;  ///< that the file keeps; -1: there is none
 };
 

@@ -1,5 +1,6 @@
 #include "io/damage_guard.h"
 
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -14,9 +15,13 @@
 namespace voxpop {
 namespace {
 
+#if VOXPOP_FUZZ
+constexpr int kPatienceSeconds = 1;  // damaged files come one after the other
+#else
 constexpr int kPatienceSeconds = 5;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr std::array kSignals = {SIGVTALRM};  // crashes are the sanitizer's to report
+#endif
+#if defined(__SANITIZE_ADDRESS__) || VOXPOP_FUZZ  // clang does not define the former
+constexpr std::array kSignals = {SIGVTALRM};      // crashes are the sanitizer's to report
 #else
 constexpr std::array kSignals = {SIGVTALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 #endif
@@ -26,11 +31,21 @@ static_assert(kSignals.size() <= DamageGuard::kMostSignals);
 char message[4400];
 alignas(16) char handler_stack[1 << 16];
 
-void give_up(int) {
+void end(const char* text, Exit exit) {
   remove_unfinished_output();
-  const ssize_t ignored = write(STDERR_FILENO, message, std::strlen(message));
+  const ssize_t ignored = write(STDERR_FILENO, text, std::strlen(text));
   (void)ignored;
-  _exit(static_cast<int>(Exit::kBadInput));
+  _exit(static_cast<int>(exit));
+}
+
+void give_up(int) {
+  // Where there is no memory, the library crashes on sound files, too.
+  constexpr std::size_t kSpare = std::size_t{64} << 20;
+  if (mmap(nullptr, kSpare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+    end("voxpop: out of memory while reading; keep 'fit' within what there is by --memory-limit, or use a machine with "
+        "more\n",
+        Exit::kInternal);
+  end(message, Exit::kBadInput);
 }
 
 void set_timer(int seconds) {

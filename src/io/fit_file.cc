@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/stopwatch.h"
 #include "io/hdf5.h"
 
@@ -23,9 +24,8 @@ class FitReader {
   const InputHdf5& file() const { return file_; }
 
   Column<float> floats(const std::string& name, std::size_t rows) const {
-    const std::vector<double> wide = file_.read_floats(name);
-    require_rows(name, wide.size(), rows);
-    return narrowed(wide);
+    require_rows(name, file_.rows(name), rows);  // before memory for what it claims
+    return narrowed(file_.read_floats(name));
   }
   /// NaN is refused, too.
   Column<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
@@ -40,8 +40,8 @@ class FitReader {
     return file_.has(name) ? floats(name, rows) : Column<float>();
   }
   Column<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
+    require_rows(name, file_.matrix_rows(name), rows);
     const InputHdf5::Matrix wide = file_.read_matrix(name);
-    require_rows(name, wide.rows, rows);
     if (wide.columns != columns)
       throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, wide.columns, columns);
     if (!std::ranges::all_of(wide.values, [](double x) { return std::isfinite(x); }))
@@ -88,6 +88,8 @@ class FitReader {
   InputHdf5 file_;
 };
 
+/// Margins are scaled for trainers: by up to a thousand they stay numbers.
+constexpr float kMargin = 1e30f;
 constexpr float kAny = std::numeric_limits<float>::max(), kPositive = std::numeric_limits<float>::min();
 
 ItemLabels read_items(const FitReader& read, std::size_t items) {
@@ -127,8 +129,8 @@ PairColumns read_pairs(const FitReader& read, std::size_t items) {
   out.wins_left = read.floats_within("pairs/wins_left", pairs, 0, kAny);
   out.probability = read.floats_within("pairs/probability", pairs, 0, 1);
   out.probability_better = read.floats_within("pairs/probability_better", pairs, 0, 1);
-  out.margin = read.floats_within("pairs/margin", pairs, -kAny, kAny);
-  out.margin_se = read.floats_within("pairs/margin_se", pairs, 0, kAny);
+  out.margin = read.floats_within("pairs/margin", pairs, -kMargin, kMargin);
+  out.margin_se = read.floats_within("pairs/margin_se", pairs, 0, kMargin);
   out.information_gain = read.floats_within("pairs/information_gain", pairs, 0, kAny);
   return out;
 }
@@ -158,7 +160,8 @@ Drift read_drift(const FitReader& read, std::size_t annotators) {
 
 Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json& provenance) {
   Reliability out;
-  out.method = provenance.value("/reliability/method"_json_pointer, std::string());
+  const auto method = "/reliability/method"_json_pointer;
+  if (provenance.contains(method)) out.method = provenance.at(method).get<std::string>();
   const Column<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
   const Column<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
   const Column<float> observed = read.floats("reliability/observed", kReliabilityBins);
@@ -167,9 +170,19 @@ Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json
 }
 
 nlohmann::ordered_json read_provenance(const InputHdf5& file) {
-  auto provenance = nlohmann::ordered_json::parse(file.attribute("provenance"), nullptr, false);
+  nlohmann::ordered_json provenance = parse_json(file.attribute("provenance"));
   if (!provenance.is_object())
     throw bad_input("{}: attribute 'provenance' is not a JSON object; copy the file again", file.path());
+  const auto require_kind = [&](const char* place, bool (nlohmann::ordered_json::*is_kind)() const noexcept) {
+    const nlohmann::ordered_json::json_pointer pointer(place);
+    if (provenance.contains(pointer) && !(provenance.at(pointer).*is_kind)())
+      throw bad_input("{}: attribute 'provenance' has a {} of another kind than voxpop writes; copy the file again",
+                      file.path(), place);
+  };
+  for (const char* place : {"/model", "/reliability/method"}) require_kind(place, &nlohmann::ordered_json::is_string);
+  require_kind("/converged", &nlohmann::ordered_json::is_boolean);
+  require_kind("/iterations", &nlohmann::ordered_json::is_number_integer);
+  require_kind("/warnings", &nlohmann::ordered_json::is_array);
   return provenance;
 }
 
@@ -203,8 +216,6 @@ Population read_population(const nlohmann::ordered_json& provenance, const std::
     out.share_mean = logit(number("/hyperparameters/eta_median"));
     out.share_variance = variance("/hyperparameters/eta_logit_sd");
   }
-  if (!is_proper(out))
-    throw bad_input("{}: the population in attribute 'provenance' is not one; copy the file again", path);
   return out;
 }
 
@@ -347,16 +358,18 @@ EarlierFit read_earlier_fit(const std::string& path) {
   out.model = require<std::string>(provenance, "/model", path);
   out.population = read_population(provenance, out.model, path);
   out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
-  if (!(out.reference_discrimination > 0))
-    throw bad_input("{}: attribute 'provenance' has a reference_discrimination of {}; it must be above 0", path,
-                    out.reference_discrimination);
   if (out.model == "crowd-bt")
     out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
-  out.strengths = require<std::vector<int>>(provenance, "/strengths", path);
+  for (const double strength : require<std::vector<double>>(provenance, "/strengths", path))
+    out.strengths.push_back(static_cast<int>(std::clamp(strength, 0.0, 10.0)));  // of a fit: from 1 to 9
   out.thresholds = require<std::vector<float>>(provenance, "/thresholds", path);
   if (!out.thresholds.empty() && out.thresholds.size() != out.strengths.size())
     throw bad_input("{}: attribute 'provenance' has {} strengths and {} thresholds; copy the file again", path,
                     out.strengths.size(), out.thresholds.size());
+
+  if (const std::string part = improper_part(out); !part.empty())
+    throw bad_input("{}: attribute 'provenance' has {} that no fit could have; make the fit again with this voxpop",
+                    path, part);
 
   out.annotator_ids = file.read_strings("annotators/id");
   const std::size_t annotators = out.annotator_ids.size();

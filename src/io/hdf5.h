@@ -122,6 +122,8 @@ class InputHdf5 {
     std::uint64_t rows, columns;
   };
   Matrix read_matrix(const std::string& name) const;
+  /// Rows of a dataset of two dimensions.
+  std::uint64_t matrix_rows(const std::string& name) const;
   /// Strings of fixed or variable length, checked to be UTF-8.
   Strings read_strings(const std::string& name) const;
 
@@ -146,6 +148,7 @@ class InputHdf5 {
                    const UseBlock& use) const;
   std::string path_;
   ColumnReaders* others_;
+  std::uint64_t file_bytes_ = 0;
   Handle file_;
 };
 

@@ -11,10 +11,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <ranges>
@@ -31,8 +33,21 @@ constexpr std::uint64_t kBlockBytes = 256u << 10;  // of what is not packed: sta
 constexpr hsize_t kMaxColumns = 4096;
 constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
 
+// Votes must not make voxpop read other files.
+Error link_error(const std::string& path, const std::string& what) {
+  return bad_input("{}: {}: there is a link into another file; copy the data into this one first", path, what);
+}
+
 /// Truncation is the file system's doing, anything else that HDF5 cannot read is bad input.
 Error read_error(const std::string& path, const std::string& what, const std::string& reason = hdf5_reason()) {
+  if (reason.find("unable to lock") != std::string::npos || reason.find("already open for write") != std::string::npos)
+    return file_error(
+        "{}: another program has it open for writing, or never closed it; close it there (or h5clear -s, where that "
+        "program has died)",
+        path);
+  if (reason.find("link class") != std::string::npos) return link_error(path, what);
+  // A damaged file asks for more than there ever is; where there is not even this much, it is not the file's fault.
+  if (reason.find("memory allocation failed") != std::string::npos) ::operator delete(::operator new(kLargestChunk));
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
   return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
@@ -76,14 +91,27 @@ std::vector<hsize_t> shape(hid_t space) {
 
 /// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
 /// forgets its reason with the next call, a handle's closing included.
-std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hsize_t begin, hsize_t count, void* out) {
+std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hid_t transfer, hsize_t begin, hsize_t count,
+                      void* out) {
   std::vector<hsize_t> extent = shape(file_space), start(extent.size(), 0);
   extent[0] = count;
   start[0] = begin;
   if (H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
     return hdf5_reason();
   const Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
-  return H5Dread(dataset, memory_type, memory, file_space, H5P_DEFAULT, out) >= 0 ? "" : hdf5_reason();
+  return H5Dread(dataset, memory_type, memory, file_space, transfer, out) >= 0 ? "" : hdf5_reason();
+}
+
+/// Memory for a string of variable length, out of as many bytes as the file has: a thousand rows may point to the same
+/// megabyte.
+void* allocate_text(std::size_t bytes, void* left) {
+  auto& bytes_left = *static_cast<std::uint64_t*>(left);
+  if (bytes >= bytes_left) {
+    bytes_left = 0;
+    return nullptr;
+  }
+  bytes_left -= bytes;
+  return std::malloc(bytes);
 }
 
 /// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
@@ -245,10 +273,13 @@ std::uint64_t mark_of(const std::string& path) {
 InputHdf5::InputHdf5(const std::string& path, ColumnReaders* others) : path_(path), others_(others) {
   const DamageGuard guard(path_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  // No way may lead to another file: a soft link leads to an external one, too.
+  H5Lunregister(H5L_TYPE_EXTERNAL);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
   if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
+  file_bytes_ = static_cast<std::uint64_t>(status.st_size);
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   if (is_hdf5 == 0)
     throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
@@ -270,13 +301,14 @@ bool InputHdf5::has(const std::string& name) const {
   for (std::size_t end = name.find('/', 1);;
        end = name.find('/', end + 1)) {  // each group on the way, then the dataset
     const std::string part = name.substr(0, end);
-    if (H5Lexists(file_, part.c_str(), H5P_DEFAULT) <= 0) return false;
+    const htri_t exists = H5Lexists(file_, part.c_str(), H5P_DEFAULT);
+    if (exists < 0 && hdf5_reason().find("link class") != std::string::npos)
+      throw link_error(path_, fmt::format("cannot open '{}'", part));
+    if (exists <= 0) return false;
     H5L_info_t link{};
     if (H5Lget_info(file_, part.c_str(), &link, H5P_DEFAULT) < 0)
       throw read_error(path_, fmt::format("cannot open '{}'", part));
-    // Votes must not make voxpop read other files.
-    if (link.type == H5L_TYPE_EXTERNAL)
-      throw bad_input("{}: '{}' is a link into another file; copy the data into this one first", path_, part);
+    if (link.type == H5L_TYPE_EXTERNAL) throw link_error(path_, fmt::format("cannot open '{}'", part));
     if (end == std::string::npos) return true;
   }
 }
@@ -301,7 +333,7 @@ Handle InputHdf5::open(const std::string& name) const {
   Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!dataset) throw read_error(path_, fmt::format("cannot open dataset '{}'", name));
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
-  if (H5Pget_external_count(creation) > 0)
+  if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
     throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
   return dataset;
 }
@@ -380,16 +412,20 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   }
   std::size_t columns = 1;
   for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
-  // gzip packs 1,032 to 1 at best: a header that claims more is damaged, and would have us fill the memory with
-  // nothing.
-  if (total > 0 && 1100.0 * static_cast<double>(H5Dget_storage_size(dataset)) <
-                       static_cast<double>(total) * static_cast<double>(columns * H5Tget_size(dataset_type(dataset))))
+  // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best, others up to 100,000 to
+  // 1: a header that claims more is damaged, and would have us fill the memory with nothing.
+  const hsize_t stored = std::min<hsize_t>(H5Dget_storage_size(dataset), file_bytes_);
+  const double most = H5Pget_layout(creation) != H5D_CHUNKED ? 1 : packing_of(creation) ? 1100 : 1e6;
+  const std::size_t width = H5Tget_size(dataset_type(dataset));
+  if (total > 0 && most * static_cast<double>(stored) <
+                       static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
     throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
-                    name, total, H5Dget_storage_size(dataset));
+                    name, total, stored);
 }
 
 void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
                             const UseBlock& use) const {
+  if (some.count() == 0) return;  // a chunk about none of its rows would be one of them
   const DamageGuard guard(path_);
   const Handle space = dataset_space(dataset);
   std::size_t width = H5Tget_size(memory_type);
@@ -398,11 +434,16 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   if (!storage) {
     const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
     std::vector<std::uint8_t> buffer(std::min(some.count(), slab) * width);
+    const Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
+    std::uint64_t text_left = file_bytes_ + some.count();  // and a zero behind each
+    H5Pset_vlen_mem_manager(transfer, allocate_text, &text_left, nullptr, nullptr);
     for (std::uint64_t begin = some.begin; begin < some.end; begin += slab) {
       check_interrupt();
       guard.still_alive();
       const std::uint64_t count = std::min(slab, some.end - begin);
-      const std::string problem = read_rows(dataset, space, memory_type, begin, count, buffer.data());
+      const std::string problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
+      if (text_left == 0)
+        throw bad_input("{}: '{}' claims more text than there is in the file: it is damaged", path_, name);
       if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
       use(begin, count, buffer.data());
     }
@@ -640,6 +681,8 @@ std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64
 }
 
 std::vector<double> InputHdf5::read_floats(const std::string& name) const { return read_numbers(name, rows(name)); }
+
+std::uint64_t InputHdf5::matrix_rows(const std::string& name) const { return extent_of(name, 2, "two")[0]; }
 
 InputHdf5::Matrix InputHdf5::read_matrix(const std::string& name) const {
   const auto extent = extent_of(name, 2, "two");

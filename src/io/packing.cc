@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <new>
 
 namespace voxpop {
 namespace {
@@ -46,6 +47,7 @@ bool unpack(const Packing& packing, std::span<const std::uint8_t> packed, std::s
   std::span<const std::uint8_t> mixed = packed;
   if (packing.deflated) {
     static thread_local const Decompressor inflate(libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+    if (!inflate) throw std::bad_alloc();
     std::uint8_t* to = out.data();
     if (packing.shuffled_bytes > 0) {
       scratch.resize(out.size());
@@ -81,6 +83,7 @@ void pack(const Packing& packing, std::span<const std::uint8_t> chunk, std::vect
     return;
   }
   static thread_local const Compressor deflate(libdeflate_alloc_compressor(1), libdeflate_free_compressor);
+  if (!deflate) throw std::bad_alloc();
   packed.resize(libdeflate_zlib_compress_bound(deflate.get(), mixed.size()));
   packed.resize(libdeflate_zlib_compress(deflate.get(), mixed.data(), mixed.size(), packed.data(), packed.size()));
 }

@@ -116,9 +116,9 @@ ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_
     require_fewer(known_prompts + prompts.ids.size(), kNoRow, file.path(), "prompts/id");
     check_unique(prompts.ids, file.path(), "prompts/id");
   }
+  require_rows(file, "items/prompt", file.rows("items/prompt"), items.size(), "items/id");
   prompts.of_item =
       file.read_indices("items/prompt", prompts.named ? prompts.ids.size() : std::uint64_t{kNoRow}, "prompt indices");
-  require_rows(file, "items/prompt", prompts.of_item.size(), items.size(), "items/id");
   if (!prompts.named) {
     Column<std::uint32_t> numbers = prompts.of_item;
     oneapi::tbb::parallel_sort(numbers);
@@ -153,10 +153,11 @@ Column<std::int8_t> read_preferences(const InputHdf5& file, Rows some) {
 
 Column<std::int64_t> read_timestamps(const InputHdf5& file, Rows some) {
   const std::string name = "comparisons/timestamp";
-  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min(), kHigh = ~kLow;
-  return file.read_integers<std::int64_t>(name, some, kLow, kHigh, [&](std::uint64_t row, const std::string& value) {
-    return bad_input("{}: '{}' row {} is {}; it must be seconds since 1970", file.path(), name, row, value);
-  });
+  const auto refuse = [&](std::uint64_t row, const std::string& value) {
+    return bad_input("{}: '{}' row {} is {}; it must be seconds since 1970, so convert other units", file.path(), name,
+                     row, value);
+  };
+  return file.read_integers<std::int64_t>(name, some, -kMostSeconds, kMostSeconds, refuse);
 }
 
 /// Numbers that the items bring with them: prior scores (one column without a name) or features.
@@ -172,8 +173,7 @@ struct ItemNumbers {
 };
 
 void check_numbers(const InputHdf5& file, const std::string& name, ItemNumbers& numbers,
-                   const std::vector<double>& values, std::size_t items) {
-  require_rows(file, name, values.size() / numbers.columns, items, "items/id");
+                   const std::vector<double>& values) {
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!(std::abs(values[i]) <= std::numeric_limits<float>::max()))
       throw bad_input("{}: '{}' row {}{} is {}; it must be a number within float32", file.path(), name,
@@ -185,7 +185,8 @@ ItemNumbers read_prior_score(const InputHdf5& file, std::size_t items) {
   ItemNumbers numbers;
   if (!file.has("items/prior_score")) return numbers;
   numbers.columns = 1;
-  check_numbers(file, "items/prior_score", numbers, file.read_floats("items/prior_score"), items);
+  require_rows(file, "items/prior_score", file.rows("items/prior_score"), items, "items/id");
+  check_numbers(file, "items/prior_score", numbers, file.read_floats("items/prior_score"));
   return numbers;
 }
 
@@ -193,6 +194,7 @@ ItemNumbers read_features(const InputHdf5& file, std::size_t items) {
   const std::string name = "items/features";
   ItemNumbers numbers;
   if (!file.has(name)) return numbers;
+  require_rows(file, name, file.matrix_rows(name), items, "items/id");
   const InputHdf5::Matrix matrix = file.read_matrix(name);
   numbers.columns = matrix.columns;
   numbers.names = file.attribute(name, "names");
@@ -202,7 +204,7 @@ ItemNumbers read_features(const InputHdf5& file, std::size_t items) {
     throw bad_input("{}: '{}' has {} columns, but its attribute 'names' has {} names", file.path(), name,
                     matrix.columns, numbers.names.size());
   check_unique(numbers.names, file.path(), name + ".names");
-  check_numbers(file, name, numbers, matrix.values, items);
+  check_numbers(file, name, numbers, matrix.values);
   return numbers;
 }
 
@@ -252,6 +254,10 @@ class JoinedNumbers {
 std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::size_t annotators,
                                 std::size_t features) {
   if (!file.has("truth/score")) return std::nullopt;
+  require_rows(file, "truth/score", file.rows("truth/score"), items, "items/id");
+  for (const char* name :
+       {"truth/discrimination", "truth/side_bias", "truth/kind", "truth/lapse_rate", "truth/drifts", "truth/bursts"})
+    if (file.has(name)) require_rows(file, name, file.rows(name), annotators, "annotators/id");
   Truth truth{file.read_floats("truth/score"), file.read_floats("truth/discrimination"),
               file.read_floats("truth/side_bias"), file.read_strings("truth/kind")};
   const auto floats = [&](const std::string& name) {
@@ -267,13 +273,6 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   if (file.has("truth/taste")) truth.taste = file.read_matrix("truth/taste").values;
   truth.drifts = marks("truth/drifts");
   truth.bursts = marks("truth/bursts");
-  require_rows(file, "truth/score", truth.score.size(), items, "items/id");
-  for (const auto& [name, rows] :
-       {std::pair{"truth/discrimination", truth.discrimination.size()},
-        std::pair{"truth/side_bias", truth.side_bias.size()}, std::pair{"truth/kind", truth.kind.size()},
-        std::pair{"truth/lapse_rate", truth.lapse_rate.size()}, std::pair{"truth/drifts", truth.drifts.size()},
-        std::pair{"truth/bursts", truth.bursts.size()}})
-    if (file.has(name)) require_rows(file, name, rows, annotators, "annotators/id");
   for (const auto& [name, size, rows] :
        {std::tuple{"truth/feature_coefficients", truth.feature_coefficients.size(), std::size_t{1}},
         std::tuple{"truth/taste", truth.taste.size(), annotators}})
@@ -365,7 +364,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     if (schema.empty())
       throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")",
                       file.path(), kSchema);
-    if (schema != kSchema) throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), schema, kSchema);
+    if (schema != kSchema)
+      throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
     note_unused(file, quiet);
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)

@@ -56,6 +56,9 @@ struct Votes {
 /// Largest number of votes in one fit: rows are kept in 32 bits.
 inline constexpr std::uint64_t kMaxVotes = 0xffff0000u;
 
+/// Timestamps lie so close to 1970, 31 million years; what does not is in another unit.
+inline constexpr std::int64_t kMostSeconds = 1'000'000'000'000'000;
+
 /// Reads and checks; several files are one data set, their items, annotators and prompts joined by id. Timestamps,
 /// prior scores and features are left out unless every file has them; an item's must be the same in all files. Throws
 /// Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items of

@@ -237,4 +237,14 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
   return labels;
 }
 
+double flip_rate(const Labels& labels) {
+  double flipped = 0, decided = 0;
+  for (const float p : labels.vote_probability_correct)
+    if (!std::isnan(p)) {
+      flipped += 1 - p;
+      decided += 1;
+    }
+  return flipped / std::max(decided, 1.0);
+}
+
 }  // namespace voxpop

@@ -77,4 +77,7 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
                                       double side_bias_se);
 
+/// Share of decided votes that are expected to have picked the worse item: cDPO's label_smoothing for raw votes.
+double flip_rate(const Labels& labels);
+
 }  // namespace voxpop

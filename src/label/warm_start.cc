@@ -8,9 +8,20 @@
 namespace voxpop {
 namespace {
 
+constexpr float kNarrowestKept = 0.01f;  ///< between thresholds: half of what a fit leaves them
+
 double squared(double x) { return x * x; }
 
 double logit_of(double share) { return std::log(share / (1 - share)); }
+
+/// Whether a fit could have found this, in prior units or logits: its steps are short, and its sums of squares have an
+/// end. Beyond, numbers of a damaged file would come out of the fit as no numbers.
+bool is_likely(double mean, double variance) { return std::abs(mean) <= 100 && variance >= 1e-12 && variance <= 1e4; }
+
+bool is_proper(const Population& prior) {
+  return is_likely(prior.mean, prior.variance) && is_likely(prior.side_bias_mean, prior.side_bias_variance) &&
+         is_likely(prior.share_mean, prior.share_variance) && std::isfinite(prior.share_votes);
+}
 
 /// Of a published error without what was added to it; rounding leaves a hundredth of it at least.
 double variance_without(double added, double error) {
@@ -88,14 +99,19 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& row
   double squares = 0;  // see share_tastes()
   for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a)
     if (earlier.annotators.votes[a] > 0) squares += squared(earlier.annotators.discrimination[a]);
+  const auto unit_of = [&](std::size_t k) { return sd[k] / earlier.reference_discrimination; };
+  for (std::size_t k = 0; k < sd.size(); ++k)
+    if (!is_likely(known.coefficient[k] * unit_of(k), squared(known.coefficient_se[k] * unit_of(k)))) return;
   for (std::size_t k = 0; k < sd.size(); ++k) {
-    const double unit = sd[k] / earlier.reference_discrimination;
-    const double shared = k < tastes && squares > 0 ? known.taste_sd[k] / std::sqrt(squares) : 0;
+    const double unit = unit_of(k);
+    const double shared = k < tastes && squares > 1e-6 ? known.taste_sd[k] / std::sqrt(squares) : 0;
     start.coefficient.push_back(known.coefficient[k] * unit);
     start.coefficient_se.push_back(std::sqrt(variance_without(shared, known.coefficient_se[k])) * unit);
     start.shared_se.push_back(shared * unit);
   }
   if (tastes != static_cast<std::size_t>(groups.covariates.features)) return;
+  for (std::size_t k = 0; k < tastes; ++k)
+    if (!is_likely(0, squared(known.taste_sd[k] * sd[k]))) return;
   for (std::size_t k = 0; k < tastes; ++k) start.taste_sd.push_back(known.taste_sd[k] * sd[k]);
   for (const auto& row : rows)
     for (std::size_t k = 0; k < tastes; ++k) {
@@ -105,8 +121,8 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& row
         const double taste = annotators.taste[*row * tastes + k], error = annotators.taste_se[*row * tastes + k];
         const double added =
             std::hypot(known.coefficient_se[k] * annotators.discrimination[*row], kMethodError * taste);
-        prior = {static_cast<float>(taste * sd[k]),
-                 static_cast<float>(squared(sd[k]) * variance_without(added, error))};
+        const double mean = taste * sd[k], variance = squared(sd[k]) * variance_without(added, error);
+        if (is_likely(mean, variance)) prior = {static_cast<float>(mean), static_cast<float>(variance)};
       }
       start.tastes.push_back(prior);
     }
@@ -114,11 +130,19 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& row
 
 }  // namespace
 
-bool is_proper(const Population& prior) {
-  const auto finite = [](auto... x) { return (std::isfinite(x) && ...); };
-  const auto positive = [](auto... x) { return ((std::isfinite(x) && x > 0) && ...); };
-  return finite(prior.mean, prior.side_bias_mean, prior.share_mean, prior.share_votes) &&
-         positive(prior.variance, prior.side_bias_variance, prior.share_variance);
+std::string improper_part(const EarlierFit& earlier) {
+  // Where annotators are all alike, they are so by its mean, which is above 0 then.
+  if (!is_proper(earlier.population) || earlier.population.mean < 1e-3) return "a population";
+  if (!(earlier.reference_discrimination >= 1e-3 && earlier.reference_discrimination <= 100))
+    return "a reference_discrimination";
+  if (earlier.model == "crowd-bt" && !(earlier.reference_share > 0.5 && earlier.reference_share <= 1))
+    return "a reference_eta";
+  float before = -kNarrowestKept;
+  for (const float threshold : earlier.thresholds) {
+    if (!(threshold >= before + kNarrowestKept && threshold <= 100)) return "thresholds";
+    before = threshold;
+  }
+  return "";
 }
 
 WarmStart make_warm_start(const EarlierFit& earlier, const Strings& annotator_ids, const Groups& groups, Model model) {

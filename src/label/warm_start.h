@@ -23,8 +23,8 @@ struct EarlierFit {
   std::vector<float> thresholds;  ///< empty for binary votes
 };
 
-/// Whether all of it is finite, and variances are above 0.
-bool is_proper(const Population& prior);
+/// What of its population, unit and thresholds no fit could have found, in words; "" where all is well.
+std::string improper_part(const EarlierFit& earlier);
 
 /// The inverse of make_labels(): published estimates as priors, without the 3 % that is the method's own error, joined
 /// by `annotator_ids`. Whoever did not vote there is new.

@@ -15,6 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t kLongestId = 200;        // bytes that the page shows of one
 constexpr std::size_t kMostAnnotators = 2000;  ///< rows of the table, and points of the chart; more become cells
 constexpr std::size_t kMostDisputes = 25;
 constexpr std::size_t kMostDrifters = 6;
@@ -158,11 +159,11 @@ Json describe_annotators(const FitFile& fit) {
     ++flags[annotators.flag[a]];
   }
   for (const std::size_t a : rows)
-    table.push_back({fit.annotator_ids[a], annotators.votes[a], number(annotators.discrimination[a]),
-                     number(annotators.discrimination_se[a]), number(annotators.side_bias[a]),
-                     number(annotators.side_bias_se[a]), number(annotators.agreement[a]),
-                     number(annotators.expected_accuracy[a]), flag_names()[annotators.flag[a]],
-                     number(annotators.flag_probability[a]),
+    table.push_back({shortened(fit.annotator_ids[a], kLongestId), annotators.votes[a],
+                     number(annotators.discrimination[a]), number(annotators.discrimination_se[a]),
+                     number(annotators.side_bias[a]), number(annotators.side_bias_se[a]),
+                     number(annotators.agreement[a]), number(annotators.expected_accuracy[a]),
+                     flag_names()[annotators.flag[a]], number(annotators.flag_probability[a]),
                      fit.labels.drift ? number(fit.labels.drift->corrected_p_value[a], 1e-12) : Json(nullptr)});
   Json counts = Json::object();
   for (std::size_t f = 0; f < flags.size(); ++f) counts[flag_names()[f]] = flags[f];
@@ -211,8 +212,9 @@ Json describe_drift(const FitFile& fit) {
       if (windows.annotator[w] == changed[i])
         points.push_back({(windows.start[w] + windows.end[w]) / 2, number(windows.discrimination[w]),
                           number(windows.discrimination_se[w]), number(windows.expected_accuracy[w])});
-    lines.push_back(
-        {{"id", fit.annotator_ids[changed[i]]}, {"p", drift.corrected_p_value[changed[i]]}, {"points", points}});
+    lines.push_back({{"id", shortened(fit.annotator_ids[changed[i]], kLongestId)},
+                     {"p", drift.corrected_p_value[changed[i]]},
+                     {"points", points}});
   }
   return {{"tested", tested}, {"changed", changed.size()}, {"lines", lines}, {"all", accuracy_over_time(windows)}};
 }
@@ -259,8 +261,8 @@ Json describe_prompts(const FitFile& fit) {
   std::erase_if(prompts, [](const Dispute& dispute) { return dispute.votes == 0; });
   Json out = Json::array();
   for (const Dispute& one : worst(std::move(prompts)))
-    out.push_back({fit.prompt_ids[one.row], one.pairs, one.votes, number(one.against / one.votes),
-                   number(one.expected / one.votes), one.undecided});
+    out.push_back({shortened(fit.prompt_ids[one.row], kLongestId), one.pairs, one.votes,
+                   number(one.against / one.votes), number(one.expected / one.votes), one.undecided});
   return out;
 }
 
@@ -274,9 +276,9 @@ Json describe_pairs(const FitFile& fit) {
   Json out = Json::array();
   for (const Dispute& one : worst(std::move(disputes))) {
     const std::size_t p = one.row;
-    out.push_back({fit.item_ids[pairs.left[p]], fit.item_ids[pairs.right[p]], pairs.votes[p],
-                   number(pairs.wins_left[p]), number(pairs.probability[p]), number(pairs.margin[p]),
-                   number(pairs.margin_se[p])});
+    out.push_back({shortened(fit.item_ids[pairs.left[p]], kLongestId),
+                   shortened(fit.item_ids[pairs.right[p]], kLongestId), pairs.votes[p], number(pairs.wins_left[p]),
+                   number(pairs.probability[p]), number(pairs.margin[p]), number(pairs.margin_se[p])});
   }
   return out;
 }

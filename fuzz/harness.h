@@ -1,0 +1,43 @@
+#pragma once
+// What harnesses share: where inputs lie, and what must hold of whatever is read without an error.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "fit/fit.h"
+#include "io/votes.h"
+#include "label/warm_start.h"
+
+namespace voxpop::fuzz {
+
+/// Calls act(); true if it returned, false if it threw Error, which is how bad input ends. Anything else it throws is a
+/// finding.
+bool ends_well(const std::function<void()>& act);
+
+/// Ends the process as a finding.
+#define VOXPOP_REQUIRE(condition) ((condition) ? void() : ::voxpop::fuzz::fail(#condition, __FILE__, __LINE__))
+[[noreturn]] void fail(const char* condition, const char* file, int line);
+
+/// A file in memory that holds the latest bytes; there are a few of them. HDF5 does not take it: its name is a link.
+std::string memory_file(std::string_view bytes, int which = 0);
+
+/// A folder of this process in TMPDIR; whoever set that removes it.
+const std::string& folder();
+
+/// What read_votes() and import_votes() promise.
+void check_votes(const Votes& votes);
+
+struct FitChoice {
+  Model model = Model::kRater;
+  Ties ties = Ties::kModel;
+  bool adversaries = true, covariates = true;
+  int max_iterations = 30;
+  double tolerance = 0.2;
+};
+/// All that `voxpop fit` does between reading and writing; labels must be numbers, probabilities from 0 to 1.
+Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier = nullptr);
+
+}  // namespace voxpop::fuzz

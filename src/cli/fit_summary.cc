@@ -1,0 +1,208 @@
+#include "cli/fit_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "core/scratch_memory.h"
+#include "core/strings.h"
+
+namespace voxpop {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// An annotator's id, cut to the width of its column.
+std::string name_to_show(const Votes& votes, std::size_t annotator) {
+  constexpr std::size_t kWidth = 16;
+  const std::string id = shown(votes.annotator_ids[annotator]);
+  return id.size() <= kWidth ? id : shortened(id, kWidth - 3);
+}
+
+/// Rows of annotators worth a look: the most active of each flag that is not ok, at most `most` in all.
+std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, std::size_t most) {
+  std::vector<std::size_t> rows;
+  for (std::size_t a = 0; a < annotators.votes.size(); ++a)
+    if (annotators.votes[a] > 0) rows.push_back(a);
+  const auto suspicious = [&](std::size_t a) { return is_suspicious(static_cast<Flag>(annotators.flag[a])); };
+  std::stable_sort(rows.begin(), rows.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple(!suspicious(a), ~annotators.votes[a]) < std::tuple(!suspicious(b), ~annotators.votes[b]);
+  });
+  rows.resize(std::min(rows.size(), most));
+  return rows;
+}
+
+/// What is known of items, and what it says of their scores.
+void print_covariates(const CovariateLabels& covariates) {
+  for (std::size_t k = 0; k < covariates.names.size(); ++k) {
+    fmt::print("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
+               covariates.coefficient_se[k]);
+    if (k < covariates.taste_sd.size())
+      fmt::print("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
+    fmt::print("\n");
+  }
+}
+
+/// Annotators whose windows differ by more than chance, the surest first.
+std::vector<std::size_t> changed_annotators(const Drift& drift) {
+  std::vector<std::size_t> rows;
+  for (std::size_t a = 0; a < drift.corrected_p_value.size(); ++a)
+    if (drift.corrected_p_value[a] < 0.01f) rows.push_back(a);
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](std::size_t a, std::size_t b) { return drift.p_value[a] < drift.p_value[b]; });
+  return rows;
+}
+
+/// Discrimination in an annotator's first window and in its last.
+std::pair<float, float> first_and_last(const WindowColumns& windows, std::size_t annotator) {
+  const auto [begin, end] =
+      std::equal_range(windows.annotator.begin(), windows.annotator.end(), static_cast<std::uint32_t>(annotator));
+  return {windows.discrimination[begin - windows.annotator.begin()],
+          windows.discrimination[end - windows.annotator.begin() - 1]};
+}
+
+void print_drift(const Votes& votes, const Drift& drift) {
+  const auto tested = std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); });
+  if (tested == 0) return;
+  const std::vector<std::size_t> rows = changed_annotators(drift);
+  fmt::print(
+      "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
+      "corrected p < 0.01){}\n",
+      rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 5); ++i) {
+    const auto [first, last] = first_and_last(drift.windows, rows[i]);
+    fmt::print("{:<16} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", name_to_show(votes, rows[i]), first, last,
+               drift.corrected_p_value[rows[i]]);
+  }
+}
+
+/// The taste of an annotator that is furthest from none, where its 99 % interval leaves that out: what looks like noise
+/// may be this.
+std::string strongest_taste(const Labels& labels, std::size_t annotator) {
+  const std::size_t count = labels.covariates.taste_sd.size();
+  std::string text;
+  float most = 2.58f;
+  for (std::size_t k = 0; k < count; ++k) {
+    const float taste = labels.annotators.taste[annotator * count + k];
+    const float error = labels.annotators.taste_se[annotator * count + k];
+    if (std::abs(taste) <= most * error) continue;
+    most = std::abs(taste) / error;
+    text = fmt::format("{} {:+.2f} +- {:.2f}", shown(labels.covariates.names[k]), taste, error);
+  }
+  return text;
+}
+
+void print_annotators(const Votes& votes, const Labels& labels) {
+  const AnnotatorLabels& annotators = labels.annotators;
+  const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
+  fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
+             votes.truth ? " (truth: discrimination, side bias, kind)" : "");
+  fmt::print("{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
+             "agreement", "flag", "p");
+  if (!annotators.taste.empty()) fmt::print("  {:<22}", "taste");
+  if (votes.truth) fmt::print("  {:>16}", "truth");
+  fmt::print("\n");
+  for (const std::size_t a : rows) {
+    fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}",
+               name_to_show(votes, a), annotators.votes[a], annotators.discrimination[a],
+               annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
+               annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
+    if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
+    if (votes.truth)
+      fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
+                 shown(votes.truth->kind[a]));
+    fmt::print("\n");
+  }
+  std::vector<std::size_t> counts(flag_names().size(), 0);
+  for (std::size_t a = 0; a < annotators.votes.size(); ++a)
+    if (annotators.votes[a] > 0) ++counts[annotators.flag[a]];
+  fmt::print("flags:");
+  for (std::size_t f = 0; f < counts.size(); ++f) fmt::print("{} {} {}", f ? "," : "", counts[f], flag_names()[f]);
+  fmt::print("\n");
+}
+
+}  // namespace
+
+void print_summary(const FitSummary& s) {
+  fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", s.limits.votes, s.limits.items,
+             s.limits.pairs, s.limits.components, s.limits.annotators);
+  fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", s.model, s.ties, s.limits.ties,
+             s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
+             s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));
+  fmt::print("{} after {} iterations; log evidence {:.1f}\n", s.fit.converged ? "converged" : "NOT CONVERGED",
+             s.fit.iterations, s.fit.posterior.log_evidence);
+  if (s.start)
+    fmt::print("started from {}: {} annotators known there, {} new\n", shown(s.warm_start), s.start->known,
+               s.start->unknown);
+  const auto& pairs = s.labels.pairs;
+  const auto count = static_cast<double>(pairs.left.size());
+  const double sure =
+      static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
+                                        [](float p) { return p > 0.95f || p < 0.05f; }));
+  fmt::print(
+      "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
+      "of pairs\n",
+      100 * (1 - flip_rate(s.labels)), 100 * sure / count);
+  if (s.told_votes.trials() > 0)
+    fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
+               s.told_votes.method);
+  print_covariates(s.labels.covariates);
+  if (s.fit.model != Model::kBradleyTerry) print_annotators(s.votes, s.labels);
+  if (s.labels.drift) print_drift(s.votes, *s.labels.drift);
+  if (s.votes.truth) {
+    const TruthComparison t = compare_with_truth(s.labels, *s.votes.truth);
+    fmt::print("\nagainst the simulated truth                      voxpop   majority vote\n");
+    fmt::print("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered,
+               100 * t.pairs_ordered_majority);
+    fmt::print("  calibration error of pairs/probability        {:7.4f}\n", t.ece_probability);
+    fmt::print("  calibration error of pairs/probability_better {:7.4f}\n", t.ece_probability_better);
+    fmt::print("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
+    if (s.fit.model != Model::kBradleyTerry) {
+      fmt::print("  correlation of discrimination                 {:7.4f}\n", t.discrimination_correlation);
+      fmt::print("  95 % intervals of discrimination that cover   {:6.1f} %\n", 100 * t.coverage);
+      fmt::print("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
+    }
+  }
+  for (const std::string& warning : s.warnings) fmt::print("\nWARNING: {}\n", warning);
+  fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
+             s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,
+             static_cast<double>(ScratchMemory::peak()) / (1 << 20));
+  fmt::print("wrote {}\n", s.output);
+}
+
+std::string told(const Calibration& c) {
+  return fmt::format(
+      "calibration: held-out votes ask for logits times {:.3f}, which takes {:.5f} +- {:.5f} off their log loss; {}",
+      c.slope, c.gain.value, c.gain.std_error,
+      c.helps() ? "pairs/probability is corrected so" : "no more than chance, so nothing is corrected");
+}
+
+Json describe_truth(const TruthComparison& t, Model model) {
+  Json json = {{"ece_probability", t.ece_probability},
+               {"ece_probability_better", t.ece_probability_better},
+               {"pairs_ordered", t.pairs_ordered},
+               {"pairs_ordered_majority", t.pairs_ordered_majority},
+               {"margin_correlation", t.margin_correlation}};
+  if (model != Model::kBradleyTerry)
+    json.update({{"discrimination_correlation", t.discrimination_correlation},
+                 {"coverage", t.coverage},
+                 {"auc_bad_annotators", t.auc_bad_annotators}});
+  return json;
+}
+
+Json describe_drift(const Votes& votes, const Drift& drift) {
+  Json changed = Json::array();
+  for (const std::size_t a : changed_annotators(drift)) {
+    const auto [first, last] = first_and_last(drift.windows, a);
+    changed.push_back({{"annotator", votes.annotator_ids[a]},
+                       {"discrimination_first", first},
+                       {"discrimination_last", last},
+                       {"p_value_corrected", drift.corrected_p_value[a]}});
+  }
+  return {{"tested", std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); })},
+          {"changed", changed}};
+}
+
+}  // namespace voxpop

@@ -1,0 +1,46 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluate/calibration.h"
+#include "fit/fit.h"
+#include "group/limits.h"
+#include "io/votes.h"
+#include "label/labels.h"
+#include "label/truth_comparison.h"
+#include "label/warm_start.h"
+
+namespace voxpop {
+
+struct Seconds {
+  double read = 0, group = 0, fit = 0, calibrate = 0, label = 0, write = 0;
+};
+
+/// What `voxpop fit` tells of a fit.
+struct FitSummary {
+  const std::string &model, &ties, &output;
+  const std::string& warm_start;  ///< path of the fit that this one starts from, or ""
+  const Votes& votes;
+  const Limits& limits;
+  const std::vector<std::string>& warnings;
+  const Fit& fit;
+  const Labels& labels;
+  const Reliability& told_votes;
+  const std::optional<WarmStart>& start;
+  const std::string &device, &why_device;
+  int threads;
+  Seconds seconds;
+};
+
+/// On stdout, for people.
+void print_summary(const FitSummary& summary);
+
+/// What held-out votes ask for, in one line.
+std::string told(const Calibration& calibration);
+
+nlohmann::ordered_json describe_truth(const TruthComparison& comparison, Model model);
+nlohmann::ordered_json describe_drift(const Votes& votes, const Drift& drift);
+
+}  // namespace voxpop
