@@ -351,6 +351,20 @@ TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
   EXPECT_GT(a.side_bias_variance, 0);
 }
 
+TEST(SettlePopulation, swings_from_side_to_side_are_damped) {
+  FitState state;
+  state.voters = 10;
+  const auto step = [&](double by) {
+    Population next = state.population;
+    next.mean += by;
+    detail::settle_population(state, {}, {}, next, 0);
+    return state.damping;
+  };
+  for (const double by : {0.2, 0.2, -0.09, 0.04, -0.01}) EXPECT_EQ(step(by), 1);  // they shrink by themselves
+  for (const double by : {-0.2, 0.2, -0.2}) EXPECT_EQ(step(by), 1);
+  EXPECT_EQ(step(0.2), 0.5);  // the third swing
+}
+
 TEST(SettleThresholds, literal_step) {
   FitState state;
   state.levels = 2;

@@ -538,7 +538,9 @@ TEST(Edge, discriminations_of_50) {
     WarmStart known;
     known.population = {.mean = 50, .variance = 1};
     for (int a = 0; a < 8; ++a) known.annotators.push_back({.mean = a < 4 ? 50.0 : -50.0, .variance = 1});
-    const Outcome outcome = fit_votes(round_robin(preference), model, Ties::kModel, {.warm_start = known});
+    FitOptions options;
+    options.warm_start = known;
+    const Outcome outcome = fit_votes(round_robin(preference), model, Ties::kModel, options);
     expect_sane(outcome);
     EXPECT_TRUE(std::is_sorted(outcome["item score"].rbegin(), outcome["item score"].rend()));
     for (const double margin : outcome["pair margin"]) EXPECT_GT(margin, 0);
