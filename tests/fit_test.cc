@@ -171,11 +171,11 @@ TEST(Fit, two_votes_a_pair_do_not_mirror) {
 // A deterministic judge's discrimination has no upper limit but the one the fit sets.
 /// Scores and discriminations that votes all but fix answer each other, each to what the other was a pass before.
 TEST(Fit, very_many_votes_on_few_items_settle) {
-  const SimulateOptions arena{.prompts = 1,
+  const SimulateOptions arena{.shape = Shape::kArena,
+                              .prompts = 1,
                               .responses = 4,
                               .pairs_per_prompt = 200000,
                               .votes_per_pair = 1,
-                              .shape = Shape::kArena,
                               .annotators = 10,
                               .mix = {1, 0, 0, 0}};
   Votes votes = simulate_votes(arena);
