@@ -399,9 +399,7 @@ class ParallelEngine : public Engine {
 
   void start(const FitRun& run) {
     const PassOptions pass = next_pass(run.state);
-    std::vector<RaterRecord> records(run.annotators.size());
-    std::transform(run.annotators.begin(), run.annotators.end(), records.begin(),
-                   [](const AnnotatorPosterior& a) { return record_of(a); });
+    const std::vector<RaterRecord> records = records_of(run.annotators);
     backend_->copy_in(state_.data(), &run.state, 1);
     backend_->copy_in(pass_.data(), &pass, 1);
     backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());

@@ -33,8 +33,7 @@ using Answer = std::array<double, kHabitLevels>;
 class AnswerModel {
  public:
   AnswerModel(const Groups& groups, const Fit& fit)
-      : groups_(groups), fit_(fit), blend_(blend_of(fit.model)), raters_(fit.annotators.size()) {
-    std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
+      : groups_(groups), fit_(fit), blend_(blend_of(fit.model)), raters_(records_of(fit.annotators)) {
     if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
   }
   Answer of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {

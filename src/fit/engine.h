@@ -28,6 +28,9 @@ struct PassResult {
   SolveSums solved;
 };
 
+/// Annotators as passes over votes want them.
+std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators);
+
 /// A fit on its way.
 struct FitRun {
   FitState state;

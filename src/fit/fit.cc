@@ -7,13 +7,6 @@
 namespace voxpop {
 namespace {
 
-std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
-  std::vector<RaterRecord> records(annotators.size());
-  std::transform(annotators.begin(), annotators.end(), records.begin(),
-                 [](const AnnotatorPosterior& a) { return record_of(a); });
-  return records;
-}
-
 /// An annotator before its votes are seen.
 AnnotatorPosterior start_from(const Population& prior, const FitState& state) {
   const bool rates = has_discriminations(state.model);
@@ -47,6 +40,13 @@ void start_warm(FitRun& run, const WarmStart& earlier) {
 }
 
 }  // namespace
+
+std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators) {
+  std::vector<RaterRecord> records(annotators.size());
+  std::transform(annotators.begin(), annotators.end(), records.begin(),
+                 [](const AnnotatorPosterior& a) { return record_of(a); });
+  return records;
+}
 
 std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
   const std::size_t votes = std::accumulate(votes_of.begin(), votes_of.end(), std::size_t{0});

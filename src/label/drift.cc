@@ -36,11 +36,10 @@ class Reader {
         fit_(fit),
         sites_(sites),
         timestamp_(timestamp),
-        raters_(fit.annotators.size()),
+        raters_(records_of(fit.annotators)),
         pair_of_(groups.votes.size()),
         first_of_(groups.annotators + 1, 0),
         by_annotator_(groups.votes.size()) {
-    std::transform(fit.annotators.begin(), fit.annotators.end(), raters_.begin(), record_of);
     if (blend_of(fit.model) == Blend::kClick) habits_ = find_click_habits(groups);
     for (const VoteCode vote : groups.votes) ++first_of_[vote.annotator() + 1];
     std::partial_sum(first_of_.begin(), first_of_.end(), first_of_.begin());
