@@ -152,6 +152,15 @@ WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups
   return start;
 }
 
+/// Votes are evidence each: of a file that is given twice, they count twice.
+void warn_of_twins(const std::vector<InputFile>& inputs, std::vector<std::string>& warnings) {
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (inputs[i].xxh3 == inputs[j].xxh3 && inputs[i].bytes == inputs[j].bytes)
+        warnings.push_back(fmt::format("{} and {} are the same file, so that its votes count twice.",
+                                       shown(inputs[j].path), shown(inputs[i].path)));
+}
+
 Json describe_start(const EarlierFit& earlier, const WarmStart& start) {
   return {{"path", earlier.file.path},
           {"bytes", earlier.file.bytes},
@@ -248,6 +257,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     groups.on_device.reset();  // the engine has its own by now
     FitOptions fit_options = options.fit_options(arguments.model, groups);
     std::vector<std::string> warnings = limits.warnings();
+    warn_of_twins(votes.inputs, warnings);
     if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, warnings);
     Fit fit;
     {

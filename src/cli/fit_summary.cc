@@ -14,11 +14,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// An annotator's id, cut to the width of its column.
-std::string name_to_show(const Votes& votes, std::size_t annotator) {
-  constexpr std::size_t kWidth = 16;
-  const std::string id = shown(votes.annotator_ids[annotator]);
-  return id.size() <= kWidth ? id : shortened(id, kWidth - 3);
+/// Annotators' ids, all as wide as the longest of these rows, cut where that is very long.
+std::vector<std::string> names_to_show(const Votes& votes, const std::vector<std::size_t>& rows) {
+  constexpr std::size_t kLeast = 16, kMost = 40;
+  std::vector<std::string> names;
+  std::size_t width = kLeast;
+  for (const std::size_t a : rows) {
+    const std::string id = shown(votes.annotator_ids[a]);
+    names.push_back(id.size() <= kMost ? id : shortened(id, kMost - 3));
+    width = std::max(width, names.back().size());
+  }
+  for (std::string& name : names) name.resize(width, ' ');
+  return names;
 }
 
 /// Rows of annotators worth a look: the most active of each flag that is not ok, at most `most` in all.
@@ -71,10 +78,10 @@ void print_drift(const Votes& votes, const Drift& drift) {
       "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
       "corrected p < 0.01){}\n",
       rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
+  const std::vector<std::string> names = names_to_show(votes, rows);
   for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 5); ++i) {
     const auto [first, last] = first_and_last(drift.windows, rows[i]);
-    fmt::print("{:<16} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", name_to_show(votes, rows[i]), first, last,
-               drift.corrected_p_value[rows[i]]);
+    fmt::print("{} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", names[i], first, last, drift.corrected_p_value[rows[i]]);
   }
 }
 
@@ -99,16 +106,19 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
   fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
              votes.truth ? " (truth: discrimination, side bias, kind)" : "");
-  fmt::print("{:<16} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", "votes", "discrimination", "side bias",
-             "agreement", "flag", "p");
+  const std::vector<std::string> names = names_to_show(votes, rows);
+  const std::size_t width = names.empty() ? 0 : names.front().size();
+  fmt::print("{:<{}} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", width, "votes", "discrimination",
+             "side bias", "agreement", "flag", "p");
   if (!annotators.taste.empty()) fmt::print("  {:<22}", "taste");
   if (votes.truth) fmt::print("  {:>16}", "truth");
   fmt::print("\n");
-  for (const std::size_t a : rows) {
-    fmt::print("{:<16} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}",
-               name_to_show(votes, a), annotators.votes[a], annotators.discrimination[a],
-               annotators.discrimination_se[a], annotators.side_bias[a], annotators.side_bias_se[a],
-               annotators.agreement[a], flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t a = rows[i];
+    fmt::print("{} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}", names[i],
+               annotators.votes[a], annotators.discrimination[a], annotators.discrimination_se[a],
+               annotators.side_bias[a], annotators.side_bias_se[a], annotators.agreement[a],
+               flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
     if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
       fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],

@@ -20,7 +20,7 @@ enum class Exit : int {
 
 /// Said with kInternal by main, and by a signal handler.
 inline constexpr const char* kOutOfMemory =
-    "out of memory; keep 'fit' within what there is by --memory-limit, or use a machine with more";
+    "out of memory; give it more, lift a limit on it, or, in 'fit', set --memory-limit";
 
 /// What went wrong, in the order thing, problem, remedy. Only main turns it into an exit.
 class Error : public std::runtime_error {

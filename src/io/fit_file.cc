@@ -165,7 +165,13 @@ Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json
   const Column<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
   const Column<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
   const Column<float> observed = read.floats("reliability/observed", kReliabilityBins);
-  for (std::size_t bin = 0; bin < votes.size(); ++bin) out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
+  for (std::size_t bin = 0; bin < votes.size(); ++bin) {
+    const auto is_share = [](float x) { return x >= 0 && x <= 1; };
+    if (votes[bin] > 0 && !(is_share(predicted[bin]) && is_share(observed[bin])))
+      throw bad_input("{}: 'reliability' row {} predicts {} and observed {}; both are from 0 to 1; copy the file again",
+                      read.file().path(), bin, predicted[bin], observed[bin]);
+    out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
+  }
   return out;
 }
 
@@ -338,11 +344,20 @@ FitFile read_fit(const std::string& path) {
   out.labels.items = read_items(read, items);
   out.labels.annotators = read_annotators(read, annotators);
   out.labels.pairs = read_pairs(read, items);
-  for (std::size_t p = 0; p < out.labels.pairs.left.size(); ++p)
-    for (const std::uint32_t item : {out.labels.pairs.left[p], out.labels.pairs.right[p]})
+  const PairColumns& pairs = out.labels.pairs;
+  for (std::size_t p = 0; p < pairs.left.size(); ++p) {
+    for (const std::uint32_t item : {pairs.left[p], pairs.right[p]})
       if (out.labels.items.component[item] < 0)
         throw bad_input("{}: 'items/component' row {} is -1, but pair {} holds that item; copy the file again", path,
                         item, p);
+    if (out.labels.items.component[pairs.left[p]] != out.labels.items.component[pairs.right[p]])
+      throw bad_input("{}: 'pairs' row {} holds items of two components; copy the file again", path, p);
+    const bool after =
+        p == 0 || std::pair(pairs.left[p - 1], pairs.right[p - 1]) < std::pair(pairs.left[p], pairs.right[p]);
+    if (pairs.left[p] >= pairs.right[p] || !after)
+      throw bad_input("{}: 'pairs' row {} is ({}, {}); left is below right, and rows ascend; copy the file again", path,
+                      p, pairs.left[p], pairs.right[p]);
+  }
   if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
   out.reliability = read_reliability(read, out.provenance);
   return out;
