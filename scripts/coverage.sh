@@ -13,7 +13,7 @@ python -m pip install --quiet --disable-pip-version-check gcovr
 
 build=build/coverage
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DVOXPOP_CUDA=OFF -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=OFF \
-  -DCMAKE_CXX_FLAGS="--coverage -fprofile-update=atomic" -DCMAKE_CXX_FLAGS_DEBUG="-O1"
+  -DCMAKE_CXX_FLAGS="--coverage -fprofile-update=atomic -DVOXPOP_COVERAGE=1" -DCMAKE_CXX_FLAGS_DEBUG="-O1"
 cmake --build "$build" -j"$(nproc)"
 find "$build" -name '*.gcda' -delete
 # A test that fails here fails in test.sh, too; timeouts are not for so slow a build.

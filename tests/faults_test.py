@@ -510,8 +510,9 @@ class Signals(FaultsTest):
             process.kill()
             endings.add(process.wait())
             names = os.listdir(self.folder)
-            if can_be_nameless(self.folder):
-                self.assertEqual(names, ["out.h5"], moment)
+            if can_be_nameless(self.folder):  # a whole one, at most, that was about to be put in its place
+                for name in set(names) - {"out.h5"}:
+                    self.assertLess(abs(os.path.getsize(os.path.join(self.folder, name)) - whole), 100, moment)
             content = content_of(self.output)
             if content != OLDER:
                 self.assertLess(abs(len(content) - whole), 100)  # times in the provenance differ in digits

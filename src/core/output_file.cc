@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
@@ -32,14 +34,17 @@ void forget_unfinished(const std::string& path) {
     if (name == path) name[0] = '\0';
 }
 
-/// A name beside it that nobody has; empty where there can be none.
+/// A name beside it that nobody has; empty where there can be none. It is not taken, so that nothing is left of it
+/// whatever happens: whoever links a file there learns whether it still is free.
 std::string free_name(const std::string& path) {
-  std::string name = path + ".XXXXXX";
-  const int taken = mkstemp(name.data());
-  if (taken < 0) return {};
-  close(taken);
-  unlink(name.c_str());
-  return name;
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  std::random_device random;
+  for (;;) {
+    std::string name = path + ".";
+    for (int i = 0; i < 6; ++i) name += kLetters[random() % kLetters.size()];
+    struct stat status {};
+    if (lstat(name.c_str(), &status) != 0) return errno == ENOENT ? name : "";
+  }
 }
 
 }  // namespace
