@@ -100,10 +100,6 @@ const std::string& command_line() { return given_command_line; }
 
 }  // namespace voxpop
 
-#if VOXPOP_COVERAGE
-extern "C" void __gcov_dump();  // counters are else written at exit, which main() does without
-#endif
-
 namespace {
 
 /// A damaged file's names reach messages through HDF5: whatever they hold, a message is one line.
@@ -158,10 +154,6 @@ int run_and_report(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   open_standard_streams();
-  const int status = run_and_report(argc, argv);
-#if VOXPOP_COVERAGE
-  __gcov_dump();
-#endif
   // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
-  _exit(status);
+  _exit(run_and_report(argc, argv));
 }
