@@ -73,13 +73,14 @@ std::pair<float, float> first_and_last(const WindowColumns& windows, std::size_t
 void print_drift(const Votes& votes, const Drift& drift) {
   const auto tested = std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); });
   if (tested == 0) return;
-  const std::vector<std::size_t> rows = changed_annotators(drift);
+  std::vector<std::size_t> rows = changed_annotators(drift);
   fmt::print(
       "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
       "corrected p < 0.01){}\n",
       rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
+  rows.resize(std::min<std::size_t>(rows.size(), 5));
   const std::vector<std::string> names = names_to_show(votes, rows);
-  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 5); ++i) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto [first, last] = first_and_last(drift.windows, rows[i]);
     fmt::print("{} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", names[i], first, last, drift.corrected_p_value[rows[i]]);
   }
