@@ -203,6 +203,28 @@ TEST(Fit, votes_without_noise_settle) {
   }
 }
 
+/// Found by fuzzing: annotators who agree with themselves alone, and mostly with nobody else.
+TEST(Fit, discriminations_have_an_end) {
+  std::vector<test::Row> rows;
+  const auto vote = [&](int times, test::Row row) { rows.insert(rows.end(), times, row); };
+  vote(136, {0, 3, 0, 1});
+  vote(181, {0, 3, 5, 1});
+  vote(125, {1, 0, 1, 1});
+  vote(115, {1, 0, 1, 0});
+  vote(227, {3, 0, 1, 1});
+  vote(1, {1, 2, 1, -1});
+  vote(1, {1, 3, 0, 0});
+  vote(1, {1, 0, 3, 1});
+  Votes votes = test::make_votes(4, 6, rows);
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const auto engine = make_cpu_engine(groups, *choose_kernels());
+  const FitOptions options{.model = Model::kLapse, .answers = groups.answers, .adversaries = false};
+  const Fit fit = fit_model(*engine, count_votes(groups), options, [](int, double) {});
+  EXPECT_LT(fit.posterior.log_evidence, 0);
+  EXPECT_GT(fit.posterior.log_evidence, -787 * std::log(3));  // better than blind
+  for (const float mean : fit.posterior.pair_mean) EXPECT_LT(std::abs(mean), 10);
+}
+
 TEST(Fit, stops_after_as_many_iterations_as_told) {
   Votes votes = simulate_votes({.prompts = 50, .annotators = 10, .mix = {}, .seed = 1});
   const Fit fit = fit_votes(votes, {.max_iterations = 3}).fit;

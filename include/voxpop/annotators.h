@@ -9,6 +9,9 @@ namespace voxpop {
 /// Votes without any noise would drive discriminations to infinity; here they stop, in prior units.
 inline constexpr double kLargestMean = 20, kLargestVariance = 25;
 
+/// An annotator's own: six sds of the widest population from its largest mean.
+inline constexpr double kLargestDiscrimination = 50;
+
 /// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
 inline constexpr int kGridNodes = 5;
 

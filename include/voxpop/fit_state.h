@@ -414,13 +414,14 @@ VOXPOP_HD void finish_tastes(const FitState& s, const AnnotatorPosterior& a, Tas
   for (int k = 0; k < s.tastes; ++k) tastes[k].mean -= static_cast<float>(a.discrimination * s.taste_shift[k]);
 }
 
-/// An annotator follows the stretch that end_iteration() decided; where all are alike, it takes the common value.
+/// An annotator follows the stretch that end_iteration() decided, within limits: a crowd of few, mostly adversaries, keeps
+/// the population's mean at its lowest, and would be stretched for ever. Where all are alike, it takes the common value.
 VOXPOP_HD void finish_annotator(const FitState& s, AnnotatorPosterior& a) {
   if (!has_discriminations(s.model)) {
     a.discrimination = s.population.mean;
     return;
   }
-  a.discrimination *= s.stretch;
+  a.discrimination = clamped(a.discrimination * s.stretch, -kLargestDiscrimination, kLargestDiscrimination);
   a.discrimination_variance *= s.stretch * s.stretch;
   a.covariance *= s.stretch;
 }

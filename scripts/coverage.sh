@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Builds with coverage counters, runs the tests, and prints which share of the lines of src/ and include/ they reach: a line
+# of a template counts once, and what only a GPU runs does not count. Takes half an hour on two cores.
+# Line by line: build/coverage/pages/index.html
+#   bash scripts/coverage.sh [ctest arguments]
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/install_dependencies.sh --python --fuzz
+# shellcheck source=/dev/null
+source .venv/bin/activate
+python -m pip install --quiet --disable-pip-version-check --no-deps ./python
+
+# Counters lie in a mapped file that all processes share: they are kept however a process ends, by _exit or a signal.
+build=build/coverage profiles=$PWD/build/coverage/profiles
+rm -rf "$profiles"
+mkdir -p "$profiles"
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang-16 -DCMAKE_CXX_COMPILER=clang++-16 \
+  -DCMAKE_CXX_FLAGS_DEBUG="-O1" -DVOXPOP_CUDA=OFF -DVOXPOP_BENCH=OFF \
+  -DCMAKE_CXX_FLAGS="-fprofile-instr-generate=$profiles/%m%c.profraw -fcoverage-mapping -fprofile-update=atomic -mllvm -runtime-counter-relocation"
+cmake --build "$build" -j"$(nproc)" --target voxpop voxpop_tests
+# test.sh says whether the tests pass. Here some fail that count a process's calls, or run it where the counters cannot be
+# opened; and timeouts are not for so slow a build.
+ctest --test-dir "$build" --no-tests=error -j"$(nproc)" --timeout 1800 -E '^sanitized|^slurm$|^install$' --output-on-failure "$@" || true
+
+llvm-profdata-16 merge "$profiles"/*.profraw -o "$build/coverage.profdata"
+lines=("$build/voxpop" -object "$build/tests/voxpop_tests" -instr-profile "$build/coverage.profdata"
+  -ignore-filename-regex "^$PWD/(tests|build)/|^/usr/")
+llvm-cov-16 show "${lines[@]}" -format html -output-dir "$build/pages" -show-branches=count
+llvm-cov-16 report "${lines[@]}" -show-region-summary=false -show-branch-summary=false | tee "$build/coverage.txt"
