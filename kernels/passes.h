@@ -171,10 +171,9 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before);
   const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
   const Rater<float> known = rater_of(vote, record, taste, false);
-  VoteLikelihood<float> likelihood;
-  if (last || !pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
+  VoteLikelihood<float> likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
+  const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
   if (last && pass.annotators) {
-    const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
     const float side = vote.first_on_left() ? 1.0f : -1.0f;  // back from "first" to "left"
     const std::uint32_t a = vote.annotator();
     tables.annotators.add(own.annotators, a, 0, terms.gradient_gamma);
@@ -213,8 +212,11 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
       }
     }
   }
-  const Rater<float> rater = rater_of(vote, record, taste, pass.uncertain);
-  if (pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
+  Rater<float> rater = known;
+  if (pass.uncertain) {
+    rater = rater_without(rater_of(vote, record, taste, true), terms);
+    likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
+  }
   const Site<float> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
   view.site_precision[v] = site.precision;
   view.site_shift[v] = site.shift;

@@ -256,6 +256,27 @@ TEST(Fit, intervals_cover_at_one_to_five_votes_a_pair) {
 }
 
 /// What votes say beyond their sign helps to order pairs; thresholds are found again.
+/// A vote that is weighed by an annotator whom it has itself made look better counts twice: with four votes each,
+/// scores and discriminations drove each other up, to margins three times as long (calibration error 0.05 to 0.11).
+TEST(Fit, annotators_of_few_votes_do_not_drive_scores_apart) {
+  for (const std::uint32_t seed : {1u, 2u, 3u, 4u}) {
+    Votes votes = simulate_votes({.shape = Shape::kArena,
+                                  .prompts = 2000,
+                                  .responses = 100,
+                                  .pairs_per_prompt = 1,
+                                  .votes_per_pair = 1,
+                                  .annotators = 500,
+                                  .mix = {},
+                                  .seed = seed});
+    const auto [fit, labels] = fit_votes(votes, {});
+    EXPECT_TRUE(fit.converged);
+    const TruthComparison truth = compare_with_truth(labels, *votes.truth);
+    EXPECT_LT(truth.ece_probability, 0.04) << seed;
+    EXPECT_GT(truth.discrimination_correlation, 0.6) << seed;
+    EXPECT_GT(truth.coverage, 0.94) << seed;
+  }
+}
+
 TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
   Votes votes = simulate_votes({.prompts = 8000,
                                 .pairs_per_prompt = 3,

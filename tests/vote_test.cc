@@ -1,8 +1,10 @@
 #include "voxpop/vote.h"
 
+#include <Eigen/Dense>
 #include <random>
 
 #include "helpers.h"
+#include "voxpop/annotators.h"
 
 namespace voxpop {
 namespace {
@@ -39,6 +41,61 @@ TEST(Cavity, product_with_the_site_gives_the_posterior_back) {
 TEST(Cavity, is_never_wider_than_the_prior) {
   EXPECT_NEAR(cavity_without(0.0, 1.0, Site<double>{0.9, 0.0}).variance, 2, 1e-3);
   EXPECT_NEAR(cavity_without(0.0, 1.0, Site<double>{7.0, 0.0}).variance, 2, 1e-3);
+}
+
+/// Precisions and precision-weighted means of the annotator, less the vote's.
+TEST(RaterWithout, is_what_remains_of_the_normal_distribution) {
+  const Rater<double> rater{1.5, -0.4, 0.3, -0.1, 0.5};
+  const AnnotatorTerms<double> own{0.7, -0.2, 0.9, 0.3, 0.4};
+  Eigen::Matrix2d covariance, information;
+  covariance << 0.3, -0.1, -0.1, 0.5;
+  information << 0.9, 0.3, 0.3, 0.4;
+  const Eigen::Matrix2d left = (covariance.inverse() - information).inverse();
+  const Eigen::Vector2d mean = Eigen::Vector2d(1.5, -0.4) - left * Eigen::Vector2d(0.7, -0.2);
+  const Rater<double> out = rater_without(rater, own);
+  EXPECT_NEAR(out.discrimination, mean(0), 1e-12);
+  EXPECT_NEAR(out.side_bias, mean(1), 1e-12);
+  EXPECT_NEAR(out.discrimination_variance, left(0, 0), 1e-12);
+  EXPECT_NEAR(out.covariance, left(0, 1), 1e-12);
+  EXPECT_NEAR(out.side_bias_variance, left(1, 1), 1e-12);
+}
+
+TEST(RaterWithout, of_one_vote_is_the_population) {
+  const Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
+  const Cavity<double> cavity{0.8, 0.5};
+  AnnotatorPosterior a{.discrimination = 1.2};
+  const auto terms = [&] {
+    const Rater<double> rater{a.discrimination, a.side_bias, 0, 0, 0};
+    const Statement<double> vote{1, 0, kFar};
+    return annotator_terms(rater, cavity, smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater, cavity)).z);
+  };
+  for (int step = 0; step < 30; ++step) {
+    const AnnotatorTerms<double> own = terms();
+    newton_step(a,
+                {to_fixed(own.gradient_gamma), to_fixed(own.gradient_beta), to_fixed(own.information_gamma),
+                 to_fixed(own.information_cross), to_fixed(own.information_beta), 0, 0, 0, 0},
+                population);
+  }
+  EXPECT_GT(a.discrimination, 1.25);  // the vote agreed
+  const Rater<double> posterior{a.discrimination, a.side_bias, a.discrimination_variance, a.covariance,
+                                a.side_bias_variance};
+  const Rater<double> out = rater_without(posterior, terms());
+  EXPECT_NEAR(out.discrimination, 1.2, 1e-5);
+  EXPECT_NEAR(out.side_bias, 0, 1e-5);
+  EXPECT_NEAR(out.discrimination_variance, 0.4, 1e-5);
+  EXPECT_NEAR(out.covariance, 0, 1e-5);
+  EXPECT_NEAR(out.side_bias_variance, 0.3, 1e-5);
+}
+
+TEST(RaterWithout, stays_a_distribution) {
+  // A vote that claims more than is known: nine tenths of that are taken out.
+  const Rater<double> out = rater_without(Rater<double>{1, 0, 0.2, 0, 0.1}, {1, 0, 50, 0, 0});
+  EXPECT_NEAR(out.discrimination_variance, 0.2 / 0.1, 1e-6);
+  EXPECT_NEAR(out.side_bias_variance, 0.1, 1e-6);
+  EXPECT_NEAR(out.discrimination, 1 - 2.0 * 0.9 / 10, 1e-6);
+  const Rater<double> known{2, 1, 0, 0, 0};
+  EXPECT_EQ(rater_without(known, {1, 1, 50, 3, 50}).discrimination, 2);
+  EXPECT_EQ(rater_without(known, {1, 1, 50, 3, 50}).side_bias, 1);
 }
 
 /// A known annotator's vote on a pair that the other votes know as N(mean, variance).

@@ -46,20 +46,24 @@ struct VoteReport {
   Real log_scale;  ///< its site's part of the log evidence
 };
 
-/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d.
+/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. The vote is also left out of
+/// what is known of its annotator.
 template <int kTerms, Likelihood kKind, class Real>
 VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater, Real mean,
                                        Real variance, const Site<Real>& site) {
   const Cavity<Real> cavity = cavity_without(mean, variance, site);
-  const Logit<Real> eta = logit(rater, cavity);
+  const Rater<Real> known{rater.discrimination, rater.side_bias, Real(0), Real(0), Real(0)};
+  const Logit<Real> eta = logit(known, cavity);
+  const auto own = annotator_terms(known, cavity, smoothed_vote<kTerms, kKind>(vote, eta).z);
+  const auto others = smoothed_vote<kTerms, kKind>(vote, logit(rater_without(rater, own), cavity));
   VoteReport<Real> out;
-  out.log_scale = site_log_scale(smoothed_vote<kTerms, kKind>(vote, eta).z.log_value, cavity, site);
+  out.log_scale = site_log_scale(others.z.log_value, cavity, site);
   // Where nothing else says who is better, rounding must not decide whether the vote agrees.
   const auto even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
   out.agreement = select(even, Real(0.5f), select(winner * cavity.mean > Real(0), Real(1), Real(0)));
   out.better = normal_cdf(winner * mean / square_root(variance));
   // Of d alone: the annotator's discrimination is taken at its mean.
-  out.bits = information_bits(eta.mean, rater.discrimination * rater.discrimination * cavity.variance);
+  out.bits = information_bits(eta.mean, eta.variance);
   return out;
 }
 

@@ -29,14 +29,29 @@ std::size_t answer_of(VoteCode vote) {
 using Answer = std::array<double, kHabitLevels>;
 
 /// Probability of every answer of an annotator on a pair that is shown as `vote` was: towards the left.
-/// `known`: of the pair's score difference.
 class AnswerModel {
  public:
   AnswerModel(const Groups& groups, const Fit& fit)
       : groups_(groups), fit_(fit), blend_(blend_of(fit.model)), raters_(records_of(fit.annotators)) {
     if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
   }
+
+  /// By a fit that has not seen the vote. `known`: of the pair's score difference.
   Answer of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
+    const FitView view = view_of();
+    return of(view, vote, known, rater_of(view, vote, pair));
+  }
+
+  /// By a fit that has: what the vote says of its annotator is left out. `known`: without the vote.
+  Answer of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
+    const FitView view = view_of();
+    const Rater<double> rater = rater_of(view, vote, pair), certain{rater.discrimination, rater.side_bias, 0, 0, 0};
+    const auto z = smoothed(view, vote, logit(certain, known));
+    return of(view, vote, known, rater_without(rater, annotator_terms(certain, known, z)));
+  }
+
+ private:
+  FitView view_of() const {
     FitView view{};
     view.pair_first = groups_.pair_first.data();
     view.pair_second = groups_.pair_second.data();
@@ -48,28 +63,34 @@ class AnswerModel {
     view.blend = blend_;
     view.scale = &fit_.scale;
     view.click_habits = habits_.data();
+    return view;
+  }
+  Rater<double> rater_of(const FitView& view, VoteCode vote, std::uint32_t pair) const {
     const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
     const double side = vote.first_on_left() ? 1 : -1;
     const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
-    const Rater<double> rater{a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance,
-                              a.covariance * side, a.side_bias_variance + taste.variance};
+    return {a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance, a.covariance * side,
+            a.side_bias_variance + taste.variance};
+  }
+  Smoothed<double> smoothed(const FitView& view, VoteCode vote, const Logit<double>& eta) const {
+    const Statement<float> said = statement_of(view, vote);
+    const Statement<double> exact{said.sign,  said.lower,     said.upper,   said.share,
+                                  said.click, said.one_sided, said.mirrored};
+    return blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z
+                                  : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z;
+  }
+  Answer of(const FitView& view, VoteCode vote, const Cavity<double>& known, const Rater<double>& rater) const {
     const Logit<double> eta = logit(rater, known);
     Answer answer{};
     const int levels = groups_.answers.levels();
     for (int level = -levels; level <= levels; ++level) {
       if (level == 0 && !groups_.answers.ties) continue;
       const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
-      const Statement<float> said = statement_of(view, code);
-      const Statement<double> exact{said.sign,  said.lower,     said.upper,   said.share,
-                                    said.click, said.one_sided, said.mirrored};
-      answer[answer_of(code)] =
-          std::exp(blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z.log_value
-                                          : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z.log_value);
+      answer[answer_of(code)] = std::exp(smoothed(view, code, eta).log_value);
     }
     return answer;
   }
 
- private:
   const Groups& groups_;
   const Fit& fit_;
   Blend blend_;
@@ -262,7 +283,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
     const auto [v, p] = chosen[i];
     const Cavity<double> known = cavity_without<double>(fit.posterior.pair_mean[p], fit.posterior.pair_variance[p],
                                                         {sites.precision[v], sites.shift[v]});
-    trials.predicted[i] = left_if_decided(model.of(groups.votes[v], p, known));
+    trials.predicted[i] = left_if_decided(model.of_left_out(groups.votes[v], p, known));
   });
   return trials;
 }

@@ -231,10 +231,9 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
     const Cavity<Pack> cavity = load_cavity(s, i);
     const Statement<Pack> said = load_statement<kKind>(s, i, mirrored);
     Rater<Pack> rater = load_known_rater(s, i);
-    VoteLikelihood<Pack> likelihood;
-    if (pass.sums != nullptr || !pass.uncertain) likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
+    auto likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
+    const auto terms = annotator_terms(rater, cavity, likelihood.z);
     if (pass.sums != nullptr) {
-      const auto terms = annotator_terms(rater, cavity, likelihood.z);
       const Pack side = Pack::load(s.side + i);
       terms.gradient_gamma.store(s.terms[kGradient0] + i);
       (terms.gradient_beta * side).store(s.terms[kGradient1] + i);
@@ -263,7 +262,7 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
     }
     if (pass.update_sites) {
       if (pass.uncertain) {
-        rater = load_uncertain_rater(s, i);
+        rater = rater_without(load_uncertain_rater(s, i), terms);
         likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
       }
       const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
