@@ -225,6 +225,36 @@ TEST(Fit, discriminations_have_an_end) {
   for (const float mean : fit.posterior.pair_mean) EXPECT_LT(std::abs(mean), 10);
 }
 
+/// Found by fuzzing: annotators who say the same hundreds of times, and contradict each other. Discriminations run to
+/// their limits, where expectation propagation does not settle, and sites came out of rounding.
+TEST(Fit, contradictions_of_very_sure_annotators_stay_numbers) {
+  const std::pair<test::Row, int> said[] = {
+      {{2, 6, 3, -8}, 1},   {{4, 3, 1, 3}, 1},    {{6, 1, 0, 6}, 1},    {{6, 4, 3, 1}, 1},    {{1, 4, 3, -8}, 1},
+      {{2, 3, 2, 2}, 1},    {{6, 5, 3, 1}, 1},    {{5, 6, 1, -2}, 201}, {{3, 2, 1, -4}, 1},   {{3, 1, 1, -5}, 140},
+      {{5, 1, 2, 7}, 1},    {{1, 4, 3, -6}, 1},   {{5, 3, 3, -8}, 1},   {{4, 2, 2, -6}, 1},   {{2, 6, 1, 1}, 1},
+      {{1, 6, 2, -2}, 1},   {{2, 3, 1, -1}, 1},   {{5, 0, 1, 3}, 1},    {{3, 4, 3, -5}, 1},   {{5, 6, 0, 2}, 1},
+      {{3, 0, 3, 9}, 1},    {{2, 0, 0, 9}, 1},    {{0, 6, 1, -2}, 1},   {{1, 3, 0, 1}, 1},    {{5, 3, 1, -7}, 113},
+      {{5, 3, 3, -8}, 1},   {{4, 2, 2, -6}, 1},   {{2, 6, 1, 1}, 1},    {{1, 6, 2, -2}, 1},   {{2, 6, 3, -1}, 292},
+      {{3, 0, 0, -5}, 159}, {{4, 6, 3, -2}, 199}, {{1, 4, 0, -9}, 1},   {{0, 2, 1, -1}, 1},   {{6, 4, 3, -9}, 1},
+      {{0, 4, 2, 6}, 220},  {{0, 1, 3, -3}, 1},   {{6, 2, 1, 8}, 1},    {{0, 5, 1, -9}, 1},   {{1, 2, 3, -2}, 1},
+      {{1, 3, 2, -5}, 1},   {{4, 2, 1, 5}, 1},    {{3, 1, 2, -6}, 1},   {{2, 3, 2, -2}, 223}, {{3, 1, 2, -4}, 1},
+      {{4, 0, 0, -6}, 3},   {{4, 1, 2, -2}, 1},   {{6, 4, 0, -6}, 1},   {{0, 2, 1, -5}, 1},   {{6, 5, 3, -1}, 1},
+      {{2, 3, 0, 4}, 1},    {{0, 3, 1, 1}, 1},    {{1, 4, 1, -4}, 1},   {{5, 4, 0, 0}, 1},    {{0, 5, 3, 0}, 1},
+      {{6, 4, 3, 2}, 1},    {{0, 5, 3, -4}, 1},   {{0, 6, 0, 3}, 1},    {{1, 3, 1, -9}, 1},   {{4, 5, 0, -6}, 1},
+      {{3, 1, 0, -3}, 1},   {{4, 5, 1, -7}, 1},   {{3, 0, 3, -1}, 513}, {{0, 5, 1, 0}, 1},    {{3, 2, 0, -9}, 1}};
+  std::vector<test::Row> rows;
+  for (const auto& [row, times] : said) rows.insert(rows.end(), times, row);
+  Votes votes = test::make_votes(7, 4, rows);
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  const auto engine = make_cpu_engine(groups, *choose_kernels());
+  const Fit fit =
+      fit_model(*engine, count_votes(groups), {.answers = groups.answers, .max_iterations = 30}, [](int, double) {});
+  EXPECT_FALSE(fit.converged);  // nor are they any good
+  EXPECT_GT(fit.posterior.log_evidence, -1e10);
+  for (const float mean : fit.posterior.pair_mean) EXPECT_LT(std::abs(mean), 1e5);
+  for (const float variance : fit.posterior.pair_variance) EXPECT_TRUE(variance > 0 && variance <= 2) << variance;
+}
+
 TEST(Fit, stops_after_as_many_iterations_as_told) {
   Votes votes = simulate_votes({.prompts = 50, .annotators = 10, .mix = {}, .seed = 1});
   const Fit fit = fit_votes(votes, {.max_iterations = 3}).fit;

@@ -43,6 +43,24 @@ TEST(Cavity, is_never_wider_than_the_prior) {
   EXPECT_NEAR(cavity_without(0.0, 1.0, Site<double>{7.0, 0.0}).variance, 2, 1e-3);
 }
 
+/// In single precision, too: a vote against the rest, where rounding leaves nothing of the variance.
+TEST(MatchedSite, is_no_narrower_than_allowed_and_keeps_the_mean) {
+  for (const float at : {-0.5f, -2.0f, -6.0f}) {
+    const Cavity<float> cavity{at, 0.01f};
+    const Rater<float> rater{50, 0, 900, 0, 5};
+    const auto z = smoothed_vote<kFast, Likelihood::kBinary>(Statement<float>{1, 0, kFar}, logit(rater, cavity)).z;
+    const Rater<float> known{50, 0, 0, 0, 0};
+    for (const auto& of :
+         {z, smoothed_vote<kFast, Likelihood::kBinary>(Statement<float>{1, 0, kFar}, logit(known, cavity)).z}) {
+      const Site<float> site = matched_site(known, cavity, of);
+      EXPECT_GT(site.precision, 0);
+      EXPECT_LE(site.precision, kLargestPrecision);
+      const float with = (cavity.mean / cavity.variance + site.shift) / (1 / cavity.variance + site.precision);
+      EXPECT_NEAR(with, cavity.mean + cavity.variance * 50 * of.first, 1e-3f * std::abs(at));
+    }
+  }
+}
+
 /// Precisions and precision-weighted means of the annotator, less the vote's.
 TEST(RaterWithout, is_what_remains_of_the_normal_distribution) {
   const Rater<double> rater{1.5, -0.4, 0.3, -0.1, 0.5};

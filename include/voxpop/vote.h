@@ -66,14 +66,19 @@ VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity
               rater.side_bias_variance};
 }
 
+/// A site is at most as narrow as 16 votes of the largest discrimination on an even pair: where such votes contradict
+/// all others, rounding would make sites of any size.
+inline constexpr float kLargestPrecision = 1e4f;
+
 /// The site whose product with the cavity has the tilted distribution's mean and variance (Minka 2001, eq. 3.32 ff.).
 /// Written with derivatives of log Z, so that nothing cancels where the vote says little.
 template <class Real>
 VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& cavity, const Smoothed<Real>& z) {
   const Real gamma = rater.discrimination;
   const Real curvature = larger(z.first * z.first - z.second, Real(1e-12f)) * gamma * gamma;
-  const Real shrink = Real(1) / larger(Real(1) - curvature * cavity.variance, Real(1e-4f));
-  return {curvature * shrink, (gamma * z.first + cavity.mean * curvature) * shrink};
+  const Real narrowed = larger(Real(1) - curvature * cavity.variance, Real(1e-4f));
+  const Real precision = smaller(curvature / narrowed, Real(kLargestPrecision));
+  return {precision, precision * cavity.mean + gamma * z.first * (precision * cavity.variance + Real(1))};
 }
 
 /// The way a site goes towards its new value. All sites of a component move at once, and where annotators of strong

@@ -46,7 +46,7 @@ struct Posterior {
   Column<float> slot_mean, slot_variance;  ///< [S]
   Column<float> pair_mean, pair_variance;  ///< [P] of score(first) - score(second)
   std::vector<ReportSums> annotators;      ///< [annotators]
-  double log_evidence = 0;                 ///< EP's log p(votes | annotators), without the hyperparameters' priors
+  double log_evidence = 0;                 ///< EP's log p(votes), each by its annotator's others; without hyperpriors
 };
 
 struct PairLabels {
