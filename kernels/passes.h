@@ -334,9 +334,13 @@ struct UpdatePass {
   }
 };
 
-/// Mixtures evaluate two likelihoods at once: with fewer registers they would spill.
-template <int kTerms>
-inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, Likelihood::kMixture>> = kTerms == kExact ? 1 : 2;
+/// With fewer registers these would spill: ordinal votes and mixtures evaluate two likelihoods at once, and the last
+/// sweeps twice the mixture's terms.
+template <int kTerms, Likelihood kKind>
+inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, kKind>> = kKind == Likelihood::kMixture
+                                                                    ? (kTerms == kExact ? 1 : 2)
+                                                                : kKind == Likelihood::kOrdinal || kTerms == kExact ? 2
+                                                                                                                    : 3;
 
 /// The posterior of small components, and what all votes say of their annotators at the end.
 template <Likelihood kKind>
@@ -388,6 +392,9 @@ struct ReportPass {
     flush_thread_sums(block, memory.threads, solved, log_scale);
   }
 };
+
+template <>
+inline constexpr int kBlocksAtOnce<ReportPass<Likelihood::kMixture>> = 2;
 
 /// Labels of a pair, for the reference annotator.
 struct LabelPair {

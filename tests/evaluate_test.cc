@@ -295,6 +295,26 @@ TEST(LeftOut, agrees_with_twenty_folds) {
   EXPECT_LE(some.predicted.size(), 100u);
 }
 
+/// An annotator of four votes is not to be taken for what the vote itself says of it: calibration is then 0.05 or
+/// worse.
+TEST(LeftOut, of_annotators_with_few_votes_is_calibrated) {
+  for (const std::uint32_t seed : {1u, 2u, 3u}) {
+    Votes votes = simulate_votes({.shape = Shape::kArena,
+                                  .prompts = 2000,
+                                  .responses = 100,
+                                  .pairs_per_prompt = 1,
+                                  .votes_per_pair = 1,
+                                  .annotators = 500,
+                                  .mix = {},
+                                  .seed = seed});
+    const Groups groups = group_votes(votes, Ties::kModel);
+    const auto engine = make(groups);
+    const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});
+    const Reliability told = reliability(predict_left_out(groups, fit, engine->sites()), "left out");
+    EXPECT_LT(told.ece(), 0.04) << seed;
+  }
+}
+
 TEST(Reliability, by_hand) {
   const Reliability r = reliability({{0.1f, 0.12f, 0.95f, 0.5f}, {0, 1, 1, 0}, {0, 1, 2, 3}}, "by hand");
   EXPECT_EQ(r.bins.size(), 15u);

@@ -285,7 +285,6 @@ TEST(Fit, intervals_cover_at_one_to_five_votes_a_pair) {
   }
 }
 
-/// What votes say beyond their sign helps to order pairs; thresholds are found again.
 /// A vote that is weighed by an annotator whom it has itself made look better counts twice: with four votes each,
 /// scores and discriminations drove each other up, to margins three times as long (calibration error 0.05 to 0.11).
 TEST(Fit, annotators_of_few_votes_do_not_drive_scores_apart) {
@@ -307,6 +306,7 @@ TEST(Fit, annotators_of_few_votes_do_not_drive_scores_apart) {
   }
 }
 
+/// What votes say beyond their sign helps to order pairs; thresholds are found again.
 TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
   Votes votes = simulate_votes({.prompts = 8000,
                                 .pairs_per_prompt = 3,

@@ -75,6 +75,13 @@ class Next(unittest.TestCase):
         sure[annotators["flag"] != 0] = -np.inf
         self.assertEqual(set(loads), set(annotators["id"][np.argsort(-sure)[:5]]))
 
+    def test_votes_of_another_fit(self):
+        assign = ["--budget", 3, "--assign", "--votes"]
+        self.assertEqual(voxpop("next", path("fit.h5"), *assign, path("votes.h5")).stderr, "")
+        voxpop("simulate", path("others.h5"), "--prompts", 50, "--annotators", 30, "--seed", 3)
+        self.assertRegex(voxpop("next", path("fit.h5"), *assign, path("others.h5")).stderr,
+                         "others.h5 is none of the files that .*fit.h5 was fitted to")
+
     def test_assigned_bits_are_what_the_annotator_adds(self):
         one = ["--budget", 400, "--annotators", 1, "--json"]
         plain = json.loads(voxpop("next", path("fit.h5"), *one).stdout)["expected_bits"]

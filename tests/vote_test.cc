@@ -5,6 +5,7 @@
 
 #include "helpers.h"
 #include "voxpop/annotators.h"
+#include "voxpop/label.h"
 
 namespace voxpop {
 namespace {
@@ -103,6 +104,32 @@ TEST(RaterWithout, of_one_vote_is_the_population) {
   EXPECT_NEAR(out.discrimination_variance, 0.4, 1e-5);
   EXPECT_NEAR(out.covariance, 0, 1e-5);
   EXPECT_NEAR(out.side_bias_variance, 0.3, 1e-5);
+}
+
+TEST(ReportVote, evidence_of_an_annotators_one_vote_is_by_the_population) {
+  const Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
+  const Cavity<double> cavity{0.8, 0.5};
+  const Statement<double> vote{1, 0, kFar};
+  const auto log_z = [&](const Rater<double>& rater) {
+    return smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater, cavity)).z;
+  };
+  AnnotatorPosterior a{.discrimination = 1.2};
+  for (int step = 0; step < 30; ++step) {
+    const Rater<double> known{a.discrimination, a.side_bias, 0, 0, 0};
+    const AnnotatorTerms<double> own = annotator_terms(known, cavity, log_z(known));
+    newton_step(a,
+                {to_fixed(own.gradient_gamma), to_fixed(own.gradient_beta), to_fixed(own.information_gamma),
+                 to_fixed(own.information_cross), to_fixed(own.information_beta), 0, 0, 0, 0},
+                population);
+  }
+  const Site<double> site{0.3, 0.2};
+  const double precision = 1 / cavity.variance + site.precision;
+  const auto report = report_vote<kExact, Likelihood::kOrdinal>(
+      1.0, vote,
+      Rater<double>{a.discrimination, a.side_bias, a.discrimination_variance, a.covariance, a.side_bias_variance},
+      (cavity.mean / cavity.variance + site.shift) / precision, 1 / precision, site);
+  const double by_population = log_z(Rater<double>{1.2, 0, 0.4, 0, 0.3}).log_value;
+  EXPECT_NEAR(report.log_scale, site_log_scale(by_population, cavity, site), 1e-5);
 }
 
 TEST(RaterWithout, stays_a_distribution) {

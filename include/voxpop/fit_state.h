@@ -345,7 +345,7 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
                   ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean)
                   : 1.0;
   next.mean *= s.stretch;
-  next.variance *= s.stretch * s.stretch;
+  next.variance = smaller(next.variance * s.stretch * s.stretch, kLargestVariance);
   // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
   // may swing from side to side for good. So may scores and discriminations where votes are many: each answers what
   // the other was before, and the stretch, which sets both right, hides it.
@@ -414,8 +414,9 @@ VOXPOP_HD void finish_tastes(const FitState& s, const AnnotatorPosterior& a, Tas
   for (int k = 0; k < s.tastes; ++k) tastes[k].mean -= static_cast<float>(a.discrimination * s.taste_shift[k]);
 }
 
-/// An annotator follows the stretch that end_iteration() decided, within limits: a crowd of few, mostly adversaries, keeps
-/// the population's mean at its lowest, and would be stretched for ever. Where all are alike, it takes the common value.
+/// An annotator follows the stretch that end_iteration() decided, within limits: a crowd of few, mostly adversaries,
+/// keeps the population's mean at its lowest, and would be stretched for ever. Where all are alike, it takes the common
+/// value.
 VOXPOP_HD void finish_annotator(const FitState& s, AnnotatorPosterior& a) {
   if (!has_discriminations(s.model)) {
     a.discrimination = s.population.mean;

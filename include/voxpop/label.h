@@ -46,8 +46,8 @@ struct VoteReport {
   Real log_scale;  ///< its site's part of the log evidence
 };
 
-/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. The vote is also left out of
-/// what is known of its annotator.
+/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. Of its annotator
+/// the vote is left out for log_scale alone.
 template <int kTerms, Likelihood kKind, class Real>
 VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater, Real mean,
                                        Real variance, const Site<Real>& site) {

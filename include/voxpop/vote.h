@@ -77,7 +77,7 @@ VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& 
   const Real gamma = rater.discrimination;
   const Real curvature = larger(z.first * z.first - z.second, Real(1e-12f)) * gamma * gamma;
   const Real narrowed = larger(Real(1) - curvature * cavity.variance, Real(1e-4f));
-  const Real precision = smaller(curvature / narrowed, Real(kLargestPrecision));
+  const Real precision = smaller(Real(kLargestPrecision), curvature / narrowed);
   return {precision, precision * cavity.mean + gamma * z.first * (precision * cavity.variance + Real(1))};
 }
 

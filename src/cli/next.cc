@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/id_table.h"
 #include "core/progress.h"
+#include "core/strings.h"
 #include "core/text_output.h"
 #include "core/threads.h"
 #include "plan/plan.h"
@@ -37,6 +38,10 @@ std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std:
   std::vector<std::vector<std::uint32_t>> judges(chosen.size());
   if (paths.empty()) return judges;
   const Votes votes = read_votes(paths, quiet);
+  const std::string fitted = fit.provenance.value("inputs", Json::array()).dump();
+  for (const InputFile& input : votes.inputs)
+    if (fitted.find(input.xxh3) == std::string::npos)
+      note(quiet, fmt::format("{} is none of the files that {} was fitted to", shown(input.path), shown(fit.path)));
   const auto rows_in = [](const Strings& theirs, const Strings& ours) {
     IdTable table;
     for (std::size_t i = 0; i < ours.size(); ++i) table.number(ours[i]);

@@ -45,8 +45,8 @@ Clusters find_clusters(const Groups& groups);
 Trials decided_trials(const Groups& groups, const std::vector<float>& left, const Clusters& clusters);
 
 /// A fit's predictions of decided votes that it has seen, each from all the others: the vote's own EP site is taken out
-/// (Opper and Winther 2000), and what it says of its annotator. Of some `most` votes, chosen by a hash, where there are
-/// more.
+/// (Opper and Winther 2000), and what it says of its annotator, but for shares and habits. Of some `most` votes, chosen
+/// by a hash, where there are more.
 Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most = 250'000);
 
 }  // namespace voxpop
