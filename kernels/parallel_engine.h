@@ -314,7 +314,7 @@ class ParallelEngine : public Engine {
     backend_->copy_out(&solved, solved_.data(), 1);
     backend_->copy_out(&log_scale, log_scale_.data(), 1);
     backend_->copy_out(out.annotators.data(), report_.data(), out.annotators.size());
-    out.log_evidence = from_fixed(solved.log_evidence + log_scale);
+    out.log_evidence = from_fixed(solved.log_evidence) + from_fixed(log_scale);
     return out;
   }
 

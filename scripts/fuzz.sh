@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes whatever reads files, and the fit, by libFuzzer under the address and undefined-behaviour sanitizers.
 #   bash scripts/fuzz.sh [SECONDS [HARNESS...]]    20 seconds a harness unless told otherwise; all of fuzz/*_*.cc
-# Inputs lie in build/fuzz/corpus, for the next run to go on from; what fails in build/fuzz/findings. Then the exit
-# status is 1.
+# Inputs lie in build/fuzz/corpus, for the next run to go on from; those that once failed in fuzz/found, and are run each time;
+# what fails in build/fuzz/findings. Then the exit status is 1.
 set -euo pipefail
 
 seconds=${1:-20}
@@ -62,11 +62,13 @@ run_harness() {
   mkdir -p "$corpus" "$findings"
   local options=(-max_total_time="$seconds" -timeout=60 -rss_limit_mb=2500 -malloc_limit_mb=1000 -len_control=0
     -max_len=4096 -artifact_prefix="$findings/")
+  local earlier=()
+  [[ ! -d fuzz/found/$name ]] || earlier=("fuzz/found/$name")
   if [[ $name == read_bytes ]]; then
     # Another process goes on after a crash. Leaks are the library's, in which an error jumps over what it had opened.
     options+=(-fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1 -detect_leaks=0 -max_len=65536)
   fi
-  "build/fuzz/fuzz/$name" "${options[@]}" "$corpus" "build/fuzz/seeds/$name" >"$log" 2>&1 || status=$?
+  "build/fuzz/fuzz/$name" "${options[@]}" "$corpus" "build/fuzz/seeds/$name" "${earlier[@]}" >"$log" 2>&1 || status=$?
   if [[ $name == read_bytes ]]; then
     status=0
     for input in "$findings"/*; do

@@ -174,7 +174,7 @@ class CpuEngine : public Engine {
       add_solved(solved, part.solved);
       log_scale += part.log_scale;
     }
-    out.log_evidence = from_fixed(solved.log_evidence + log_scale);
+    out.log_evidence = from_fixed(solved.log_evidence) + from_fixed(log_scale);
     out.pair_mean = pair_mean_;
     out.pair_variance = pair_variance_;
     return out;
