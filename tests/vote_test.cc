@@ -106,6 +106,21 @@ TEST(RaterWithout, of_one_vote_is_the_population) {
   EXPECT_NEAR(out.side_bias_variance, 0.3, 1e-5);
 }
 
+TEST(RaterWithout, takes_out_nine_tenths_of_the_precision_at_most) {
+  Eigen::Matrix2d covariance, information;
+  covariance << 0.2, 0.05, 0.05, 0.1;
+  information << 50, 10, 10, 80;
+  const double part = 0.9 / (information * covariance).eigenvalues().real().maxCoeff();
+  const Eigen::Matrix2d left = (covariance.inverse() - part * information).inverse();
+  const Eigen::Vector2d mean = Eigen::Vector2d(1, -0.5) - part * left * Eigen::Vector2d(0.7, 0.4);
+  const Rater<double> out = rater_without(Rater<double>{1, -0.5, 0.2, 0.05, 0.1}, {0.7, 0.4, 50, 10, 80});
+  EXPECT_NEAR(out.discrimination, mean(0), 1e-5);
+  EXPECT_NEAR(out.side_bias, mean(1), 1e-5);
+  EXPECT_NEAR(out.discrimination_variance, left(0, 0), 1e-5);
+  EXPECT_NEAR(out.covariance, left(0, 1), 1e-5);
+  EXPECT_NEAR(out.side_bias_variance, left(1, 1), 1e-5);
+}
+
 TEST(ReportVote, evidence_of_an_annotators_one_vote_is_by_the_population) {
   const Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
   const Cavity<double> cavity{0.8, 0.5};
