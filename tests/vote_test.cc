@@ -79,26 +79,38 @@ TEST(RaterWithout, is_what_remains_of_the_normal_distribution) {
   EXPECT_NEAR(out.side_bias_variance, left(1, 1), 1e-12);
 }
 
-TEST(RaterWithout, of_one_vote_is_the_population) {
-  const Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
-  const Cavity<double> cavity{0.8, 0.5};
-  AnnotatorPosterior a{.discrimination = 1.2};
-  const auto terms = [&] {
-    const Rater<double> rater{a.discrimination, a.side_bias, 0, 0, 0};
-    const Statement<double> vote{1, 0, kFar};
-    return annotator_terms(rater, cavity, smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater, cavity)).z);
-  };
-  for (int step = 0; step < 30; ++step) {
-    const AnnotatorTerms<double> own = terms();
-    newton_step(a,
-                {to_fixed(own.gradient_gamma), to_fixed(own.gradient_beta), to_fixed(own.information_gamma),
-                 to_fixed(own.information_cross), to_fixed(own.information_beta), 0, 0, 0, 0},
-                population);
+/// An annotator of a single vote, for a pair's first item: at its posterior's mode, by Newton steps.
+struct OneVote {
+  Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
+  Cavity<double> cavity{0.8, 0.5};
+  Statement<double> vote{1, 0, kFar};
+  Rater<double> posterior;
+
+  OneVote() {
+    AnnotatorPosterior a{.discrimination = 1.2};
+    for (int step = 0; step < 30; ++step) {
+      const AnnotatorTerms<double> own = terms(a.discrimination, a.side_bias);
+      newton_step(a,
+                  {to_fixed(own.gradient_gamma), to_fixed(own.gradient_beta), to_fixed(own.information_gamma),
+                   to_fixed(own.information_cross), to_fixed(own.information_beta), 0, 0, 0, 0},
+                  population);
+    }
+    posterior = {a.discrimination, a.side_bias, a.discrimination_variance, a.covariance, a.side_bias_variance};
   }
-  EXPECT_GT(a.discrimination, 1.25);  // the vote agreed
-  const Rater<double> posterior{a.discrimination, a.side_bias, a.discrimination_variance, a.covariance,
-                                a.side_bias_variance};
-  const Rater<double> out = rater_without(posterior, terms());
+  Smoothed<double> smoothed(const Rater<double>& rater) const {
+    return smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater, cavity)).z;
+  }
+  AnnotatorTerms<double> terms(double gamma, double beta) const {
+    const Rater<double> known{gamma, beta, 0, 0, 0};
+    return annotator_terms(known, cavity, smoothed(known));
+  }
+};
+
+TEST(RaterWithout, of_one_vote_is_the_population) {
+  const OneVote one;
+  EXPECT_GT(one.posterior.discrimination, 1.25);  // the vote agreed
+  const Rater<double> out =
+      rater_without(one.posterior, one.terms(one.posterior.discrimination, one.posterior.side_bias));
   EXPECT_NEAR(out.discrimination, 1.2, 1e-5);
   EXPECT_NEAR(out.side_bias, 0, 1e-5);
   EXPECT_NEAR(out.discrimination_variance, 0.4, 1e-5);
@@ -122,29 +134,14 @@ TEST(RaterWithout, takes_out_nine_tenths_of_the_precision_at_most) {
 }
 
 TEST(ReportVote, evidence_of_an_annotators_one_vote_is_by_the_population) {
-  const Population population{.mean = 1.2, .variance = 0.4, .side_bias_variance = 0.3};
-  const Cavity<double> cavity{0.8, 0.5};
-  const Statement<double> vote{1, 0, kFar};
-  const auto log_z = [&](const Rater<double>& rater) {
-    return smoothed_vote<kExact, Likelihood::kOrdinal>(vote, logit(rater, cavity)).z;
-  };
-  AnnotatorPosterior a{.discrimination = 1.2};
-  for (int step = 0; step < 30; ++step) {
-    const Rater<double> known{a.discrimination, a.side_bias, 0, 0, 0};
-    const AnnotatorTerms<double> own = annotator_terms(known, cavity, log_z(known));
-    newton_step(a,
-                {to_fixed(own.gradient_gamma), to_fixed(own.gradient_beta), to_fixed(own.information_gamma),
-                 to_fixed(own.information_cross), to_fixed(own.information_beta), 0, 0, 0, 0},
-                population);
-  }
+  const OneVote one;
   const Site<double> site{0.3, 0.2};
-  const double precision = 1 / cavity.variance + site.precision;
+  const double precision = 1 / one.cavity.variance + site.precision;
   const auto report = report_vote<kExact, Likelihood::kOrdinal>(
-      1.0, vote,
-      Rater<double>{a.discrimination, a.side_bias, a.discrimination_variance, a.covariance, a.side_bias_variance},
-      (cavity.mean / cavity.variance + site.shift) / precision, 1 / precision, site);
-  const double by_population = log_z(Rater<double>{1.2, 0, 0.4, 0, 0.3}).log_value;
-  EXPECT_NEAR(report.log_scale, site_log_scale(by_population, cavity, site), 1e-5);
+      1.0, one.vote, one.posterior, (one.cavity.mean / one.cavity.variance + site.shift) / precision, 1 / precision,
+      site);
+  const double by_population = one.smoothed(Rater<double>{1.2, 0, 0.4, 0, 0.3}).log_value;
+  EXPECT_NEAR(report.log_scale, site_log_scale(by_population, one.cavity, site), 1e-5);
 }
 
 TEST(RaterWithout, stays_a_distribution) {
