@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Fuzzes whatever reads files, and the fit, by libFuzzer under the address and undefined-behaviour sanitizers.
 #   bash scripts/fuzz.sh [SECONDS [HARNESS...]]    20 seconds a harness unless told otherwise; all of fuzz/*_*.cc
+# Without SECONDS the inputs are drawn alike each time: a test that fails by chance says nothing about the change before it.
 # Inputs lie in build/fuzz/corpus, for the next run to go on from; those that once failed in fuzz/found, and are run each time;
 # what fails in build/fuzz/findings. Then the exit status is 1.
 set -euo pipefail
 
 seconds=${1:-20}
+drawn=0  # libFuzzer's seed; 0: another each time
+[[ $# -gt 0 ]] || drawn=1
 if [[ ! $seconds =~ ^[0-9]+$ ]]; then
   echo "fuzz.sh: '$seconds' is no number of seconds (usage: fuzz.sh [SECONDS [HARNESS...]])" >&2
   exit 2
@@ -60,7 +63,7 @@ run_harness() {
   local name=$1 corpus=build/fuzz/corpus/$1 findings=build/fuzz/findings/$1 log=build/fuzz/$1.log status=0 input
   rm -rf "$findings"
   mkdir -p "$corpus" "$findings"
-  local options=(-max_total_time="$seconds" -timeout=60 -rss_limit_mb=2500 -malloc_limit_mb=1000 -len_control=0
+  local options=(-seed="$drawn" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2500 -malloc_limit_mb=1000 -len_control=0
     -max_len=4096 -artifact_prefix="$findings/")
   local earlier=()
   [[ ! -d fuzz/found/$name ]] || earlier=("fuzz/found/$name")

@@ -35,14 +35,12 @@ std::string shown(std::string_view text) {
   return one_line(std::move(result));
 }
 
-Strings::Strings(const char* fields, std::size_t width, std::vector<std::uint64_t> ends) : ends_(std::move(ends)) {
-  if (ends_.empty()) return;
-  text_.resize(ends_.back());
-  std::uint64_t begin = 0;
-  for (std::size_t i = 0; i < ends_.size(); ++i) {
-    std::copy_n(fields + i * width, ends_[i] - begin, text_.data() + begin);
-    begin = ends_[i];
-  }
+void Strings::append_fields(const char* fields, std::size_t width, std::span<const std::uint64_t> lengths) {
+  std::uint64_t end = text_.size();
+  ends_.reserve(ends_.size() + lengths.size());
+  for (const std::uint64_t length : lengths) ends_.push_back(end += length);
+  text_.reserve(end);
+  for (std::size_t i = 0; i < lengths.size(); ++i) text_.append(fields + i * width, lengths[i]);
 }
 
 void append_csv_field(std::string_view text, std::string& out) {

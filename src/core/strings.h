@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,9 +23,6 @@ void append_csv_field(std::string_view text, std::string& out);
 /// Many short strings in one block of memory: a pointer's worth of overhead each, not an allocation.
 class Strings {
  public:
-  Strings() = default;
-  /// Of fields of `width` characters each, of which the text takes the first; `ends`: where each ends in all text.
-  Strings(const char* fields, std::size_t width, std::vector<std::uint64_t> ends);
   std::size_t size() const { return ends_.size(); }
   bool empty() const { return ends_.empty(); }
   std::string_view operator[](std::size_t i) const {
@@ -35,6 +33,8 @@ class Strings {
     text_.append(s);
     ends_.push_back(text_.size());
   }
+  /// Of fields of `width` characters each, of which the text takes the first `lengths`.
+  void append_fields(const char* fields, std::size_t width, std::span<const std::uint64_t> lengths);
   void reserve(std::size_t count, std::size_t characters) {
     ends_.reserve(count);
     text_.reserve(characters);

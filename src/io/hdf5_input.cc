@@ -32,6 +32,8 @@ constexpr std::uint64_t kSlabRows = 1 << 17;
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // of what is not packed: stays in a core's cache
 constexpr hsize_t kMaxColumns = 4096;
 constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
+constexpr std::size_t kWidestText = 64u << 20;      // bytes of a string of fixed length
+constexpr std::uint64_t kTextBytes = 256u << 20;    // of such strings, unpacked at a time: most of it may be padding
 
 // Votes must not make voxpop read other files.
 Error link_error(const std::string& path, const std::string& what) {
@@ -719,25 +721,32 @@ Strings InputHdf5::read_strings(const std::string& name) const {
     return strings;
   }
   const std::size_t width = H5Tget_size(type);
+  if (width > kWidestText)
+    throw bad_input("{}: '{}' has strings of {} bytes each; they must have at most {}", path_, name, width,
+                    kWidestText);
   const bool space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
-  Column<char> fields(total * width);
-  std::vector<std::uint64_t> ends(total);  // lengths first
-  read_blocks(name, dataset, type, true, {0, total},
-              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-                const char* rows_read = reinterpret_cast<const char*>(bytes);
-                std::uint8_t all_bits = 0;
-                for (std::uint64_t i = 0; i < count * width; ++i) all_bits |= bytes[i];
-                const bool ascii = all_bits < 0x80;
-                for (std::uint64_t i = 0; i < count; ++i) {
-                  std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
-                  while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
-                  if (!ascii) require_utf8(path_, name, begin + i, text);
-                  ends[begin + i] = text.size();
-                }
-                std::memcpy(fields.data() + begin * width, rows_read, count * width);
-              });
-  std::partial_sum(ends.begin(), ends.end(), ends.begin());
-  return Strings(fields.data(), width, std::move(ends));
+  Strings strings;
+  const std::uint64_t slab = std::min(std::max<std::uint64_t>(kTextBytes / width, 1), total);
+  Column<char> fields(slab * width);
+  std::vector<std::uint64_t> lengths(slab);
+  for (Rows some{0, 0}; some.end < total;) {
+    some = {some.end, std::min(some.end + slab, total)};
+    read_blocks(name, dataset, type, true, some, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+      const char* rows_read = reinterpret_cast<const char*>(bytes);
+      std::uint8_t all_bits = 0;
+      for (std::uint64_t i = 0; i < count * width; ++i) all_bits |= bytes[i];
+      const bool ascii = all_bits < 0x80;
+      for (std::uint64_t i = 0; i < count; ++i) {
+        std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
+        while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
+        if (!ascii) require_utf8(path_, name, begin + i, text);
+        lengths[begin - some.begin + i] = text.size();
+      }
+      std::memcpy(fields.data() + (begin - some.begin) * width, rows_read, count * width);
+    });
+    strings.append_fields(fields.data(), width, std::span(lengths).first(some.count()));
+  }
+  return strings;
 }
 
 }  // namespace voxpop

@@ -34,12 +34,6 @@ namespace {
 constexpr const char* kSchema = "comparisons/1";
 constexpr std::uint32_t kNoRow = 0xffffffffu;
 
-/// Ids of all files together must number less than what an index can hold.
-void require_fewer(std::size_t ids, std::uint64_t limit, const std::string& path, const std::string& dataset) {
-  if (ids >= limit)
-    throw bad_input("{}: '{}' brings {} rows together; at most {} are read", path, dataset, ids, limit - 1);
-}
-
 /// An id that stands twice would split its item's votes. Sorted hashes find candidates; the ids themselves decide.
 void check_unique(const Strings& ids, const std::string& path, const std::string& dataset) {
   struct Hashed {
@@ -67,6 +61,16 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
       if (ids[hashed[j].row] == ids[hashed[i].row])
         throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, hashed[i].row,
                         shown(ids[hashed[i].row]), hashed[j].row);
+}
+
+/// The ids of a table, each of which stands once. With the `known` ones of other files they must be fewer than `limit`.
+Strings read_ids(const InputHdf5& file, const std::string& dataset, std::size_t known, std::uint64_t limit) {
+  const std::uint64_t together = known + file.rows(dataset);
+  if (together >= limit)  // before any is read
+    throw bad_input("{}: '{}' brings {} rows together; at most {} are read", file.path(), dataset, together, limit - 1);
+  Strings ids = file.read_strings(dataset);
+  check_unique(ids, file.path(), dataset);
+  return ids;
 }
 
 /// Joins the ids of several files: rows of one file's table become rows of the joint table.
@@ -112,9 +116,7 @@ ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_
   if (!file.has("items/prompt")) return prompts;
   prompts.named = file.has("prompts/id");
   if (prompts.named) {
-    prompts.ids = file.read_strings("prompts/id");
-    require_fewer(known_prompts + prompts.ids.size(), kNoRow, file.path(), "prompts/id");
-    check_unique(prompts.ids, file.path(), "prompts/id");
+    prompts.ids = read_ids(file, "prompts/id", known_prompts, kNoRow);
   }
   require_rows(file, "items/prompt", file.rows("items/prompt"), items.size(), "items/id");
   prompts.of_item =
@@ -370,9 +372,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
       throw bad_input("{}: more than {} votes together; fit fewer at a time", file.path(), kMaxVotes);
-    Strings item_ids = file.read_strings("items/id");
-    require_fewer(votes.item_ids.size() + item_ids.size(), kNoRow, file.path(), "items/id");
-    check_unique(item_ids, file.path(), "items/id");
+    Strings item_ids = read_ids(file, "items/id", votes.item_ids.size(), kNoRow);
     const Rows all{0, file.rows("comparisons/left")};
     const auto require_all = [&](const std::string& name) {
       require_rows(file, name, file.rows(name), all.count(), "comparisons/left");
@@ -387,10 +387,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     Strings annotator_ids;
     Column<std::uint32_t> annotator;
     if (file.has("comparisons/annotator")) {
-      annotator_ids = file.read_strings("annotators/id");
-      require_fewer(votes.annotator_ids.size() + annotator_ids.size(), VoteCode::kMaxAnnotators, file.path(),
-                    "annotators/id");
-      check_unique(annotator_ids, file.path(), "annotators/id");
+      annotator_ids = read_ids(file, "annotators/id", votes.annotator_ids.size(), VoteCode::kMaxAnnotators);
       require_all("comparisons/annotator");
       annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
