@@ -295,6 +295,43 @@ TEST(LeftOut, agrees_with_twenty_folds) {
   EXPECT_LE(some.predicted.size(), 100u);
 }
 
+/// A ranking of each prompt's items: votes never contradict each other, so each says little beside the others, and much
+/// without them. EP's cavities know nothing of that: by them the calibration error is 0.2.
+TEST(LeftOut, of_rankings_is_calibrated) {
+  constexpr int kPrompts = 400, kItems = 5, kAnnotators = 4;
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  Votes votes;
+  for (int prompt = 0; prompt < kPrompts; ++prompt) {
+    std::vector<double> score(kItems);
+    for (int i = 0; i < kItems; ++i) {
+      score[i] = normal(random);
+      votes.item_ids.push_back(std::to_string(prompt * kItems + i));
+    }
+    for (int i = 0; i < kItems; ++i)
+      for (int j = 0; j < i; ++j) {
+        const bool turned = random() % 2 == 1;
+        votes.left.push_back(static_cast<std::uint32_t>(prompt * kItems + (turned ? j : i)));
+        votes.right.push_back(static_cast<std::uint32_t>(prompt * kItems + (turned ? i : j)));
+        votes.preference.push_back((score[i] > score[j]) == turned ? -1 : 1);
+        votes.annotator.push_back(static_cast<std::uint32_t>(prompt % kAnnotators));
+      }
+  }
+  for (int a = 0; a < kAnnotators; ++a) votes.annotator_ids.push_back(std::to_string(a));
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const auto engine = make(groups);
+  const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});
+  const Reliability left_out = reliability(predict_left_out(groups, fit, engine->sites()), "left out");
+  const Predictions held_out =
+      predict_held_out(groups, draw_folds(groups, 40, 1), {.answers = groups.answers}, make, [](int, int) {});
+  const Reliability expected = reliability(decided_trials(groups, held_out.left, find_clusters(groups)), "held out");
+  EXPECT_NEAR(left_out.ece(), expected.ece(), 0.01);
+  for (std::size_t bin = 0; bin < kReliabilityBins; ++bin)
+    if (left_out.bins[bin].trials > 100) {
+      EXPECT_NEAR(left_out.bins[bin].observed, expected.bins[bin].observed, 0.1) << bin;
+    }
+}
+
 /// An annotator of four votes is not to be taken for what the vote itself says of it: calibration is then 0.05 or
 /// worse.
 TEST(LeftOut, of_annotators_with_few_votes_is_calibrated) {

@@ -20,12 +20,6 @@ void add_component(const Groups& groups, std::uint32_t c, Share& share) {
     share.back() = groups.range(share.back().component, c + 1);
 }
 
-/// Offsets of a run's parts, as they are behind what is there.
-void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from, std::size_t begin, std::size_t end) {
-  const std::uint32_t move = to.back() - from[begin];
-  for (std::size_t i = begin + 1; i <= end; ++i) to.push_back(from[i] + move);
-}
-
 }  // namespace
 
 std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_t stride) {
@@ -59,47 +53,6 @@ std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_
   std::vector<Share> shares(ranks);
   for (std::uint32_t c = 0; c < groups.components(); ++c) add_component(groups, c, shares[owner[c]]);
   return shares;
-}
-
-Groups take_share(const Groups& groups, const Share& share) {
-  Groups out;
-  out.component_slots = out.component_pairs = out.pair_votes = {0};
-  const std::size_t columns = groups.covariates.count();
-  std::size_t components = 0, slot_count = 0, pairs = 0, votes = 0;
-  for (const ComponentRange& run : share) {
-    components += run.component_end - run.component;
-    slot_count += run.slot_end - run.slot;
-    pairs += run.pair_end - run.pair;
-    votes += run.vote_end - run.vote;
-  }
-  out.component_slots.reserve(components + 1);
-  out.component_pairs.reserve(components + 1);
-  out.slot_item.reserve(slot_count);
-  out.covariates.value.reserve(slot_count * columns);
-  out.pair_first.reserve(pairs);
-  out.pair_second.reserve(pairs);
-  out.pair_votes.reserve(pairs + 1);
-  out.votes.reserve(votes);
-  for (const ComponentRange& run : share) {
-    const std::uint32_t slots = out.component_slots.back() - run.slot;  // to be added, modulo 2^32
-    append_offsets(out.component_slots, groups.component_slots, run.component, run.component_end);
-    append_offsets(out.component_pairs, groups.component_pairs, run.component, run.component_end);
-    append_offsets(out.pair_votes, groups.pair_votes, run.pair, run.pair_end);
-    append(out.slot_item, groups.slot_item, run.slot, run.slot_end);
-    for (std::uint32_t p = run.pair; p < run.pair_end; ++p) {
-      out.pair_first.push_back(groups.pair_first[p] + slots);
-      out.pair_second.push_back(groups.pair_second[p] + slots);
-    }
-    append(out.votes, groups.votes, run.vote, run.vote_end);
-    append(out.covariates.value, groups.covariates.value, run.slot * columns, run.slot_end * columns);
-  }
-  out.annotators = groups.annotators;
-  out.answers = groups.answers;
-  out.covariates.names = groups.covariates.names;
-  out.covariates.sd = groups.covariates.sd;
-  out.covariates.features = groups.covariates.features;
-  out.all_seen = groups.all_seen;
-  return out;
 }
 
 }  // namespace voxpop
