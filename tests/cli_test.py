@@ -319,6 +319,19 @@ class Usage(CliTest):
         listing = succeed().out.decode().split("Subcommands:\n")[1].split("\n\n")[0]
         return [line.split()[0] for line in listing.splitlines() if re.match(r"  \w", line)]
 
+    def test_options_that_are_no_numbers(self):
+        votes, fit = write_votes(self.path("votes.h5"), plain_votes()), self.path("fit.h5")
+        succeed("fit", votes, "-o", fit)
+        for option in ("--margin-scale", "--min-probability", "--max-flagged"):
+            for value in ("nan", "-nan", "inf", "-1", "x"):
+                with self.subTest(option, value=value):
+                    result = run("export", fit, "--format", "trl", option, value, "-o", self.path("rows.jsonl"))
+                    self.assert_one_line(result, 2, option, value)
+        checkpoint = ("--checkpoint", self.path("kept"), "--checkpoint-every")
+        self.assert_one_line(run("fit", votes, "-o", fit, *checkpoint, "nan"), 2, "--checkpoint-every", "nan")
+        for value in ("-5", "-5GB"):
+            self.assert_one_line(run("fit", votes, "-o", fit, "--memory-limit", value), 2, "--memory-limit", "negative")
+
     def test_one_of_several_ranks(self):
         """Without MPI, each rank would fit everything and write the same file."""
         has_mpi = b"libmpi" in subprocess.run(["ldd", VOXPOP], capture_output=True).stdout
@@ -1324,6 +1337,42 @@ class Formats(CliTest):
         with self.subTest("latest"):
             self.assert_same_fit(plain_votes(), libver="latest", chunks=(5,))
 
+    def test_a_prompt_of_one_item(self):
+        columns = plain_votes()
+        columns["items/id"] = np.append(columns["items/id"], b"alone")
+        columns["items/prompt"] = np.append(columns["items/prompt"], 10)
+        columns["prompts/id"] = np.append(columns["prompts/id"], b"prompt10")
+        succeed("fit", write_votes(self.path("votes.h5"), columns), "-o", self.path("fit.h5"))
+        self.assertEqual(read(self.path("fit.h5"), "items/component")[40], -1)
+
+    def test_very_many_chunks(self):
+        """HDF5 looks for one among all, so that asking for each of 40,000 took longer than a damaged file may."""
+        rows = 320_000
+        columns = plain_votes(rows)
+        chunked = {
+            name: lambda file, name, column=column: file.create_dataset(name, data=column, chunks=(8,))
+            for name, column in columns.items()
+            if len(column) == rows
+        }
+        votes = write_votes(self.path("votes.h5"), columns | chunked)
+        self.assertEqual(json.loads(succeed("check", votes, "--json").out)["votes"], rows)
+
+    def test_a_chunk_larger_than_any_buffer(self):
+        """Of 72 MB: unpacked once, not anew for every slab of rows."""
+        columns = plain_votes(9_000_000)
+        seconds = []
+        for chunk in (1 << 20, 9_000_000):
+
+            def left(file, name, chunk=chunk):
+                column = columns[name].astype("i8")
+                file.create_dataset(name, data=column, chunks=(chunk,), compression="gzip", compression_opts=1)
+
+            votes = write_votes(self.path("votes.h5"), columns | {"comparisons/left": left})
+            began = time.monotonic()
+            succeed("check", votes)
+            seconds.append(time.monotonic() - began)
+        self.assertLess(seconds[1], 4 * seconds[0] + 1)
+
     def test_many_slabs_and_chunks(self):
         """300,000 votes: more than one of any buffer, at chunks that divide none of them."""
         columns = plain_votes(300_000)
@@ -1586,12 +1635,34 @@ class BadVotes(CliTest):
     def test_cross_prompt_vote(self):
         self.refuse(changed("comparisons/right", 57, 39), "comparisons/right", "row 57", "item39")
 
-    def test_one_item_prompt(self):
+    def test_no_ids(self):
+        self.refuse(plain_votes() | {"items/id": np.array([], "S5")}, "items/id", "no rows")
+
+    def test_half_written(self):
+        """Rows that nobody wrote read as zeros: votes for item 0, or ties."""
         columns = plain_votes()
-        columns["items/id"] = np.append(columns["items/id"], b"alone")
-        columns["items/prompt"] = np.append(columns["items/prompt"], 10)
-        columns["prompts/id"] = np.append(columns["prompts/id"], b"prompt10")
-        self.refuse(columns, "items/prompt", "row 40", "alone")
+        for name in ("comparisons/left", "comparisons/preference", "items/id", "items/prompt"):
+            for compression in (None, "gzip"):
+                with self.subTest(name, compression=compression):
+
+                    def make(file, name, compression=compression):
+                        like = columns[name]
+                        made = file.create_dataset(name, like.shape, like.dtype, chunks=(20,), compression=compression)
+                        made[:20] = like[:20]
+
+                    self.refuse(columns | {name: make}, name, "never written in full")
+
+        def filled(file, name):  # on purpose
+            file.create_dataset(name, (200,), "i1", chunks=(20,), fillvalue=1)[:20] = columns[name][:20]
+
+        succeed("check", write_votes(self.path("votes.h5"), columns | {"comparisons/preference": filled}))
+
+    def test_links_and_groups_in_place_of_a_dataset(self):
+        columns = plain_votes()
+        for name in ("comparisons/left", "items/id"):
+            nowhere = lambda file, name: file.__setitem__(name, h5py.SoftLink("/nowhere"))
+            self.refuse(columns | {name: nowhere}, name, "a link to what is not there")
+            self.refuse(columns | {name: lambda file, name: file.create_group(name)}, name, "must be a dataset")
 
     def test_ids_that_are_not_utf8(self):
         for name in ("items/id", "annotators/id", "prompts/id"):
@@ -1607,6 +1678,13 @@ class BadVotes(CliTest):
         for name, value in (("items/id", b"item2"), ("annotators/id", b"annotator2"), ("prompts/id", b"prompt2")):
             with self.subTest(name):
                 self.refuse(changed(name, 6, value), name, "row 6", "row 2", value.decode())
+
+    def test_more_features_than_can_be_fitted(self):
+        columns = plain_votes() | {"items/features": np.random.default_rng(1).normal(size=(40, 8))}
+        succeed("check", write_votes(self.path("votes.h5"), columns))
+        columns["items/prior_score"] = np.arange(40.0)
+        self.refuse(columns, "items/features", "8 columns", "at most 8", "--ignore prior_score")
+        succeed("fit", self.path("votes.h5"), "-o", self.path("fit.h5"), "--ignore", "prior_score")
 
     def test_line_breaks_in_an_id_do_not_break_the_message(self):
         columns = plain_votes()
@@ -1903,6 +1981,8 @@ class HugeClaims(CliTest):
             ("items/id", 2**31, 9),
             ("annotators/id", 70_000, 16_384),
             ("items/id", 1, 2**33),
+            ("items/id", 1, 2**31),
+            ("prompts/id", 4, 2**30),
         ):
             with self.subTest(name, width=width, rows=rows):
 
@@ -2016,6 +2096,31 @@ class Damage(CliTest):
             "contiguous": write_votes(self.path("contiguous.h5"), columns | ids),
             "gzip": write_votes(self.path("gzip.h5"), columns, compression="gzip", shuffle=True),
         }
+
+    def test_strings_without_width(self):
+        ids = np.array([f"i{i}" for i in range(40)], "S37")
+        votes = write_votes(self.path("votes.h5"), plain_votes() | {"items/id": ids})
+        with open(votes, "rb") as file:
+            whole = file.read()
+        string_type = re.compile(rb"\x13[\0-\x3f]\0\0" + struct.pack("<I", 37))
+        self.assertEqual(len(string_type.findall(whole)), 1)
+        self.write_bytes("votes.h5", string_type.sub(lambda m: m[0][:4] + bytes(4), whole))
+        self.assert_refused(votes, "items/id", "0 bytes each")
+
+    def test_bytes_of_an_unpacked_chunk(self):
+        """Its size, as the chunk index has it, is believed by nobody."""
+        votes = write_votes(self.path("votes.h5"), plain_votes(), chunks=(5,))
+        with h5py.File(votes) as file:
+            chunk = file["comparisons/left"].id.get_chunk_info(0)
+        with open(votes, "rb") as file:
+            whole = file.read()
+        entry, false = (  # size, filters left out, first row, first byte of a row, address
+            struct.pack("<IIQQQ", size, 0, 0, 0, chunk.byte_offset) for size in (chunk.size, 2**32 - 1)
+        )
+        self.assertEqual(whole.count(entry), 1)
+        self.write_bytes("votes.h5", whole.replace(entry, false))
+        self.assert_refused(votes, "comparisons/left", "row 0", "chunks are damaged")
+        self.assertLess(run("check", votes).peak, 1 << 28 if not sanitized else 8 << 30)
 
     def test_truncated(self):
         for name, path in self.files().items():

@@ -252,6 +252,12 @@ class Selection(unittest.TestCase):
         self.summary("--split", "train=.7,val=.2,test=.1", "--seed", 4)
         self.assertNotEqual(read_lines("rows.val.jsonl"), before)
 
+    def test_a_part_without_rows_is_said(self):
+        voxpop("simulate", path("arena.h5"), "--shape", "arena", "--prompts", 300, "--seed", 5)
+        voxpop("fit", path("arena.h5"), "-o", path("arena.fit.h5"))
+        done = voxpop("export", path("arena.fit.h5"), "--format", "trl", "-o", path("arena.jsonl"), "--split", "a=.5,b=.5")
+        self.assertRegex(done.stderr, "note: --split: '[ab]' has no rows: a prompt's pairs stay together")
+
     def test_expand_gives_soft_labels(self):
         self.summary("--expand", 10)
         rows = read_lines("rows.jsonl")

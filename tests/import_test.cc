@@ -179,7 +179,7 @@ TEST_F(Import, preferences_without_a_map) {
   EXPECT_EQ(votes.preference, (Preferences{0, 1, 0, -9, 3, 1}));
   for (const std::string value : {"10", "-10", "1.0", "+-1", "", "lef"})
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
-                 "v.csv: line 2: preference is '" + value + "'; it must be left, right or tie (say what other");
+                 "v.csv: line 2: preference is '" + value + "'; it must be left, right or tie, or a whole number from -9 to 9 (say what other");
 }
 
 TEST_F(Import, map_replaces_the_usual_values) {
@@ -227,8 +227,9 @@ TEST_F(Import, columns_that_are_missing_or_twice) {
 TEST_F(Import, rows_with_other_columns) {
   const std::string header = "left,right,preference\na,b,left\n";
   EXPECT_EQ(error("v.csv", header + "\n\"a\n\",b,1\na,b\n"),
-            "v.csv: line 6: 2 fields, but the header has 3; put fields that hold the separator in quotes");
-  EXPECT_PRED2(contains, error("v.csv", header + "a,b,left,\n"), "v.csv: line 3: 4 fields, but the header has 3");
+            "v.csv: line 6: 2 fields, but the header has 3; is the line cut short, or the separator another one?");
+  EXPECT_EQ(error("v.csv", header + "a,b,left,\n"),
+            "v.csv: line 3: 4 fields, but the header has 3; put fields that hold the separator in quotes");
   const std::string object = "{\"left\":1,\"right\":2,\"preference\":1}\n";
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"preference\":1}"), "v.jsonl: line 2: has no 'right'");
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"right\":2,\"preference\":1,\"annotator\":1}"),

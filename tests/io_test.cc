@@ -378,7 +378,11 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->lapse_rate.pop_back(); }),
                "v.h5: 'truth/lapse_rate' has 1 rows, but 'annotators/id' has 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->taste.resize(2); }),
-               "v.h5: 'truth/taste' has 2 numbers; 2 features need 4");
+               "v.h5: 'truth/taste' has 1 rows, but 'annotators/id' has 2");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->feature_coefficients.resize(1); }),
+               "v.h5: 'truth/feature_coefficients' has 1 numbers; 2 features need 2");
+  EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->feature_coefficients.resize(3); }),
+               "v.h5: 'truth/feature_coefficients' has 3 numbers; at most 2 belong there");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->drifts[1] = 2; }),
                "v.h5: 'truth/drifts' row 1 is 2; marks run from 0 to 1");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }),

@@ -39,6 +39,8 @@ void require_other_output(const std::vector<std::string>& inputs, const std::str
                           const std::string& what = "output");
 /// Seeds fit 32 bits, so that every tool that reads the provenance can hold them.
 inline const CLI::Range kSeedRange(std::uint64_t{0}, std::uint64_t{4294967295});
+/// A number from `low` to `high`; CLI::Range lets NaN pass.
+CLI::Validator within(double low, double high);
 /// --threads N: 0 (the default) takes every core this process may use.
 void add_threads_option(CLI::App& verb, int& threads);
 

@@ -244,9 +244,10 @@ int evaluate_command(const Arguments& arguments) {
         groups.votes.size(), arguments.folds, base.decided.predicted.size(), options.ties, clusters.what);
     print_scores(contenders, base, all_answers);
     fmt::print(
-        "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. By chance: the ECE that\n"
-        "true predictions would show.{}\n",
-        all_answers ? " All answers: log loss with ties and grades told apart." : "");
+        "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. 95 %: where the ECE "
+        "would\n"
+        "lie in other draws of {}. By chance: the ECE that true predictions would show.{}\n",
+        clusters.what, all_answers ? " All answers: log loss with ties and grades told apart." : "");
     if (arguments.calibrate)
       fmt::print("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
     print_reliability(contenders);

@@ -129,6 +129,12 @@ int export_command(Arguments& arguments) {
       output.commit();
       bytes += output.bytes();
     }
+    for (std::size_t i = 0; parts.size() > 1 && i < parts.size(); ++i)
+      if (counts.rows[i] == 0)
+        note(quiet,
+             fmt::format("--split: '{}' has no rows: a prompt's pairs stay together, and so do, without prompts, "
+                         "all that votes connect; of those there are too few for such shares",
+                         parts[i].name));
     const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
     std::FILE* const summary = to_stdout ? stderr : stdout;
     if (to_stdout && quiet) return 0;
@@ -178,26 +184,27 @@ void add_export(CLI::App& app, Run& run) {
   verb.add_option(
       "--texts", arguments->texts,
       "JSONL, plain or .gz: {\"id\": item, \"text\": response}, and \"prompt\" if it has one; a text may be "
-      "a list of messages. Without it, ids stand where texts would");
+      "a list of messages. Without it, ids stand where texts would, but in csv and jsonl, which have ids anyway");
   verb.add_option("--prompt-texts", arguments->prompt_texts, "JSONL: {\"id\": prompt, \"text\": prompt's text}");
   verb.add_option("--min-probability", options.min_probability,
                   "Leave out pairs whose better item is known with less (pairs/probability_better)")
-      ->check(CLI::Range(0.5, 1.0))
+      ->check(within(0.5, 1.0))
       ->capture_default_str();
   verb.add_option("--max-flagged", options.max_flagged,
                   "Leave out pairs more than this share of whose votes came from noisy, random, one-sided or "
                   "adversarial annotators")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0, 1.0))
       ->capture_default_str();
   verb.add_option("--margin-scale", options.margin_scale, "Multiply margins (logits of the reference annotator)")
-      ->check(CLI::Range(0.0, 1000.0))
+      ->check(within(0, 1000.0))
       ->capture_default_str();
   verb.add_option("--expand", options.expand,
                   "Write each pair N times, swapped in the share of 1 - p_chosen: soft labels for any trainer. No "
                   "margin then: it would count twice")
       ->check(CLI::Range(1, 1000));
   verb.add_option("--split", arguments->split,
-                  "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together");
+                  "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together; "
+                  "without prompts, all that votes connect");
   verb.add_option("--seed", options.seed, "Of --split and --expand")->check(kSeedRange)->capture_default_str();
   verb.add_flag("--keep-ties", options.keep_ties, "Also pairs more than half of whose votes are ties");
   verb.add_flag("--keep-undecided", options.keep_undecided, "Also pairs below --min-probability, and even ones");

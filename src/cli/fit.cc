@@ -439,7 +439,7 @@ void add_fit(CLI::App& app, Run& run) {
       ->check(not_empty);
   verb.add_option("--checkpoint-every", arguments->checkpoint_every, "Seconds from one checkpoint to the next")
       ->needs("--checkpoint")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(within(0, 1e9))
       ->capture_default_str();
   verb.add_flag("--no-compress", arguments->no_compress, "Write uncompressed datasets");
   add_common_options(verb, arguments->common);

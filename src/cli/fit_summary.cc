@@ -152,10 +152,9 @@ void print_summary(const FitSummary& s) {
   const double sure =
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
-  fmt::print(
-      "{:.1f} % of votes are expected to have picked the better item; the better item is known with 95 % for {:.1f} % "
-      "of pairs\n",
-      100 * (1 - flip_rate(s.labels)), 100 * sure / count);
+  if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
+    fmt::print("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
+  fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
   if (s.told_votes.trials() > 0)
     fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
                s.told_votes.method);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -31,6 +32,16 @@ void require_other_output(const std::vector<std::string>& inputs, const std::str
     if (std::filesystem::equivalent(input, output, ignored))
       throw usage_error("{}: is an input and the {}; name another {}", input, what, what);
   }
+}
+
+CLI::Validator within(double low, double high) {
+  return {[=](const std::string& text) {
+            double value = NAN;
+            return CLI::detail::lexical_cast(text, value) && value >= low && value <= high
+                       ? std::string()
+                       : fmt::format("Value {} not in range {} to {}", shown(text), low, high);
+          },
+          fmt::format("FLOAT in [{} - {}]", low, high)};
 }
 
 void add_threads_option(CLI::App& verb, int& threads) {

@@ -79,13 +79,13 @@ void add_simulate(CLI::App& app, Run& run) {
       ->capture_default_str();
   verb.add_option("--mix", arguments->mix, "Shares of annotators by kind")->capture_default_str();
   verb.add_option("--ties", options.ties, "Share of votes that are ties")
-      ->check(CLI::Range(0.0, 0.95))
+      ->check(within(0, 0.95))
       ->capture_default_str();
   verb.add_option("--grades", options.grades, "Strengths of a vote, -K to K; 0: only who is preferred")
       ->check(CLI::Range(0, kMaxLevels))
       ->capture_default_str();
   verb.add_option("--lapse-rate", options.lapse_rate, "Median annotator's share of clicks: votes without a look")
-      ->check(CLI::Range(0.0, 0.9))
+      ->check(within(0, 0.9))
       ->capture_default_str();
   auto* features = verb.add_option("--features", options.features, "Features of the items, N(0, 1), the first 'length'")
                        ->check(CLI::Range(0, 64))
@@ -96,11 +96,11 @@ void add_simulate(CLI::App& app, Run& run) {
       ->capture_default_str();
   verb.add_option("--taste-sd", options.taste_sd, "Spread of annotators' own weights of each feature, in logits a unit")
       ->needs(features)
-      ->check(CLI::Range(0.0, 10.0))
+      ->check(within(0, 10.0))
       ->capture_default_str();
   verb.add_option("--prior-score", options.prior_score,
                   "Correlation, 0 to below 1, of an existing reward model's score with the true one (none)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(within(0, 1.0));
   auto* days = verb.add_option("--days", options.days,
                                "Days from 2026-01-05 over which timestamps run, in sessions of some 50 votes; 0: none")
                    ->check(CLI::Range(0, 36500))
@@ -108,11 +108,11 @@ void add_simulate(CLI::App& app, Run& run) {
   verb.add_option("--drift", options.drift,
                   "Share of annotators, good ones, whose discrimination falls to a quarter in their later half")
       ->needs(days)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0, 1.0))
       ->capture_default_str();
   verb.add_option("--bursts", options.bursts, "Share of annotators with a session of votes 1 s apart")
       ->needs(days)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0, 1.0))
       ->capture_default_str();
   verb.add_option("--seed", options.seed, "Seed; the same seed gives the same file")
       ->check(kSeedRange)

@@ -35,10 +35,10 @@ std::string shown(std::string_view text) {
   return one_line(std::move(result));
 }
 
-void Strings::append_fields(const char* fields, std::size_t width, std::span<const std::uint64_t> lengths) {
+void Strings::append_fields(const char* fields, std::size_t width, std::span<const std::uint32_t> lengths) {
   std::uint64_t end = text_.size();
   ends_.reserve(ends_.size() + lengths.size());
-  for (const std::uint64_t length : lengths) ends_.push_back(end += length);
+  for (const std::uint32_t length : lengths) ends_.push_back(end += length);
   text_.reserve(end);
   for (std::size_t i = 0; i < lengths.size(); ++i) text_.append(fields + i * width, lengths[i]);
 }

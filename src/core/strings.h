@@ -34,7 +34,7 @@ class Strings {
     ends_.push_back(text_.size());
   }
   /// Of fields of `width` characters each, of which the text takes the first `lengths`.
-  void append_fields(const char* fields, std::size_t width, std::span<const std::uint64_t> lengths);
+  void append_fields(const char* fields, std::size_t width, std::span<const std::uint32_t> lengths);
   void reserve(std::size_t count, std::size_t characters) {
     ends_.reserve(count);
     text_.reserve(characters);

@@ -273,7 +273,7 @@ struct LeftOut {
 };
 
 /// So many votes are copied at most, and of components of so many at most: in larger ones each says little.
-constexpr std::size_t kCopiedVotes = 300'000;
+constexpr std::size_t kCopiedVotes = 600'000;
 constexpr std::uint32_t kCopiedAtOnce = 64;
 
 bool can_refit(const Groups& groups, std::uint32_t component) {
@@ -301,7 +301,7 @@ std::vector<LeftOut> choose_left_out(const Groups& groups, std::size_t most) {
 /// them as they are, and so err to the side that the vote was against.
 void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<LeftOut>& chosen,
                    std::vector<Cavity<double>>& known) {
-  constexpr int kMostSweeps = 20;
+  constexpr int kMostSweeps = 10;
   std::vector<std::size_t> refitted;
   Share share;
   for (std::size_t i = 0; i < chosen.size(); ++i) {

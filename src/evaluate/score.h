@@ -30,7 +30,7 @@ struct Score {
   Estimate brier;                    ///< mean squared error
   Estimate accuracy;                 ///< share on the likelier side; a prediction of 1/2 counts one half
   double ece = 0;                    ///< expected calibration error, 15 equal bins (Guo et al. 2017)
-  double ece_low = 0, ece_high = 0;  ///< its 95 % percentile interval, clusters drawn with replacement
+  double ece_low = 0, ece_high = 0;  ///< 95 % of it in draws of clusters with replacement, moved to lie about it
   /// What it would be, were the predictions true: mean and 95 % quantile. Clusters' residuals change sign together (the
   /// wild cluster bootstrap; Cameron, Gelbach and Miller 2008).
   double ece_by_chance = 0, ece_by_chance_high = 0;

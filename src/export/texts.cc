@@ -126,9 +126,11 @@ class Texts::LineReader {
     line_ = line.data();
     simdjson::ondemand::document document;
     simdjson::ondemand::object object;
-    if (parser_.iterate(line.data(), line.size(), line.size() + simdjson::SIMDJSON_PADDING).get(document) ||
-        document.get_object().get(object))
-      throw Problem{line_, "not a JSON object"};
+    const auto error =
+        parser_.iterate(line.data(), line.size(), line.size() + simdjson::SIMDJSON_PADDING).get(document);
+    if (error == simdjson::MEMALLOC) throw std::bad_alloc();
+    if (error == simdjson::CAPACITY) throw Problem{line_, "is longer than 4 GiB"};
+    if (error || document.get_object().get(object)) throw Problem{line_, "not a JSON object"};
     std::optional<std::string> id;
     Line out{0, {}, {}};
     for (auto field : object) {
@@ -175,9 +177,11 @@ class Texts::LineReader {
     } else if (type == simdjson::ondemand::json_type::array) {
       simdjson::ondemand::array list;
       // It goes to other readers as it stands, so all of it must be valid.
-      if (value.get_array().get(list) || list.raw_json().get(json) ||
-          whole_parser_.parse(json.data(), json.size(), false).error())
-        throw Problem{line_, fmt::format("'{}' is not a valid JSON list", key)};
+      const bool is_list = !value.get_array().get(list) && !list.raw_json().get(json);
+      const auto error =
+          is_list ? whole_parser_.parse(json.data(), json.size(), false).error() : simdjson::INCORRECT_TYPE;
+      if (error == simdjson::MEMALLOC) throw std::bad_alloc();
+      if (error) throw Problem{line_, fmt::format("'{}' is not a valid JSON list", key)};
       if (trimmed(json.substr(1, json.size() - 2)).empty())
         throw Problem{line_, fmt::format("'{}' is an empty list; it must hold messages", key)};
     } else if (type != simdjson::ondemand::json_type::null) {

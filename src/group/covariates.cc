@@ -34,9 +34,10 @@ Covariates find_covariates(const Votes& votes, const Groups& groups, const Covar
   const bool prior = choice.prior_score && !votes.prior_score.empty();
   if (features + prior > kMaxCovariates)
     throw bad_input(
-        "{}: 'items/features' has {} columns; at most {} can be fitted, the prior score included: leave some "
-        "out, or all with --ignore features",
-        votes.inputs.front().path, features, kMaxCovariates);
+        "{}: 'items/features' has {} columns{}; at most {} can be fitted in all: leave some out, or all with --ignore "
+        "features{}",
+        votes.inputs.front().path, features, prior ? ", and there is 'items/prior_score'" : "", kMaxCovariates,
+        prior ? ", or that score with --ignore prior_score" : "");
   Covariates out;
   std::vector<std::vector<double>> columns;
   const auto add = [&](std::string_view name, const auto& value_of) {

@@ -84,6 +84,8 @@ std::vector<std::string> Limits::warnings() const {
   const auto share = [](std::uint64_t part, std::uint64_t whole) {
     return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
   };
+  if (votes > 0 && ties == votes)
+    out.push_back("Every vote is a tie: nothing says which item of a pair is the better one.");
   if (annotators <= 1)
     out.push_back("There is one annotator only: how reliable they are cannot be told from their votes alone.");
   else if (checking_share() == 0 && pairs == components)

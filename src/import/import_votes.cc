@@ -59,10 +59,13 @@ class PreferenceMap {
 
   std::string remedy(std::string_view value) const {
     return any_case_ ? fmt::format(
-                           "it must be left, right or tie (say what other values mean: --map '{}=WHO,...', WHO "
-                           "being left, right or tie)",
+                           "it must be left, right or tie, or a whole number from -9 to 9 (say what other values mean: "
+                           "--map '{}=WHO,...', WHO being one of these)",
                            value)
-                     : fmt::format("say what it means: --map '...,{}=WHO', WHO being left, right or tie", value);
+                     : fmt::format(
+                           "say what it means: --map '...,{}=WHO', WHO being left, right or tie, or a whole number "
+                           "from -9 to 9",
+                           value);
   }
 
  private:

@@ -16,7 +16,7 @@ namespace voxpop {
 namespace {
 
 constexpr std::size_t kAbsent = ~std::size_t{0};
-/// A longer field or line is a quote left open or another format; it would be held in memory whole.
+/// A longer field, row or line is a quote left open or another format; it would be held in memory whole.
 constexpr std::size_t kLongest = 256u << 20;
 /// Names of more would fill the memory: a megabyte of gzip may be a gigabyte of commas.
 constexpr std::size_t kMostColumns = 65'536;
@@ -107,6 +107,9 @@ class CsvReader {
         throw bad_input("{}: line {}: over {} columns; is this a table of votes?", file_.path(), line_, kMostColumns);
       fields_.emplace_back();
     }
+    bytes_ += text.size();
+    if (bytes_ > kLongest)
+      throw bad_input("{}: line {}: a row of over {} MiB; is a quote left open?", file_.path(), line_, kLongest >> 20);
     if (count_ < fields_.size()) fields_[count_].assign(text);
     ++count_;
     line_breaks_ += static_cast<std::uint64_t>(std::ranges::count(text, '\n'));
@@ -119,7 +122,7 @@ class CsvReader {
     if (second_of_crlf) return;
     if (count_ > 0) places_.empty() ? use_header() : use_row();
     line_ += 1 + std::exchange(line_breaks_, 0);
-    count_ = 0;
+    count_ = bytes_ = 0;
   }
 
   void use_header() {
@@ -129,8 +132,9 @@ class CsvReader {
 
   void use_row() {
     if (count_ != names_.size())
-      throw bad_input("{}: line {}: {} fields, but the header has {}; put fields that hold the separator in quotes",
-                      file_.path(), line_, count_, names_.size());
+      throw bad_input("{}: line {}: {} fields, but the header has {}; {}", file_.path(), line_, count_, names_.size(),
+                      count_ > names_.size() ? "put fields that hold the separator in quotes"
+                                             : "is the line cut short, or the separator another one?");
     row_.line = line_;
     for (std::size_t c = 0; c < places_.size(); ++c)
       if (places_[c] != kAbsent) row_.values[c] = fields_[places_[c]];
@@ -144,7 +148,7 @@ class CsvReader {
   std::exception_ptr failure_;
   std::vector<std::string> names_, fields_;   ///< the header's; the current row's, whose memory is used again
   std::vector<std::size_t> places_;           ///< empty until the header is read
-  std::size_t count_ = 0;                     ///< fields of the current row so far
+  std::size_t count_ = 0, bytes_ = 0;         ///< fields of the current row so far, and what is in them
   std::uint64_t line_ = 1, line_breaks_ = 0;  ///< where the current row starts; line breaks within it
   int last_terminator_ = 0;
   Row row_;

@@ -40,13 +40,14 @@ class FitReader {
     return file_.has(name) ? floats(name, rows) : Column<float>();
   }
   Column<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
-    require_rows(name, file_.matrix_rows(name), rows);
-    const InputHdf5::Matrix wide = file_.read_matrix(name);
-    if (wide.columns != columns)
-      throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, wide.columns, columns);
-    if (!std::ranges::all_of(wide.values, [](double x) { return std::isfinite(x); }))
+    const InputHdf5::MatrixShape shape = file_.matrix_shape(name);
+    require_rows(name, shape.rows, rows);
+    if (shape.columns != columns)
+      throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, shape.columns, columns);
+    const std::vector<double> wide = file_.read_matrix(name);
+    if (!std::ranges::all_of(wide, [](double x) { return std::isfinite(x); }))
       throw bad_input("{}: '{}' holds what is not a number; copy the file again", file_.path(), name);
-    return narrowed(wide.values);
+    return narrowed(wide);
   }
   Column<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit, const char* of) const {
     require_rows(name, file_.rows(name), rows);

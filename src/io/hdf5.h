@@ -116,14 +116,13 @@ class InputHdf5 {
     return read_indices(name, {0, rows(name)}, limit, of);
   }
   std::vector<double> read_floats(const std::string& name) const;
-  /// A dataset of two dimensions, row-major; throws where it has no column, or more than 4,096.
-  struct Matrix {
-    std::vector<double> values;
+  /// Of a dataset of two dimensions; throws where it has no column, or more than 4,096.
+  struct MatrixShape {
     std::uint64_t rows, columns;
   };
-  Matrix read_matrix(const std::string& name) const;
-  /// Rows of a dataset of two dimensions.
-  std::uint64_t matrix_rows(const std::string& name) const;
+  MatrixShape matrix_shape(const std::string& name) const;
+  /// Its numbers, row-major. Look at its shape first: reading may take much memory.
+  std::vector<double> read_matrix(const std::string& name) const;
   /// Strings of fixed or variable length, checked to be UTF-8.
   Strings read_strings(const std::string& name) const;
 
@@ -148,7 +147,8 @@ class InputHdf5 {
                    const UseBlock& use) const;
   std::string path_;
   ColumnReaders* others_;
-  std::uint64_t file_bytes_ = 0;
+  std::uint64_t data_bytes_ = 0;  ///< of the file, without holes
+  std::uint64_t file_bytes_ = 0;  ///< of the file, holes included as far as there may be zeros in them
   Handle file_;
 };
 

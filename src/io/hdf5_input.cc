@@ -34,6 +34,8 @@ constexpr hsize_t kMaxColumns = 4096;
 constexpr std::uint64_t kLargestChunk = 64u << 20;  // bytes; larger chunks are left to HDF5, one at a time
 constexpr std::size_t kWidestText = 64u << 20;      // bytes of a string of fixed length
 constexpr std::uint64_t kTextBytes = 256u << 20;    // of such strings, unpacked at a time: most of it may be padding
+constexpr std::uint64_t kTextRows = 1 << 22;        // ... and no more than so many
+constexpr hsize_t kMostChunks = 4096;  // HDF5 looks for one among all: beyond so many it reads the column itself
 
 // Votes must not make voxpop read other files.
 Error link_error(const std::string& path, const std::string& what) {
@@ -91,6 +93,38 @@ std::vector<hsize_t> shape(hid_t space) {
   return extent;
 }
 
+/// A chunk's extent in each dimension; none where the dataset is not chunked.
+std::vector<hsize_t> chunk_shape(hid_t dataset) {
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  std::vector<hsize_t> extent(H5S_MAX_RANK);
+  const int rank = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_chunk(creation, H5S_MAX_RANK, extent.data()) : 0;
+  extent.resize(static_cast<std::size_t>(std::max(rank, 0)));
+  return extent;
+}
+
+/// Of each chunk, unpacked; 0: not chunked.
+std::uint64_t chunk_bytes(hid_t dataset) {
+  const std::vector<hsize_t> extent = chunk_shape(dataset);
+  return extent.empty() ? 0
+                        : std::accumulate(extent.begin(), extent.end(),
+                                          std::uint64_t{H5Tget_size(dataset_type(dataset))}, std::multiplies<>());
+}
+
+/// Whether chunks are missing, whose rows would be zeros that nobody wrote; a fill value of one's own is meant.
+bool lacks_chunks(hid_t dataset) {
+  const std::vector<hsize_t> chunk = chunk_shape(dataset), extent = shape(dataset_space(dataset));
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  H5D_fill_value_t fill{};
+  if (chunk.size() != extent.size() || chunk.empty() || H5Pfill_value_defined(creation, &fill) < 0 ||
+      fill == H5D_FILL_VALUE_USER_DEFINED)
+    return false;
+  double needed = 1;
+  for (std::size_t k = 0; k < chunk.size(); ++k)
+    needed *= std::ceil(static_cast<double>(extent[k]) / static_cast<double>(chunk[k]));
+  hsize_t there = 0;
+  return H5Dget_num_chunks(dataset, dataset_space(dataset), &there) >= 0 && static_cast<double>(there) < needed;
+}
+
 /// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
 /// forgets its reason with the next call, a handle's closing included.
 std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hid_t transfer, hsize_t begin, hsize_t count,
@@ -117,8 +151,8 @@ void* allocate_text(std::size_t bytes, void* left) {
 }
 
 /// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
-Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, const std::string& path,
-                       const std::string& what) {
+Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, std::uint64_t file_bytes,
+                       const std::string& path, const std::string& what) {
   Strings strings;
   if (H5Tis_variable_str(type) > 0) {
     std::vector<char*> texts(count, nullptr);
@@ -134,6 +168,8 @@ Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, const std
     return strings;
   }
   const std::size_t width = H5Tget_size(type);
+  if (width > file_bytes / std::max<std::size_t>(count, 1))
+    throw bad_input("{}: {} claims more text than there is in the file: it is damaged", path, what);
   std::string text(width * count, '\0');
   if (H5Aread(attribute, type, text.data()) < 0) throw read_error(path, "cannot read " + what);
   for (std::size_t i = 0; i < count; ++i)
@@ -193,7 +229,8 @@ std::optional<Storage> storage_of(hid_t file, hid_t dataset, Rows some, std::siz
   hsize_t chunk_rows = 0;
   if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, 1, &chunk_rows) != 1) return {};
   const std::optional<Packing> packing = packing_of(creation);
-  if (!packing || chunk_rows * width > kLargestChunk) return {};
+  if (!packing || chunk_rows * width > kLargestChunk || shape(dataset_space(dataset))[0] / chunk_rows > kMostChunks)
+    return {};
   storage.packing = *packing;
   storage.block_rows = chunk_rows;
   for (hsize_t row = some.begin / chunk_rows * chunk_rows; row < some.end; row += chunk_rows) {
@@ -228,6 +265,18 @@ class FirstError {
   std::uint64_t row_ = 0;
   std::optional<Error> error_;
 };
+
+/// Bytes of a file that are not holes, as far as the file system tells them apart.
+std::uint64_t data_bytes(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  std::uint64_t bytes = 0;
+  for (off_t begin = 0, end = 0; (begin = lseek(file, end, SEEK_DATA)) >= 0;
+       bytes += static_cast<std::uint64_t>(end - begin))
+    end = lseek(file, begin, SEEK_HOLE);
+  close(file);
+  return bytes;
+}
 
 /// False at the file's end.
 bool read_at(int file, std::uint64_t address, std::span<std::uint8_t> bytes, const std::string& path) {
@@ -281,7 +330,9 @@ InputHdf5::InputHdf5(const std::string& path, ColumnReaders* others) : path_(pat
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
   if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
-  file_bytes_ = static_cast<std::uint64_t>(status.st_size);
+  // Zeros may have become holes when the file was copied: no more than gzip would make of them.
+  data_bytes_ = data_bytes(path);
+  file_bytes_ = std::min(static_cast<std::uint64_t>(status.st_size), 1100 * data_bytes_ + (1u << 20));
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   if (is_hdf5 == 0)
     throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
@@ -333,11 +384,25 @@ Handle InputHdf5::open(const std::string& name) const {
   if (!has(name))
     throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, name, path_);
   Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
-  if (!dataset) throw read_error(path_, fmt::format("cannot open dataset '{}'", name));
+  if (!dataset) {
+    const std::string reason = hdf5_reason();
+    if (H5Oexists_by_name(file_, name.c_str(), H5P_DEFAULT) == 0)
+      throw bad_input("{}: '{}' is a link to what is not there; write the dataset itself", path_, name);
+    const Handle object(H5Oopen(file_, name.c_str(), H5P_DEFAULT), H5Oclose);
+    if (object && H5Iget_type(object) != H5I_DATASET)
+      throw bad_input("{}: '{}' is a group or a type; it must be a dataset", path_, name);
+    throw read_error(path_, fmt::format("cannot open dataset '{}'", name), reason);
+  }
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
     throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
-  return dataset;
+  // HDF5 keeps the last chunk, but for large ones, which it would unpack again for every slab of rows.
+  const std::uint64_t chunk = chunk_bytes(dataset);
+  if (chunk <= 1u << 20) return dataset;
+  dataset = Handle();  // as long as it is open, opening it again brings nothing new
+  const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
+  H5Pset_chunk_cache(access, 1, chunk, 1);
+  return {H5Dopen2(file_, name.c_str(), access), H5Dclose};
 }
 
 std::string InputHdf5::describe(const std::string& name) const {
@@ -366,7 +431,7 @@ std::string InputHdf5::attribute(const std::string& name) const {
   const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
   if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
     throw bad_input("{}: attribute '{}' is not a single string", path_, name);
-  return std::string(read_attribute(attribute, type, 1, path_, fmt::format("attribute '{}'", name))[0]);
+  return std::string(read_attribute(attribute, type, 1, file_bytes_, path_, fmt::format("attribute '{}'", name))[0]);
 }
 
 Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {
@@ -380,7 +445,7 @@ Strings InputHdf5::attribute(const std::string& dataset_name, const std::string&
       static_cast<hsize_t>(count) > kMaxColumns)
     throw bad_input("{}: attribute '{}' of '{}' is not a list of at most {} strings", path_, name, dataset_name,
                     kMaxColumns);
-  Strings strings = read_attribute(attribute, type, static_cast<std::size_t>(count), path_,
+  Strings strings = read_attribute(attribute, type, static_cast<std::size_t>(count), file_bytes_, path_,
                                    fmt::format("attribute '{}' of '{}'", name, dataset_name));
   for (std::size_t i = 0; i < strings.size(); ++i) require_utf8(path_, dataset_name + "." + name, i, strings[i]);
   return strings;
@@ -398,6 +463,7 @@ std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t r
 std::uint64_t InputHdf5::rows(const std::string& name) const { return extent_of(name, 1, "one")[0]; }
 
 void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const {
+  const DamageGuard guard(path_);
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
   for (int i = 0; i < filters; ++i) {
@@ -416,13 +482,19 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
   // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best, others up to 100,000 to
   // 1: a header that claims more is damaged, and would have us fill the memory with nothing.
-  const hsize_t stored = std::min<hsize_t>(H5Dget_storage_size(dataset), file_bytes_);
+  const std::uint64_t stored = std::min<std::uint64_t>(H5Dget_storage_size(dataset), file_bytes_);
   const double most = H5Pget_layout(creation) != H5D_CHUNKED ? 1 : packing_of(creation) ? 1100 : 1e6;
   const std::size_t width = H5Tget_size(dataset_type(dataset));
   if (total > 0 && most * static_cast<double>(stored) <
                        static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
     throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
-                    name, total, stored);
+                    name, total, std::min(stored, data_bytes_));
+  if (chunk_bytes(dataset) > kLargestChunk && chunk_bytes(dataset) / 4 > total * columns * width)
+    throw bad_input("{}: '{}' has {} rows but chunks of {} MiB: write it again with smaller ones", path_, name, total,
+                    chunk_bytes(dataset) >> 20);
+  if (lacks_chunks(dataset))
+    throw bad_input("{}: '{}' was never written in full: some of its chunks are not there; write it again", path_,
+                    name);
 }
 
 void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
@@ -454,6 +526,9 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   void* descriptor = nullptr;
   if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
   const int file = *static_cast<const int*>(descriptor);
+  struct stat status {};
+  if (fstat(file, &status) != 0) throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
+  const auto length = static_cast<std::uint64_t>(status.st_size);
   struct Buffers {
     std::vector<std::uint8_t> stored, rows, mixed;
   };
@@ -470,11 +545,12 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
       first_error.add(block.rows.begin, bad_input("{}: cannot read '{}' from row {}: {}; copy the file again", path_,
                                                   name, block.rows.begin, why));
     };
-    const bool sound = packed ? block.bytes <= 2 * block_bytes + 1024 : block.bytes >= block.rows.count() * width;
+    const bool sound = packed ? block.bytes <= 2 * block_bytes + 1024 : block.bytes == block.rows.count() * width;
     if (!sound) return refuse("its chunks are damaged");
     Buffers& scratch = buffers.local();
-    scratch.stored.resize(block.bytes);
-    if (!read_at(file, block.address, scratch.stored, path_))
+    const bool there = block.address <= length && block.bytes <= length - block.address;
+    if (there) scratch.stored.resize(block.bytes);
+    if (!there || !read_at(file, block.address, scratch.stored, path_))
       return first_error.add(block.rows.begin, file_error("{}: the file is truncated: '{}' ends before row {}; copy it "
                                                           "again",
                                                           path_, name, block.rows.end));
@@ -684,13 +760,15 @@ std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64
 
 std::vector<double> InputHdf5::read_floats(const std::string& name) const { return read_numbers(name, rows(name)); }
 
-std::uint64_t InputHdf5::matrix_rows(const std::string& name) const { return extent_of(name, 2, "two")[0]; }
-
-InputHdf5::Matrix InputHdf5::read_matrix(const std::string& name) const {
+InputHdf5::MatrixShape InputHdf5::matrix_shape(const std::string& name) const {
   const auto extent = extent_of(name, 2, "two");
   if (extent[1] == 0 || extent[1] > kMaxColumns)
     throw bad_input("{}: '{}' has {} columns; it must have from 1 to {}", path_, name, extent[1], kMaxColumns);
-  return {read_numbers(name, extent[0]), extent[0], extent[1]};
+  return {extent[0], extent[1]};
+}
+
+std::vector<double> InputHdf5::read_matrix(const std::string& name) const {
+  return read_numbers(name, matrix_shape(name).rows);
 }
 
 Strings InputHdf5::read_strings(const std::string& name) const {
@@ -721,14 +799,14 @@ Strings InputHdf5::read_strings(const std::string& name) const {
     return strings;
   }
   const std::size_t width = H5Tget_size(type);
-  if (width > kWidestText)
-    throw bad_input("{}: '{}' has strings of {} bytes each; they must have at most {}", path_, name, width,
+  if (width == 0 || width > kWidestText)
+    throw bad_input("{}: '{}' has strings of {} bytes each; they must have from 1 to {}", path_, name, width,
                     kWidestText);
   const bool space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
   Strings strings;
-  const std::uint64_t slab = std::min(std::max<std::uint64_t>(kTextBytes / width, 1), total);
+  const std::uint64_t slab = std::min(std::clamp<std::uint64_t>(kTextBytes / width, 1, kTextRows), total);
   Column<char> fields(slab * width);
-  std::vector<std::uint64_t> lengths(slab);
+  std::vector<std::uint32_t> lengths(slab);
   for (Rows some{0, 0}; some.end < total;) {
     some = {some.end, std::min(some.end + slab, total)};
     read_blocks(name, dataset, type, true, some, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
@@ -740,7 +818,7 @@ Strings InputHdf5::read_strings(const std::string& name) const {
         std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
         while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
         if (!ascii) require_utf8(path_, name, begin + i, text);
-        lengths[begin - some.begin + i] = text.size();
+        lengths[begin - some.begin + i] = static_cast<std::uint32_t>(text.size());
       }
       std::memcpy(fields.data() + (begin - some.begin) * width, rows_read, count * width);
     });

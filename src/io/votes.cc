@@ -18,10 +18,12 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <stop_token>
 #include <tuple>
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/progress.h"
 #include "io/checksum.h"
 #include "io/hdf5.h"
@@ -49,18 +51,29 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
   const auto bit = [](std::uint64_t hash) { return std::uint64_t{1} << hash % 64; };
   oneapi::tbb::parallel_for(std::size_t{0}, ids.size(), [&](std::size_t row) {
     const std::uint64_t hash = hash_of(row);
-    if (taken[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed) & bit(hash))
-      taken_again[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed);
+    // Looked at first: where all ids are alike, all cores would write the same place.
+    const auto test_and_set = [&](std::vector<std::atomic<std::uint64_t>>& bits) {
+      return (bits[word(hash)].load(std::memory_order_relaxed) & bit(hash)) != 0 ||
+             (bits[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed) & bit(hash)) != 0;
+    };
+    if (test_and_set(taken)) test_and_set(taken_again);
   });
   std::vector<Hashed> hashed;
+  const auto compare = [&] {
+    std::sort(hashed.begin(), hashed.end());
+    for (std::size_t i = 1; i < hashed.size(); ++i)
+      for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
+        if (ids[hashed[j].row] == ids[hashed[i].row])
+          throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset,
+                          hashed[i].row, shown(ids[hashed[i].row]), hashed[j].row);
+  };
+  constexpr std::size_t kMany = 1 << 20;  // of ids that all differ, a sixteenth at most gets here
   for (std::uint32_t row = 0; row < ids.size(); ++row)
-    if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash)) hashed.push_back({hash, row});
-  std::sort(hashed.begin(), hashed.end());
-  for (std::size_t i = 1; i < hashed.size(); ++i)
-    for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
-      if (ids[hashed[j].row] == ids[hashed[i].row])
-        throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, hashed[i].row,
-                        shown(ids[hashed[i].row]), hashed[j].row);
+    if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash)) {
+      hashed.push_back({hash, row});
+      if (hashed.size() == kMany) compare();  // where all are alike, the rest would only take memory
+    }
+  compare();
 }
 
 /// The ids of a table, each of which stands once. With the `known` ones of other files they must be fewer than `limit`.
@@ -68,6 +81,7 @@ Strings read_ids(const InputHdf5& file, const std::string& dataset, std::size_t 
   const std::uint64_t together = known + file.rows(dataset);
   if (together >= limit)  // before any is read
     throw bad_input("{}: '{}' brings {} rows together; at most {} are read", file.path(), dataset, together, limit - 1);
+  if (together == known) throw bad_input("{}: '{}' has no rows", file.path(), dataset);
   Strings ids = file.read_strings(dataset);
   check_unique(ids, file.path(), dataset);
   return ids;
@@ -129,12 +143,6 @@ ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_
     for (std::uint32_t& p : prompts.of_item)
       p = static_cast<std::uint32_t>(std::lower_bound(numbers.begin(), numbers.end(), p) - numbers.begin());
   }
-  std::vector<std::uint32_t> count(prompts.ids.size(), 0);
-  for (const std::uint32_t p : prompts.of_item) ++count[p];
-  for (std::size_t item = 0; item < items.size(); ++item)
-    if (count[prompts.of_item[item]] == 1)
-      throw bad_input("{}: 'items/prompt' row {} is {}: '{}' is that prompt's only item, so nothing compares with it",
-                      file.path(), item, prompts.number(item), shown(items[item]));
   return prompts;
 }
 
@@ -196,17 +204,17 @@ ItemNumbers read_features(const InputHdf5& file, std::size_t items) {
   const std::string name = "items/features";
   ItemNumbers numbers;
   if (!file.has(name)) return numbers;
-  require_rows(file, name, file.matrix_rows(name), items, "items/id");
-  const InputHdf5::Matrix matrix = file.read_matrix(name);
-  numbers.columns = matrix.columns;
+  const InputHdf5::MatrixShape shape = file.matrix_shape(name);
+  require_rows(file, name, shape.rows, items, "items/id");
+  numbers.columns = shape.columns;
   numbers.names = file.attribute(name, "names");
   if (numbers.names.empty())
-    for (std::size_t f = 0; f < matrix.columns; ++f) numbers.names.push_back(fmt::format("f{}", f));
-  if (numbers.names.size() != matrix.columns)
-    throw bad_input("{}: '{}' has {} columns, but its attribute 'names' has {} names", file.path(), name,
-                    matrix.columns, numbers.names.size());
+    for (std::size_t f = 0; f < shape.columns; ++f) numbers.names.push_back(fmt::format("f{}", f));
+  if (numbers.names.size() != shape.columns)
+    throw bad_input("{}: '{}' has {} columns, but its attribute 'names' has {} names", file.path(), name, shape.columns,
+                    numbers.names.size());
   check_unique(numbers.names, file.path(), name + ".names");
-  check_numbers(file, name, numbers, matrix.values);
+  check_numbers(file, name, numbers, file.read_matrix(name));
   return numbers;
 }
 
@@ -260,6 +268,18 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   for (const char* name :
        {"truth/discrimination", "truth/side_bias", "truth/kind", "truth/lapse_rate", "truth/drifts", "truth/bursts"})
     if (file.has(name)) require_rows(file, name, file.rows(name), annotators, "annotators/id");
+  const auto require_numbers = [&](const std::string& name, std::uint64_t numbers, std::uint64_t most) {
+    if (numbers > most)
+      throw bad_input("{}: '{}' has {} numbers; at most {} belong there", file.path(), name, numbers, most);
+  };
+  if (file.has("truth/thresholds")) require_numbers("truth/thresholds", file.rows("truth/thresholds"), kMaxLevels);
+  if (file.has("truth/feature_coefficients"))
+    require_numbers("truth/feature_coefficients", file.rows("truth/feature_coefficients"), features);
+  if (file.has("truth/taste")) {
+    const auto [rows, columns] = file.matrix_shape("truth/taste");
+    require_rows(file, "truth/taste", rows, annotators, "annotators/id");
+    require_numbers("truth/taste", rows * columns, annotators * features);
+  }
   Truth truth{file.read_floats("truth/score"), file.read_floats("truth/discrimination"),
               file.read_floats("truth/side_bias"), file.read_strings("truth/kind")};
   const auto floats = [&](const std::string& name) {
@@ -272,7 +292,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   truth.thresholds = floats("truth/thresholds");
   truth.lapse_rate = floats("truth/lapse_rate");
   truth.feature_coefficients = floats("truth/feature_coefficients");
-  if (file.has("truth/taste")) truth.taste = file.read_matrix("truth/taste").values;
+  if (file.has("truth/taste")) truth.taste = file.read_matrix("truth/taste");
   truth.drifts = marks("truth/drifts");
   truth.bursts = marks("truth/bursts");
   for (const auto& [name, size, rows] :
@@ -340,19 +360,39 @@ void check_pairs(const InputHdf5& file, const Column<std::uint32_t>& left, const
 
 }  // namespace
 
-InputFile fingerprint(const std::string& path) {
+InputFile fingerprint(const std::string& path, const std::stop_token& stop) {
   const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   Checksum sum;
   std::vector<char> block(1 << 20);
   std::uint64_t bytes = 0;
-  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get())) {
+  while (const std::size_t got = stop.stop_requested() ? 0 : std::fread(block.data(), 1, block.size(), file.get())) {
+    check_interrupt();
     sum.add(block.data(), got);
     bytes += got;
   }
   if (std::ferror(file.get())) throw file_error("{}: cannot read: {}", path, std::strerror(errno));
   return {path, bytes, sum.digits()};
 }
+
+namespace {
+
+/// A fingerprint that is made meanwhile; not to its end where nobody wants it any more.
+class FingerprintMeanwhile {
+ public:
+  explicit FingerprintMeanwhile(const std::string& path)
+      : made_(std::async(std::launch::async, [path, stop = stop_.get_token()] { return fingerprint(path, stop); })) {}
+  ~FingerprintMeanwhile() { stop_.request_stop(); }
+  FingerprintMeanwhile(const FingerprintMeanwhile&) = delete;
+  FingerprintMeanwhile& operator=(const FingerprintMeanwhile&) = delete;
+  InputFile get() { return made_.get(); }
+
+ private:
+  std::stop_source stop_;
+  std::future<InputFile> made_;
+};
+
+}  // namespace
 
 Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others) {
   Votes votes;
@@ -364,8 +404,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     const InputHdf5 file(paths[f], others);
     const std::string schema = file.attribute("voxpop_schema");
     if (schema.empty())
-      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Your own votes\")",
-                      file.path(), kSchema);
+      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Votes as HDF5\")", file.path(),
+                      kSchema);
     if (schema != kSchema)
       throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
     note_unused(file, quiet);
@@ -379,7 +419,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     };
     if (all.count() == 0) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
     for (const char* name : {"comparisons/right", "comparisons/preference"}) require_all(name);
-    std::future<InputFile> input = std::async(std::launch::async, fingerprint, paths[f]);  // meanwhile
+    FingerprintMeanwhile input(paths[f]);
     Column<std::uint32_t> left = file.read_indices("comparisons/left", all, item_ids.size(), "item indices");
     Column<std::uint32_t> right = file.read_indices("comparisons/right", all, item_ids.size(), "item indices");
     Column<std::int8_t> preference = read_preferences(file, all);

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ struct InputFile {
 };
 
 /// Reads the whole file. Throws Error(kFileSystem).
-InputFile fingerprint(const std::string& path);
+InputFile fingerprint(const std::string& path, const std::stop_token& stop = {});
 
 /// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
 /// `preference`: > 0 left, < 0 right, 0 tie; its size, up to 9, is the strength.

@@ -244,7 +244,7 @@ double flip_rate(const Labels& labels) {
       flipped += 1 - p;
       decided += 1;
     }
-  return flipped / std::max(decided, 1.0);
+  return flipped / decided;
 }
 
 }  // namespace voxpop

@@ -59,6 +59,9 @@ Totals total(const FitFile& fit) {
     }
   }
   out.accuracy /= judged;  // NaN where every vote is a tie
+  // An annotator's ties are among its votes; a fit's own figure is of decided ones.
+  if (const Json flipped = fit.provenance.value("flip_rate", Json()); flipped.is_number())
+    out.accuracy = 1 - flipped.get<double>();
   const Column<float>& better = fit.labels.pairs.probability_better;
   out.known_pairs = static_cast<double>(std::ranges::count_if(better, [](float p) { return p > 0.95f || p < 0.05f; })) /
                     std::max(static_cast<double>(better.size()), 1.0);
@@ -86,12 +89,13 @@ Json verdict(const FitFile& fit, const Totals& totals) {
   } else {
     add(1, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
-  add(totals.accuracy < kNoBetterThanChance ? 2
-      : totals.known_pairs < kFewKnown      ? 1
-                                            : 0,
-      fmt::format(
-          "The better item is known with 95 % for {:.1f} % of pairs; votes are expected to pick it in {:.1f} %.",
-          100 * totals.known_pairs, 100 * totals.accuracy));
+  add(!(totals.accuracy >= kNoBetterThanChance) ? 2  // NaN: nothing is decided
+      : totals.known_pairs < kFewKnown          ? 1
+                                                : 0,
+      fmt::format("The better item is known with 95 % for {:.1f} % of pairs{}.", 100 * totals.known_pairs,
+                  std::isnan(totals.accuracy)
+                      ? ""
+                      : fmt::format("; votes are expected to pick it in {:.1f} %", 100 * totals.accuracy)));
   if (totals.sure_flags > 0)
     add(10 * totals.sure_flag_votes > totals.votes ? 1 : 0,
         fmt::format("{} of {} annotators {} flagged with 90 % certainty or more; they gave {:.1f} % of the votes, "
@@ -210,7 +214,7 @@ Json describe_drift(const FitFile& fit) {
     Json points = Json::array();
     for (std::size_t w = 0; w < windows.annotator.size(); ++w)
       if (windows.annotator[w] == changed[i])
-        points.push_back({(windows.start[w] + windows.end[w]) / 2, number(windows.discrimination[w]),
+        points.push_back({std::midpoint(windows.start[w], windows.end[w]), number(windows.discrimination[w]),
                           number(windows.discrimination_se[w]), number(windows.expected_accuracy[w])});
     lines.push_back({{"id", shortened(fit.annotator_ids[changed[i]], kLongestId)},
                      {"p", drift.corrected_p_value[changed[i]]},
