@@ -35,7 +35,8 @@ READERS = ["src/fit/component_kernel", "src/fit/cpu_engine", "src/fit/dense", "s
 TESTS = [["tests/fit_test"], ["tests/covariates_test", "tests/properties_test"], ["tests/engine_test", "tests/ep_test"],
          ["tests/parallel_engine_test"]]
 OTHERS = ["src/fit/sparse", "src/group/group", "src/group/covariates", "src/simulate/simulate", "src/core/strings",
-          "src/core/scratch_memory", "src/core/output_file", "src/core/interrupt", "src/label/truth_comparison"]
+          "src/core/scratch_memory", "src/core/nameless_file", "src/core/output_file", "src/core/interrupt",
+          "src/label/truth_comparison"]
 # Left out: slow ones, and those of kernels that are not built.
 FILTER = ("-KernelSet*:Kernels*:*bits*:*million*:*float_can_count*:*intervals_cover*:*mirror:*grades_order*:*sample*:"
           "*sparse*:*doubled*:*never_overlaps*:Sizes/*/5:Sizes/*/6")

@@ -5,6 +5,7 @@
 #include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
+#include "evaluate/left_out.h"
 #include "helpers.h"
 #include "simulate/simulate.h"
 

@@ -13,6 +13,7 @@
 
 #include "voxpop/block.h"
 #include "voxpop/component.h"
+#include "voxpop/hash.h"
 
 namespace voxpop {
 
@@ -57,13 +58,6 @@ struct SparseArrays {
 };
 
 namespace detail {
-
-VOXPOP_HD std::uint64_t mixed(std::uint64_t x) {  // SplitMix64 (Steele, Lea and Flood 2014)
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-  return x ^ x >> 31;
-}
 
 /// Random signs of a block's eight columns for one source of noise.
 VOXPOP_HD void signs_of(std::uint32_t source, int block, float* eight) {

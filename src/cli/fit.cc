@@ -23,6 +23,7 @@
 #include "core/strings.h"
 #include "core/threads.h"
 #include "evaluate/calibration.h"
+#include "evaluate/left_out.h"
 #include "group/limits.h"
 #include "io/checkpoint.h"
 #include "io/fit_file.h"

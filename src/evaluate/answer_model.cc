@@ -1,0 +1,81 @@
+#include "evaluate/answer_model.h"
+
+#include <cmath>
+
+namespace voxpop {
+
+std::size_t answer_of(VoteCode vote) {
+  return static_cast<std::size_t>(kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level()));
+}
+
+float left_if_decided(const Answer& answer) {
+  double left = 0, right = 0;
+  for (int level = 1; level <= kMaxLevels; ++level) {
+    left += answer[kMaxLevels + level];
+    right += answer[kMaxLevels - level];
+  }
+  return static_cast<float>(left / (left + right));
+}
+
+AnswerModel::AnswerModel(const Groups& groups, const Fit& fit)
+    : groups_(groups), fit_(fit), blend_(blend_of(fit.model)), raters_(records_of(fit.annotators)) {
+  if (blend_ == Blend::kClick) habits_ = find_click_habits(groups);
+}
+
+Answer AnswerModel::of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
+  const FitView view = view_of();
+  return of(view, vote, known, rater_of(view, vote, pair));
+}
+
+Answer AnswerModel::of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
+  const FitView view = view_of();
+  const Rater<double> rater = rater_of(view, vote, pair), certain{rater.discrimination, rater.side_bias, 0, 0, 0};
+  const auto z = smoothed(view, vote, logit(certain, known));
+  return of(view, vote, known, rater_without(rater, annotator_terms(certain, known, z)));
+}
+
+FitView AnswerModel::view_of() const {
+  FitView view{};
+  view.pair_first = groups_.pair_first.data();
+  view.pair_second = groups_.pair_second.data();
+  view.covariates = groups_.covariates.value.data();
+  view.covariate_count = groups_.covariates.count();
+  view.tastes = fit_.tastes.data();
+  view.taste_count = static_cast<int>(fit_.taste_sd.size());
+  view.raters = raters_.data();
+  view.blend = blend_;
+  view.scale = &fit_.scale;
+  view.click_habits = habits_.data();
+  return view;
+}
+
+Rater<double> AnswerModel::rater_of(const FitView& view, VoteCode vote, std::uint32_t pair) const {
+  const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
+  const double side = vote.first_on_left() ? 1 : -1;
+  const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
+  return {a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance, a.covariance * side,
+          a.side_bias_variance + taste.variance};
+}
+
+Smoothed<double> AnswerModel::smoothed(const FitView& view, VoteCode vote, const Logit<double>& eta) const {
+  const Statement<float> said = statement_of(view, vote);
+  const Statement<double> exact{said.sign,  said.lower,     said.upper,   said.share,
+                                said.click, said.one_sided, said.mirrored};
+  return blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z
+                                : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z;
+}
+
+Answer AnswerModel::of(const FitView& view, VoteCode vote, const Cavity<double>& known,
+                       const Rater<double>& rater) const {
+  const Logit<double> eta = logit(rater, known);
+  Answer answer{};
+  const int levels = groups_.answers.levels();
+  for (int level = -levels; level <= levels; ++level) {
+    if (level == 0 && !groups_.answers.ties) continue;
+    const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
+    answer[answer_of(code)] = std::exp(smoothed(view, code, eta).log_value);
+  }
+  return answer;
+}
+
+}  // namespace voxpop
