@@ -212,12 +212,13 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
       }
     }
   }
-  Rater<float> rater = known;
+  Rater<float> whole = known, rater = known;
   if (pass.uncertain) {
-    rater = rater_without(rater_of(vote, record, taste, true), terms);
+    whole = rater_of(vote, record, taste, true);
+    rater = rater_without(whole, terms);
     likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
   }
-  const Site<float> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
+  const Site<float> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z));
   view.site_precision[v] = site.precision;
   view.site_shift[v] = site.shift;
 }

@@ -306,6 +306,31 @@ TEST(Fit, annotators_of_few_votes_do_not_drive_scores_apart) {
   }
 }
 
+/// Most annotators of an arena vote once or twice. Sites and annotators then answered each other from pass to pass:
+/// means of pairs moved to and fro by ten posterior sds.
+TEST(Fit, annotators_of_few_votes_settle) {
+  const auto settles = [](const SimulateOptions& options) {
+    Votes votes = simulate_votes(options);
+    const Groups groups = group_votes(votes, Ties::kModel);
+    const auto engine = make_cpu_engine(groups, *choose_kernels());
+    const Fit fit = fit_model(*engine, count_votes(groups), {}, [](int, double) {});
+    EXPECT_TRUE(fit.converged) << options.annotators << " annotators, seed " << options.seed;
+    EXPECT_LT(fit.iterations, 180) << options.annotators << " annotators, seed " << options.seed;
+  };
+  SimulateOptions options{.shape = Shape::kArena,
+                          .prompts = 6000,
+                          .responses = 100,
+                          .pairs_per_prompt = 1,
+                          .votes_per_pair = 1,
+                          .mix = {},
+                          .seed = 1};
+  for (const std::uint32_t annotators : {1000u, 3000u, 20000u}) {
+    options.annotators = annotators;
+    settles(options);
+  }
+  settles({.prompts = 5000, .pairs_per_prompt = 5, .votes_per_pair = 4, .annotators = 5000, .mix = {}, .seed = 3});
+}
+
 /// What votes say beyond their sign helps to order pairs; thresholds are found again.
 TEST(Fit, grades_order_better_than_ties_and_ties_than_none) {
   Votes votes = simulate_votes({.prompts = 8000,
@@ -436,6 +461,50 @@ TEST(SettlePopulation, swings_from_side_to_side_are_damped) {
   for (const double by : {0.2, 0.2, -0.09, 0.04, -0.01}) EXPECT_EQ(step(by), 1);  // they shrink by themselves
   for (const double by : {-0.2, 0.2, -0.2}) EXPECT_EQ(step(by), 1);
   EXPECT_EQ(step(0.2), 0.5);  // the third swing
+}
+
+/// Steps all in one direction, undone by a stretch that goes too far and back.
+TEST(SettlePopulation, a_stretch_that_swings_is_damped) {
+  FitState state;
+  state.voters = 10;
+  state.iterations = kWarmUp;
+  const auto stretch = [&](double squares) {
+    Population next = state.population;
+    next.mean += 0.01;
+    SolveSums solved;
+    solved.squares = to_fixed(squares);
+    solved.freedom = 1000;
+    detail::settle_population(state, solved, {}, next, 0);
+    return state.damping;
+  };
+  for (const double squares : {1500.0, 700.0, 1500.0}) EXPECT_EQ(stretch(squares), 1);
+  EXPECT_EQ(stretch(700), 0.5);
+}
+
+/// What is not known of tastes is part of their spread; how that moves is part of what still moves.
+TEST(UpdateTastes, spread_by_hand) {
+  FitState state;
+  state.voters = 8;
+  state.tastes = 1;
+  state.iterations = kWarmUp;
+  state.taste_variance[0] = 0.5;
+  const TasteSums sums{to_fixed(1.2), to_fixed(4.0)};
+  AnnotatorTotals totals;
+  for (int a = 0; a < 8; ++a) {
+    Taste taste{};
+    update_tastes(state, {}, &taste, nullptr, &sums, 10, totals);
+    EXPECT_NEAR(taste.mean, 0.7 * 1.2 / 6, 1e-6);  // 0.7 of the step; precision 4 + 1 / 0.5
+    EXPECT_NEAR(taste.variance, 1.0 / 6, 1e-6);
+  }
+  EXPECT_NEAR(from_fixed(totals.taste2[0]), 8 * (0.14 * 0.14 + 1.0 / 6), 1e-5);
+  FitState without = state;
+  without.tastes = 0;
+  const ThresholdSums thresholds[kMaxLevels + 1] = {};
+  end_iteration(state, {}, totals, state.population, thresholds, {});
+  end_iteration(without, {}, totals, without.population, thresholds, {});
+  const double spread = (8 * (0.14 * 0.14 + 1.0 / 6) + 0.04) / 10;
+  EXPECT_NEAR(state.taste_variance[0], spread, 1e-6);
+  EXPECT_NEAR(state.change - without.change, 0.1 * (std::sqrt(0.5) - std::sqrt(spread)), 1e-6);
 }
 
 TEST(SettleThresholds, literal_step) {

@@ -90,7 +90,8 @@ struct FitState {
   double stretch = 1;
   double damping = 1;    ///< of annotators' moves, thresholds' moves and the stretch
   double last_step = 0;  ///< of the population's mean, before the stretch
-  int swings = 0;        ///< such steps from side to side, one after another
+  double last_move = 0;  ///< and with it
+  int swings = 0;        ///< either of them from side to side, one time after another
 };
 
 /// While the sites are young, the spread of annotators stays small: else one may settle on the mirrored side.
@@ -348,13 +349,17 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   next.variance = smaller(next.variance * s.stretch * s.stretch, kLargestVariance);
   // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
   // may swing from side to side for good. So may scores and discriminations where votes are many: each answers what
-  // the other was before, and the stretch, which sets both right, hides it.
-  s.swings = step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step) ? s.swings + 1 : 0;
+  // the other was before, and the stretch, which sets both right, hides it; or it is what swings.
+  const double move = next.mean - before.mean;
+  const bool back = (step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step)) ||
+                    (move * s.last_move < 0 && fabs(move) > 0.5 * fabs(s.last_move));
+  s.swings = back ? s.swings + 1 : 0;
   if (s.swings >= 3) {
     s.damping = larger(0.5 * s.damping, 0.1);
     s.swings = 0;
   }
   s.last_step = step;
+  s.last_move = move;
   s.change = fabs(next.mean - before.mean) + fabs(sqrt(next.variance) - sqrt(before.variance)) +
              fabs(sqrt(next.side_bias_variance) - sqrt(before.side_bias_variance)) +
              0.5 * fabs(next.share_mean - before.share_mean) + others;

@@ -81,11 +81,15 @@ VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& 
   return {precision, precision * cavity.mean + gamma * z.first * (precision * cavity.variance + Real(1))};
 }
 
-/// The way a site goes towards its new value. All sites of a component move at once, and where annotators of strong
-/// discrimination contradict each other they would overshoot for good: those move half the way.
+/// The way a site goes towards its new value. All sites of a component move at once, and some would overshoot for good;
+/// these move half the way: those of annotators of strong discrimination, who may contradict each other; and of those
+/// with few votes, where the annotator as its `others` show it is not the one that the vote was there for, `whole`, but
+/// one that follows the vote.
 template <class Real>
-VOXPOP_HD Site<Real> damped(const Rater<Real>& rater, const Site<Real>& before, const Site<Real>& matched) {
-  const Real step = select(absolute(rater.discrimination) > 4.0f, Real(0.5f), Real(1));
+VOXPOP_HD Site<Real> damped(const Rater<Real>& whole, const Rater<Real>& others, const Site<Real>& before,
+                            const Site<Real>& matched) {
+  const auto few = others.discrimination_variance > whole.discrimination_variance * 1.1f;
+  const Real step = select(absolute(others.discrimination) > 4.0f, Real(0.5f), select(few, Real(0.5f), Real(1)));
   return {before.precision + step * (matched.precision - before.precision),
           before.shift + step * (matched.shift - before.shift)};
 }

@@ -261,12 +261,14 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
       }
     }
     if (pass.update_sites) {
+      Rater<Pack> whole = rater;
       if (pass.uncertain) {
-        rater = rater_without(load_uncertain_rater(s, i), terms);
+        whole = load_uncertain_rater(s, i);
+        rater = rater_without(whole, terms);
         likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
       }
       const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-      const Site<Pack> site = damped(rater, before, matched_site(rater, cavity, likelihood.z));
+      const Site<Pack> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z));
       site.precision.store(s.site_precision + i);
       site.shift.store(s.site_shift + i);
     }

@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kSchema = "checkpoint/1";
 /// Another number for every change of what is kept, or of how a fit goes on.
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 // Everything is kept as it lies in memory: every bit counts, and nobody else reads it.
 template <class T>
