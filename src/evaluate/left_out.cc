@@ -3,6 +3,8 @@
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "evaluate/answer_model.h"
 #include "group/share.h"
@@ -12,61 +14,92 @@ namespace voxpop {
 namespace {
 
 struct LeftOut {
-  std::uint32_t vote, pair, component;
+  std::uint32_t vote, pair;
 };
 
-/// So many votes are copied at most, and of components of so many at most: in larger ones each says little.
-constexpr std::size_t kCopiedVotes = 600'000;
-constexpr std::uint32_t kCopiedAtOnce = 64;
+/// A component's votes are left out in so many turns: one at a time, or of more votes a twentieth.
+constexpr std::uint32_t kTurns = 20;
+/// As much work, in votes, may copies be; and all turns of a component a third of it.
+constexpr double kMostWork = 600'000;
 
-bool can_refit(const Groups& groups, std::uint32_t component) {
-  return is_small(groups, component) && groups.votes_of(component) <= kCopiedAtOnce;
+std::uint32_t turns_of(const Groups& groups, std::uint32_t component) {
+  return std::min(groups.votes_of(component), kTurns);
 }
 
-/// Decided votes, chosen by a hash: some `most` of them, and fewer where refitting them would take long.
-std::vector<LeftOut> choose_left_out(const Groups& groups, std::size_t most) {
-  std::size_t copied = 0;
+double work_of_turns(const Groups& groups, std::uint32_t component) {
+  return turns_of(groups, component) * work_on(groups, component);
+}
+
+bool can_refit(const Groups& groups, std::uint32_t component) {
+  return groups.items_of(component) <= kDenseItems && work_of_turns(groups, component) <= kMostWork / 3;
+}
+
+/// A component that is solved again, without some of its votes.
+struct Turn {
+  std::uint32_t component;
+  std::size_t first, end;  ///< of the votes that are left out
+};
+
+/// Decided votes, some `most` of them by a hash, and fewer where solving again takes long: those by turns, then those
+/// of components that are not solved again.
+struct Chosen {
+  std::vector<LeftOut> votes;
+  std::vector<Turn> turns;
+};
+
+Chosen choose_left_out(const Groups& groups, std::size_t most) {
+  double work = 0;
   for (std::uint32_t c = 0; c < groups.components(); ++c)
-    if (can_refit(groups, c)) copied += std::size_t{groups.votes_of(c)} * groups.votes_of(c);
+    if (can_refit(groups, c)) work += work_of_turns(groups, c);
   const std::size_t step =
-      std::max((groups.votes.size() + most - 1) / most, (copied + kCopiedVotes - 1) / kCopiedVotes);
-  std::vector<LeftOut> chosen;
-  for (std::uint32_t c = 0; c < groups.components(); ++c)
+      std::max((groups.votes.size() + most - 1) / most, static_cast<std::size_t>(std::ceil(work / kMostWork)));
+  Chosen chosen;
+  const auto choose = [&](std::uint32_t c, const auto& wanted) {
     for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-        if (mixed(v) % step == 0 && groups.votes[v].decided()) chosen.push_back({v, p, c});
+        if (groups.votes[v].decided() && wanted(v)) chosen.votes.push_back({v, p});
+  };
+  for (std::uint32_t c = 0; c < groups.components(); ++c) {
+    if (!can_refit(groups, c)) continue;
+    const std::uint32_t begin = groups.range(c, c + 1).vote, turns = turns_of(groups, c);
+    for (std::uint32_t turn = 0; turn < turns; ++turn) {
+      if (mixed(begin + turn) % step != 0) continue;
+      const std::size_t first = chosen.votes.size();
+      choose(c, [&](std::uint32_t v) { return (v - begin) % turns == turn; });
+      if (chosen.votes.size() > first) chosen.turns.push_back({c, first, chosen.votes.size()});
+    }
+  }
+  for (std::uint32_t c = 0; c < groups.components(); ++c)
+    if (!can_refit(groups, c)) choose(c, [&](std::uint32_t v) { return mixed(v) % step == 0; });
   return chosen;
 }
 
-/// What is known of each vote's pair without the vote, in components where can_refit(): by an EP of the component that
-/// starts from the fit's sites; annotators stay as they are. In a small component the cavity is something else: votes
-/// that say the same hold back each other's sites, and with one of them gone the others would say more. Cavities leave
-/// them as they are, and so err to the side that the vote was against.
-void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const std::vector<LeftOut>& chosen,
+/// What is known of each vote's pair without the vote, where there are turns: by an EP of the component that starts
+/// from the fit's sites; annotators stay as they are. The cavity is something else: votes that say the same hold back
+/// each other's sites, and with one of them gone the others would say more. Cavities leave them as they are, and so err
+/// to the side that the vote was against.
+void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen,
                    std::vector<Cavity<double>>& known) {
   constexpr int kMostSweeps = 10;
-  std::vector<std::size_t> refitted;
   Share share;
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    if (!can_refit(groups, chosen[i].component)) continue;
-    refitted.push_back(i);
-    share.push_back(groups.range(chosen[i].component, chosen[i].component + 1));
-  }
+  for (const Turn& turn : chosen.turns) share.push_back(groups.range(turn.component, turn.component + 1));
   Groups copies = take_share(groups, share);
   copies.all_seen = false;
   if (blend_of(fit.model) == Blend::kClick) copies.click_habits = find_click_habits(groups);
   EngineState state;
-  std::vector<std::size_t> pair(refitted.size());
-  for (std::size_t i = 0; i < refitted.size(); ++i) {
-    const LeftOut& one = chosen[refitted[i]];
-    const std::size_t vote = state.sites.shift.size() + one.vote - share[i].vote;
-    pair[i] = state.pair_mean.size() + one.pair - share[i].pair;
-    append(state.sites.precision, sites.precision, share[i].vote, share[i].vote_end);
-    append(state.sites.shift, sites.shift, share[i].vote, share[i].vote_end);
-    append(state.pair_mean, fit.posterior.pair_mean, share[i].pair, share[i].pair_end);
-    append(state.pair_variance, fit.posterior.pair_variance, share[i].pair, share[i].pair_end);
-    state.sites.precision[vote] = state.sites.shift[vote] = 0;
-    copies.votes[vote] = VoteCode::make(copies.votes[vote].annotator(), kUnseen, copies.votes[vote].first_on_left());
+  std::vector<std::size_t> pair(chosen.votes.size());
+  for (std::size_t t = 0; t < share.size(); ++t) {
+    const std::size_t votes = state.sites.shift.size(), pairs = state.pair_mean.size();
+    append(state.sites.precision, sites.precision, share[t].vote, share[t].vote_end);
+    append(state.sites.shift, sites.shift, share[t].vote, share[t].vote_end);
+    append(state.pair_mean, fit.posterior.pair_mean, share[t].pair, share[t].pair_end);
+    append(state.pair_variance, fit.posterior.pair_variance, share[t].pair, share[t].pair_end);
+    for (std::size_t i = chosen.turns[t].first; i < chosen.turns[t].end; ++i) {
+      const std::size_t vote = votes + chosen.votes[i].vote - share[t].vote;
+      pair[i] = pairs + chosen.votes[i].pair - share[t].pair;
+      state.sites.precision[vote] = state.sites.shift[vote] = 0;
+      copies.votes[vote] = VoteCode::make(copies.votes[vote].annotator(), kUnseen, copies.votes[vote].first_on_left());
+    }
   }
   const auto engine = make_cpu_engine(copies, *choose_kernels());
   engine->load(state);
@@ -81,27 +114,33 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
     if (engine->update_components(raters, pass).solved.change <= kSettled) break;
   FitRun none;
   state = engine->save(none);
-  for (std::size_t i = 0; i < refitted.size(); ++i)
-    known[refitted[i]] = {state.pair_mean[pair[i]], state.pair_variance[pair[i]]};
+  for (const Turn& turn : chosen.turns)
+    for (std::size_t i = turn.first; i < turn.end; ++i)
+      known[i] = {state.pair_mean[pair[i]], state.pair_variance[pair[i]]};
 }
 
 }  // namespace
 
 Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most) {
-  const std::vector<LeftOut> chosen = choose_left_out(groups, most);
+  const Chosen chosen = choose_left_out(groups, most);
   std::vector<Cavity<double>> known;
-  Trials trials;
-  for (const auto& [v, p, c] : chosen) {
+  for (const auto& [v, p] : chosen.votes)
     known.push_back(cavity_without<double>(fit.posterior.pair_mean[p], fit.posterior.pair_variance[p],
                                            {sites.precision[v], sites.shift[v]}));
-    trials.outcome.push_back((groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0);
-    trials.cluster.push_back(p);
-  }
   refit_without(groups, fit, sites, chosen, known);
+  std::vector<std::size_t> in_order(chosen.votes.size());
+  std::iota(in_order.begin(), in_order.end(), std::size_t{0});
+  std::ranges::sort(in_order, {}, [&](std::size_t i) { return chosen.votes[i].vote; });
   const AnswerModel model(groups, fit);
-  trials.predicted.resize(chosen.size());
-  oneapi::tbb::parallel_for(std::size_t{0}, chosen.size(), [&](std::size_t i) {
-    trials.predicted[i] = left_if_decided(model.of_left_out(groups.votes[chosen[i].vote], chosen[i].pair, known[i]));
+  Trials trials;
+  trials.predicted.resize(chosen.votes.size());
+  trials.outcome.resize(chosen.votes.size());
+  trials.cluster.resize(chosen.votes.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, chosen.votes.size(), [&](std::size_t i) {
+    const auto [v, p] = chosen.votes[in_order[i]];
+    trials.predicted[i] = left_if_decided(model.of_left_out(groups.votes[v], p, known[in_order[i]]));
+    trials.outcome[i] = (groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0;
+    trials.cluster[i] = p;
   });
   return trials;
 }

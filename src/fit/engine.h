@@ -105,6 +105,13 @@ std::vector<float> find_click_habits(const Groups& groups);
 /// are sparse.
 inline constexpr std::uint32_t kDenseItems = 2048;
 
+/// About how long a pass over a component takes, in votes of small ones: votes, and a factorisation or conjugate
+/// gradients.
+inline double work_on(const Groups& groups, std::uint32_t component) {
+  const double items = groups.items_of(component), votes = groups.votes_of(component);
+  return is_small(groups, component) ? votes : items <= kDenseItems ? votes + items * items * items / 1000 : 50 * votes;
+}
+
 /// The CPU engine. `kernels`: see choose_kernels(). Threads: those of the calling task arena.
 std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels,
                                         std::uint32_t dense_items = kDenseItems);

@@ -7,12 +7,6 @@
 namespace voxpop {
 namespace {
 
-/// About how long a large component takes, in votes of small ones: votes, and a factorisation or conjugate gradients.
-double work_of(const Groups& groups, std::uint32_t c) {
-  const double items = groups.items_of(c), votes = groups.votes_of(c);
-  return items <= kDenseItems ? votes + items * items * items / 1000 : 50 * votes;
-}
-
 void add_component(const Groups& groups, std::uint32_t c, Share& share) {
   if (share.empty() || share.back().component_end != c)
     share.push_back(groups.range(c, c + 1));
@@ -32,7 +26,7 @@ std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_
   std::uint32_t small = 0;
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
     if (!is_small(groups, c)) {
-      tasks.push_back({{c}, work_of(groups, c)});
+      tasks.push_back({{c}, work_on(groups, c)});
       continue;
     }
     if (small++ % (kSampleUnit * stride) == 0) {
