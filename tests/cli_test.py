@@ -329,7 +329,7 @@ class Usage(CliTest):
                     self.assert_one_line(result, 2, option, value)
         checkpoint = ("--checkpoint", self.path("kept"), "--checkpoint-every")
         self.assert_one_line(run("fit", votes, "-o", fit, *checkpoint, "nan"), 2, "--checkpoint-every", "nan")
-        for value in ("-5", "-5GB"):
+        for value in ("-5", "-5GB", " -1"):
             self.assert_one_line(run("fit", votes, "-o", fit, "--memory-limit", value), 2, "--memory-limit", "negative")
 
     def test_one_of_several_ranks(self):
@@ -1683,7 +1683,11 @@ class BadVotes(CliTest):
         columns = plain_votes() | {"items/features": np.random.default_rng(1).normal(size=(40, 8))}
         succeed("check", write_votes(self.path("votes.h5"), columns))
         columns["items/prior_score"] = np.arange(40.0)
-        self.refuse(columns, "items/features", "8 columns", "at most 8", "--ignore prior_score")
+        votes = write_votes(self.path("votes.h5"), columns)
+        needles = ("items/features", "8 columns", "at most 8", "--ignore prior_score")
+        self.assert_refused(votes, *needles, verbs=("fit",))
+        told = json.loads(succeed("check", votes, "--json").out)["warnings"]
+        self.assertTrue(any(all(needle in warning for needle in needles) for warning in told), told)
         succeed("fit", self.path("votes.h5"), "-o", self.path("fit.h5"), "--ignore", "prior_score")
 
     def test_line_breaks_in_an_id_do_not_break_the_message(self):

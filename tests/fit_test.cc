@@ -328,7 +328,34 @@ TEST(Fit, annotators_of_few_votes_settle) {
     options.annotators = annotators;
     settles(options);
   }
-  settles({.prompts = 5000, .pairs_per_prompt = 5, .votes_per_pair = 4, .annotators = 5000, .mix = {}, .seed = 3});
+  for (const std::uint32_t annotators : {5000u, 6000u, 8000u})
+    for (const std::uint32_t seed : {3u, 7u, 12u})
+      settles({.prompts = 3000,
+               .pairs_per_prompt = 5,
+               .votes_per_pair = 4,
+               .annotators = annotators,
+               .mix = {},
+               .seed = seed});
+}
+
+/// Coefficients and tastes answer each other: what one moves the other takes back, and so does the stretch.
+TEST(Fit, tastes_of_annotators_with_few_votes_settle) {
+  for (const std::uint32_t seed : {1u, 2u}) {
+    Votes votes = simulate_votes({.prompts = 1500,
+                                  .annotators = 2000,
+                                  .mix = {},
+                                  .features = 3,
+                                  .feature_effect = 1,
+                                  .taste_sd = 0.6,
+                                  .seed = seed});
+    Groups groups = group_votes(votes, Ties::kModel);
+    groups.covariates = find_covariates(votes, groups, {});
+    const auto engine = make_cpu_engine(groups, *choose_kernels());
+    const Fit fit = fit_model(*engine, count_votes(groups), {.covariates = groups.covariates.count(), .tastes = 3},
+                              [](int, double) {});
+    EXPECT_TRUE(fit.converged) << seed;
+    EXPECT_LT(fit.iterations, 100) << seed;
+  }
 }
 
 /// What votes say beyond their sign helps to order pairs; thresholds are found again.

@@ -290,7 +290,7 @@ TEST_P(Property, the_order_of_prompts_changes_no_bit) {
 TEST_P(Property, names_of_items_change_what_rounding_changes) {
   if (GetParam().name == "sparse_rater") GTEST_SKIP() << "variances come from random signs, which go by name";
   change_.item = shuffled(votes_.item_ids.size());
-  expect_changed(before_, fit(with_items(votes_, change_.item)), change_, 1e-5);
+  expect_changed(before_, fit(with_items(votes_, change_.item)), change_, 1e-4);  // rounding decides some half steps
 }
 
 /// Every vote for the other item. Probabilities of two sides are one minus the other but for rounding.

@@ -78,6 +78,7 @@ struct FitState {
   Population population;
   VoteScale scale{};
   double coefficient[kMaxCovariates] = {}, coefficient_variance[kMaxCovariates] = {};
+  double last_coefficient[kMaxCovariates] = {};  ///< an iteration ago, before the stretch
   double coefficient_prior[kMaxCovariates] = {}, coefficient_prior_variance[kMaxCovariates] = {};
   double taste_variance[kMaxCovariates] = {};  ///< of annotators' tastes
   double taste_shift[kMaxCovariates] = {};     ///< what the last iteration moved from tastes to coefficients
@@ -149,8 +150,10 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
     totals.gradient += sums.gradient_gamma;
     totals.information += sums.information_gamma;
   } else if (s.phase == Phase::kNewton) {
-    const auto step = static_cast<float>(newton_step(a, sums, prior, s.damping));
-    totals.longest_step = larger(totals.longest_step, step);
+    newton_step(a, sums, prior, s.damping);
+    // From where it was an iteration ago: a step that only undoes the stretch is none.
+    const double moved = fabs(a.discrimination - before.discrimination / s.stretch);
+    totals.longest_step = larger(totals.longest_step, static_cast<float>(moved / sqrt(a.discrimination_variance)));
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, prior, s.damping);
   }
@@ -237,11 +240,11 @@ VOXPOP_HD void share_tastes(FitState& s, const AnnotatorTotals& totals) {
 /// Where tastes' variance starts, and what coefficients' prior variance is without an earlier fit: both weak.
 inline constexpr double kFirstTasteVariance = 0.05, kCoefficientVariance = 9;
 
-/// Coefficients towards their maximum a posteriori: a Newton step. Returns the longest.
-VOXPOP_HD double settle_coefficients(FitState& s, const CovariateSums& sums) {
+/// Coefficients towards their maximum a posteriori: a Newton step.
+VOXPOP_HD void settle_coefficients(FitState& s, const CovariateSums& sums) {
   double precision[kMaxCovariates * kMaxCovariates], gradient[kMaxCovariates];
   const int n = s.covariates;
-  if (n == 0) return 0;
+  if (n == 0) return;
   for (int k = 0; k < n; ++k) {
     const double prior = s.coefficient_prior_variance[k];
     for (int l = 0; l <= k; ++l)
@@ -250,16 +253,23 @@ VOXPOP_HD double settle_coefficients(FitState& s, const CovariateSums& sums) {
     gradient[k] = from_fixed(sums.gradient[k]) - (s.coefficient[k] - s.coefficient_prior[k]) / prior;
   }
   invert_positive_definite(precision, n);
-  double longest = 0;
   for (int k = 0; k < n; ++k) {
     double step = 0;
     for (int l = 0; l < n; ++l) step += precision[k >= l ? k * n + l : l * n + k] * gradient[l];
     step = clamped(step, -kLongestStep, kLongestStep);
     s.coefficient[k] += step;
     s.coefficient_variance[k] = precision[k * n + k];
-    longest = larger(longest, fabs(step));
   }
-  return longest;
+}
+
+/// How far the farthest is from where it was an iteration ago: tastes and the stretch may undo a step.
+VOXPOP_HD double coefficients_moved(FitState& s) {
+  double farthest = 0;
+  for (int k = 0; k < s.covariates; ++k) {
+    farthest = larger(farthest, fabs(s.coefficient[k] - s.last_coefficient[k]));
+    s.last_coefficient[k] = s.coefficient[k];
+  }
+  return farthest;
 }
 
 /// Thresholds that come too close would leave the votes between them no room.
@@ -352,7 +362,7 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   // the other was before, and the stretch, which sets both right, hides it; or it is what swings.
   const double move = next.mean - before.mean;
   const bool back = (step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step)) ||
-                    (move * s.last_move < 0 && fabs(move) > 0.5 * fabs(s.last_move));
+                    (move * s.last_move < 0 && fabs(move) > 0.8 * fabs(s.last_move));
   s.swings = back ? s.swings + 1 : 0;
   if (s.swings >= 3) {
     s.damping = larger(0.5 * s.damping, 0.1);
@@ -368,7 +378,7 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
     s.change = 0.1 * totals.longest_step + others;
     return s.change < (s.phase == Phase::kQuadrature ? 1 : 5) * allowed_change(s);
   }
-  if (s.phase == Phase::kQuadrature) return s.change < allowed_change(s);
+  if (s.phase == Phase::kQuadrature) return s.change < s.damping * allowed_change(s);  // there is more to go
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;
 }
 
@@ -390,9 +400,10 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.phase = Phase::kDone;
     return;
   }
-  const double others =
-      settle_thresholds(s, thresholds) + settle_coefficients(s, covariates) + 0.1 * spread_tastes(s, totals);
+  const double thresholds_moved = settle_thresholds(s, thresholds), tastes_spread = spread_tastes(s, totals);
+  settle_coefficients(s, covariates);
   share_tastes(s, totals);
+  const double others = thresholds_moved + coefficients_moved(s) + 0.1 * tastes_spread;
   const Population next = with_spreads(s, centre, totals);
   const bool settled = has_discriminations(s.model) ? detail::settle_population(s, solved, totals, next, others)
                                                     : detail::settle_common(s, solved, totals, next, others);

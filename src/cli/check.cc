@@ -35,10 +35,14 @@ int check_command(const Arguments& arguments) {
   Votes votes = read_votes(arguments.inputs, arguments.common.quiet);
   const std::vector<Burst> bursts = find_bursts(votes);  // grouping consumes the columns
   const Groups groups = group_votes(votes, Ties::kModel);
-  find_covariates(votes, groups, {});  // throws where fit would
   const Limits limits = find_limits(groups, votes);
   std::vector<std::string> warnings = limits.warnings();
   for (std::string& odd : odd_timestamps(votes, std::time(nullptr))) warnings.push_back(std::move(odd));
+  try {
+    find_covariates(votes, groups, {});
+  } catch (const Error& error) {  // fit ends with it, but not with every --ignore
+    warnings.emplace_back(error.what());
+  }
   std::map<std::uint32_t, std::uint32_t> sizes;
   for (std::size_t c = 0; c < groups.components(); ++c) ++sizes[groups.items_of(c)];
   if (arguments.common.json) {

@@ -21,7 +21,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           "or here)")
       ->transform(CLI::AsSizeValue(false))
       ->transform(CLI::Validator(  // before that one, which would take -1 for 2^64 - 1
-          [](const std::string& text) { return text.starts_with('-') ? "must not be negative" : ""; }, ""))
+          [](const std::string& text) { return text.find('-') != text.npos ? "must not be negative" : ""; }, ""))
       ->default_str("what is free");
   add_threads_option(verb, options.threads);
   verb.add_option("--max-iterations", options.max_iterations, "Give up settling after this many iterations")

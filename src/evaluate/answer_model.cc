@@ -24,14 +24,21 @@ AnswerModel::AnswerModel(const Groups& groups, const Fit& fit)
 
 Answer AnswerModel::of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
   const FitView view = view_of();
-  return of(view, vote, known, rater_of(view, vote, pair));
+  return of(view, vote, known, rater_of(view, vote, pair), raters_[vote.annotator()].share);
 }
 
 Answer AnswerModel::of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
   const FitView view = view_of();
   const Rater<double> rater = rater_of(view, vote, pair), certain{rater.discrimination, rater.side_bias, 0, 0, 0};
-  const auto z = smoothed(view, vote, logit(certain, known));
-  return of(view, vote, known, rater_without(rater, annotator_terms(certain, known, z)));
+  const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
+  const Statement<float> said = statement_of(view, vote);
+  const auto told = likelihood(said, logit(certain, known));
+  double share = said.share;
+  if (blend_ != Blend::kNone)
+    share = share_of(
+        share_without(a.share_logit, a.share_variance, share_terms(said.share, static_cast<float>(told.share), 0, 0)));
+  return of(view, vote, known, rater_without(rater, annotator_terms(certain, known, told.z)),
+            static_cast<float>(share));
 }
 
 FitView AnswerModel::view_of() const {
@@ -57,23 +64,24 @@ Rater<double> AnswerModel::rater_of(const FitView& view, VoteCode vote, std::uin
           a.side_bias_variance + taste.variance};
 }
 
-Smoothed<double> AnswerModel::smoothed(const FitView& view, VoteCode vote, const Logit<double>& eta) const {
-  const Statement<float> said = statement_of(view, vote);
+VoteLikelihood<double> AnswerModel::likelihood(const Statement<float>& said, const Logit<double>& eta) const {
   const Statement<double> exact{said.sign,  said.lower,     said.upper,   said.share,
                                 said.click, said.one_sided, said.mirrored};
-  return blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta).z
-                                : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta).z;
+  return blend_ == Blend::kNone ? smoothed_vote<kExact, Likelihood::kOrdinal>(exact, eta)
+                                : smoothed_vote<kExact, Likelihood::kMixture>(exact, eta);
 }
 
-Answer AnswerModel::of(const FitView& view, VoteCode vote, const Cavity<double>& known,
-                       const Rater<double>& rater) const {
+Answer AnswerModel::of(const FitView& view, VoteCode vote, const Cavity<double>& known, const Rater<double>& rater,
+                       float share) const {
   const Logit<double> eta = logit(rater, known);
   Answer answer{};
   const int levels = groups_.answers.levels();
   for (int level = -levels; level <= levels; ++level) {
     if (level == 0 && !groups_.answers.ties) continue;
     const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
-    answer[answer_of(code)] = std::exp(smoothed(view, code, eta).log_value);
+    Statement<float> said = statement_of(view, code);
+    said.share = share;
+    answer[answer_of(code)] = std::exp(likelihood(said, eta).z.log_value);
   }
   return answer;
 }

@@ -27,8 +27,9 @@ class AnswerModel {
  private:
   FitView view_of() const;
   Rater<double> rater_of(const FitView& view, VoteCode vote, std::uint32_t pair) const;
-  Smoothed<double> smoothed(const FitView& view, VoteCode vote, const Logit<double>& eta) const;
-  Answer of(const FitView& view, VoteCode vote, const Cavity<double>& known, const Rater<double>& rater) const;
+  VoteLikelihood<double> likelihood(const Statement<float>& said, const Logit<double>& eta) const;
+  Answer of(const FitView& view, VoteCode vote, const Cavity<double>& known, const Rater<double>& rater,
+            float share) const;
 
   const Groups& groups_;
   const Fit& fit_;

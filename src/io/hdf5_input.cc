@@ -52,6 +52,9 @@ Error read_error(const std::string& path, const std::string& what, const std::st
   if (reason.find("memory allocation failed") != std::string::npos) ::operator delete(::operator new(kLargestChunk));
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
+  if (reason.starts_with("bad version number"))
+    return bad_input("{}: {}: {}; the file is damaged, or of a newer HDF5: write it with libver=('earliest', 'v110')",
+                     path, what, reason);
   return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
 }
 

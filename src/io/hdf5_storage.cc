@@ -95,6 +95,8 @@ std::optional<Storage> storage_of(hid_t file, hid_t dataset, Rows some, std::siz
   hsize_t chunk_rows = 0;
   if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, 1, &chunk_rows) != 1) return {};
   const std::optional<Packing> packing = packing_of(creation);
+  unsigned options = 0;  // a writer may leave the last chunk unpacked, unmarked
+  if (H5Pget_chunk_opts(creation, &options) < 0 || (options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0) return {};
   if (!packing || chunk_rows * width > kLargestChunk || shape(dataset_space(dataset))[0] / chunk_rows > kMostChunks)
     return {};
   storage.packing = *packing;
