@@ -62,6 +62,32 @@ TEST(MatchedSite, is_no_narrower_than_allowed_and_keeps_the_mean) {
   }
 }
 
+/// Half the way for annotators of strong discrimination, and for those of whom the vote is a good part.
+TEST(Damped, literal_steps) {
+  const Site<double> before{1, 0.5}, matched{3, -0.5};
+  const Rater<double> plain{1.5, 0, 0.2, 0, 0.1}, known{1.5, 0, 0, 0, 0}, wider{1.5, 0, 0.21, 0, 0.1};
+  const Rater<double> strong{-4.5, 0, 0.2, 0, 0.1};
+  const auto step = [&](const Rater<double>& whole, const Rater<double>& others) {
+    const Site<double> site = damped(whole, others, before, matched);
+    EXPECT_NEAR((site.precision - before.precision) / 2, before.shift - site.shift, 1e-12);
+    return before.shift - site.shift;
+  };
+  EXPECT_EQ(step(plain, plain), 1);
+  EXPECT_EQ(step(known, known), 1);
+  EXPECT_EQ(step(plain, wider), 0.5);
+  EXPECT_EQ(step(strong, strong), 0.5);
+}
+
+/// N(1.2, 0.25) is the product of what the vote says, and of the rest: precision 4 = 1.5 + 2.5.
+TEST(ShareWithout, literal) {
+  const double before = 1.2 - 0.3 / 2.5;  // the vote's gradient at 1.2 is 0.3
+  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 1.5f, .cross_gamma = 0, .cross_beta = 0}),
+              before, 1e-7);
+  // At most seven tenths of the precision are taken out.
+  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 3.9f, .cross_gamma = 0, .cross_beta = 0}),
+              1.2 - 0.3 / 1.2, 1e-7);
+}
+
 /// Precisions and precision-weighted means of the annotator, less the vote's.
 TEST(RaterWithout, is_what_remains_of_the_normal_distribution) {
   const Rater<double> rater{1.5, -0.4, 0.3, -0.1, 0.5};
