@@ -62,8 +62,7 @@ inline Groups random_groups(const Sizes& components, std::uint32_t annotators, S
 
 /// One vote in five is not seen.
 inline Groups with_unseen_votes(Groups groups) {
-  for (std::size_t v = 0; v < groups.votes.size(); v += 5)
-    groups.votes[v] = VoteCode::make(groups.votes[v].annotator(), kUnseen, groups.votes[v].first_on_left());
+  for (std::size_t v = 0; v < groups.votes.size(); v += 5) groups.votes[v] = groups.votes[v].held_out();
   groups.all_seen = false;
   return groups;
 }

@@ -343,14 +343,7 @@ INSTANTIATE_TEST_SUITE_P(LeftOut, Rankings, testing::Values(5, 12, 40));
 /// worse.
 TEST(LeftOut, of_annotators_with_few_votes_is_calibrated) {
   for (const std::uint32_t seed : {1u, 2u, 3u}) {
-    Votes votes = simulate_votes({.shape = Shape::kArena,
-                                  .prompts = 2000,
-                                  .responses = 100,
-                                  .pairs_per_prompt = 1,
-                                  .votes_per_pair = 1,
-                                  .annotators = 500,
-                                  .mix = {},
-                                  .seed = seed});
+    Votes votes = simulate_votes(test::sparse_arena(2000, 500, seed));
     const Groups groups = group_votes(votes, Ties::kModel);
     const auto engine = make(groups);
     const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});

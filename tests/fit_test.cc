@@ -289,14 +289,7 @@ TEST(Fit, intervals_cover_at_one_to_five_votes_a_pair) {
 /// scores and discriminations drove each other up, to margins three times as long (calibration error 0.05 to 0.11).
 TEST(Fit, annotators_of_few_votes_do_not_drive_scores_apart) {
   for (const std::uint32_t seed : {1u, 2u, 3u, 4u}) {
-    Votes votes = simulate_votes({.shape = Shape::kArena,
-                                  .prompts = 2000,
-                                  .responses = 100,
-                                  .pairs_per_prompt = 1,
-                                  .votes_per_pair = 1,
-                                  .annotators = 500,
-                                  .mix = {},
-                                  .seed = seed});
+    Votes votes = simulate_votes(test::sparse_arena(2000, 500, seed));
     const auto [fit, labels] = fit_votes(votes, {});
     EXPECT_TRUE(fit.converged);
     const TruthComparison truth = compare_with_truth(labels, *votes.truth);
@@ -317,17 +310,7 @@ TEST(Fit, annotators_of_few_votes_settle) {
     EXPECT_TRUE(fit.converged) << options.annotators << " annotators, seed " << options.seed;
     EXPECT_LT(fit.iterations, 180) << options.annotators << " annotators, seed " << options.seed;
   };
-  SimulateOptions options{.shape = Shape::kArena,
-                          .prompts = 6000,
-                          .responses = 100,
-                          .pairs_per_prompt = 1,
-                          .votes_per_pair = 1,
-                          .mix = {},
-                          .seed = 1};
-  for (const std::uint32_t annotators : {1000u, 3000u, 20000u}) {
-    options.annotators = annotators;
-    settles(options);
-  }
+  for (const std::uint32_t annotators : {1000u, 3000u, 20000u}) settles(test::sparse_arena(6000, annotators, 1));
   for (const std::uint32_t annotators : {5000u, 6000u, 8000u})
     for (const std::uint32_t seed : {3u, 7u, 12u})
       settles({.prompts = 3000,

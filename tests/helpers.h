@@ -14,10 +14,23 @@
 #include "fit/component_kernel.h"
 #include "group/group.h"
 #include "io/votes.h"
+#include "simulate/simulate.h"
 
 namespace voxpop::test {
 
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+
+/// Votes on 100 items, each on a pair that is drawn for it: most annotators have few.
+inline SimulateOptions sparse_arena(std::uint64_t votes, std::uint64_t annotators, std::uint64_t seed) {
+  return {.shape = Shape::kArena,
+          .prompts = votes,
+          .responses = 100,
+          .pairs_per_prompt = 1,
+          .votes_per_pair = 1,
+          .annotators = annotators,
+          .mix = {},
+          .seed = seed};
+}
 
 inline double log_logistic(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
 

@@ -22,6 +22,8 @@ struct VoteCode {
   VOXPOP_HD int level() const { return static_cast<int>(bits >> 1 & 31u) - 16; }
   VOXPOP_HD bool first_on_left() const { return bits & 1u; }
   VOXPOP_HD bool seen() const { return level() != kUnseen; }
+  /// The same vote, held out: that it was given is known, but not what it says.
+  VOXPOP_HD VoteCode held_out() const { return make(annotator(), kUnseen, first_on_left()); }
   /// 1 the pair's first item, -1 its second, 0 neither.
   VOXPOP_HD int winner() const { return !seen() || level() == 0 ? 0 : level() > 0 ? 1 : -1; }
   /// Whether it says who is better.

@@ -68,7 +68,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
   for (int fold = 0; fold < count; ++fold) {
     for (std::size_t v = 0; v < folds.size(); ++v) {
       const VoteCode vote = groups.votes[v];
-      seen.votes[v] = folds[v] == fold ? VoteCode::make(vote.annotator(), kUnseen, vote.first_on_left()) : vote;
+      seen.votes[v] = folds[v] == fold ? vote.held_out() : vote;
     }
     const auto engine = make(seen);
     const Fit fit =

@@ -98,7 +98,7 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
       const std::size_t vote = votes + chosen.votes[i].vote - share[t].vote;
       pair[i] = pairs + chosen.votes[i].pair - share[t].pair;
       state.sites.precision[vote] = state.sites.shift[vote] = 0;
-      copies.votes[vote] = VoteCode::make(copies.votes[vote].annotator(), kUnseen, copies.votes[vote].first_on_left());
+      copies.votes[vote] = copies.votes[vote].held_out();
     }
   }
   const auto engine = make_cpu_engine(copies, *choose_kernels());

@@ -140,13 +140,14 @@ Score score(const Trials& trials) {
   const Bins bins = sum_bins(trials);
   const Draws draws = bootstrap(trials);
   // Resampled votes err more: what chance adds to every ECE is in them twice.
-  const double middle = std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
+  const double ece = calibration_error(bins);
+  const double apart = ece - std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
   return {.log_loss = clustered_mean(log_losses(trials), trials.cluster),
           .brier = clustered_mean(squared, trials.cluster),
           .accuracy = clustered_mean(right, trials.cluster),
-          .ece = calibration_error(bins),
-          .ece_low = std::max(calibration_error(bins) + draws.resampled[kDraws / 40] - middle, 0.0),
-          .ece_high = calibration_error(bins) + draws.resampled[kDraws * 39 / 40 - 1] - middle,
+          .ece = ece,
+          .ece_low = std::max(draws.resampled[kDraws / 40] + apart, 0.0),
+          .ece_high = draws.resampled[kDraws * 39 / 40 - 1] + apart,
           .ece_by_chance = std::accumulate(draws.by_chance.begin(), draws.by_chance.end(), 0.0) / kDraws,
           .ece_by_chance_high = draws.by_chance[kDraws * 19 / 20 - 1],
           .bins = means(bins)};

@@ -367,9 +367,10 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
                        static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
     throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
                     name, total, std::min(stored, data_bytes_));
-  if (chunk_bytes(dataset) > kLargestChunk && chunk_bytes(dataset) / 4 > total * columns * width)
+  const std::uint64_t chunk = chunk_bytes(dataset);
+  if (chunk > kLargestChunk && chunk / 4 > total * columns * width)
     throw bad_input("{}: '{}' has {} rows but chunks of {} MiB: write it again with smaller ones", path_, name, total,
-                    chunk_bytes(dataset) >> 20);
+                    chunk >> 20);
   if (lacks_chunks(dataset))
     throw bad_input("{}: '{}' was never written in full: some of its chunks are not there; write it again", path_,
                     name);
