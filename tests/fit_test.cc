@@ -459,6 +459,18 @@ TEST(NewtonStep, is_short_and_uphill_where_information_is_not_positive) {
   EXPECT_GT(a.side_bias_variance, 0);
 }
 
+/// Information that takes nearly all of the prior's away would leave a variance of any size.
+TEST(NewtonStep, is_by_the_prior_where_information_leaves_nearly_nothing_of_it) {
+  AnnotatorPosterior a{.discrimination = 1, .side_bias = 0};
+  newton_step(a, sums_of(0.4, 0.5, -3.9999, 0, -9.5), kPopulation);
+  EXPECT_NEAR(a.discrimination_variance, 0.25, 1e-9);
+  EXPECT_NEAR(a.side_bias_variance, 0.1, 1e-9);
+  EXPECT_NEAR(a.discrimination, 1 + 0.4 * 0.25, 1e-6);
+  newton_step(a, sums_of(0, 0, -3, 0, -5), kPopulation);  // a vote of an even pair may do that
+  EXPECT_NEAR(a.discrimination_variance, 1, 1e-9);
+  EXPECT_NEAR(a.side_bias_variance, 0.2, 1e-9);
+}
+
 TEST(SettlePopulation, swings_from_side_to_side_are_damped) {
   FitState state;
   state.voters = 10;
@@ -545,6 +557,23 @@ TEST(StepShare, literal_joint_step) {
   EXPECT_NEAR(a.share_logit, 1.2 + (1.365 - 0.4 - 0.2 * 1 - 0.15 * -1) / 9.15, 1e-7);  // by 0.1
   EXPECT_NEAR(a.discrimination, 1.5 - 0.2 * 0.1, 1e-7);
   EXPECT_NEAR(a.side_bias, 0.3 - 0.15 * 0.1, 1e-7);
+}
+
+/// var(gamma) = var(gamma | share) + slope^2 var(share), and so on; of a share that is hardly known and on which
+/// everything hangs, no more than the population's variance, in the same direction.
+TEST(Widen, by_what_is_unknown_of_the_share) {
+  const AnnotatorPosterior given{
+      .discrimination_variance = 0.1, .covariance = -0.02, .side_bias_variance = 0.05, .share_variance = 0.5};
+  AnnotatorPosterior a = given;
+  widen(a, {.gamma = 0.2, .beta = -0.1}, kPopulation);
+  EXPECT_NEAR(a.discrimination_variance, 0.1 + 0.04 * 0.5, 1e-12);
+  EXPECT_NEAR(a.covariance, -0.02 - 0.02 * 0.5, 1e-12);
+  EXPECT_NEAR(a.side_bias_variance, 0.05 + 0.01 * 0.5, 1e-12);
+  a = given;
+  widen(a, {.gamma = 300, .beta = -400}, kPopulation);  // beta's variance, 0.1 before the votes, is what bounds it
+  EXPECT_NEAR(a.side_bias_variance, 0.05 + 0.1, 1e-12);
+  EXPECT_NEAR(a.covariance, -0.02 - 0.1 * 300 / 400, 1e-12);
+  EXPECT_NEAR(a.discrimination_variance, 0.1 + 0.1 * 300 * 300 / (400 * 400), 1e-12);
 }
 
 /// A handful of votes on pairs that the other votes know as N(mean, variance), by one annotator.

@@ -181,6 +181,24 @@ TEST(RaterWithout, stays_a_distribution) {
   EXPECT_EQ(rater_without(known, {1, 1, 50, 3, 50}).side_bias, 1);
 }
 
+/// Where gamma and beta are hardly known but together, single precision leaves matrices that are no covariances.
+TEST(RaterWithout, is_a_distribution_whatever_rounding_does) {
+  std::mt19937 random(5);
+  const auto uniform = [&](float low, float high) { return std::uniform_real_distribution<float>(low, high)(random); };
+  for (int i = 0; i < 1'000'000; ++i) {
+    const float v = std::exp(uniform(-3, 15)), w = std::exp(uniform(-3, 15));
+    const float c = (i % 2 == 0 ? 1.0f : -1.0f) * std::sqrt(v * w) * (1 + uniform(-1e-6f, 1e-6f));
+    const Cavity<float> cavity{uniform(-3, 3), std::exp(uniform(-4, 0.6f))};
+    const Rater<float> known{uniform(-2, 2), uniform(-2, 2), 0, 0, 0};
+    const auto z = smoothed_vote<kFast, Likelihood::kBinary>(Statement<float>{1, 0, kFar}, logit(known, cavity)).z;
+    const Rater<float> out =
+        rater_without(Rater<float>{known.discrimination, known.side_bias, v, c, w}, annotator_terms(known, cavity, z));
+    const Logit<float> at = logit(out, cavity);
+    ASSERT_TRUE(std::isfinite(at.mean) && std::isfinite(at.variance) && at.variance >= 0)
+        << i << ": " << at.mean << ", " << at.variance;
+  }
+}
+
 /// A known annotator's vote on a pair that the other votes know as N(mean, variance).
 struct Case {
   double winner, gamma, beta;

@@ -98,12 +98,16 @@ struct AnnotatorPrecision {
   VOXPOP_HD double determinant() const { return gamma * beta - cross * cross; }
 };
 
+/// Observed information may be negative, but leaves at least this part of the prior's precision near the mode.
+inline constexpr double kLeastOfPrior = 0.1;
+
 /// Its diagonal alone where the observed information is not positive definite (far from the mode).
 VOXPOP_HD AnnotatorPrecision precision_of(const AnnotatorSums& sums, const Population& population) {
   const double prior_gamma = 1 / population.variance, prior_beta = 1 / population.side_bias_variance;
   AnnotatorPrecision p{from_fixed(sums.information_gamma) + prior_gamma, from_fixed(sums.information_cross),
                        from_fixed(sums.information_beta) + prior_beta};
-  if (p.gamma <= 0 || p.beta <= 0 || p.determinant() <= 1e-3 * fabs(p.gamma * p.beta))
+  if (p.gamma <= kLeastOfPrior * prior_gamma || p.beta <= kLeastOfPrior * prior_beta ||
+      p.determinant() <= 1e-3 * p.gamma * p.beta)
     p = {larger(fabs(p.gamma), prior_gamma), 0, larger(fabs(p.beta), prior_beta)};
   return p;
 }
@@ -178,11 +182,14 @@ VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums
   return ridge;
 }
 
-/// Variances of (gamma, beta) given the share become those with the share unknown.
-VOXPOP_HD void widen(AnnotatorPosterior& a, const ShareRidge& ridge) {
-  a.discrimination_variance += ridge.gamma * ridge.gamma * a.share_variance;
-  a.covariance += ridge.gamma * ridge.beta * a.share_variance;
-  a.side_bias_variance += ridge.beta * ridge.beta * a.share_variance;
+/// Variances of (gamma, beta) given the share become those with the share unknown. That adds at most the population's
+/// variances: far from the mode, ridges have any slope.
+VOXPOP_HD void widen(AnnotatorPosterior& a, const ShareRidge& ridge, const Population& population) {
+  const double gamma = ridge.gamma * ridge.gamma * a.share_variance, beta = ridge.beta * ridge.beta * a.share_variance;
+  const double part = 1 / larger(1.0, larger(gamma / population.variance, beta / population.side_bias_variance));
+  a.discrimination_variance += part * gamma;
+  a.covariance += part * ridge.gamma * ridge.beta * a.share_variance;
+  a.side_bias_variance += part * beta;
 }
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on

@@ -157,7 +157,7 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, prior, s.damping);
   }
-  if (mixes && rates && s.phase != Phase::kSweeps) widen(a, ridge);
+  if (mixes && rates && s.phase != Phase::kSweeps) widen(a, ridge, prior);
   if (s.own_priors) totals.longest_step = larger(totals.longest_step, static_cast<float>(distance(before, a)));
 }
 

@@ -62,10 +62,10 @@ struct AnnotatorTerms {
 template <class Real>
 VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity) {
   const Real second_moment = cavity.mean * cavity.mean + cavity.variance;
+  const Real unknown = rater.discrimination_variance * second_moment + rater.covariance * cavity.mean * 2.0f +
+                       rater.side_bias_variance;  // below 0 only by rounding
   return {rater.discrimination * cavity.mean + rater.side_bias,
-          rater.discrimination * rater.discrimination * cavity.variance +
-              rater.discrimination_variance * second_moment + rater.covariance * cavity.mean * 2.0f +
-              rater.side_bias_variance};
+          rater.discrimination * rater.discrimination * cavity.variance + larger(unknown, Real(0))};
 }
 
 /// A site is at most as narrow as 16 votes of the largest discrimination on an even pair: where such votes contradict
@@ -152,9 +152,9 @@ VOXPOP_HD Rater<Real> rater_without(const Rater<Real>& rater, const AnnotatorTer
   share01 = share01 * part;
   share10 = share10 * part;
   share11 = share11 * part;
-  // Covariance times the inverse of I - share.
+  // Covariance times the inverse of I - share, whose determinant is at least 0.1 * 0.1, but for rounding.
   const Real rest0 = Real(1) - share00, rest1 = Real(1) - share11;
-  const Real scale = Real(1) / (rest0 * rest1 - share01 * share10);
+  const Real scale = Real(1) / larger(rest0 * rest1 - share01 * share10, Real(0.01f));
   Rater<Real> out;
   out.discrimination_variance = (v * rest1 + c * share10) * scale;
   out.covariance = (v * share01 + c * rest0) * scale;
