@@ -1,5 +1,6 @@
 #include "fit/fit.h"
 
+#include <limits>
 #include <random>
 
 #include "helpers.h"
@@ -54,6 +55,46 @@ TEST(BradleyTerry, two_items_match_quadrature) {
   EXPECT_NEAR(fit.posterior.pair_mean[0], exact.mean(), 1e-2 * sd);
   EXPECT_NEAR(std::sqrt(fit.posterior.pair_variance[0]), sd, 1e-2 * sd);
   EXPECT_NEAR(fit.posterior.log_evidence, exact.log_integral(), 1e-2);
+}
+
+/// An engine that comes to one number less.
+class DivergingEngine : public Engine {
+ public:
+  DivergingEngine(std::unique_ptr<Engine> engine, Column<float> Posterior::*column)
+      : engine_(std::move(engine)), column_(column) {}
+  std::string device() const override { return engine_->device(); }
+  PassResult update_components(const Raters& raters, const PassOptions& options) override {
+    return engine_->update_components(raters, options);
+  }
+  Posterior posterior(const Raters& raters, const PassOptions& options) override {
+    Posterior out = engine_->posterior(raters, options);
+    (out.*column_).back() = std::numeric_limits<float>::quiet_NaN();
+    return out;
+  }
+  const Sites& sites() override { return engine_->sites(); }
+  EngineState save(FitRun& run) override { return engine_->save(run); }
+  void load(const EngineState& state) override { engine_->load(state); }
+  PairLabels label_pairs(float discrimination) override { return engine_->label_pairs(discrimination); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  Column<float> Posterior::*column_;
+};
+
+TEST(Fit, that_diverged_is_none) {
+  Votes votes = test::make_votes(3, 1, {{0, 1, 0, 1}, {1, 2, 0, 1}, {2, 0, 0, -1}});
+  const Groups groups = group_votes(votes, Ties::kHalf);
+  for (const auto column :
+       {&Posterior::slot_mean, &Posterior::slot_variance, &Posterior::pair_mean, &Posterior::pair_variance}) {
+    DivergingEngine engine(make_cpu_engine(groups, *choose_kernels()), column);
+    try {
+      fit_model(engine, count_votes(groups), {.max_iterations = 5}, [](int, double) {});
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kNotConverged);
+      EXPECT_NE(std::string(error.what()).find("diverged"), std::string::npos);
+    }
+  }
 }
 
 TEST(BradleyTerry, common_discrimination_is_where_evidence_and_prior_peak) {

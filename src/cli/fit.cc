@@ -293,12 +293,10 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     fit.posterior.log_evidence = log_evidence;
     seconds.label = watch.lap();
     if (calibration && calibration->helps()) calibrate_pairs(*calibration, labels.pairs);
-    if (arguments.strict && !fit.converged) {
-      if (checkpoint) checkpoint->remove();  // there is nothing to go on with
+    if (arguments.strict && !fit.converged)
       throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
-    }
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     provenance["warnings"] = warnings;
     if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
@@ -350,6 +348,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     return with_threads(threads, fit_all);
   } catch (const Error& error) {
     if (error.exit() == Exit::kInterrupted && checkpoint) throw checkpoint->interruption();
+    if (error.exit() == Exit::kNotConverged && checkpoint) checkpoint->remove();  // there is nothing to go on with
     throw;
   }
 }

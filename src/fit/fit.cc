@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/error.h"
+
 namespace voxpop {
 namespace {
 
@@ -37,6 +39,21 @@ void start_warm(FitRun& run, const WarmStart& earlier) {
   if (!state.own_tastes) return;
   run.tastes = run.taste_priors = earlier.tastes;
   for (int k = 0; k < state.tastes; ++k) state.taste_variance[k] = earlier.taste_sd[k] * earlier.taste_sd[k];
+}
+
+/// Labels that are no numbers must reach nobody's training.
+void require_numbers(const Fit& fit) {
+  const Posterior& posterior = fit.posterior;
+  const auto finite = [](float x) { return std::isfinite(x); };
+  const auto positive = [](float x) { return x > 0 && std::isfinite(x); };
+  if (std::isfinite(posterior.log_evidence) && std::ranges::all_of(posterior.slot_mean, finite) &&
+      std::ranges::all_of(posterior.slot_variance, finite) && std::ranges::all_of(posterior.pair_mean, finite) &&
+      std::ranges::all_of(posterior.pair_variance, positive))
+    return;
+  throw Error(Exit::kNotConverged,
+              fmt::format("the fit diverged: after {} iterations scores are no numbers; nothing was written. Another "
+                          "--model may do; please report it",
+                          fit.iterations));
 }
 
 }  // namespace
@@ -176,6 +193,7 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   last.stretch = 1;
   last.uncertain = has_discriminations(options.model);
   fit.posterior = engine.posterior({records_of(fit.annotators), fit.tastes}, last);
+  require_numbers(fit);
   std::vector<double> discriminations, shares;
   for (const AnnotatorPosterior& a : fit.annotators) {
     discriminations.push_back(a.discrimination);

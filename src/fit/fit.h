@@ -70,7 +70,8 @@ class FitKeeper {
 };
 
 /// Fits the model: EP over components and empirical Bayes over annotators, in turns. `report(iteration, change)` is
-/// called after each iteration. Deterministic: the same votes give the same bits for any number of threads.
+/// called after each iteration. Deterministic: the same votes give the same bits for any number of threads. Throws
+/// Exit::kNotConverged where the fit diverged.
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report, FitKeeper* keeper = nullptr);
 
