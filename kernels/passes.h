@@ -455,11 +455,11 @@ struct AssembleDensePair {
     const auto p = static_cast<std::uint32_t>(d.pair0 + k);
     const PairSums sums = sum_sites(d.view, p);
     const std::uint32_t i = d.view.pair_first[p] - d.slot0, j = d.view.pair_second[p] - d.slot0;  // i < j
-    const double precision = from_fixed(sums.precision) * d.stretch() * d.stretch();
+    const double precision = sums.precision() * d.stretch() * d.stretch();
     d.h[std::uint64_t{i} * d.items + j] = -precision;
-    add_shared(d.diagonal + i, sums.precision);
-    add_shared(d.diagonal + j, sums.precision);
-    const std::int64_t shift = to_fixed(from_fixed(sums.shift) * d.stretch() - precision * prior_difference(d.view, p));
+    add_shared(d.diagonal + i, sums.fixed_precision);
+    add_shared(d.diagonal + j, sums.fixed_precision);
+    const std::int64_t shift = to_fixed(sums.shift() * d.stretch() - precision * prior_difference(d.view, p));
     add_shared(d.shift_sum + i, shift);
     add_shared(d.shift_sum + j, -shift);
   }

@@ -34,8 +34,8 @@ if [[ ! -x $program ]]; then
 fi
 .venv/bin/python fuzz/seeds.py "$program" build/fuzz/seeds
 
-# shellcheck disable=SC2155
-export TMPDIR=$(mktemp -d -p /dev/shm voxpop-fuzz.XXXXXX)
+TMPDIR=$(mktemp -d -p /dev/shm voxpop-fuzz.XXXXXX)
+export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 export UBSAN_OPTIONS=print_stacktrace=1
 export ASAN_OPTIONS=allocator_may_return_null=1:quarantine_size_mb=16:allocator_release_to_os_interval_ms=-1

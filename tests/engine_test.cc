@@ -70,6 +70,44 @@ INSTANTIATE_TEST_SUITE_P(Sizes, Component,
                                          std::tuple(32, 400, 0.2), std::tuple(33, 400, 0.2), std::tuple(100, 2000, 0.0),
                                          std::tuple(20, 9000, 0.1)));  // more than 8,192 votes: dense
 
+/// Two sites that are no numbers, which fixed point would add up to 0: the posterior must show them.
+TEST(Engine, sites_that_are_no_numbers_are_not_lost) {
+  for (const auto& [items, dense_items] :
+       {std::pair(3u, kDenseItems), std::pair(40u, kDenseItems), std::pair(40u, 32u)}) {
+    const std::vector<KnownVote> votes = random_component(items, 300, 0);
+    const EngineInput input(items, votes);
+    const auto engine = make_cpu_engine(input.groups, *choose_kernels(), dense_items);
+    FitRun run;
+    EngineState state = engine->save(run);
+    const auto& begin = input.groups.pair_votes;
+    std::size_t pair = 0;
+    while (begin[pair + 1] - begin[pair] < 2) ++pair;
+    for (const std::uint32_t vote : {begin[pair], begin[pair] + 1})
+      state.sites.precision[vote] = state.sites.shift[vote] = std::numeric_limits<float>::quiet_NaN();
+    engine->load(state);
+    const Posterior posterior = engine->posterior(input.raters, {});
+    EXPECT_TRUE(std::isnan(posterior.pair_mean[pair] + posterior.pair_variance[pair])) << items;
+  }
+}
+
+/// Single precision leaves nothing between the variances of two items and their covariance.
+TEST(Engine, pairs_known_very_well_have_a_variance) {
+  std::vector<KnownVote> votes = {{0, 1, 1, 1, 0}, {1, 2, 1, 1, 0}, {2, 3, 1, 1, 0}, {3, 4, -1, 1, 0}};
+  for (int v = 0; v < 7000; ++v) votes.push_back({0, 1, v % 2 == 0 ? 1.0 : -1.0, 1, 0});
+  const EngineInput input(5, votes);
+  const auto engine = make_cpu_engine(input.groups, *choose_kernels());
+  FitRun run;
+  EngineState state = engine->save(run);
+  for (std::uint32_t v = 0; v < input.groups.pair_votes[1]; ++v) state.sites.precision[v] = kLargestPrecision;
+  for (std::uint32_t v = input.groups.pair_votes[1]; v < input.groups.votes.size(); ++v)
+    state.sites.precision[v] = 0.1f;
+  engine->load(state);
+  const Posterior posterior = engine->posterior(input.raters, {});
+  EXPECT_GT(posterior.pair_variance[0], 0);
+  EXPECT_LT(posterior.pair_variance[0], 1e-5);
+  EXPECT_TRUE(std::isfinite(posterior.log_evidence));
+}
+
 TEST(Engine, one_vote) {
   // The posterior of d = N(0, 2) given sigma(d): see tests/reference_ep.py, "1 vote, plain".
   const EngineInput input(2, {{0, 1, 1, 1, 0}});

@@ -1,5 +1,6 @@
 #include "fit/fit.h"
 
+#include <functional>
 #include <limits>
 #include <random>
 
@@ -57,18 +58,18 @@ TEST(BradleyTerry, two_items_match_quadrature) {
   EXPECT_NEAR(fit.posterior.log_evidence, exact.log_integral(), 1e-2);
 }
 
-/// An engine that comes to one number less.
+/// An engine that comes to something else.
 class DivergingEngine : public Engine {
  public:
-  DivergingEngine(std::unique_ptr<Engine> engine, Column<float> Posterior::*column)
-      : engine_(std::move(engine)), column_(column) {}
+  DivergingEngine(std::unique_ptr<Engine> engine, std::function<void(Posterior&)> spoil)
+      : engine_(std::move(engine)), spoil_(std::move(spoil)) {}
   std::string device() const override { return engine_->device(); }
   PassResult update_components(const Raters& raters, const PassOptions& options) override {
     return engine_->update_components(raters, options);
   }
   Posterior posterior(const Raters& raters, const PassOptions& options) override {
     Posterior out = engine_->posterior(raters, options);
-    (out.*column_).back() = std::numeric_limits<float>::quiet_NaN();
+    spoil_(out);
     return out;
   }
   const Sites& sites() override { return engine_->sites(); }
@@ -78,15 +79,21 @@ class DivergingEngine : public Engine {
 
  private:
   std::unique_ptr<Engine> engine_;
-  Column<float> Posterior::*column_;
+  std::function<void(Posterior&)> spoil_;
 };
 
 TEST(Fit, that_diverged_is_none) {
   Votes votes = test::make_votes(3, 1, {{0, 1, 0, 1}, {1, 2, 0, 1}, {2, 0, 0, -1}});
   const Groups groups = group_votes(votes, Ties::kHalf);
-  for (const auto column :
-       {&Posterior::slot_mean, &Posterior::slot_variance, &Posterior::pair_mean, &Posterior::pair_variance}) {
-    DivergingEngine engine(make_cpu_engine(groups, *choose_kernels()), column);
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN(), kInfinite = std::numeric_limits<float>::infinity();
+  const std::vector<std::function<void(Posterior&)>> spoilers = {[&](Posterior& out) { out.slot_mean.back() = kNone; },
+                                                                 [&](Posterior& out) { out.slot_variance.front() = kNone; },
+                                                                 [&](Posterior& out) { out.pair_mean.back() = kInfinite; },
+                                                                 [&](Posterior& out) { out.pair_variance.back() = kNone; },
+                                                                 [&](Posterior& out) { out.pair_variance.front() = 0; },
+                                                                 [&](Posterior& out) { out.log_evidence = -kInfinite; }};
+  for (const auto& spoil : spoilers) {
+    DivergingEngine engine(make_cpu_engine(groups, *choose_kernels()), spoil);
     try {
       fit_model(engine, count_votes(groups), {.max_iterations = 5}, [](int, double) {});
       ADD_FAILURE();
@@ -510,6 +517,16 @@ TEST(NewtonStep, is_by_the_prior_where_information_leaves_nearly_nothing_of_it) 
   newton_step(a, sums_of(0, 0, -3, 0, -5), kPopulation);  // a vote of an even pair may do that
   EXPECT_NEAR(a.discrimination_variance, 1, 1e-9);
   EXPECT_NEAR(a.side_bias_variance, 0.2, 1e-9);
+  newton_step(a, sums_of(0, 0, 0, 0, -9.5), kPopulation);
+  EXPECT_NEAR(a.side_bias_variance, 0.1, 1e-9);
+  newton_step(a, sums_of(0, 0, -3.9, 0, 0), kPopulation);
+  EXPECT_NEAR(a.discrimination_variance, 0.25, 1e-9);
+}
+
+TEST(IntegrateDiscrimination, side_bias_is_by_the_prior_where_information_leaves_nearly_nothing_of_it) {
+  AnnotatorPosterior a{.discrimination = 1, .discrimination_variance = 0.1, .side_bias_variance = 0.1};
+  integrate_discrimination(a, sums_of(0, 0, 0, 0, -9.999), {}, kPopulation, 1);
+  EXPECT_NEAR(a.side_bias_variance, 0.1, 1e-9);
 }
 
 TEST(SettlePopulation, swings_from_side_to_side_are_damped) {

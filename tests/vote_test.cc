@@ -199,6 +199,25 @@ TEST(RaterWithout, is_a_distribution_whatever_rounding_does) {
   }
 }
 
+/// Logits of any size: rounding would move exponents by more than all of float's range.
+TEST(Vote, is_a_number_of_any_annotator) {
+  std::mt19937 random(3);
+  const auto any = [&](float largest) {
+    const float size = std::pow(10.0f, std::uniform_real_distribution<float>(-2, std::log10(largest))(random));
+    return random() % 2 == 0 ? size : -size;
+  };
+  for (int i = 0; i < 300'000; ++i) {
+    const Rater<float> rater{any(1e7f), any(1e3f), std::abs(any(1e10f)), 0, std::abs(any(1e10f))};
+    const Cavity<float> cavity{any(1e5f), std::min(std::abs(any(10)), 2.0f)};
+    Statement<float> said{static_cast<float>(i % 3 - 1), 0, kFar};
+    said.one_sided = i % 3 != 1;  // half a vote to each side otherwise
+    const auto z = smoothed_vote<kFast, Likelihood::kOrdinal>(said, logit(rater, cavity)).z;
+    const Site<float> site = matched_site(rater, cavity, z);
+    ASSERT_TRUE(std::isfinite(z.log_value + z.first + z.second + z.third + z.fourth)) << i;
+    ASSERT_TRUE(std::isfinite(site.shift) && site.precision >= 0 && site.precision <= kLargestPrecision) << i;
+  }
+}
+
 /// A known annotator's vote on a pair that the other votes know as N(mean, variance).
 struct Case {
   double winner, gamma, beta;

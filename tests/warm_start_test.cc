@@ -137,6 +137,11 @@ TEST(WarmStart, is_a_number_whatever_the_earlier_fit_says) {
   const Votes votes = simulate_votes(few);
   for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse}) {
     const EarlierFit sound = published(fit_votes(votes, model));
+    EXPECT_EQ(improper_part(sound), "");
+    EarlierFit graded = sound;
+    graded.strengths = {1, 2};
+    graded.thresholds.clear();
+    EXPECT_EQ(improper_part(graded), "thresholds");
     for (const float extreme : {3e38f, -3e38f, 1e20f, 1e-30f, std::numeric_limits<float>::quiet_NaN()}) {
       EarlierFit earlier = sound;
       AnnotatorLabels& annotators = earlier.annotators;

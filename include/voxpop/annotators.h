@@ -224,7 +224,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   // beta, given gamma: one Newton step at the middle node, then along the ridge with gamma's mean.
   const double prior_beta = 1 / population.side_bias_variance;
   double beta_precision = from_fixed(sums.information_beta) + prior_beta;
-  if (beta_precision <= 0) beta_precision = prior_beta;
+  if (beta_precision <= kLeastOfPrior * prior_beta) beta_precision = larger(fabs(beta_precision), prior_beta);
   const double gradient = from_fixed(sums.gradient_beta) - (a.side_bias - population.side_bias_mean) * prior_beta;
   const double slope = -precision_of(sums, population).cross / beta_precision;
   a.discrimination += damping * shift;

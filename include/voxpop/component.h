@@ -81,13 +81,18 @@ VOXPOP_HD TasteEffect taste_effect(const FitView& view, std::uint32_t annotator,
 
 /// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
 struct PairSums {
-  std::int64_t precision = 0, shift = 0;
+  std::int64_t fixed_precision = 0, fixed_shift = 0;
+  float unsound = 0;  ///< not a number where a site is none, which fixed point would not show
+  VOXPOP_HD double precision() const { return from_fixed(fixed_precision) + unsound; }
+  VOXPOP_HD double shift() const { return from_fixed(fixed_shift) + unsound; }
 };
 VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
   PairSums sums;
   for (std::uint32_t v = view.pair_votes[pair]; v < view.pair_votes[pair + 1]; ++v) {
-    sums.precision += to_fixed(view.site_precision[v]);
-    sums.shift += to_fixed(view.site_shift[v]);
+    const float precision = view.site_precision[v], shift = view.site_shift[v];
+    sums.fixed_precision += to_fixed(precision);
+    sums.fixed_shift += to_fixed(shift);
+    sums.unsound += 0 * (precision + shift);
   }
   return sums;
 }
@@ -106,9 +111,8 @@ VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::ui
   float trace = 0;
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const PairSums sums = sum_sites(view, p);
-    const float precision = static_cast<float>(from_fixed(sums.precision)) * view.stretch * view.stretch;
-    const float moved =
-        static_cast<float>(from_fixed(sums.shift)) * view.stretch - precision * prior_difference(view, p);
+    const float precision = static_cast<float>(sums.precision()) * view.stretch * view.stretch;
+    const float moved = static_cast<float>(sums.shift()) * view.stretch - precision * prior_difference(view, p);
     const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;  // i < j
     h[(i * size + i) * stride] += precision;
     h[(j * size + j) * stride] += precision;
@@ -142,8 +146,8 @@ VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const PairSums sums = sum_sites(view, p);
     const float offset = prior_difference(view, p);
-    sum += offset * (2 * static_cast<float>(from_fixed(sums.shift)) * view.stretch -
-                     offset * static_cast<float>(from_fixed(sums.precision)) * view.stretch * view.stretch);
+    sum += offset * (2 * static_cast<float>(sums.shift()) * view.stretch -
+                     offset * static_cast<float>(sums.precision()) * view.stretch * view.stretch);
   }
   return sum;
 }
@@ -184,8 +188,9 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const std::uint32_t i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
     const float pair_mean = mean[i * stride] - mean[j * stride] + prior_difference(view, p);
-    const float pair_variance =
-        h[(i * size + i) * stride] + h[(j * size + j) * stride] - 2 * h[(j * size + i) * stride];
+    const float apart = h[(i * size + i) * stride] + h[(j * size + j) * stride];
+    float pair_variance = apart - 2 * h[(j * size + i) * stride];
+    if (pair_variance < 1e-7f * apart) pair_variance = 1e-7f * apart;  // no less is left of it by rounding
     const float difference = pair_mean - view.pair_mean[p], square = difference * difference / pair_variance;
     if (!(square <= change)) change = square >= 0 ? square : INFINITY;  // what is no number has not settled
     view.pair_mean[p] = pair_mean;

@@ -67,7 +67,8 @@ VOXPOP_HD Smoothed<Real> tilted(Real log_value, Real rate, const Smoothed<Real>&
           g.fourth + g.third * rate * 4.0f + g.second * rate2 * 6.0f + g.first * rate3 * 4.0f + rate2 * rate2};
 }
 
-/// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits.
+/// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits. In single
+/// precision up to 1e7, and means within +-2e6: beyond, rounding decides which term is the widest.
 template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   constexpr LogisticMixture<kTerms> mixture;

@@ -119,9 +119,9 @@ struct GatherSparsePair {
   VOXPOP_DEVICE void operator()(std::uint64_t k) const {
     const auto p = static_cast<std::uint32_t>(s.pair0 + k);
     const PairSums sums = sum_sites(s.view, p);
-    const float precision = static_cast<float>(from_fixed(sums.precision)) * s.stretch() * s.stretch();
+    const float precision = static_cast<float>(sums.precision()) * s.stretch() * s.stretch();
     s.precision[k] = precision;
-    s.shift[k] = static_cast<float>(from_fixed(sums.shift)) * s.stretch() - precision * prior_difference(s.view, p);
+    s.shift[k] = static_cast<float>(sums.shift()) * s.stretch() - precision * prior_difference(s.view, p);
     s.pair_more[k] = 0;
   }
 };

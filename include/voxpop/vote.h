@@ -59,13 +59,17 @@ struct AnnotatorTerms {
   Real information_gamma, information_cross, information_beta;
 };
 
+/// Logits are kept to what the integral can take (smoothed.h), which is beyond all that says anything.
+inline constexpr float kWidestLogit = 1e7f;
+
 template <class Real>
 VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity) {
   const Real second_moment = cavity.mean * cavity.mean + cavity.variance;
   const Real unknown = rater.discrimination_variance * second_moment + rater.covariance * cavity.mean * 2.0f +
                        rater.side_bias_variance;  // below 0 only by rounding
-  return {rater.discrimination * cavity.mean + rater.side_bias,
-          rater.discrimination * rater.discrimination * cavity.variance + larger(unknown, Real(0))};
+  const Real mean = rater.discrimination * cavity.mean + rater.side_bias;
+  const Real variance = rater.discrimination * rater.discrimination * cavity.variance + larger(unknown, Real(0));
+  return {larger(smaller(mean, Real(kFar)), Real(-kFar)), smaller(variance, Real(kWidestLogit))};
 }
 
 /// A site is at most as narrow as 16 votes of the largest discrimination on an even pair: where such votes contradict

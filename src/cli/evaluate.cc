@@ -191,7 +191,7 @@ int evaluate_command(const Arguments& arguments) {
           groups, clusters));
     Progress progress("evaluating", arguments.models.size() * (arguments.folds + 1), quiet);
     std::uint64_t done = 0;
-    for (const std::string& model : arguments.models) {
+    const auto judge_model = [&](const std::string& model) {
       const FitOptions fit_options = options.fit_options(model, groups);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));
@@ -210,6 +210,14 @@ int evaluate_command(const Arguments& arguments) {
         };
         if (gold_results.empty()) compare("majority", win_shares(labels), compare_majority_with_gold(labels, gold));
         compare(model, labels.items.score, compare_with_gold_pairs(labels, gold));
+      }
+    };
+    for (const std::string& model : arguments.models) {
+      try {
+        judge_model(model);
+      } catch (const Error& error) {
+        if (error.exit() != Exit::kNotConverged) throw;
+        throw Error(error.exit(), fmt::format("{}: {}", model, error.what()));
       }
       done += arguments.folds + 1;
     }

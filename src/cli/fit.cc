@@ -273,7 +273,12 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     }
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
-    if (arguments.calibrate) calibration = calibrate(groups, fit_options, device_used, make, arguments.seed, quiet);
+    if (arguments.calibrate) try {
+        calibration = calibrate(groups, fit_options, device_used, make, arguments.seed, quiet);
+      } catch (const Error& error) {
+        if (error.exit() != Exit::kNotConverged) throw;
+        warnings.push_back(fmt::format("Not calibrated: {}.", error.what()));
+      }
     seconds.calibrate = watch.lap();
     const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
     std::optional<Drift> drift;

@@ -68,8 +68,8 @@ int run_command_line(int argc, char** argv) {
   app.footer(
       "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o "
       "report.html\n\n"
-      "Exit codes: 0 done, 1 internal error or out of memory, 2 usage, 3 bad input, 4 file system, 5 not converged "
-      "(--strict),\n"
+      "Exit codes: 0 done, 1 internal error or out of memory, 2 usage, 3 bad input, 4 file system, 5 diverged, or not "
+      "converged (--strict),\n"
       "6 device, 130 interrupted.");
   app.require_subcommand(0, 1);
   Run run;

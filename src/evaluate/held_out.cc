@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/error.h"
 #include "evaluate/answer_model.h"
 #include "voxpop/hash.h"
 
@@ -71,8 +72,13 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
       seen.votes[v] = folds[v] == fold ? vote.held_out() : vote;
     }
     const auto engine = make(seen);
-    const Fit fit =
-        fit_model(*engine, count_votes(seen), options, [&](int iteration, double) { report(fold, iteration); });
+    Fit fit;
+    try {
+      fit = fit_model(*engine, count_votes(seen), options, [&](int iteration, double) { report(fold, iteration); });
+    } catch (const Error& error) {
+      if (error.exit() != Exit::kNotConverged) throw;
+      throw Error(error.exit(), fmt::format("fold {} of {}: {}", fold + 1, count, error.what()));
+    }
     out.converged = out.converged && fit.converged;
     const AnswerModel model(seen, fit);
     for_pairs(groups, [&](std::size_t p) {

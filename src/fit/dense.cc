@@ -20,8 +20,8 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   std::vector<double> precision(pair_end - pair0), shift(pair_end - pair0);
   oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
     const PairSums pair = sum_sites(view, p);
-    precision[p - pair0] = from_fixed(pair.precision) * view.stretch * view.stretch;
-    shift[p - pair0] = from_fixed(pair.shift) * view.stretch - precision[p - pair0] * prior_difference(view, p);
+    precision[p - pair0] = pair.precision() * view.stretch * view.stretch;
+    shift[p - pair0] = pair.shift() * view.stretch - precision[p - pair0] * prior_difference(view, p);
   });
 
   Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);

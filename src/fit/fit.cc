@@ -44,16 +44,25 @@ void start_warm(FitRun& run, const WarmStart& earlier) {
 /// Labels that are no numbers must reach nobody's training.
 void require_numbers(const Fit& fit) {
   const Posterior& posterior = fit.posterior;
-  const auto finite = [](float x) { return std::isfinite(x); };
+  const auto finite = [](double x) { return std::isfinite(x); };
   const auto positive = [](float x) { return x > 0 && std::isfinite(x); };
+  const auto known = [](const AnnotatorPosterior& a) {
+    return std::isfinite(a.discrimination + a.side_bias + a.share_logit) &&
+           std::isfinite(a.discrimination_variance + a.covariance + a.side_bias_variance + a.share_variance);
+  };
+  const auto is_known = [](const Taste& taste) { return std::isfinite(taste.mean + taste.variance); };
   if (std::isfinite(posterior.log_evidence) && std::ranges::all_of(posterior.slot_mean, finite) &&
       std::ranges::all_of(posterior.slot_variance, finite) && std::ranges::all_of(posterior.pair_mean, finite) &&
-      std::ranges::all_of(posterior.pair_variance, positive))
+      std::ranges::all_of(posterior.pair_variance, positive) && std::ranges::all_of(fit.annotators, known) &&
+      std::ranges::all_of(fit.tastes, is_known) && std::ranges::all_of(fit.scale.edge, finite) &&
+      std::ranges::all_of(fit.coefficient, finite) && std::ranges::all_of(fit.coefficient_se, finite) &&
+      std::ranges::all_of(fit.taste_sd, finite))
     return;
-  throw Error(Exit::kNotConverged,
-              fmt::format("the fit diverged: after {} iterations scores are no numbers; nothing was written. Another "
-                          "--model may do; please report it",
-                          fit.iterations));
+  throw Error(
+      Exit::kNotConverged,
+      fmt::format("the fit diverged: after {} iterations not all of it are numbers. Another --model may do; please "
+                  "report it",
+                  fit.iterations));
 }
 
 }  // namespace

@@ -137,6 +137,7 @@ std::string improper_part(const EarlierFit& earlier) {
     return "a reference_discrimination";
   if (earlier.model == "crowd-bt" && !(earlier.reference_share > 0.5 && earlier.reference_share <= 1))
     return "a reference_eta";
+  if (earlier.thresholds.empty() && earlier.strengths.size() > 1) return "thresholds";
   float before = -kNarrowestKept;
   for (const float threshold : earlier.thresholds) {
     if (!(threshold >= before + kNarrowestKept && threshold <= 100)) return "thresholds";

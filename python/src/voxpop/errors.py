@@ -30,7 +30,7 @@ class FileError(VoxpopError, OSError):
 
 
 class NotConvergedError(VoxpopError, RuntimeError):
-    """Exit code 5: with `strict`, the fit did not converge."""
+    """Exit code 5: the fit diverged; with `strict`: did not converge."""
 
     exit_code = 5
 
