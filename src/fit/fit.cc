@@ -1,7 +1,11 @@
 #include "fit/fit.h"
 
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/parallel_reduce.h>
+
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "core/error.h"
@@ -41,6 +45,18 @@ void start_warm(FitRun& run, const WarmStart& earlier) {
   for (int k = 0; k < state.tastes; ++k) state.taste_variance[k] = earlier.taste_sd[k] * earlier.taste_sd[k];
 }
 
+/// On all cores: one takes 40 ms over 20M pairs and as many items, a good part of the time in which a device fits them.
+template <class Holds>
+bool all_of(const Column<float>& column, const Holds& holds) {
+  constexpr std::size_t kTask = 1 << 16;
+  return oneapi::tbb::parallel_reduce(
+      oneapi::tbb::blocked_range<std::size_t>(0, column.size(), kTask), true,
+      [&](const auto& range, bool before) {
+        return before && std::all_of(column.begin() + range.begin(), column.begin() + range.end(), holds);
+      },
+      std::logical_and());
+}
+
 /// Labels that are no numbers must reach nobody's training.
 void require_numbers(const Fit& fit) {
   const Posterior& posterior = fit.posterior;
@@ -51,9 +67,9 @@ void require_numbers(const Fit& fit) {
            std::isfinite(a.discrimination_variance + a.covariance + a.side_bias_variance + a.share_variance);
   };
   const auto is_known = [](const Taste& taste) { return std::isfinite(taste.mean + taste.variance); };
-  if (std::isfinite(posterior.log_evidence) && std::ranges::all_of(posterior.slot_mean, finite) &&
-      std::ranges::all_of(posterior.slot_variance, finite) && std::ranges::all_of(posterior.pair_mean, finite) &&
-      std::ranges::all_of(posterior.pair_variance, positive) && std::ranges::all_of(fit.annotators, known) &&
+  if (std::isfinite(posterior.log_evidence) && all_of(posterior.slot_mean, finite) &&
+      all_of(posterior.slot_variance, finite) && all_of(posterior.pair_mean, finite) &&
+      all_of(posterior.pair_variance, positive) && std::ranges::all_of(fit.annotators, known) &&
       std::ranges::all_of(fit.tastes, is_known) && std::ranges::all_of(fit.scale.edge, finite) &&
       std::ranges::all_of(fit.coefficient, finite) && std::ranges::all_of(fit.coefficient_se, finite) &&
       std::ranges::all_of(fit.taste_sd, finite))
