@@ -13,6 +13,7 @@
 #include "core/output_file.h"
 #include "core/strings.h"
 #include "io/packing.h"
+#include "io/rows.h"
 
 namespace voxpop {
 
@@ -43,12 +44,6 @@ class Handle {
 
 /// The innermost message of HDF5's error stack: what actually went wrong.
 std::string hdf5_reason();
-
-/// Rows of a dataset, from `begin` on, before `end`.
-struct Rows {
-  std::uint64_t begin, end;
-  std::uint64_t count() const { return end - begin; }
-};
 
 /// Of a file's size, beginning and end: 0 where it cannot be read.
 std::uint64_t mark_of(const std::string& path);
@@ -97,6 +92,8 @@ class InputHdf5 {
   std::string attribute(const std::string& name) const;
   /// An attribute of a dataset, one string or a list of them in UTF-8; empty where there is none.
   Strings attribute(const std::string& dataset, const std::string& name) const;
+  /// A string attribute of a group, or "" where there is none.
+  std::string group_attribute(const std::string& group, const std::string& name) const;
 
   /// Rows of a one-dimensional dataset; throws where it is missing or has another rank.
   std::uint64_t rows(const std::string& name) const;
@@ -161,6 +158,8 @@ class OutputHdf5 {
   void write_attribute(const std::string& name, const std::string& value);
   /// A list of strings beside a dataset that is written already.
   void write_attribute(const std::string& dataset, const std::string& name, const Strings& values);
+  /// A string beside a group that has a dataset already.
+  void write_group_attribute(const std::string& group, const std::string& name, const std::string& value);
   void write(const std::string& name, std::span<const float> values);
   void write(const std::string& name, std::span<const double> values);
   void write(const std::string& name, std::span<const std::int8_t> values);

@@ -302,14 +302,19 @@ std::string InputHdf5::describe(const std::string& name) const {
   return text;
 }
 
-std::string InputHdf5::attribute(const std::string& name) const {
+std::string InputHdf5::attribute(const std::string& name) const { return group_attribute("/", name); }
+
+std::string InputHdf5::group_attribute(const std::string& group_name, const std::string& name) const {
   const DamageGuard guard(path_);
-  if (H5Aexists(file_, name.c_str()) <= 0) return "";
-  const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle group(H5Gopen2(file_, group_name.c_str(), H5P_DEFAULT), H5Gclose);
+  if (!group || H5Aexists(group, name.c_str()) <= 0) return "";
+  const std::string what =
+      group_name == "/" ? fmt::format("attribute '{}'", name) : fmt::format("attribute '{}' of '{}'", name, group_name);
+  const Handle attribute(H5Aopen(group, name.c_str(), H5P_DEFAULT), H5Aclose);
   const Handle type(H5Aget_type(attribute), H5Tclose), space(H5Aget_space(attribute), H5Sclose);
   if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
-    throw bad_input("{}: attribute '{}' is not a single string", path_, name);
-  return std::string(read_attribute(attribute, type, 1, file_bytes_, path_, fmt::format("attribute '{}'", name))[0]);
+    throw bad_input("{}: {} is not a single string", path_, what);
+  return std::string(read_attribute(attribute, type, 1, file_bytes_, path_, what)[0]);
 }
 
 Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {

@@ -29,12 +29,18 @@ void OutputHdf5::fail(const std::string& what) const {
 }
 
 void OutputHdf5::write_attribute(const std::string& name, const std::string& value) {
+  write_group_attribute("/", name, value);
+}
+
+void OutputHdf5::write_group_attribute(const std::string& group_name, const std::string& name,
+                                       const std::string& value) {
+  const Handle group(H5Gopen2(file_, group_name.c_str(), H5P_DEFAULT), H5Gclose);
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   // Variable length lies outside the object header, which holds 64 KiB at most: a long provenance would not fit.
   H5Tset_size(type, H5T_VARIABLE);
   H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(file_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const Handle attribute(H5Acreate2(group, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   const char* text = value.c_str();
   if (!attribute || H5Awrite(attribute, type, &text) < 0) fail(fmt::format("write attribute '{}'", name));
 }

@@ -170,6 +170,66 @@ Column<std::int64_t> read_timestamps(const InputHdf5& file, Rows some) {
   return file.read_integers<std::int64_t>(name, some, -kMostSeconds, kMostSeconds, refuse);
 }
 
+/// A weight beyond it is a count of another thing; sums of it would not fit fixed point.
+constexpr double kLargestWeight = 1e6;
+
+Column<float> read_weights(const InputHdf5& file) {
+  const std::string name = "comparisons/weight";
+  const std::vector<double> weights = file.read_floats(name);
+  for (std::size_t row = 0; row < weights.size(); ++row)
+    if (!(weights[row] >= kSmallestWeight && weights[row] <= kLargestWeight))
+      throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}: a vote counts as so many equal ones",
+                      file.path(), name, row, weights[row], kSmallestWeight, kLargestWeight);
+  Column<float> narrowed(weights.size());
+  std::ranges::transform(weights, narrowed.begin(), [](double weight) { return static_cast<float>(weight); });
+  return narrowed;
+}
+
+/// Which judgement each vote is a part of, numbered from `first` on in order of appearance; -1 in the file: none.
+Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uint32_t& next) {
+  const std::string name = "comparisons/judgement";
+  const Column<std::int64_t> given = file.read_integers<std::int64_t>(
+      name, some, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
+      [&](std::uint64_t row, const std::string& value) {
+        return bad_input("{}: '{}' row {} is {}; it must be within int64", file.path(), name, row, value);
+      });
+  Column<std::uint32_t> judgements(given.size());
+  std::unordered_map<std::int64_t, std::uint32_t> numbers;
+  for (std::size_t row = 0; row < given.size(); ++row) {
+    if (row > 0 && given[row] == given[row - 1]) {  // rows of a judgement mostly stand together
+      judgements[row] = judgements[row - 1];
+      continue;
+    }
+    if (given[row] == -1) {
+      judgements[row] = kNoJudgement;
+      continue;
+    }
+    const auto [at, is_new] = numbers.try_emplace(given[row], next);
+    next += is_new;
+    judgements[row] = at->second;
+  }
+  return judgements;
+}
+
+/// An attribute of group comparisons that has one of two values; the first where there is none. True: the second.
+bool read_choice(const InputHdf5& file, const std::string& name, const std::string& first, const std::string& second) {
+  const std::string value = file.group_attribute("comparisons", name);
+  if (value.empty() || value == first) return false;
+  if (value == second) return true;
+  throw bad_input("{}: attribute '{}' of 'comparisons' is '{}'; it must be '{}' or '{}'", file.path(), name,
+                  shown(value), first, second);
+}
+
+/// Appends a column that not every file has: rows of files before the first that has it get `otherwise`.
+template <class T>
+void append_optional(Column<T>& column, const Column<T>& more, std::size_t rows_before, std::size_t rows_now,
+                     T otherwise) {
+  if (more.empty() && column.empty()) return;
+  column.resize(rows_before, otherwise);
+  column.insert(column.end(), more.begin(), more.end());
+  column.resize(rows_now, otherwise);
+}
+
 /// Numbers that the items bring with them: prior scores (one column without a name) or features.
 struct ItemNumbers {
   std::vector<float> values;  ///< [items x columns], row-major
@@ -310,6 +370,8 @@ void note_unused(const InputHdf5& file, bool quiet) {
                                               "comparisons/annotator",
                                               "comparisons/preference",
                                               "comparisons/timestamp",
+                                              "comparisons/weight",
+                                              "comparisons/judgement",
                                               "items/id",
                                               "items/prompt",
                                               "items/prior_score",
@@ -399,6 +461,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
   JoinedIds items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
   JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
+  std::uint32_t next_judgement = 0;
   Progress progress("reading", paths.size(), quiet);
   for (std::size_t f = 0; f < paths.size(); ++f) {
     const InputHdf5 file(paths[f], others);
@@ -424,6 +487,21 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     Column<std::uint32_t> right = file.read_indices("comparisons/right", all, item_ids.size(), "item indices");
     Column<std::int8_t> preference = read_preferences(file, all);
 
+    Column<float> weight;
+    if (file.has("comparisons/weight")) {
+      require_all("comparisons/weight");
+      weight = read_weights(file);
+    }
+    Column<std::uint32_t> judgement;
+    if (file.has("comparisons/judgement")) {
+      require_all("comparisons/judgement");
+      judgement = read_judgements(file, all, next_judgement);
+    }
+    const Rows rows_here{votes.size(), votes.size() + all.count()};
+    append_optional(votes.weight, weight, rows_here.begin, rows_here.end, 1.0f);
+    append_optional(votes.judgement, judgement, rows_here.begin, rows_here.end, kNoJudgement);
+    if (read_choice(file, "sides", "known", "unknown")) append_rows(votes.unknown_sides, rows_here);
+    if (read_choice(file, "repeats", "dependent", "independent")) append_rows(votes.independent, rows_here);
     Strings annotator_ids;
     Column<std::uint32_t> annotator;
     if (file.has("comparisons/annotator")) {
@@ -431,11 +509,13 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
       require_all("comparisons/annotator");
       annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
-      note(quiet, fmt::format("{}: no 'comparisons/annotator': all its votes count as one anonymous annotator's",
+      note(quiet, fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
+                              "anonymous source",
                               file.path()));
       annotator_ids.push_back("anonymous");
       annotator.assign(left.size(), 0);
     }
+    if (annotator_ids.size() == 1 && annotator_ids[0] == "anonymous") append_rows(votes.anonymous, rows_here);
 
     ItemPrompts file_prompts = read_prompts(file, item_ids, votes.prompt_ids.size());
     check_pairs(file, left, right, file_prompts, item_ids);
@@ -509,8 +589,18 @@ void write_votes(OutputFile& output, const Votes& votes, bool compress) {
   file.write_attribute("voxpop_schema", kSchema);
   file.write("comparisons/left", votes.left);
   file.write("comparisons/right", votes.right);
-  file.write("comparisons/annotator", votes.annotator);
+  const bool anonymous = count_rows(votes.anonymous) == votes.size();
+  if (!anonymous) file.write("comparisons/annotator", votes.annotator);
   file.write("comparisons/preference", votes.preference);
+  if (!votes.weight.empty()) file.write("comparisons/weight", votes.weight);
+  if (!votes.judgement.empty()) {
+    Column<std::int64_t> judgement(votes.size());
+    for (std::size_t row = 0; row < votes.size(); ++row)
+      judgement[row] = votes.judgement[row] == kNoJudgement ? -1 : std::int64_t{votes.judgement[row]};
+    file.write("comparisons/judgement", judgement);
+  }
+  if (!votes.unknown_sides.empty()) file.write_group_attribute("comparisons", "sides", "unknown");
+  if (!votes.independent.empty()) file.write_group_attribute("comparisons", "repeats", "independent");
   if (!votes.timestamp.empty()) file.write("comparisons/timestamp", votes.timestamp);
   file.write("items/id", votes.item_ids);
   if (!votes.prompt.empty()) {
@@ -522,7 +612,7 @@ void write_votes(OutputFile& output, const Votes& votes, bool compress) {
     file.write_matrix("items/features", votes.features, votes.feature_names.size());
     file.write_attribute("items/features", "names", votes.feature_names);
   }
-  file.write("annotators/id", votes.annotator_ids);
+  if (!anonymous) file.write("annotators/id", votes.annotator_ids);
   if (votes.truth) {
     const Truth& truth = *votes.truth;
     file.write("truth/score", truth.score);

@@ -8,6 +8,7 @@
 #include "core/column.h"
 #include "core/output_file.h"
 #include "core/strings.h"
+#include "io/rows.h"
 
 namespace voxpop {
 
@@ -37,11 +38,19 @@ struct InputFile {
 /// Reads the whole file. Throws Error(kFileSystem).
 InputFile fingerprint(const std::string& path, const std::stop_token& stop = {});
 
+/// Votes::judgement of a vote that does not say which judgement it is a part of.
+inline constexpr std::uint32_t kNoJudgement = 0xffffffffu;
+
 /// The votes of one or more comparisons/1 files, as one; every index is checked. `left`, `right`: rows of `item_ids`;
 /// `preference`: > 0 left, < 0 right, 0 tie; its size, up to 9, is the strength.
 struct Votes {
   Column<std::uint32_t> left, right, annotator;
   Column<std::int8_t> preference;
+  Column<float> weight;              ///< > 0: the vote counts as so many equal ones; empty: each counts once
+  Column<std::uint32_t> judgement;   ///< votes of one number are one act of judging; kNoJudgement; empty: none says
+  std::vector<Rows> unknown_sides;   ///< votes where `left` is not where the item stood; ascending, apart
+  std::vector<Rows> anonymous;       ///< votes of files that name no annotator; ascending, apart
+  std::vector<Rows> independent;     ///< votes of files that call repeated votes independent; ascending, apart
   Column<std::int64_t> timestamp;  ///< seconds since 1970, or empty
   Strings item_ids, annotator_ids, prompt_ids;
   Column<std::uint32_t> prompt;    ///< [items], or empty where the files give none
@@ -63,11 +72,15 @@ inline constexpr std::int64_t kMostSeconds = 1'000'000'000'000'000;
 /// Reads and checks; several files are one data set, their items, annotators and prompts joined by id. Timestamps,
 /// prior scores and features are left out unless every file has them; an item's must be the same in all files. Throws
 /// Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with itself, items of
-/// two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score or feature that is not a number,
+/// two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score, feature or weight out of range,
 /// no votes at all. `others`: who reads a part of the columns, or null.
 Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others = nullptr);
 
-/// Writes comparisons/1, with the truth where there is one.
+/// Weights lie from this to a million; less would be lost among the others.
+inline constexpr double kSmallestWeight = 1e-6;
+
+/// Writes comparisons/1, with the truth where there is one. `unknown_sides`, `anonymous` and `independent` are of all
+/// votes or of none: one file says so of all that it holds.
 void write_votes(OutputFile& output, const Votes& votes, bool compress);
 
 }  // namespace voxpop

@@ -60,12 +60,12 @@ Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
 }
 
 /// Of each annotator in the earlier fit, if it voted there.
-using Rows = std::vector<std::optional<std::uint32_t>>;
+using EarlierRows = std::vector<std::optional<std::uint32_t>>;
 
-Rows find_annotators(const EarlierFit& earlier, const Strings& annotator_ids) {
+EarlierRows find_annotators(const EarlierFit& earlier, const Strings& annotator_ids) {
   IdTable table;
   for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a) table.number(earlier.annotator_ids[a]);
-  Rows rows;
+  EarlierRows rows;
   for (std::size_t a = 0; a < annotator_ids.size(); ++a) {
     rows.push_back(table.find(annotator_ids[a]));
     if (rows.back() && earlier.annotators.votes[*rows.back()] == 0) rows.back().reset();
@@ -92,7 +92,7 @@ bool same_covariates(const EarlierFit& earlier, const Covariates& covariates) {
 }
 
 /// Coefficients and tastes, in units of these votes' covariates.
-void set_covariates(WarmStart& start, const EarlierFit& earlier, const Rows& rows, const Groups& groups) {
+void set_covariates(WarmStart& start, const EarlierFit& earlier, const EarlierRows& rows, const Groups& groups) {
   const CovariateLabels& known = earlier.covariates;
   const std::vector<double>& sd = groups.covariates.sd;
   const std::size_t tastes = known.taste_sd.size();
@@ -147,7 +147,7 @@ std::string improper_part(const EarlierFit& earlier) {
 }
 
 WarmStart make_warm_start(const EarlierFit& earlier, const Strings& annotator_ids, const Groups& groups, Model model) {
-  const Rows rows = find_annotators(earlier, annotator_ids);
+  const EarlierRows rows = find_annotators(earlier, annotator_ids);
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
   WarmStart start;
   start.population = earlier.population;
