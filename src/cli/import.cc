@@ -1,13 +1,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/commands.h"
+#include "core/error.h"
+#include "import/detect.h"
 #include "import/import_votes.h"
+#include "import/presets.h"
 
 namespace voxpop {
 namespace {
@@ -16,6 +21,9 @@ struct ImportArguments {
   std::vector<std::string> inputs;
   std::string output;
   ImportOptions options;
+  std::string preset;
+  bool detect = false, list_presets = false;
+  std::string read_as;  ///< how --preset auto found that the files are to be read
   bool no_compress = false;
   CommonOptions common;
 };
@@ -75,6 +83,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
     if (parts.size() < 20)
       parts.push_back(fmt::format("{} = {} ({})", shown(code.value), Codes::meaning(code), code.count));
   if (!parts.empty()) fmt::print("values: {}\n", fmt::join(parts, ", "));
+  if (!arguments.read_as.empty()) fmt::print("{}\n", one_line(arguments.read_as));
   if (!report.rule.empty()) fmt::print("{}\n", report.rule);
   for (const std::string& example : report.examples) fmt::print("{}\n", example);
   if (report.bad_rows > 0) {
@@ -85,16 +94,6 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
   parts.clear();
   for (const std::string& name : report.unused_columns) parts.push_back(shown(name));
   if (!parts.empty()) fmt::print("columns not used: {}\n", fmt::join(parts, ", "));
-}
-
-int import_command(const ImportArguments& arguments) {
-  require_other_output(arguments.inputs, arguments.output);
-  OutputFile output(arguments.output);
-  ImportReport report;
-  const Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &report);
-  write_votes(output, votes, !arguments.no_compress);
-  report_import(arguments, votes, report);
-  return 0;
 }
 
 using Name = ImportOptions::Name;
@@ -186,20 +185,86 @@ void add_vote_options(CLI::App& verb, ImportOptions& options) {
       ->capture_default_str();
 }
 
+/// A preset is options: those that the user gave win. `verb`: the parsed command line.
+void apply_options(const std::vector<std::string>& words, const CLI::App& verb, ImportOptions& options) {
+  std::vector<std::string> others;
+  for (std::size_t begin = 0, end; begin < words.size(); begin = end) {
+    end = begin + 1;
+    while (end < words.size() && !words[end].starts_with("--")) ++end;
+    if (verb.get_option(words[begin])->count() == 0)
+      others.insert(others.begin(), std::make_reverse_iterator(words.begin() + static_cast<std::ptrdiff_t>(end)),
+                    std::make_reverse_iterator(words.begin() + static_cast<std::ptrdiff_t>(begin)));
+  }
+  CLI::App preset;
+  add_vote_options(preset, options);
+  preset.parse(others);  // in reverse order, as CLI11 takes vectors
+}
+
+std::string as_command(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += " " + quoted_for_shell(word);
+  return text;
+}
+
+int import_command(ImportArguments& arguments, const CLI::App& verb) {
+  if (arguments.list_presets) {
+    for (const Preset& preset : presets())
+      fmt::print("{:<24} {}\n{:<24} {}\n", preset.name, preset.about, "", as_command(preset.arguments()).substr(1));
+    return 0;
+  }
+  if (arguments.inputs.empty()) throw usage_error("import needs a file of votes");
+  if (arguments.detect) {
+    const Detected detected = detect(arguments.inputs.front(), arguments.options.format);
+    std::filesystem::path output = std::filesystem::path(arguments.inputs.front()).filename();
+    if (lower(output.extension().string()) == ".gz") output.replace_extension();
+    output.replace_extension(".h5");
+    const std::string file = quoted_for_shell(arguments.inputs.front());
+    fmt::print("voxpop import {}{} -o {}\n{}\n", file, as_command(detected.arguments),
+               quoted_for_shell(output.string()), detected.why);
+    return 0;
+  }
+  if (arguments.output.empty()) throw usage_error("import needs --output: the comparisons file to write");
+  require_other_output(arguments.inputs, arguments.output);
+  if (arguments.options.texts_out)
+    require_other_output(arguments.inputs, *arguments.options.texts_out, "file of texts");
+  if (!arguments.preset.empty()) {
+    std::vector<std::string> words = {"--preset", arguments.preset};
+    if (arguments.preset == "auto") {
+      const Detected detected = detect(arguments.inputs.front(), arguments.options.format);
+      words = detected.arguments;
+      arguments.read_as =
+          fmt::format("read as with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
+    }
+    if (!words.empty() && words.front() == "--preset") words = find_preset(words.back()).arguments();
+    apply_options(words, verb, arguments.options);
+  }
+  OutputFile output(arguments.output);
+  ImportReport report;
+  const Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &report);
+  write_votes(output, votes, !arguments.no_compress);
+  report_import(arguments, votes, report);
+  return 0;
+}
+
 }  // namespace
 
 void add_import(CLI::App& app, Run& run) {
   CLI::App& verb = *app.add_subcommand("import", "Turn CSV, TSV or JSON votes into a comparisons file");
   const auto arguments = std::make_shared<ImportArguments>();
   ImportOptions& options = arguments->options;
-  verb.add_option("IN", arguments->inputs, "CSV, TSV, JSONL or JSON files, plain or .gz; several are one data set")
-      ->required();
-  verb.add_option("-o,--output", arguments->output, "The comparisons file to write")->required();
+  verb.add_option("IN", arguments->inputs, "CSV, TSV, JSONL or JSON files, plain or .gz; several are one data set");
+  verb.add_option("-o,--output", arguments->output, "The comparisons file to write");
+  verb.add_option(
+      "--preset", arguments->preset,
+      "Read the shape of this tool's or data set's files; auto: the one that the columns show. Other options "
+      "win over it");
+  verb.add_flag("--list-presets", arguments->list_presets, "List the presets and the options that each stands for");
+  verb.add_flag("--detect", arguments->detect, "Print the command that would read the file, and why");
   add_vote_options(verb, options);
   verb.add_flag("--no-compress", arguments->no_compress, "Write the file without compression");
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop import votes.csv.gz -o votes.h5 --map \"A>B=left,B>A=right,tie=tie\"");
-  verb.callback([arguments, &run] { run = [arguments] { return import_command(*arguments); }; });
+  verb.callback([arguments, &run, &verb] { run = [arguments, &verb] { return import_command(*arguments, verb); }; });
 }
 
 }  // namespace voxpop

@@ -98,6 +98,7 @@ class JsonReader {
       text_.append(block);
       text_.reserve(text_.size() + simdjson::SIMDJSON_PADDING);  // it reads, but does not use, so much behind a value
       lines ? use_lines(from) : use_values();
+      if (options_.names_only && !names_.empty()) return std::move(names_);
       if (text_.size() > kLongest)
         throw bad_input("{}: line {} is longer than {} MiB; is this JSON with one object a vote?", file_.path(),
                         lines ? line_ + 1 : begin_line_, kLongest >> 20);
@@ -182,6 +183,7 @@ class JsonReader {
 
   void use_record(std::string_view text) {
     if (trimmed(text).empty()) return;
+    if (options_.names_only && !names_.empty()) return;
     row_.line = line_;
     ++row_.record;
     try {

@@ -50,7 +50,8 @@ class CommonPrompt {
  private:
   bool split_messages(std::string_view left, std::string_view right) {
     using nlohmann::ordered_json;
-    const ordered_json lists[2] = {ordered_json::parse(left, nullptr, false), ordered_json::parse(right, nullptr, false)};
+    const ordered_json lists[2] = {ordered_json::parse(left, nullptr, false),
+                                   ordered_json::parse(right, nullptr, false)};
     if (!lists[0].is_array() || !lists[1].is_array()) return false;
     std::size_t shared = 0;
     while (shared + 1 < std::min(lists[0].size(), lists[1].size()) && lists[0][shared] == lists[1][shared]) ++shared;

@@ -42,6 +42,7 @@ class CsvReader {
       if (std::exchange(first, false)) choose_separator(block);
       const std::size_t parsed = csv_parse(&parser_, block.data(), block.size(), on_field, on_row_end, this);
       if (failure_) std::rethrow_exception(failure_);
+      if (options_.names_only && !names_.empty()) return names_;
       if (parsed < block.size())
         throw bad_input(
             "{}: line {}: a quotation mark inside a field or text after a closing one; put the field in quotes "
@@ -54,7 +55,7 @@ class CsvReader {
     if (csv_fini(&parser_, on_field, on_row_end, this) != 0)
       throw bad_input("{}: line {}: a quote opens in this row and never closes; close it", file_.path(), line_);
     if (failure_) std::rethrow_exception(failure_);
-    if (places_.empty()) throw bad_input("{}: is empty; its first line should name the columns", file_.path());
+    if (names_.empty()) throw bad_input("{}: is empty; its first line should name the columns", file_.path());
     return other_names();
   }
 
@@ -98,7 +99,7 @@ class CsvReader {
   }
 
   void add_field(std::string_view text) {
-    if (places_.empty()) {
+    if (names_.empty()) {
       if (count_ == kMostColumns)
         throw bad_input("{}: line {}: over {} columns; is this a table of votes?", file_.path(), line_, kMostColumns);
       fields_.emplace_back();
@@ -133,7 +134,7 @@ class CsvReader {
     const bool second_of_crlf = count_ == 0 && terminator == '\n' && last_terminator_ == '\r';
     last_terminator_ = terminator;
     if (second_of_crlf) return;
-    if (count_ > 0) places_.empty() ? use_header() : use_row();
+    if (count_ > 0) names_.empty() ? use_header() : use_row();
     line_ += 1 + std::exchange(line_breaks_, 0);
     count_ = bytes_ = 0;
   }
@@ -211,7 +212,7 @@ class CsvReader {
   bool quotes_ = true, told_swallowed_ = false;
   std::exception_ptr failure_;
   std::vector<std::string> names_, fields_;      ///< the header's; the current row's, whose memory is used again
-  std::vector<std::size_t> places_;              ///< empty until the header is read
+  std::vector<std::size_t> places_;              ///< [columns], among names_
   std::vector<std::vector<std::size_t>> parts_;  ///< of columns that are several
   std::vector<std::string> joined_;              ///< their values in the current row
   std::size_t count_ = 0, bytes_ = 0;            ///< fields of the current row so far, and what is in them

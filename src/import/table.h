@@ -40,7 +40,8 @@ struct TableOptions {
   std::optional<bool> quotes;  ///< whether fields may stand in quotes; none: in CSV, not in TSV
   /// JSON: paths of lists; an element of one is a row. Lists that run side by side are joined by commas.
   std::vector<std::string> each;
-  BadRows* bad_rows = nullptr;                ///< null: the first is an error
+  bool names_only = false;      ///< only the names of the columns are wanted: no more is read than for them
+  BadRows* bad_rows = nullptr;  ///< null: the first is an error
   std::vector<std::string>* notes = nullptr;  ///< what a user should know of the file
 };
 
