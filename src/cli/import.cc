@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "cli/commands.h"
 #include "core/error.h"
@@ -29,18 +28,22 @@ struct ImportArguments {
 };
 
 nlohmann::ordered_json summary_of(const ImportArguments& arguments, const Votes& votes, const ImportReport& report) {
-  const auto share = [&](auto is_it) {
-    return static_cast<double>(std::ranges::count_if(votes.preference, is_it)) / static_cast<double>(votes.size());
-  };
+  double weight = 0, left = 0, right = 0;
+  for (std::size_t vote = 0; vote < votes.size(); ++vote) {
+    const double its_weight = votes.weight.empty() ? 1 : votes.weight[vote];
+    weight += its_weight;
+    left += votes.preference[vote] > 0 ? its_weight : 0;
+    right += votes.preference[vote] < 0 ? its_weight : 0;
+  }
   nlohmann::ordered_json summary = {{"output", arguments.output},
                                     {"votes", votes.size()},
-                                    {"weight", std::accumulate(votes.weight.begin(), votes.weight.end(), 0.0)},
+                                    {"weight", weight},
                                     {"items", votes.item_ids.size()},
                                     {"annotators", votes.annotator_ids.size()},
                                     {"prompts", votes.prompt_ids.size()},
-                                    {"left", share([](int preference) { return preference > 0; })},
-                                    {"right", share([](int preference) { return preference < 0; })},
-                                    {"tie", share([](int preference) { return preference == 0; })},
+                                    {"left", left / weight},
+                                    {"right", right / weight},
+                                    {"tie", std::max(0.0, 1 - (left + right) / weight)},
                                     {"sides", votes.unknown_sides.empty() ? "known" : "unknown"},
                                     {"named_annotators", votes.anonymous.empty()},
                                     {"mapping", nlohmann::ordered_json::array()},
@@ -52,7 +55,6 @@ nlohmann::ordered_json summary_of(const ImportArguments& arguments, const Votes&
                                     {"texts", report.texts},
                                     {"notes", report.notes},
                                     {"unused_columns", report.unused_columns}};
-  if (votes.weight.empty()) summary["weight"] = votes.size();
   for (const Codes::Code& code : report.codes)
     summary["mapping"].push_back({{"value", code.value}, {"meaning", Codes::meaning(code)}, {"count", code.count}});
   return summary;

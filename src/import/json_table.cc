@@ -294,15 +294,31 @@ class JsonReader {
     row_.values[c] = texts_[c];
   }
 
+  static bool is_text(const Element& value, Lists lists) {
+    simdjson::dom::array array;
+    const bool messages = !value.get(array) && array.begin() != array.end() && (*array.begin()).is_object();
+    return lists == Lists::kAny || (lists == Lists::kMessages && messages);
+  }
+
   void set_value(std::size_t c, const Element& value) {
     const auto fail = [&](const char* problem) {
       return bad_input("{}: line {}: '{}' {}", file_.path(), line_, shown(columns_[c].name), problem);
     };
     if (row_.values[c]) throw fail("is there twice; rename one");
-    if ((value.is_array() || value.is_object()) && !columns_[c].may_be_list)
-      throw fail(
-          "is a list or an object; it must be a string or a number (NAME[0] is its first element, NAME.KEY a member, "
-          "and --each NAME makes a row of each element)");
+    if ((value.is_array() || value.is_object()) && !is_text(value, columns_[c].lists)) {
+      if (columns_[c].required)
+        throw fail(
+            "is a list or an object; it must be a string or a number (NAME[0] is its first element, NAME.KEY a member, "
+            "and --each NAME makes a row of each element)");
+      if (options_.notes && std::ranges::find(left_alone_, c) == left_alone_.end()) {
+        left_alone_.push_back(c);
+        options_.notes->push_back(
+            fmt::format("column '{}' holds a list or an object (first: line {} of {}), so it is "
+                        "left alone there",
+                        shown(columns_[c].name), line_, file_.path()));
+      }
+      return;
+    }
     if (value.is_string())
       row_.values[c] = value.get_string().value_unsafe();
     else
@@ -345,6 +361,7 @@ class JsonReader {
   std::vector<bool> is_path_;                    ///< [columns], or several
   std::vector<std::string> names_;               ///< keys of the first object; the first element's, too
   std::vector<std::string> texts_;               ///< [columns], of values that are not strings
+  std::vector<std::size_t> left_alone_;          ///< columns that nobody named and that hold lists
   std::string text_, mended_;                    ///< not yet used; the current record, where it had to be mended
   std::uint64_t line_ = 0;                       ///< where the current record starts
   Row row_{};

@@ -14,7 +14,7 @@ namespace {
 // To add one: a line here, a small file in tests/data/formats, and what it means in tests/formats_test.py.
 constexpr Preset kPresets[] = {
     {"hh", "chosen and rejected conversations that begin alike (HH-RLHF)", "chosen rejected",
-     "--text-chosen chosen --text-rejected rejected --common-prompt --annotator \"\" --prompt \"\""},
+     "--text-chosen chosen --text-rejected rejected --common-prompt --annotator \"\""},
     {"trl", "prompt, chosen, rejected (TRL's preference format)", "prompt chosen rejected",
      "--text-chosen chosen --text-rejected rejected --prompt prompt --prompt-text prompt"},
     {"ultrafeedback-binarized", "chosen and rejected lists of messages",
@@ -26,7 +26,8 @@ constexpr Preset kPresets[] = {
     {"nectar", "a list of answers with their ranks", "prompt answers num_responses",
      "--each answers --item answer --item-text answer --rank rank --within prompt --prompt-text prompt"},
     {"oasst", "a row a reply, ranked among those to the same message (OpenAssistant)", "message_id parent_id rank",
-     "--rank rank --item message_id --item-text text --group-by parent_id --prompt parent_id --timestamp \"\""},
+     "--rank rank --item message_id --item-text text --group-by parent_id --prompt parent_id --annotator \"\" "
+     "--timestamp \"\""},
     {"chosen-ids", "ids of the chosen and the rejected response", "chosen_id rejected_id",
      "--chosen chosen_id --rejected rejected_id --prompt \"\""},
     {"arena33k", "Chatbot Arena conversations with a judge", "question_id model_a model_b winner judge turn tstamp",

@@ -75,13 +75,13 @@ class ItemColumns {
     const auto id = [&](const Name& name, const char* usual, const char* aside) {
       // Texts may stand for ids; then a column of the usual name is not needed.
       const bool needed = name || !left_text;
-      return columns.add(name.value_or(usual), fmt::format("--{}", aside), needed, true);
+      return columns.add(name.value_or(usual), fmt::format("--{}", aside), needed, Lists::kMessages);
     };
     const bool ids = left || right || !options.text_winner;  // of a winner's text no usual id is known
     left_ = ids ? id(left, usual_left, usual_left) : ColumnList::kNone;
     right_ = ids ? id(right, usual_right, usual_right) : ColumnList::kNone;
-    left_text_ = columns.add(left_text, "--text-left", true);
-    right_text_ = columns.add(right_text, "--text-right", true);
+    left_text_ = columns.add(left_text, "--text-left", Lists::kAny);
+    right_text_ = columns.add(right_text, "--text-right", Lists::kAny);
   }
 
   NamedItem left(const Row& row) const { return item(row, left_, left_text_); }
@@ -372,8 +372,8 @@ class RankingShape : public Shape {
       if (o.each.empty() && !o.group_by)
         throw usage_error("{} needs --group-by: the columns that say which rows are one ranking", option);
       values_ = {columns.add(names, option)};
-      items_ = {columns.add(o.item, "--item", true)};
-      text_ = columns.add(o.item_text, "--item-text", true);
+      items_ = {columns.add(o.item, "--item", Lists::kMessages)};
+      text_ = columns.add(o.item_text, "--item-text", Lists::kAny);
       group_ = columns.add(o.group_by, "--group-by");
       return;
     }
@@ -384,7 +384,7 @@ class RankingShape : public Shape {
     ids_ = values;
     for (std::size_t i = 0; i < values.size(); ++i) {
       values_.push_back(columns.add(values[i], option));
-      items_.push_back(o.item ? columns.add(items[i], "--item", true, true) : ColumnList::kNone);
+      items_.push_back(o.item ? columns.add(items[i], "--item", true, Lists::kMessages) : ColumnList::kNone);
     }
   }
 
@@ -447,7 +447,8 @@ class RankingShape : public Shape {
     const std::uint32_t judgement = ranking.size() > 1 ? votes_.new_judgement() : kNoJudgement;
     for (std::size_t i = 0; i < ranking.size(); ++i)
       for (std::size_t j = i + 1; j < ranking.size(); ++j) {
-        const bool first_is_better = low_is_best_ == (ranking[i].value < ranking[j].value);
+        const bool first_is_better =
+            low_is_best_ ? ranking[i].value <= ranking[j].value : ranking[i].value >= ranking[j].value;
         const Entry &better = ranking[first_is_better ? i : j], &worse = ranking[first_is_better ? j : i];
         const bool tie = better.value == worse.value;
         Source source = better.source;

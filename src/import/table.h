@@ -45,13 +45,16 @@ struct TableOptions {
   std::vector<std::string>* notes = nullptr;  ///< what a user should know of the file
 };
 
+/// JSON lists and objects whose JSON text is taken as a value: none, lists of objects (a conversation), any.
+enum class Lists { kNone, kMessages, kAny };
+
 /// A column to read. Its name is a column's of CSV and TSV, a key or a path (`a.b[0]`, `/a/b/0`) of JSON; where there
 /// is none of that name, several separated by commas, whose values are joined by join_values().
 struct TableColumn {
   std::string name;
   std::string option;  ///< the option that names it, for errors: "--left"
   bool required = true;
-  bool may_be_list = false;  ///< JSON lists and objects are taken as their JSON text
+  Lists lists = Lists::kNone;
 };
 
 struct Row {

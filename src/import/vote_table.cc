@@ -53,20 +53,20 @@ std::string text_hash(std::string_view text) {
 VoteTable::VoteTable(const ImportOptions& options, ColumnList& columns, BadRows& bad_rows, ImportReport& report)
     : options_(options), bad_rows_(bad_rows), report_(report) {
   // What nobody named is taken where there is a column of the usual name.
-  const auto usual = [&](const ImportOptions::Name& name, const char* what, bool may_be_list = false) {
+  const auto usual = [&](const ImportOptions::Name& name, const char* what, Lists lists = Lists::kNone) {
     const std::string option = fmt::format("--{}", what);
-    return name ? columns.add(name, option, may_be_list) : columns.add(what, option, false, may_be_list);
+    return name ? columns.add(name, option, lists) : columns.add(what, option, false, lists);
   };
   annotator_ = options.wide ? ColumnList::kNone : usual(options.annotator, "annotator");
-  within_ = columns.add(options.within, "--within", true);
+  within_ = columns.add(options.within, "--within", Lists::kAny);
   prompt_named_ = options.prompt.has_value();
-  prompt_ = options.within && !prompt_named_ ? ColumnList::kNone : usual(options.prompt, "prompt", true);
+  prompt_ = options.within && !prompt_named_ ? ColumnList::kNone : usual(options.prompt, "prompt", Lists::kAny);
   timestamp_named_ = options.timestamp.has_value();
   timestamp_ = usual(options.timestamp, "timestamp");
   weight_ = columns.add(options.weight, "--weight");
   count_ = columns.add(options.count, "--count");
   judgement_ = columns.add(options.judgement, "--judgement");
-  prompt_text_ = columns.add(options.prompt_text, "--prompt-text", true);
+  prompt_text_ = columns.add(options.prompt_text, "--prompt-text", Lists::kAny);
   if (options.texts_out) texts_.emplace(*options.texts_out);
   hash_ids_ = options.texts_out && !options.text_left && !options.text_winner && !options.item_text;
 }

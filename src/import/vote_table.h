@@ -16,13 +16,14 @@ class ColumnList {
  public:
   static constexpr std::size_t kNone = ~std::size_t{0};
 
-  std::size_t add(const std::string& name, const std::string& option, bool required = true, bool may_be_list = false) {
-    columns_.push_back({name, option, required, may_be_list});
+  std::size_t add(const std::string& name, const std::string& option, bool required = true,
+                  Lists lists = Lists::kNone) {
+    columns_.push_back({name, option, required, lists});
     return columns_.size() - 1;
   }
   /// kNone if no name is given.
-  std::size_t add(const ImportOptions::Name& name, const std::string& option, bool may_be_list = false) {
-    return name && !name->empty() ? add(*name, option, true, may_be_list) : kNone;
+  std::size_t add(const ImportOptions::Name& name, const std::string& option, Lists lists = Lists::kNone) {
+    return name && !name->empty() ? add(*name, option, true, lists) : kNone;
   }
   const std::vector<TableColumn>& columns() const { return columns_; }
 
