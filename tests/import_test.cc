@@ -257,8 +257,8 @@ TEST_F(Import, values_that_cannot_be) {
             "v.csv: line 2: right is 'a'; the item is compared with itself, so remove the row, or add "
             "--skip-bad N");
   EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs one");
-  EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: the id 'b?' is not UTF-8");
-  EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)), "the id 'c?' holds a NUL byte");
+  EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
+  EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)), "annotator is 'c?'; ids must not hold NUL");
   ImportOptions named;
   named.timestamp = "timestamp";
   for (const std::string time : {"2024-02-30", "2024-1-01", "2024-01-01T", "2024-01-01 25:00", "nan", "inf", "1e300",

@@ -26,8 +26,6 @@ Error bad_row(const Source& source, fmt::format_string<Args...> format, Args&&..
   return bad_input("{}: line {}: {}", *source.path, source.line, fmt::format(format, std::forward<Args>(args)...));
 }
 
-std::string name_of(const ImportOptions::Name& name, const char* usual) { return shown(name.value_or(usual)); }
-
 /// The id itself, or in `buffer` the hash of a text.
 std::string_view short_id(std::string_view id, std::string& buffer) {
   if (id.size() <= kLongestId) return id;
@@ -112,15 +110,37 @@ Source VoteTable::source(const std::string& path, const Row& row) {
   return source;
 }
 
-void VoteTable::require_valid(std::string_view id, const Source& source) const {
+std::string VoteTable::column_of(Kind kind) const {
+  const auto name = [](const ImportOptions::Name& given, const ImportOptions::Name& text, const char* usual) {
+    return shown(given ? *given : text.value_or(usual));
+  };
+  const bool winner = options_.loser || options_.text_winner;
+  switch (kind) {
+    case Kind::kLeft:
+      return winner ? name(options_.winner, options_.text_winner, "winner")
+                    : name(options_.left, options_.text_left, "left");
+    case Kind::kRight:
+      return winner ? name(options_.loser, options_.text_loser, "loser")
+                    : name(options_.right, options_.text_right, "right");
+    case Kind::kAnnotator:
+      return name(options_.annotator, {}, "annotator");
+    case Kind::kPrompt:
+      return name(options_.prompt, options_.within, "prompt");
+  }
+  return {};
+}
+
+void VoteTable::require_valid(Kind kind, std::string_view id, const Source& source) const {
   if (!simdjson::validate_utf8(id))
-    throw bad_row(source, "the id '{}' is not UTF-8; ids must be UTF-8 (convert the file with iconv)", shown(id));
-  if (id.find('\0') != id.npos) throw bad_row(source, "the id '{}' holds a NUL byte; ids must not", shown(id));
+    throw bad_row(source, "{} is '{}'; ids must be UTF-8 (convert the file with iconv)", column_of(kind), shown(id));
+  if (id.find('\0') != id.npos)
+    throw bad_row(source, "{} is '{}'; ids must not hold NUL bytes", column_of(kind), shown(id));
 }
 
 std::uint32_t VoteTable::number(Kind kind, std::string_view id, const Source& source) {
-  const auto [index, is_new] = (kind == kItem ? items_ : kind == kAnnotator ? annotators_ : prompts_).number(id);
-  if (is_new) require_valid(id, source);
+  IdTable& table = kind == Kind::kAnnotator ? annotators_ : kind == Kind::kPrompt ? prompts_ : items_;
+  const auto [index, is_new] = table.number(id);
+  if (is_new) require_valid(kind, id, source);
   return index;
 }
 
@@ -170,15 +190,11 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
   if (votes_.size() == kMaxVotes) throw bad_row(source, "over {} votes; import fewer", kMaxVotes);
   const std::string_view left = item_id(vote.left, source, buffer_[0]);
   const std::string_view right = item_id(vote.right, source, buffer_[1]);
-  const auto side = [&](bool is_left) {
-    if (options_.wide || !options_.winner)
-      return name_of(is_left ? options_.left : options_.right, is_left ? "left" : "right");
-    return name_of(is_left ? options_.winner : options_.loser, is_left ? "winner" : "loser");
-  };
-  if (left.empty() || right.empty()) throw bad_row(source, "{} is empty; every vote needs one", side(left.empty()));
+  if (left.empty() || right.empty())
+    throw bad_row(source, "{} is empty; every vote needs one", column_of(left.empty() ? Kind::kLeft : Kind::kRight));
   if (left == right)
     throw bad_row(source, "{} is '{}'; the item is compared with itself, so remove the row, or add --skip-bad N",
-                  side(false), shown(vote.right.id.empty() ? vote.right.text : vote.right.id));
+                  column_of(Kind::kRight), shown(vote.right.id.empty() ? vote.right.text : vote.right.id));
   const double weight = source.weight * vote.weight;
   if (weight > kLargestWeight) throw bad_row(source, "the vote's weight is {}, over {}", weight, kLargestWeight);
   if (weight < kSmallestWeight) return;  // a count of 0, or a chance of nothing
@@ -198,11 +214,13 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
     require_prompt(right, prompt, source);
   }
   if (bad_rows_.allowed())
-    for (const std::string_view id : {left, right, annotator, prompt}) require_valid(id, source);
+    for (const auto& [kind, id] : {std::pair(Kind::kLeft, left), std::pair(Kind::kRight, right),
+                                   std::pair(Kind::kAnnotator, annotator), std::pair(Kind::kPrompt, prompt)})
+      require_valid(kind, id, source);
 
-  const std::uint32_t prompt_index = prompt.empty() ? kNoPrompt : number(kPrompt, prompt, source);
-  const auto number_item = [&](std::string_view id, const NamedItem& item) {
-    const std::uint32_t index = number(kItem, id, source);
+  const std::uint32_t prompt_index = prompt.empty() ? kNoPrompt : number(Kind::kPrompt, prompt, source);
+  const auto number_item = [&](Kind kind, std::string_view id, const NamedItem& item) {
+    const std::uint32_t index = number(kind, id, source);
     if (index == votes_.prompt.size()) {
       votes_.prompt.push_back(prompt_index);
       if (texts_) texts_->write(id, item.text.empty() ? item.id : item.text, source.prompt_text);
@@ -211,9 +229,9 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
     }
     return index;
   };
-  votes_.left.push_back(number_item(left, vote.left));
-  votes_.right.push_back(number_item(right, vote.right));
-  votes_.annotator.push_back(number(kAnnotator, annotator, source));
+  votes_.left.push_back(number_item(Kind::kLeft, left, vote.left));
+  votes_.right.push_back(number_item(Kind::kRight, right, vote.right));
+  votes_.annotator.push_back(number(Kind::kAnnotator, annotator, source));
   votes_.preference.push_back(vote.preference);
   if (source.timestamp)
     votes_.timestamp.push_back(*source.timestamp);

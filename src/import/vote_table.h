@@ -70,9 +70,11 @@ class VoteTable {
   Votes finish();
 
  private:
-  enum Kind : std::size_t { kItem, kAnnotator, kPrompt };
+  enum class Kind { kLeft, kRight, kAnnotator, kPrompt };
+  /// The name of its column, for messages.
+  std::string column_of(Kind kind) const;
   std::uint32_t number(Kind kind, std::string_view id, const Source& source);
-  void require_valid(std::string_view id, const Source& source) const;
+  void require_valid(Kind kind, std::string_view id, const Source& source) const;
   /// The id in the file of votes; `buffer` may hold it.
   std::string_view item_id(const NamedItem& item, const Source& source, std::string& buffer) const;
   std::string_view annotator_id(const Source& source);
