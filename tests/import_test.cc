@@ -191,7 +191,7 @@ TEST_F(Import, preferences_without_a_map) {
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
                  "v.csv: line 2: preference is '" + value + "'");
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,1\na,b,0\na,b,1\n"),
-               "'1' 2 times, '0' 1 time; say what they are. the index of the better item: --map \"0=left,1=right\"");
+               "'1' 2 times, '0' 1 time; say what they are: if the index of the better item: --map \"0=left,1=right\"");
 }
 
 TEST_F(Import, map_replaces_the_usual_values) {
@@ -258,7 +258,8 @@ TEST_F(Import, values_that_cannot_be) {
             "--skip-bad N");
   EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs one");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
-  EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)), "annotator is 'c?'; ids must not hold NUL");
+  EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)),
+               "annotator is 'c?'; ids must not hold NUL");
   ImportOptions named;
   named.timestamp = "timestamp";
   for (const std::string time : {"2024-02-30", "2024-1-01", "2024-01-01T", "2024-01-01 25:00", "nan", "inf", "1e300",

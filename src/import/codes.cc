@@ -211,6 +211,8 @@ std::string Codes::ready_made_maps() const {
     offer("the index of the better item", "--map \"0=left,1=right\"");
     offer("1 if the left item won, else 0", "--map \"1=left,0=right\"");
     offer("1 if the left item won, 0 for a tie", "--map \"1=left,0=tie\"");
+    offer("one of several columns, 1 for their outcome",
+          fmt::format("--left-won {} --right-won COLUMN --tied COLUMN", shown(column_)));
   } else if (among({1, 2})) {
     offer("the number of the better item", "--map \"1=left,2=right\"");
   } else if (among({0, 1, 2})) {
@@ -232,8 +234,9 @@ std::string Codes::ready_made_maps() const {
     offer("1 for the left item, 0 for the right one, half for a tie", "--map \"1=left,0=right,0.5=tie\"");
   if (maps.empty())
     maps.emplace_back(
-        "strengths for the left item from 1 to 9, for the right one from -1 to -9: --map \"VALUE=STRENGTH,...\"");
-  return fmt::format("{}", fmt::join(maps, "; "));
+        "they are strengths for the left item from 1 to 9, for the right one from -1 to -9: --map "
+        "\"VALUE=STRENGTH,...\"");
+  return fmt::format("{}", fmt::join(maps, "; if "));
 }
 
 std::string Codes::remedy(const Code& code) const {
@@ -256,7 +259,7 @@ void Codes::check(bool words_left_out) const {
   if (strange != seen_.end() || (first_number != seen_.end() && std::ranges::none_of(seen_, negative))) {
     const Code& code = strange != seen_.end() ? *strange : *first_number;
     throw bad_input(
-        "{}: {} is '{}', and what its numbers stand for cannot be known: {}, in all {}; say what they are. {}",
+        "{}: {} is '{}', and what its numbers stand for cannot be known: {}, in all {}; say what they are: if {}",
         code.place, shown(column_), shown(code.value),
         strange != seen_.end() ? "it is no whole number from -9 to 9" : "none is negative", values_with_counts(),
         ready_made_maps());
