@@ -15,7 +15,7 @@
 
 #include "core/error.h"
 #include "group/bursts.h"
-#include "group/limits.h"
+#include "guards/findings.h"
 
 namespace voxpop::fuzz {
 namespace {
@@ -100,10 +100,10 @@ void check_votes(const Votes& votes) {
 Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier) {
   const std::size_t items = votes.item_ids.size(), rows = votes.size();
   find_bursts(votes);
-  odd_timestamps(votes, std::time(nullptr));
   Groups groups = group_votes(votes, choice.ties);
   if (choice.covariates) groups.covariates = find_covariates(votes, groups, {});
-  find_limits(groups, votes).warnings();
+  for (const Finding& finding : find_findings(votes, find_limits(groups, votes), std::time(nullptr)))
+    VOXPOP_REQUIRE(!finding.text.empty());
   FitOptions options{.model = choice.model,
                      .answers = groups.answers,
                      .covariates = groups.covariates.count(),

@@ -10,7 +10,7 @@
 #include "cli/commands.h"
 #include "core/strings.h"
 #include "group/bursts.h"
-#include "group/limits.h"
+#include "guards/findings.h"
 
 namespace voxpop {
 namespace {
@@ -36,12 +36,12 @@ int check_command(const Arguments& arguments) {
   const std::vector<Burst> bursts = find_bursts(votes);  // grouping consumes the columns
   const Groups groups = group_votes(votes, Ties::kModel);
   const Limits limits = find_limits(groups, votes);
-  std::vector<std::string> warnings = limits.warnings();
-  for (std::string& odd : odd_timestamps(votes, std::time(nullptr))) warnings.push_back(std::move(odd));
+  const std::vector<Finding> findings = find_findings(votes, limits, std::time(nullptr));
+  std::vector<std::string> others;
   try {
     find_covariates(votes, groups, {});
   } catch (const Error& error) {  // fit ends with it, but not with every --ignore
-    warnings.emplace_back(error.what());
+    others.emplace_back(error.what());
   }
   std::map<std::uint32_t, std::uint32_t> sizes;
   for (std::size_t c = 0; c < groups.components(); ++c) ++sizes[groups.items_of(c)];
@@ -64,7 +64,9 @@ int check_command(const Arguments& arguments) {
                                    {"self_comparisons", 0},
                                    {"annotators_identified", limits.annotators_identified()},
                                    {"side_bias_identified", limits.side_bias_identified()},
-                                   {"warnings", warnings}};
+                                   {"sides_known", limits.sides_known},
+                                   {"warnings", warnings_of(findings, others)},
+                                   {"findings", to_json(findings)}};
     if (!votes.timestamp.empty()) {
       json["bursts"] = nlohmann::ordered_json::array();
       for (const Burst& burst : bursts)
@@ -76,24 +78,29 @@ int check_command(const Arguments& arguments) {
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
   }
-  fmt::print("{} votes ({} ties) on {} items by {} annotators: valid\n", limits.votes, limits.ties, limits.items,
-             limits.annotators);
+  fmt::print("{} votes ({} ties) on {} items{}: valid\n", limits.votes, limits.ties, limits.items,
+             count_rows(votes.anonymous) == votes.size() ? "; they name no annotator"
+                                                         : fmt::format(" by {} annotators", limits.annotators));
   fmt::print("{} components, of", limits.components);
   int shown = 0;
   for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
     fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
   fmt::print("{}\n", sizes.size() > 5 ? ", ..." : "");
-  fmt::print("{} pairs: {} with a single vote", limits.pairs, limits.pairs_with_one_vote);
-  if (limits.repeated_pairs > 0)
-    fmt::print("; of the {} others, {} ({:.1f} %) were shown both ways round", limits.repeated_pairs,
+  fmt::print("{} pairs: {} with a single vote\n", limits.pairs, limits.pairs_with_one_vote);
+  if (!limits.sides_known)
+    fmt::print("the votes say who won, not who stood on the left\n");
+  else if (limits.repeated_pairs > 0)
+    fmt::print("of {} pairs with two votes or more {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
                limits.swapped_pairs, 100 * limits.swapped_share());
-  fmt::print("\nitems keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
+  if (limits.sides_known)
+    fmt::print("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
              limits.annotators_alone, limits.duplicate_votes);
   print_bursts(votes, bursts);
-  for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
-  if (warnings.empty()) fmt::print("\nNothing in the shape of these votes limits the fit.\n");
+  for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
+  for (const std::string& warning : others) fmt::print("\nWARNING: {}\n", warning);
+  if (findings.empty() && others.empty()) fmt::print("\nNothing in the shape of these votes limits the fit.\n");
   return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,7 @@
 #include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
+#include "guards/findings.h"
 
 namespace voxpop {
 namespace {
@@ -175,6 +177,7 @@ int evaluate_command(const Arguments& arguments) {
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
     groups.covariates = find_covariates(votes, groups, options.covariates());
+    const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
     const auto make = [&, used = device](const Groups& some) { return make_engine(used, some, options.memory_limit); };
     if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
       throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());
@@ -244,6 +247,8 @@ int evaluate_command(const Arguments& arguments) {
           json["log_loss_differences"].push_back(one);
         }
       for (const GoldResult& r : gold_results) json["gold"].push_back(describe_gold(r, gold));
+      json["warnings"] = warnings_of(findings);
+      json["findings"] = to_json(findings);
       fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
       return 0;
     }
@@ -260,6 +265,7 @@ int evaluate_command(const Arguments& arguments) {
       fmt::print("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
     print_reliability(contenders);
     if (!arguments.gold.empty()) print_gold(gold, gold_results, arguments.gold);
+    for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
     return 0;
   });
 }

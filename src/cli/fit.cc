@@ -24,7 +24,7 @@
 #include "core/threads.h"
 #include "evaluate/calibration.h"
 #include "evaluate/left_out.h"
-#include "group/limits.h"
+#include "guards/findings.h"
 #include "io/checkpoint.h"
 #include "io/fit_file.h"
 #include "label/truth_comparison.h"
@@ -253,11 +253,12 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
       note(quiet, fmt::format("'{}' is the same for all items of each component, so it says nothing and is left out",
                               shown(name)));
     const Limits limits = find_limits(groups, votes);
+    std::vector<Finding> findings = find_findings(votes, limits, std::time(nullptr));
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
     FitOptions fit_options = options.fit_options(arguments.model, groups);
-    std::vector<std::string> warnings = limits.warnings();
+    std::vector<std::string> warnings;  // what is no finding about the votes
     warn_of_twins(votes.inputs, warnings);
     if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, warnings);
     Fit fit;
@@ -303,7 +304,9 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
                                                    "written. Raise --max-iterations or leave --strict out",
                                                    fit.iterations, fit.change));
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
-    provenance["warnings"] = warnings;
+    add_fit_findings(labels.annotators, findings);
+    provenance["warnings"] = warnings_of(findings, warnings);
+    provenance["findings"] = to_json(findings);
     if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
     provenance["covariates"] = describe_covariates(labels.covariates);
     provenance["flip_rate"] = flip_rate(labels);
@@ -332,7 +335,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
                       "{} MiB.",
                       ScratchMemory::peak() >> 20));
     if (arguments.common.json) {
-      provenance["warnings"] = warnings;
+      provenance["warnings"] = warnings_of(findings, warnings);
       provenance["output"] = arguments.output;
       provenance["peak_memory"] = ScratchMemory::peak();
       if (labels.drift) provenance["drift"] = describe_drift(votes, *labels.drift);
@@ -344,7 +347,8 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
       print_summary({arguments.model, options.ties, arguments.output, arguments.warm_start.value_or(""), votes, limits,
-                     warnings, fit, labels, told_votes, fit_options.warm_start, device, why, threads, seconds});
+                     findings, warnings, fit, labels, told_votes, fit_options.warm_start, device, why, threads,
+                     seconds});
       if (calibration) fmt::print("{}\n", told(*calibration));
     }
     return 0;

@@ -152,8 +152,10 @@ void print_summary(const FitSummary& s) {
   const double sure =
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
+  const bool is_prior = has_kind(s.findings, kReliabilityUnknown);
   if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
-    fmt::print("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
+    fmt::print("{:.1f} % of votes are expected to have picked the better item{}; ", 100 * (1 - flipped),
+               is_prior ? " (by the prior alone: the votes do not say)" : "");
   fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
   if (s.told_votes.trials() > 0)
     fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
@@ -175,6 +177,7 @@ void print_summary(const FitSummary& s) {
       fmt::print("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
     }
   }
+  for (const Finding& finding : s.findings) fmt::print("\n{}\n", told(finding));
   for (const std::string& warning : s.warnings) fmt::print("\nWARNING: {}\n", warning);
   fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,

@@ -6,7 +6,7 @@
 
 #include "evaluate/calibration.h"
 #include "fit/fit.h"
-#include "group/limits.h"
+#include "guards/findings.h"
 #include "io/votes.h"
 #include "label/labels.h"
 #include "label/truth_comparison.h"
@@ -24,7 +24,8 @@ struct FitSummary {
   const std::string& warm_start;  ///< path of the fit that this one starts from, or ""
   const Votes& votes;
   const Limits& limits;
-  const std::vector<std::string>& warnings;
+  const std::vector<Finding>& findings;
+  const std::vector<std::string>& warnings;  ///< beside the findings
   const Fit& fit;
   const Labels& labels;
   const Reliability& told_votes;

@@ -1,8 +1,5 @@
 #include "group/bursts.h"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -30,20 +27,6 @@ std::vector<Burst> find_bursts(const Votes& votes) {
     i = end;
   }
   return bursts;
-}
-
-std::vector<std::string> odd_timestamps(const Votes& votes, std::int64_t now) {
-  constexpr std::int64_t kDay = 86400, kYear2000 = 946684800;
-  std::vector<std::string> out;
-  if (votes.timestamp.empty()) return out;
-  const auto [first, last] = std::minmax_element(votes.timestamp.begin(), votes.timestamp.end());
-  const auto when = [](std::int64_t t) { return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::time_t{t})); };
-  if (*first == *last && votes.size() > 1)
-    out.push_back(fmt::format("All timestamps are the same, {}: they say nothing.", when(*first)));
-  else if (*first < kYear2000)
-    out.push_back(fmt::format("Timestamps begin at {}; are they seconds since 1970?", when(*first)));
-  if (*last > now + kDay) out.push_back(fmt::format("Timestamps end at {}, which is to come.", when(*last)));
-  return out;
 }
 
 }  // namespace voxpop

@@ -16,7 +16,4 @@ struct Burst {
 /// By annotator, then by time; none without timestamps.
 std::vector<Burst> find_bursts(const Votes& votes);
 
-/// What is odd about the timestamps as a whole, in words: all the same, before 2000, in the future.
-std::vector<std::string> odd_timestamps(const Votes& votes, std::int64_t now);
-
 }  // namespace voxpop

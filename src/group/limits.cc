@@ -1,30 +1,21 @@
 #include "group/limits.h"
 
-#include <fmt/format.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
-#include "core/strings.h"
+#include "io/rows.h"
 
 namespace voxpop {
-
 namespace {
 
 /// If sides are drawn for each vote, an item shown n times has E[(times left - times right)^2] = n; if it never changes
 /// sides, that is n^2. Where between the two the items lie together, less three standard errors of chance; never below
 /// 0.
-double find_side_keeping(const Groups& groups) {
-  std::vector<std::uint32_t> shown(groups.slot_item.size(), 0);
-  std::vector<std::int32_t> net(groups.slot_item.size(), 0);
-  for (std::size_t p = 0; p < groups.pairs(); ++p)
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      const std::int32_t first = groups.votes[v].first_on_left() ? 1 : -1;
-      net[groups.pair_first[p]] += first;
-      net[groups.pair_second[p]] -= first;
-      ++shown[groups.pair_first[p]];
-      ++shown[groups.pair_second[p]];
-    }
+double find_side_keeping(const Column<std::uint32_t>& shown, const Column<std::int32_t>& net) {
   double found = 0, by_chance = 0, always = 0;
   for (std::size_t slot = 0; slot < shown.size(); ++slot) {
     const double n = shown[slot], difference = net[slot];
@@ -35,6 +26,92 @@ double find_side_keeping(const Groups& groups) {
   }
   const double luck = 3 * std::sqrt(2 * by_chance);
   return always > by_chance ? std::max(0.0, (found - by_chance - luck) / (always - by_chance)) : 0;
+}
+
+/// An annotator's votes in a range of pairs.
+struct Voter {
+  std::uint32_t last_pair = 0;  ///< number of the last pair that it voted on, from 1 on
+  std::uint32_t votes = 0, repeats = 0, dependent_repeats = 0;
+  bool met = false;  ///< shares a pair with another annotator
+};
+
+/// Looks at a range of pairs. Each range has an array of annotators of its own, so that nothing is sorted or shared.
+class PairCounter {
+ public:
+  PairCounter(const Groups& groups, const Votes& votes, Column<std::uint32_t>& shown, Column<std::int32_t>& net)
+      : groups_(groups),
+        votes_(votes),
+        shown_(shown),
+        net_(net),
+        some_unknown_(!votes.unknown_sides.empty()),
+        some_independent_(!votes.independent.empty()),
+        voters_(groups.annotators) {}
+
+  void count(std::uint32_t pair) {
+    const std::uint32_t begin = groups_.pair_votes[pair], end = groups_.pair_votes[pair + 1];
+    const std::uint32_t first = groups_.votes[begin].annotator();
+    std::uint32_t sided = 0, first_on_left = 0;
+    bool met = false;
+    for (std::uint32_t v = begin; v < end; ++v) {
+      const VoteCode vote = groups_.votes[v];
+      Voter& voter = voters_[vote.annotator()];
+      ++voter.votes;
+      if (voter.last_pair == pair + 1) {
+        ++voter.repeats;
+        voter.dependent_repeats += !some_independent_ || !contains(votes_.independent, groups_.vote_row[v]);
+      }
+      voter.last_pair = pair + 1;
+      if (vote.annotator() != first) met = voter.met = true;
+      ties += vote.level() == 0;
+      if (some_unknown_ && contains(votes_.unknown_sides, groups_.vote_row[v])) continue;
+      ++sided;
+      first_on_left += vote.first_on_left();
+    }
+    if (met) voters_[first].met = true;
+    pairs_with_one_vote += end - begin == 1;
+    sided_votes += sided;
+    if (sided == 0) return;
+    repeated_pairs += sided > 1;
+    swapped_pairs += first_on_left > 0 && first_on_left < sided;
+    const auto net = static_cast<std::int32_t>(2 * first_on_left - sided);
+    add(shown_[groups_.pair_first[pair]], sided);
+    add(shown_[groups_.pair_second[pair]], sided);
+    add(net_[groups_.pair_first[pair]], net);
+    add(net_[groups_.pair_second[pair]], -net);
+  }
+
+  const Column<Voter>& voters() const { return voters_; }
+
+  std::uint64_t ties = 0, pairs_with_one_vote = 0, repeated_pairs = 0, swapped_pairs = 0, sided_votes = 0;
+
+ private:
+  /// Other ranges may have pairs of the same item.
+  template <class Number>
+  static void add(Number& sum, Number more) {
+    std::atomic_ref(sum).fetch_add(more, std::memory_order_relaxed);
+  }
+
+  const Groups& groups_;
+  const Votes& votes_;
+  Column<std::uint32_t>& shown_;
+  Column<std::int32_t>& net_;
+  bool some_unknown_, some_independent_;
+  Column<Voter> voters_;
+};
+
+/// First pairs of ranges of about equally many votes, and the end. An array of annotators costs no more than a few
+/// votes each, so that many annotators are not counted in many ranges.
+std::vector<std::uint32_t> cut_pairs(const Groups& groups) {
+  const auto threads = static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
+  const std::size_t parts =
+      std::min(4 * threads, 1 + groups.votes.size() / (4 * groups.annotators + (std::size_t{1} << 14)));
+  std::vector<std::uint32_t> cuts = {0};
+  for (std::size_t part = 1; part <= parts; ++part) {
+    const auto end = std::lower_bound(groups.pair_votes.begin() + cuts.back(), groups.pair_votes.end() - 1,
+                                      static_cast<std::uint32_t>(groups.votes.size() * part / parts));
+    cuts.push_back(static_cast<std::uint32_t>(end - groups.pair_votes.begin()));
+  }
+  return cuts;
 }
 
 }  // namespace
@@ -50,79 +127,48 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
   limits.checking_votes = groups.votes.size() - (groups.slot_item.size() - groups.components());
   for (std::size_t c = 0; c < groups.components(); ++c)
     limits.largest_component_items = std::max<std::uint64_t>(limits.largest_component_items, groups.items_of(c));
-  enum : std::uint8_t { kVoted = 1, kMet = 2 };
-  std::vector<std::uint8_t> seen(groups.annotators, 0);
-  std::vector<std::uint32_t> voters;
-  for (std::size_t p = 0; p < groups.pairs(); ++p) {
-    voters.clear();
-    bool left = false, right = false;
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      voters.push_back(groups.votes[v].annotator());
-      (groups.votes[v].first_on_left() ? left : right) = true;
-      limits.ties += groups.votes[v].level() == 0;
-    }
-    limits.pairs_with_one_vote += voters.size() == 1;
-    limits.repeated_pairs += voters.size() > 1;
-    limits.swapped_pairs += left && right;
-    std::sort(voters.begin(), voters.end());
-    const bool met = voters.front() != voters.back();
-    for (std::size_t i = 0; i < voters.size(); ++i) {
-      limits.duplicate_votes += i > 0 && voters[i] == voters[i - 1];
-      seen[voters[i]] |= met ? kVoted | kMet : kVoted;
-    }
+
+  Column<std::uint32_t> shown(groups.slot_item.size(), 0);
+  Column<std::int32_t> net(groups.slot_item.size(), 0);
+  const std::vector<std::uint32_t> cuts = cut_pairs(groups);
+  std::vector<PairCounter> counters(cuts.size() - 1, PairCounter(groups, votes, shown, net));
+  oneapi::tbb::parallel_for(std::size_t{0}, counters.size(), [&](std::size_t part) {
+    for (std::uint32_t pair = cuts[part]; pair < cuts[part + 1]; ++pair) counters[part].count(pair);
+  });
+  std::uint64_t sided_votes = 0;
+  for (const PairCounter& some : counters) {
+    limits.ties += some.ties;
+    limits.pairs_with_one_vote += some.pairs_with_one_vote;
+    limits.repeated_pairs += some.repeated_pairs;
+    limits.swapped_pairs += some.swapped_pairs;
+    sided_votes += some.sided_votes;
   }
-  limits.side_keeping = find_side_keeping(groups);
-  for (std::size_t a = 0; a < seen.size(); ++a) {
-    limits.annotators += seen[a] != 0;
-    if (seen[a] == kVoted && limits.annotators_alone++ == 0) limits.first_alone = votes.annotator_ids[a];
+  limits.sides_known = sided_votes > 0;
+  limits.side_keeping = find_side_keeping(shown, net);
+
+  for (std::size_t a = 0; a < groups.annotators; ++a) {
+    Voter all;
+    std::uint64_t repeats = 0, voted = 0, dependent = 0;
+    for (const PairCounter& some : counters) {
+      const Voter& voter = some.voters()[a];
+      voted += voter.votes;
+      repeats += voter.repeats;
+      dependent += voter.dependent_repeats;
+      all.met = all.met || voter.met;
+    }
+    if (voted == 0) continue;
+    ++limits.annotators;
+    if (!all.met && limits.annotators_alone++ == 0) limits.first_alone = votes.annotator_ids[a];
+    if (repeats == 0) continue;
+    if (!votes.anonymous.empty() && votes.annotator_ids[a] == "anonymous") continue;  // nobody knows who it was
+    limits.duplicate_votes += repeats;
+    limits.dependent_repeats += dependent;
+    if (dependent < 9 || 10 * dependent < 9 * voted) continue;
+    ++limits.repeaters;
+    if (dependent > limits.worst_repeater.repeats)
+      limits.worst_repeater = {std::string(votes.annotator_ids[a]), voted, dependent};
   }
   return limits;
-}
-
-std::vector<std::string> Limits::warnings() const {
-  std::vector<std::string> out;
-  const auto share = [](std::uint64_t part, std::uint64_t whole) {
-    return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
-  };
-  if (votes > 0 && ties == votes)
-    out.push_back("Every vote is a tie: nothing says which item of a pair is the better one.");
-  if (annotators <= 1)
-    out.push_back("There is one annotator only: how reliable they are cannot be told from their votes alone.");
-  else if (checking_share() == 0 && pairs == components)
-    out.push_back(
-        "Discriminations are not identified: no two votes share an item, so none could contradict another. What is "
-        "said of "
-        "annotators is what is usual in the population; their side bias is known. Collect second votes.");
-  else if (!annotators_identified())
-    out.push_back(
-        fmt::format("These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote "
-                    "({:.0f} % of pairs "
-                    "have a single vote). Read discriminations as what is usual in the population, not as findings; "
-                    "collect second votes.",
-                    100 * checking_share(), share(pairs_with_one_vote, pairs)));
-  if (annotators_alone > 0 && annotators_alone < annotators)
-    out.push_back(fmt::format(
-        "{} of {} annotators (e.g. '{}') share no pair with anyone, so nobody's votes check theirs directly.",
-        annotators_alone, annotators, shown(first_alone)));
-  if (repeated_pairs > 0 && !side_bias_identified())
-    out.push_back(fmt::format(
-        "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): side "
-        "bias cannot be told from preference.",
-        100 * swapped_share()));
-  if (repeated_pairs == 0 && !side_bias_identified())
-    out.push_back(fmt::format(
-        "No pair has a second vote, and items keep to one side ({:.0f} % of the way from by chance to always): a side "
-        "bias cannot be told from preference, and each may pass for the other. Show pairs both ways round; until then, "
-        "--model bt knows no side bias.",
-        100 * side_keeping));
-  if (share(duplicate_votes, votes) >= 1)
-    out.push_back(fmt::format(
-        "{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair; each counts as evidence of its own.",
-        duplicate_votes, share(duplicate_votes, votes)));
-  if (items_without_votes > 0)
-    out.push_back(fmt::format("{} of {} items have no vote that counts: their score is 0 +- the prior.",
-                              items_without_votes, items));
-  return out;
 }
 
 }  // namespace voxpop

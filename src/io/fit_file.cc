@@ -189,7 +189,7 @@ nlohmann::ordered_json read_provenance(const InputHdf5& file) {
   for (const char* place : {"/model", "/reliability/method"}) require_kind(place, &nlohmann::ordered_json::is_string);
   require_kind("/converged", &nlohmann::ordered_json::is_boolean);
   require_kind("/iterations", &nlohmann::ordered_json::is_number_integer);
-  require_kind("/warnings", &nlohmann::ordered_json::is_array);
+  for (const char* place : {"/warnings", "/findings"}) require_kind(place, &nlohmann::ordered_json::is_array);
   return provenance;
 }
 

@@ -364,7 +364,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   return truth;
 }
 
-void note_unused(const InputHdf5& file, bool quiet) {
+void note_unused(const InputHdf5& file, bool quiet, std::vector<std::string>& all_unused) {
   static const std::set<std::string> known = {"comparisons/left",
                                               "comparisons/right",
                                               "comparisons/annotator",
@@ -390,7 +390,10 @@ void note_unused(const InputHdf5& file, bool quiet) {
                                               "truth/bursts"};
   std::string unused;
   for (const std::string& name : file.datasets())
-    if (!known.contains(name)) unused += (unused.empty() ? "" : ", ") + name;
+    if (!known.contains(name)) {
+      unused += (unused.empty() ? "" : ", ") + name;
+      all_unused.push_back(name);
+    }
   if (!unused.empty()) note(quiet, fmt::format("{}: not used: {}", file.path(), unused));
 }
 
@@ -471,7 +474,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
                       kSchema);
     if (schema != kSchema)
       throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
-    note_unused(file, quiet);
+    note_unused(file, quiet, votes.unused);
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
       throw bad_input("{}: more than {} votes together; fit fewer at a time", file.path(), kMaxVotes);
@@ -509,9 +512,10 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
       require_all("comparisons/annotator");
       annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
-      note(quiet, fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
-                              "anonymous source",
-                              file.path()));
+      note(quiet,
+           fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
+                       "anonymous source",
+                       file.path()));
       annotator_ids.push_back("anonymous");
       annotator.assign(left.size(), 0);
     }
@@ -565,6 +569,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
       votes.timestamp.insert(votes.timestamp.end(), timestamp.begin(), timestamp.end());
     }
     votes.inputs.push_back(input.get());
+    votes.inputs.back().rows = rows_here;
     progress.update(f + 1, paths[f]);
   }
   if (paths.size() > 1) {

@@ -33,6 +33,7 @@ struct InputFile {
   std::string path;
   std::uint64_t bytes;
   std::string xxh3;  ///< 16 hex digits of the file's XXH3-64
+  Rows rows = {0, 0};  ///< of Votes: which are this file's
 };
 
 /// Reads the whole file. Throws Error(kFileSystem).
@@ -59,6 +60,7 @@ struct Votes {
   Strings feature_names;
   std::optional<Truth> truth;
   std::vector<InputFile> inputs;
+  std::vector<std::string> unused;  ///< datasets that are not known; one may be a column under another name
 
   std::size_t size() const { return preference.size(); }
 };

@@ -1,0 +1,194 @@
+#include <fmt/format.h>
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/parallel_reduce.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "core/strings.h"
+#include "guards/guards.h"
+#include "io/rows.h"
+
+namespace voxpop {
+namespace {
+
+/// How often each code of comparisons/preference occurs, from -kMaxLevels on.
+struct Codes {
+  std::array<std::uint64_t, 2 * kMaxLevels + 1> counts{};
+
+  std::uint64_t of(int code) const { return counts[static_cast<std::size_t>(code + kMaxLevels)]; }
+  std::uint64_t ties() const { return of(0); }
+  std::uint64_t left() const { return sum(1, kMaxLevels); }
+  std::uint64_t right() const { return sum(-kMaxLevels, -1); }
+  std::uint64_t decided() const { return left() + right(); }
+  int lowest() const { return first(-kMaxLevels, 1); }
+  int highest() const { return first(kMaxLevels, -1); }
+  Codes& operator+=(const Codes& other) {
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
+    return *this;
+  }
+  /// "0 (612 times), 1 (588 times)"
+  std::string listed() const {
+    std::string text;
+    for (int code = -kMaxLevels; code <= kMaxLevels; ++code)
+      if (of(code) > 0) text += fmt::format("{}{} ({} times)", text.empty() ? "" : ", ", code, of(code));
+    return text;
+  }
+
+ private:
+  std::uint64_t sum(int from, int to) const {
+    std::uint64_t total = 0;
+    for (int code = from; code <= to; ++code) total += of(code);
+    return total;
+  }
+  int first(int from, int step) const {
+    while (from != step * kMaxLevels && of(from) == 0) from += step;
+    return from;
+  }
+};
+
+Codes count_codes(const Votes& votes, Rows rows) {
+  using Range = oneapi::tbb::blocked_range<std::uint64_t>;
+  return oneapi::tbb::parallel_reduce(
+      Range(rows.begin, rows.end, 1 << 16), Codes{},
+      [&](const Range& range, Codes codes) {
+        for (std::uint64_t row = range.begin(); row < range.end(); ++row)
+          ++codes.counts[static_cast<std::size_t>(votes.preference[row] + kMaxLevels)];
+        return codes;
+      },
+      [](Codes a, const Codes& b) { return a += b; });
+}
+
+/// The rows of `all` whose sides are known.
+std::vector<Rows> known_rows(const Votes& votes, Rows all) {
+  std::vector<Rows> known;
+  std::uint64_t begin = all.begin;
+  for (const Rows& unknown : votes.unknown_sides) {
+    if (unknown.begin > begin) append_rows(known, {begin, std::min(unknown.begin, all.end)});
+    begin = std::max(begin, unknown.end);
+    if (begin >= all.end) return known;
+  }
+  append_rows(known, {begin, all.end});
+  return known;
+}
+
+/// Lower end of the 99.7 % interval of a share (Wilson 1927): few votes are no proof.
+double at_least(std::uint64_t part, std::uint64_t whole) {
+  constexpr double z = 3;
+  const double n = static_cast<double>(whole), share = static_cast<double>(part) / n;
+  return (share + z * z / (2 * n) - z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
+}
+
+/// How far one side outweighs the other: not at all, suspiciously, or as no crowd votes where sides are drawn.
+std::optional<Level> one_sided(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return std::nullopt;
+  const double share = static_cast<double>(part) / static_cast<double>(whole), low = at_least(part, whole);
+  if (share >= 0.98 && low > 0.75) return Level::kDoNotTrain;
+  if (share >= 0.9 && low > 0.5) return Level::kCare;
+  return std::nullopt;
+}
+
+/// Python that rewrites a scale from `low` (the left item is better) to `high` as codes around 0.
+std::string rewritten(int low, int high) {
+  const std::string codes =
+      (low + high) % 2 == 0 ? fmt::format("{} - p", (low + high) / 2) : fmt::format("{} - 2 * p", low + high);
+  return "p = f['comparisons/preference'][:].astype('i1'); del f['comparisons/preference']; "
+         "f['comparisons/preference'] = " +
+         codes;
+}
+
+constexpr const char* kContract =
+    "Here a code above 0 means that the left item is better, below 0 the right one, 0 a tie";
+constexpr const char* kWinnerLoser =
+    "If the data say who won, and not who stood where: voxpop import FILE --winner COLUMN --loser COLUMN";
+
+/// Codes from 0 or 1 upwards: an index, a number, won or lost, a scale. None says that the right item is better.
+std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
+  constexpr std::uint64_t kFew = 4, kSure = 10;
+  const int low = codes.lowest(), high = codes.highest();
+  if (low < 0 || low == high || codes.decided() < kFew) return std::nullopt;
+  const std::string likely =
+      high == 1               ? "They look like an index (0 the first item, 1 the second) or like lost and won (0, 1)"
+      : low == 1 && high == 2 ? "They look like the number of the better item (1 the first, 2 the second)"
+                              : fmt::format("They look like a scale from {} to {}, whose middle is even", low, high);
+  const std::string import = high - low == 1 ? fmt::format("voxpop import FILE --map \"{}=left,{}=right\"", low, high)
+                                             : fmt::format("voxpop import FILE --scale {}..{}", low, high);
+  return Finding{"foreign_codes", codes.decided() >= kSure ? Level::kDoNotTrain : Level::kCare,
+                 fmt::format("{}: no vote prefers the right item: the codes are {}. {}. {}; read as they stand, labels "
+                             "would be wrong.",
+                             where, codes.listed(), kContract, likely),
+                 fmt::format("{}; or in h5py, if {} means the left item: {} (the other sign if it means the right "
+                             "one). {}",
+                             import, low, rewritten(low, high), kWinnerLoser)};
+}
+
+std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
+  const bool to_left = codes.left() >= codes.right();
+  const std::uint64_t most = std::max(codes.left(), codes.right());
+  const std::optional<Level> level = one_sided(most, codes.decided());
+  if (!level) return std::nullopt;
+  return Finding{
+      "one_sided", *level,
+      fmt::format("{}: {} of {} decided votes ({:.1f} %) prefer the {} item. No crowd votes so where sides are "
+                  "drawn: the {} column may hold the winner, or the codes ({}) mean something else. The fit "
+                  "takes it for side bias, and labels lose what the votes say.",
+                  where, most, codes.decided(), percent(most, codes.decided()), to_left ? "left" : "right",
+                  to_left ? "left" : "right", codes.listed()),
+      fmt::format("{}. If codes mean something else: voxpop import FILE --map \"VALUE=left,VALUE=right\"",
+                  kWinnerLoser)};
+}
+
+/// A strength that goes to one side only, where the others go to both: often a code for "both bad" or "not known".
+std::optional<Finding> one_way_strength(const std::string& where, const Codes& codes, const Limits& limits) {
+  for (int strength = kMaxLevels; strength >= 1; --strength) {
+    const std::uint64_t left = codes.of(strength), right = codes.of(-strength), most = std::max(left, right);
+    if (one_sided(most, left + right) != Level::kDoNotTrain) continue;
+    const std::uint64_t others = codes.decided() - left - right;
+    const std::uint64_t others_same_way = (left > right ? codes.left() : codes.right()) - most;
+    if (others == 0 || 10 * others_same_way > 9 * others) continue;
+    const int code = left > right ? strength : -strength;
+    return Finding{
+        "one_sided_strength", limits.side_bias_identified() ? Level::kDoNotTrain : Level::kCare,
+        fmt::format("{}: code {} occurs {} times, {} only {}. Votes of every strength go both ways where sides "
+                    "are drawn: {} may stand for something else, such as a tie, \"both bad\" or \"not known\".",
+                    where, code, most, -code, std::min(left, right), code),
+        fmt::format("Say what it means, or leave such votes out: voxpop import FILE --map \"{}=tie\" or "
+                    "--map \"{}=skip\" (and what the other values mean)",
+                    code, code)};
+  }
+  return std::nullopt;
+}
+
+std::optional<Finding> look_at(const std::string& where, const Codes& codes, const Limits& limits) {
+  std::optional<Finding> finding = foreign(where, codes);
+  if (!finding) finding = one_way(where, codes);
+  if (!finding) finding = one_way_strength(where, codes, limits);
+  return finding;
+}
+
+}  // namespace
+
+void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>& findings) {
+  // File by file: of two vendors one may code in another way.
+  Codes all;
+  std::uint64_t likewise = 0;
+  std::optional<Finding> worst;
+  for (const InputFile& input : votes.inputs) {
+    Codes codes;
+    for (const Rows& rows : known_rows(votes, votes.inputs.size() == 1 ? Rows{0, votes.size()} : input.rows))
+      codes += count_codes(votes, rows);
+    all += codes;
+    std::optional<Finding> finding = look_at(shown(input.path), codes, limits);
+    if (!finding) continue;
+    ++likewise;
+    if (!worst || finding->level > worst->level) worst = std::move(finding);
+  }
+  if (!worst) worst = look_at("All files together", all, limits);
+  if (!worst) return;
+  if (likewise > 1) worst->text += fmt::format(" {} of {} files are odd in such a way.", likewise, votes.inputs.size());
+  findings.push_back(std::move(*worst));
+}
+
+}  // namespace voxpop

@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "group/limits.h"
+#include "label/labels.h"
+
+namespace voxpop {
+
+/// How much a finding matters: good to know; labels need care; labels are wrong, or nobody can tell whether they are.
+enum class Level { kNote, kCare, kDoNotTrain };
+
+/// Something about votes that whoever fits or trains on them should know.
+struct Finding {
+  std::string kind;  ///< a name for programs, snake_case
+  Level level;
+  std::string text;    ///< for people: figures, and who or what it is about
+  std::string remedy;  ///< what mends it, with the command where there is one
+};
+
+/// What is suspicious about votes, the worst first: codes that mean something else, sides that were not drawn, times in
+/// another unit, ids written in two ways, votes that say nothing about reliability. `votes` may have been grouped.
+/// `now`: seconds since 1970.
+std::vector<Finding> find_findings(const Votes& votes, const Limits& limits, std::int64_t now);
+
+/// Adds what a fit itself makes suspicious: more annotators who vote against quality than who follow it.
+void add_fit_findings(const AnnotatorLabels& annotators, std::vector<Finding>& findings);
+
+/// Whether one of them is of that kind.
+bool has_kind(const std::vector<Finding>& findings, std::string_view kind);
+
+/// For a terminal: "WARNING: ..." or "NOTE: ...", and the remedy on a line of its own; ends without a line break.
+std::string told(const Finding& finding);
+
+/// Texts of those that deserve care or worse, then `others`: the list `warnings` of provenance.
+std::vector<std::string> warnings_of(const std::vector<Finding>& findings, const std::vector<std::string>& others = {});
+
+/// An array of {kind, level, text, remedy}; levels are "note", "care", "do_not_train".
+nlohmann::ordered_json to_json(const std::vector<Finding>& findings);
+
+/// What to_json() gave, of a file that anybody may have written: what is no finding is passed over, a level that is not
+/// known counts as "care", and texts are shortened and kept on their line.
+std::vector<Finding> findings_from(const nlohmann::ordered_json& json);
+
+/// The kind of finding after which p_chosen, margins and label smoothing are the prior's, not the data's.
+inline constexpr const char* kReliabilityUnknown = "reliability_unknown";
+
+}  // namespace voxpop
