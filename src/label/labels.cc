@@ -9,6 +9,7 @@
 #include <limits>
 #include <numeric>
 
+#include "group/weights.h"
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
@@ -132,13 +133,19 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   const std::vector<double> weight =
       groups.weight.empty() ? std::vector<double>(votes.begin(), votes.end()) : weigh_annotators(groups);
   out.votes.assign(votes.begin(), votes.end());
+  out.distinct_pairs = count_distinct_pairs(groups);
+  std::vector<bool> sided(groups.annotators, false);
+  for (const VoteCode vote : groups.votes)
+    if (vote.side_known()) sided[vote.annotator()] = true;
   for (std::size_t a = 0; a < groups.annotators; ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
-    const Rating rating = rate_annotator(posterior, fit);
+    Rating rating = rate_annotator(posterior, fit);
+    const double side_bias = sided[a] || votes[a] == 0 ? posterior.side_bias : 0;
+    if (!sided[a] && votes[a] > 0) rating.side_bias_se = kNan;
     out.discrimination.push_back(static_cast<float>(rating.discrimination));
     out.discrimination_se.push_back(static_cast<float>(rating.discrimination_se));
-    out.side_bias.push_back(static_cast<float>(posterior.side_bias));
+    out.side_bias.push_back(static_cast<float>(side_bias));
     out.side_bias_se.push_back(static_cast<float>(rating.side_bias_se));
     add_share(posterior, fit.model, out);
     const double decided = from_fixed(sums.decided);
@@ -148,7 +155,8 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
     const auto [flag, probability] =
         fit.model == Model::kBradleyTerry
             ? std::pair(Flag::kOk, kNan)
-            : flag_annotator(rating.discrimination, rating.discrimination_se, posterior.side_bias, rating.side_bias_se);
+            : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias, rating.side_bias_se,
+                             out.distinct_pairs[a]);
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
     for (std::size_t k = 0; k < fit.taste_sd.size(); ++k) {
@@ -217,7 +225,7 @@ const std::vector<std::string>& flag_names() {
 }
 
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
-                                      double side_bias_se) {
+                                      double side_bias_se, std::uint32_t distinct_pairs) {
   const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
   const double one_sided = std::isnan(side_bias_se) ? 0
                                                     : normal_below(-1, side_bias, side_bias_se) + 1 -
@@ -229,7 +237,7 @@ std::pair<Flag, float> flag_annotator(double discrimination, double discriminati
   probability[static_cast<int>(Flag::kNoisy)] = (1 - one_sided) * (below(0.6) - below(0.15));
   probability[static_cast<int>(Flag::kOk)] = 1 - below(0.6);
   const auto best = std::max_element(probability.begin(), probability.end());
-  const bool told = *best >= 0.75 || discrimination_se <= 0.15;
+  const bool told = distinct_pairs > 1 && (*best >= 0.75 || discrimination_se <= 0.15);
   return {told ? static_cast<Flag>(best - probability.begin()) : Flag::kTooFewVotes, static_cast<float>(*best)};
 }
 
