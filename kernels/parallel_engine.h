@@ -31,8 +31,8 @@ inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std
   const std::size_t votes =
       groups.pair_votes[groups.component_pairs[end]] - groups.pair_votes[groups.component_pairs[component]];
   const std::size_t slots = groups.component_slots[end] - groups.component_slots[component];
-  return votes * (kVoteBytes + (groups.weight.empty() ? 0 : sizeof(float))) + pairs * kPairBytes + (end - component) * kComponentBytes +
-         slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
+  return votes * (kVoteBytes + (groups.weight.empty() ? 0 : sizeof(float))) + pairs * kPairBytes +
+         (end - component) * kComponentBytes + slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
 }
 
 /// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.

@@ -177,7 +177,9 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   if (last && pass.annotators) {
     const float side = vote.side();  // back from "first" to "left"
     const std::uint32_t a = vote.annotator();
-    const auto add_weighted = [&](int field, float term) { tables.annotators.add(own.annotators, a, field, weight * term); };
+    const auto add_weighted = [&](int field, float term) {
+      tables.annotators.add(own.annotators, a, field, weight * term);
+    };
     add_weighted(0, terms.gradient_gamma);
     add_weighted(1, terms.gradient_beta * side);
     add_weighted(2, terms.information_gamma);

@@ -43,8 +43,8 @@ VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
   said.mirrored = view.blend == Blend::kMirror;
   if (view.blend == Blend::kClick && level != kUnseen) {
     const float* habits = view.click_habits + std::size_t{code.annotator()} * kHabitLevels + kMaxLevels;
-    said.click = code.side_known() ? habits[code.first_on_left() ? level : -level]
-                                   : 0.5f * (habits[level] + habits[-level]);
+    said.click =
+        code.side_known() ? habits[code.first_on_left() ? level : -level] : 0.5f * (habits[level] + habits[-level]);
   } else if (view.blend == Blend::kClick) {
     said.click = 1.0f;
   }

@@ -81,7 +81,8 @@ VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity
   return {larger(smaller(mean, Real(kFar)), Real(-kFar)), smaller(variance, Real(kWidestLogit))};
 }
 
-/// How much of a vote of this weight is left out where a vote is: of several equal ones one, of a part of one that part.
+/// How much of a vote of this weight is left out where a vote is: of several equal ones one, of a part of one that
+/// part.
 template <class Real>
 VOXPOP_HD Real part_of(Real weight) {
   return smaller(weight, Real(1));

@@ -18,10 +18,8 @@ inline const std::map<std::string, Model> kModels = {
 inline const std::map<std::string, Ties> kTies = {
     {"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
-inline const std::map<std::string, Repeats> kRepeats = {{"all", Repeats::kAll},
-                                                        {"first", Repeats::kFirst},
-                                                        {"last", Repeats::kLast},
-                                                        {"one", Repeats::kOne}};
+inline const std::map<std::string, Repeats> kRepeats = {
+    {"all", Repeats::kAll}, {"first", Repeats::kFirst}, {"last", Repeats::kLast}, {"one", Repeats::kOne}};
 
 /// Options of every verb that fits.
 struct ModelOptions {
@@ -36,7 +34,8 @@ struct ModelOptions {
   std::vector<std::string> ignore;
 
   VoteUse vote_use() const {
-    return {.repeats = repeats.empty() ? std::nullopt : std::optional(kRepeats.at(repeats)), .side_bias = !no_side_bias};
+    return {.repeats = repeats.empty() ? std::nullopt : std::optional(kRepeats.at(repeats)),
+            .side_bias = !no_side_bias};
   }
   CovariateChoice covariates() const {
     const auto used = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };

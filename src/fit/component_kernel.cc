@@ -292,9 +292,9 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
   for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
     const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
     const Site<Pack> site{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-    const auto report =
-        report_vote<kTerms, kKind>(Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror),
-                                   rater, Pack::load(s.mean + i), Pack::load(s.variance + i), site, Pack::load(s.part + i));
+    const auto report = report_vote<kTerms, kKind>(
+        Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror), rater,
+        Pack::load(s.mean + i), Pack::load(s.variance + i), site, Pack::load(s.part + i));
     report.agreement.store(s.terms[0] + i);
     report.better.store(s.terms[1] + i);
     report.bits.store(s.terms[2] + i);

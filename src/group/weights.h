@@ -18,12 +18,12 @@ struct VoteUse {
 
 /// What weigh_votes() did.
 struct VoteWeights {
-  std::uint64_t repeated = 0;          ///< votes beyond an annotator's first on the same pair, where annotators are named
-  std::uint64_t shared = 0;            ///< votes that weigh less, because together with repeats of them they are one
-  std::uint64_t dropped = 0;           ///< votes that do not count, because another of their annotator stands for them
-  std::uint64_t in_judgements = 0;     ///< votes that weigh less as parts of a judgement, such as a ranking
-  std::uint64_t judgements = 0;        ///< ... and how many those are
-  double total = 0;                    ///< sum of all weights
+  std::uint64_t repeated = 0;       ///< votes beyond an annotator's first on the same pair, where annotators are named
+  std::uint64_t shared = 0;         ///< votes that weigh less, because together with repeats of them they are one
+  std::uint64_t dropped = 0;        ///< votes that do not count, because another of their annotator stands for them
+  std::uint64_t in_judgements = 0;  ///< votes that weigh less as parts of a judgement, such as a ranking
+  std::uint64_t judgements = 0;     ///< ... and how many those are
+  double total = 0;                 ///< sum of all weights
 };
 
 /// Gives each vote its weight, and takes away the sides of votes whose sides are unknown. Before an engine starts from
@@ -34,16 +34,6 @@ struct VoteWeights {
 /// parts over P distinct pairs: 2 / K in a ranking of K items broken into all its pairs, 1 in a pair. Repeated votes
 /// that count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use);
-
-/// Votes that say the same counted into one vote of their weight.
-struct CountedVotes {
-  Groups groups;                 ///< the same components, slots and pairs; without vote_row
-  Column<std::uint32_t> counted;  ///< [V] which of its votes each vote is in
-};
-
-/// Counts equal votes of one annotator on one pair, or with `annotators_alike` of all of them, as votes of annotator 0
-/// and of no side. None where that would leave over three quarters of them, so that it is not worth its memory.
-std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike);
 
 /// How many distinct pairs each annotator has judged [annotators].
 Column<std::uint32_t> count_distinct_pairs(const Groups& groups);

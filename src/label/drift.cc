@@ -25,7 +25,7 @@ struct Seen {
   Cavity<double> cavity;
   double side, taste;  ///< VoteCode::side()
   double weight;
-  double right;        ///< chance that it picked the better item; NaN where it picked none
+  double right;  ///< chance that it picked the better item; NaN where it picked none
   std::int64_t time;
 };
 
@@ -82,9 +82,9 @@ class Reader {
     const VoteCode vote = groups_.votes[v];
     const std::uint32_t pair = pair_of_[v];
     const Statement<float> said = statement_of(view, vote);
-    const Cavity<double> cavity = cavity_without<double>(
-        fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair], {sites_.precision[v], sites_.shift[v]},
-        part_of(double{groups_.weight_of(v)}));
+    const Cavity<double> cavity =
+        cavity_without<double>(fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair],
+                               {sites_.precision[v], sites_.shift[v]}, part_of(double{groups_.weight_of(v)}));
     const double winner = vote.winner();
     return {{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored},
             cavity,

@@ -152,11 +152,10 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
     out.agreement.push_back(ratio(sums.agreement, decided));
     out.expected_accuracy.push_back(ratio(sums.better, decided));
     out.bits_per_vote.push_back(ratio(sums.bits, weight[a]));
-    const auto [flag, probability] =
-        fit.model == Model::kBradleyTerry
-            ? std::pair(Flag::kOk, kNan)
-            : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias, rating.side_bias_se,
-                             out.distinct_pairs[a]);
+    const auto [flag, probability] = fit.model == Model::kBradleyTerry
+                                         ? std::pair(Flag::kOk, kNan)
+                                         : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias,
+                                                          rating.side_bias_se, out.distinct_pairs[a]);
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
     for (std::size_t k = 0; k < fit.taste_sd.size(); ++k) {
