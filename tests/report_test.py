@@ -94,6 +94,41 @@ class Page(unittest.TestCase):
         self.assertEqual(verdict(converged=False)["level"], "bad")
         self.assertEqual(verdict(observed=0.5)["level"], "bad")
 
+        # Never better than the worst finding, which comes first and says what mends it.
+        sides = {"kind": "one_sided", "level": "do_not_train", "text": "All go left.", "remedy": "voxpop import --winner W"}
+        times = {"kind": "times_in_future", "level": "care", "text": "Times to come.", "remedy": "Set the clock"}
+        same = {"kind": "times_all_same", "level": "note", "text": "One time.", "remedy": ""}
+        self.assertEqual(verdict(findings=[same], warnings=[])["level"], "good")
+        self.assertEqual(verdict(findings=[same, times], warnings=["Times to come."])["level"], "care")
+        told = verdict(findings=[same, times, sides], warnings=["All go left.", "Times to come.", "More."])
+        self.assertEqual((told["level"], told["text"]), ("bad", "Do not train on these labels yet."))
+        self.assertEqual(told["findings"][0], sides)
+        self.assertEqual(told["findings"][1], times)
+        self.assertEqual(told["points"][:3], ["All go left.", "Times to come.", "More."])
+        self.assertEqual([point for point in told["points"] if point in ("All go left.", "One time.")],
+                         ["All go left.", "One time."])
+        printed = voxpop("report", path("changed.h5"), "-o", path("changed.html")).stdout
+        self.assertIn("yet.\n- Do not train: All go left.\n  voxpop import --winner W\n- Care: Times to come.", printed)
+
+        # A fit that anybody may have written.
+        self.assertEqual(verdict(findings=[3, {"text": 4}, {"text": "Odd.", "level": 7}], warnings=[])["level"], "care")
+        with self.assertRaisesRegex(AssertionError, r"exit 3[\s\S]*has a /findings of another kind"):
+            verdict(findings="none")
+
+    def test_texts_of_a_strangers_fit_stay_on_their_line(self):
+        evil = "\x1b]0;title\x07\x1b[2J\nwrote report.html\n\x00 " + "w" * 100000
+        shutil.copy(path("fit.h5"), path("evil.h5"))
+        with h5py.File(path("evil.h5"), "r+") as file:
+            provenance = json.loads(file.attrs["provenance"])
+            provenance["warnings"] = [evil]
+            provenance["findings"] = [{"kind": evil, "level": evil, "text": evil, "remedy": evil}]
+            del file.attrs["provenance"]
+            file.attrs.create("provenance", json.dumps(provenance), dtype=h5py.string_dtype())
+        printed = voxpop("report", path("evil.h5"), "-o", path("evil.html")).stdout
+        self.assertFalse(set(printed) & set("\x1b\x07\x00"))
+        self.assertNotIn("\nwrote report.html", printed)
+        self.assertLess(len(printed), 10_000)
+
     def test_coin_flips_are_not_fit_for_training(self):
         random = np.random.default_rng(1)
         with open(path("coins.csv"), "w") as file:

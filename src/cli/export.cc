@@ -15,10 +15,14 @@
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
+#include "core/strings.h"
 #include "core/threads.h"
+#include "guards/findings.h"
 
 namespace voxpop {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 const std::map<std::string, ExportFormat> kFormats = {
     {"trl", ExportFormat::kTrl},          {"openrlhf", ExportFormat::kOpenRlhf},
@@ -110,8 +114,12 @@ int export_command(Arguments& arguments) {
             arguments.input);
       prompts.emplace(arguments.prompt_texts, fit.prompt_ids, quiet);
     }
-    if (!items && options.format != ExportFormat::kJsonl && options.format != ExportFormat::kCsv)
-      note(quiet, "no --texts: ids stand where the texts would");
+    const std::vector<Finding> findings = findings_from(fit.provenance.value("findings", Json()));
+    const bool reliability_known = !has_kind(findings, kReliabilityUnknown);
+    for (const Finding& finding : findings)
+      if (finding.level == Level::kDoNotTrain)
+        note(quiet, fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
+    if (!items && is_for_trainers(options.format)) note(quiet, "no --texts: ids stand where the texts would");
     for (const auto* texts : {&items, &prompts})
       if (*texts && (*texts)->passed_over() > 0)
         note(quiet,
@@ -119,11 +127,19 @@ int export_command(Arguments& arguments) {
     Progress progress("exporting", fit.labels.pairs.left.size(), quiet);
     const ExportCounts counts = export_rows(fit, {items ? &*items : nullptr, prompts ? &*prompts : nullptr}, options,
                                             outputs, [&](std::uint64_t done) { progress.update(done); });
+    if (counts.conflicting > 0)
+      note(quiet,
+           fmt::format(
+               "{} pairs are left out: the texts of their items name two different prompts, such as those of '{}' "
+               "and '{}'; mend their \"prompt\", or do without with --no-prompts",
+               counts.conflicting, shown(fit.item_ids[fit.labels.pairs.left[counts.first_conflict]]),
+               shown(fit.item_ids[fit.labels.pairs.right[counts.first_conflict]])));
     if (counts.exported == 0)
       throw bad_input(
           "{}: no pair is left to export: of {}, {} tied, {} undecided, {} with too many flagged votes, {} "
-          "without texts; ask for less (--min-probability, --keep-ties, --max-flagged)",
-          arguments.input, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing);
+          "without texts, {} with two prompts; ask for less (--min-probability, --keep-ties, --max-flagged)",
+          arguments.input, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
+          counts.conflicting);
     std::uint64_t bytes = 0;
     for (TextOutput& output : outputs) {
       output.commit();
@@ -136,28 +152,35 @@ int export_command(Arguments& arguments) {
                          "all that votes connect; of those there are too few for such shares",
                          parts[i].name));
     const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
+    const Json smoothing = options.expand > 0 ? Json(0.0) : reliability_known ? Json(flip_rate) : Json(nullptr);
     std::FILE* const summary = to_stdout ? stderr : stdout;
     if (to_stdout && quiet) return 0;
     if (arguments.common.json) {
-      nlohmann::ordered_json json = {{"format", arguments.format},
-                                     {"pairs", counts.pairs},
-                                     {"exported", counts.exported},
-                                     {"left_out_ties", counts.ties},
-                                     {"left_out_undecided", counts.undecided},
-                                     {"left_out_flagged", counts.flagged},
-                                     {"left_out_missing", counts.missing},
-                                     {"label_smoothing", options.expand == 0 ? flip_rate : 0.0},
-                                     {"bytes", bytes},
-                                     {"seconds", seconds}};
+      Json json = {{"format", arguments.format},
+                   {"pairs", counts.pairs},
+                   {"exported", counts.exported},
+                   {"left_out_ties", counts.ties},
+                   {"left_out_undecided", counts.undecided},
+                   {"left_out_flagged", counts.flagged},
+                   {"left_out_missing", counts.missing},
+                   {"left_out_conflicting", counts.conflicting},
+                   {"label_smoothing", smoothing},
+                   {"bytes", bytes},
+                   {"seconds", seconds}};
       for (std::size_t i = 0; i < parts.size(); ++i)
         json["outputs"].push_back({{"path", paths[i]}, {"part", parts[i].name}, {"rows", counts.rows[i]}});
-      fmt::print(summary, "{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+      fmt::print(summary, "{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
       return 0;
     }
     fmt::print(summary,
-               "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts\n",
-               counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing);
-    if (options.expand == 0)
+               "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts{}\n",
+               counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
+               counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
+    if (!reliability_known)
+      fmt::print(summary,
+                 "p_chosen, margins and weights are the prior's, not the data's: these votes say nothing about "
+                 "reliability, so no label_smoothing is given\n");
+    else if (options.expand == 0)
       fmt::print(summary,
                  "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
                  "label_smoothing={:.3f}\n",
@@ -208,7 +231,12 @@ void add_export(CLI::App& app, Run& run) {
   verb.add_option("--seed", options.seed, "Of --split and --expand")->check(kSeedRange)->capture_default_str();
   verb.add_flag("--keep-ties", options.keep_ties, "Also pairs more than half of whose votes are ties");
   verb.add_flag("--keep-undecided", options.keep_undecided, "Also pairs below --min-probability, and even ones");
-  verb.add_flag("--drop-missing", options.drop_missing, "Leave out pairs without a text; else that is an error");
+  verb.add_flag(
+      "--drop-missing", options.drop_missing,
+      "Leave out pairs without a text, or without a prompt's where a trainer needs it; else that is an error");
+  verb.add_flag("--no-prompts", options.no_prompts,
+                "Rows without prompts: the texts hold them, or the trainer needs none")
+      ->excludes("--prompt-texts");
   add_threads_option(verb, arguments->threads);
   add_common_options(verb, arguments->common);
   verb.footer(

@@ -104,6 +104,10 @@ int next_command(const Arguments& arguments) {
     if (!arguments.output.empty()) require_other_output(inputs, arguments.output);
     TextOutput output(arguments.output);
     const FitFile fit = read_fit(arguments.input);
+    if (fit.labels.pairs.left.empty())
+      throw bad_input(
+          "{}: 'pairs/left' has no rows, so there is no pair to ask about; copy the file again, or fit again",
+          arguments.input);
     const std::vector<std::uint32_t> annotators = reliable_annotators(
         fit.labels.annotators, arguments.annotators > 0 ? arguments.annotators : fit.annotator_ids.size());
     if (annotators.empty() && (arguments.assign || arguments.annotators > 0))

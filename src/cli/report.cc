@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "core/text_output.h"
+#include "guards/findings.h"
 
 namespace voxpop {
 namespace {
@@ -27,7 +28,10 @@ int report_command(const Arguments& arguments) {
     return 0;
   }
   fmt::print("{}\n", summary["verdict"]["text"].get<std::string>());
-  for (const auto& point : summary["verdict"]["points"]) fmt::print("- {}\n", point.get<std::string>());
+  static const char* const weight[] = {"", "Care: ", "Do not train: "};
+  for (const Finding& point : findings_from(summary["verdict"]["findings"]))  // the worst first
+    fmt::print("- {}{}{}\n", weight[static_cast<std::size_t>(point.level)], point.text,
+               point.remedy.empty() ? "" : "\n  " + point.remedy);
   fmt::print("wrote {}: open it in a browser\n", arguments.output);
   return 0;
 }

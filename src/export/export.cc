@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <variant>
 
 #include "core/error.h"
 #include "export/row.h"
@@ -53,7 +54,7 @@ class Parts {
   std::vector<std::uint8_t> of_;
 };
 
-enum class Verdict { kExported, kTie, kUndecided, kFlagged };
+enum class Verdict { kExported, kTie, kUndecided, kFlagged, kMissing, kConflicting };
 
 Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& options) {
   const double better = std::max(pairs.probability_better[p], 1 - pairs.probability_better[p]);
@@ -71,11 +72,10 @@ class RowWriter {
       : fit_(fit),
         texts_(texts),
         options_(options),
-        ids_stand_in_(texts.items == nullptr && options.format != ExportFormat::kCsv &&
-                      options.format != ExportFormat::kJsonl) {}
+        ids_stand_in_(texts.items == nullptr && is_for_trainers(options.format)) {}
 
-  /// Appends the pair's rows and returns how many; 0: a text is missing, and that is allowed.
-  int append(std::size_t p, std::string& out) {
+  /// Appends the pair's rows and returns how many; or why there are none.
+  std::variant<int, Verdict> append(std::size_t p, std::string& out) {
     const PairColumns& pairs = fit_.labels.pairs;
     const bool left_chosen = pairs.probability_better[p] >= 0.5f;
     const std::uint32_t chosen = left_chosen ? pairs.left[p] : pairs.right[p];
@@ -93,7 +93,7 @@ class RowWriter {
       row.chosen = texts_.items->text(chosen);
       row.rejected = texts_.items->text(rejected);
       for (const auto& [text, item] : {std::pair{row.chosen, chosen}, std::pair{row.rejected, rejected}})
-        if (!usable(text, "item", fit_.item_ids[item], "--texts")) return 0;
+        if (!usable(text, "item", fit_.item_ids[item], "--texts")) return Verdict::kMissing;
       if ((row.chosen.front() == '[') != (row.rejected.front() == '['))
         throw bad_input(
             "{}: the text of item '{}' or '{}' is a list of messages and the other's a string; give both as "
@@ -102,20 +102,35 @@ class RowWriter {
       row.prompt = texts_.items->prompt(chosen);
       const std::string_view other = texts_.items->prompt(rejected);
       if (row.prompt.empty()) row.prompt = other;
-      if (!other.empty() && other != row.prompt && texts_.prompts == nullptr)
-        throw bad_input("{}: items '{}' and '{}' are a pair, but their 'prompt' differs", fit_.path,
-                        shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
+      if (!other.empty() && other != row.prompt && texts_.prompts == nullptr && !options_.no_prompts)
+        return Verdict::kConflicting;
     } else if (ids_stand_in_) {
       row.chosen = row.chosen_id;
       row.rejected = row.rejected_id;
     }
-    if (texts_.prompts != nullptr && !fit_.prompt.empty()) {
+    if (options_.no_prompts) {
+      row.prompt = {};
+    } else if (texts_.prompts != nullptr && !fit_.prompt.empty()) {
       row.prompt = texts_.prompts->text(fit_.prompt[chosen]);
-      if (!usable(row.prompt, "prompt", fit_.prompt_ids[fit_.prompt[chosen]], "--prompt-texts")) return 0;
+      if (!usable(row.prompt, "prompt", fit_.prompt_ids[fit_.prompt[chosen]], "--prompt-texts"))
+        return Verdict::kMissing;
     } else if (row.prompt.empty() && ids_stand_in_) {
       row.prompt = row.prompt_id;
     } else if (!row.prompt.empty()) {
       require_kind(row.prompt, "the prompt of item", fit_.item_ids[chosen]);
+    } else if (!fit_.prompt.empty() && is_for_trainers(options_.format)) {
+      if (options_.drop_missing) return Verdict::kMissing;
+      throw bad_input(
+          "{}: prompt '{}' of item '{}' has no text, so that a trainer would see answers to nothing; give "
+          "--prompt-texts "
+          "FILE ({{\"id\": prompt, \"text\": ...}}) or a \"prompt\" in the lines of --texts, leave such pairs out with "
+          "--drop-missing, or do without with --no-prompts",
+          fit_.path, shown(fit_.prompt_ids[fit_.prompt[chosen]]), shown(fit_.item_ids[chosen]));
+    }
+    if (has_marks(options_.format)) {
+      require_no_marks(row.chosen, "item", fit_.item_ids[chosen]);
+      require_no_marks(row.rejected, "item", fit_.item_ids[rejected]);
+      require_no_marks(row.prompt, "the prompt of item", fit_.item_ids[chosen]);
     }
     row.votes = pairs.votes[p];
     row.p_chosen = left_chosen ? pairs.probability[p] : 1 - pairs.probability[p];
@@ -167,6 +182,15 @@ class RowWriter {
                       shown(id));
   }
 
+  /// A text with the format's marks between turns could put words into the mouth of the user.
+  void require_no_marks(std::string_view text, const char* what, std::string_view id) const {
+    if (holds_marks(text))
+      throw bad_input(
+          "{}: the text of {} '{}' holds '<extra_id_', which marks turns in this format: it could forge a turn; take "
+          "the marks out, or use --format nemo-rl, which keeps turns apart",
+          fit_.path, what, shown(id));
+  }
+
   const FitFile& fit_;
   const ExportTexts& texts_;
   const ExportOptions& options_;
@@ -186,8 +210,19 @@ void add(const ExportCounts& some, ExportCounts& all) {
   all.undecided += some.undecided;
   all.flagged += some.flagged;
   all.missing += some.missing;
+  all.conflicting += some.conflicting;
+  all.first_conflict = std::min(all.first_conflict, some.first_conflict);
   all.expected_flips += some.expected_flips;
   for (std::size_t part = 0; part < all.rows.size(); ++part) all.rows[part] += some.rows[part];
+}
+
+void count_left_out(Verdict why, std::uint64_t pair, ExportCounts& counts) {
+  counts.ties += why == Verdict::kTie;
+  counts.undecided += why == Verdict::kUndecided;
+  counts.flagged += why == Verdict::kFlagged;
+  counts.missing += why == Verdict::kMissing;
+  counts.conflicting += why == Verdict::kConflicting;
+  if (why == Verdict::kConflicting) counts.first_conflict = std::min(counts.first_conflict, pair);
 }
 
 }  // namespace
@@ -214,25 +249,14 @@ ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const Exp
       RowWriter writer(fit, texts, options);
       const std::size_t first = std::min(begin + b * block_pairs, pairs.left.size());
       for (std::size_t p = first; p < std::min(first + block_pairs, pairs.left.size()); ++p) {
-        switch (judge(pairs, p, options)) {
-          case Verdict::kTie:
-            ++block.counts.ties;
-            continue;
-          case Verdict::kUndecided:
-            ++block.counts.undecided;
-            continue;
-          case Verdict::kFlagged:
-            ++block.counts.flagged;
-            continue;
-          case Verdict::kExported:
-            break;
-        }
         const std::size_t part = parts.of(pairs.left[p]);
-        const int rows = writer.append(p, block.text[part]);
-        if (rows == 0) {
-          ++block.counts.missing;
+        std::variant<int, Verdict> done = judge(pairs, p, options);
+        if (std::get<Verdict>(done) == Verdict::kExported) done = writer.append(p, block.text[part]);
+        if (const Verdict* const left_out = std::get_if<Verdict>(&done)) {
+          count_left_out(*left_out, p, block.counts);
           continue;
         }
+        const int rows = std::get<int>(done);
         ++block.counts.exported;
         block.counts.rows[part] += static_cast<std::uint64_t>(rows);
         block.counts.expected_flips += std::min(pairs.probability[p], 1 - pairs.probability[p]);

@@ -142,6 +142,17 @@ bool needs_strings(ExportFormat format) {
   return format == ExportFormat::kNemoAligner || format == ExportFormat::kAxolotl;
 }
 
+bool has_marks(ExportFormat format) { return format == ExportFormat::kNemoAligner; }
+
+bool holds_marks(std::string_view json) {
+  constexpr std::string_view kMark = "<extra_id_";
+  if (json.find(kMark) != json.npos) return true;
+  if (json.find("\\u") == json.npos) return false;
+  thread_local simdjson::dom::parser parser;
+  std::string_view text;
+  return !parser.parse(json.data(), json.size()).get_string().get(text) && text.find(kMark) != text.npos;
+}
+
 void append_row(ExportFormat format, const ExportRow& row, std::string& out) {
   switch (format) {
     case ExportFormat::kTrl:

@@ -23,6 +23,12 @@ std::string_view header_of(ExportFormat format);
 /// Whether its prompts and responses must be strings.
 bool needs_strings(ExportFormat format);
 
+/// Whether it puts marks of its own between turns, inside one text.
+bool has_marks(ExportFormat format);
+
+/// Whether a text, as JSON, holds NeMo-Aligner's marks of turns, however its characters are escaped.
+bool holds_marks(std::string_view json);
+
 void append_row(ExportFormat format, const ExportRow& row, std::string& out);
 
 /// Text as a JSON string, with its quotes. `text` is UTF-8.

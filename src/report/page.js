@@ -121,13 +121,16 @@ function fillTable(table, columns, rows, {sortable = true, decorate = () => {}} 
 }
 
 function showVerdict() {
-  const {level, text, points} = summary.verdict;
+  const {level, text, findings} = summary.verdict;
   document.documentElement.style.setProperty("--level", `var(--${level})`);
   document.title = "voxpop report: " + summary.file;
   element("file").textContent = "on " + summary.file + ", fitted " + (summary.provenance.written ?? "");
   element("verdict").textContent = text;
   element("version").textContent = summary.provenance.version ?? "";
-  for (const point of points) add(element("points"), "li", point);
+  for (const finding of findings) {
+    const point = add(element("points"), "li", finding.text, finding.level);
+    if (finding.remedy) add(point, "p", finding.remedy, "remedy");
+  }
   const figures = [
     [count(summary.votes), "votes"], [count(summary.annotator_count), "annotators"],
     [count(summary.pair_count), "pairs of " + count(summary.items) + " items"],

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 
 #include "core/strings.h"
+#include "guards/findings.h"
 #include "report/report.h"
 
 namespace voxpop {
@@ -37,8 +39,9 @@ bool flagged(const AnnotatorLabels& annotators, std::size_t a) {
 
 struct Totals {
   std::uint64_t votes = 0, annotators = 0, sure_flags = 0, sure_flag_votes = 0;
-  double accuracy = 0;     ///< expected share of decided votes that picked the better item
-  double known_pairs = 0;  ///< share of pairs whose better item is known with 95 %
+  double accuracy = 0;            ///< expected share of decided votes that picked the better item
+  double known_pairs = 0;         ///< share of pairs whose better item is known with 95 %
+  bool reliability_known = true;  ///< else the accuracy would be the prior's, and is NaN
 };
 
 Totals total(const FitFile& fit) {
@@ -62,55 +65,76 @@ Totals total(const FitFile& fit) {
   // An annotator's ties are among its votes; a fit's own figure is of decided ones.
   if (const Json flipped = fit.provenance.value("flip_rate", Json()); flipped.is_number())
     out.accuracy = 1 - flipped.get<double>();
+  out.reliability_known = !has_kind(findings_from(fit.provenance.value("findings", Json())), kReliabilityUnknown);
+  if (!out.reliability_known) out.accuracy = std::numeric_limits<double>::quiet_NaN();
   const Column<float>& better = fit.labels.pairs.probability_better;
   out.known_pairs = static_cast<double>(std::ranges::count_if(better, [](float p) { return p > 0.95f || p < 0.05f; })) /
                     std::max(static_cast<double>(better.size()), 1.0);
   return out;
 }
 
-/// What the reader should know first.
-Json verdict(const FitFile& fit, const Totals& totals) {
-  int worst = 0;  // 0 good, 1 needs care, 2 do not use
-  Json points = Json::array();
-  const auto add = [&](int level, const std::string& text) {
-    worst = std::max(worst, level);
-    points.push_back(text);
+/// What the fit itself shows: whether it settled, whether predictions hold, how much is known, who is flagged.
+std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
+  std::vector<Finding> points;
+  const auto add = [&](const char* kind, Level level, std::string text, std::string remedy = "") {
+    points.push_back({kind, level, std::move(text), std::move(remedy)});
   };
   if (!fit.provenance.value("converged", true))
-    add(2, fmt::format("The fit did not converge in {} iterations.", fit.provenance.value("iterations", 0)));
+    add("not_converged", Level::kDoNotTrain,
+        fmt::format("The fit did not converge in {} iterations.", fit.provenance.value("iterations", 0)));
   if (fit.reliability.trials() > 0) {
     const double ece = fit.reliability.ece(), by_chance = fit.reliability.ece_by_chance();
-    add(ece - by_chance > kUselessEce ? 2
-        : ece - by_chance > kPoorEce  ? 1
-                                      : 0,
+    const Level level = ece - by_chance > kUselessEce ? Level::kDoNotTrain
+                        : ece - by_chance > kPoorEce  ? Level::kCare
+                                                      : Level::kNote;
+    add("calibration", level,
         fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average; by chance alone it "
                     "would be {:.1f}.",
-                    100 * ece, 100 * by_chance));
+                    100 * ece, 100 * by_chance),
+        level == Level::kNote ? "" : "voxpop fit --calibrate corrects what held-out votes ask for");
   } else {
-    add(1, "No vote prefers an item, so predictions cannot be compared with votes.");
+    add("calibration", Level::kCare, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
-  add(!(totals.accuracy >= kNoBetterThanChance) ? 2  // NaN: nothing is decided
-      : totals.known_pairs < kFewKnown          ? 1
-                                                : 0,
+  add("known_pairs",
+      !totals.reliability_known || totals.accuracy >= kNoBetterThanChance
+          ? totals.known_pairs < kFewKnown ? Level::kCare : Level::kNote
+          : Level::kDoNotTrain,  // also where the accuracy is NaN: nothing is decided
       fmt::format("The better item is known with 95 % for {:.1f} % of pairs{}.", 100 * totals.known_pairs,
                   std::isnan(totals.accuracy)
                       ? ""
                       : fmt::format("; votes are expected to pick it in {:.1f} %", 100 * totals.accuracy)));
   if (totals.sure_flags > 0)
-    add(10 * totals.sure_flag_votes > totals.votes ? 1 : 0,
+    add("flags", 10 * totals.sure_flag_votes > totals.votes ? Level::kCare : Level::kNote,
         fmt::format("{} of {} annotators {} flagged with 90 % certainty or more; they gave {:.1f} % of the votes, "
                     "which already weigh as little as they deserve.",
                     totals.sure_flags, totals.annotators, totals.sure_flags == 1 ? "is" : "are",
                     100 * static_cast<double>(totals.sure_flag_votes) / static_cast<double>(totals.votes)));
   else if (fit.provenance.value("model", "") != "bt")
-    add(0, fmt::format("None of {} annotators is flagged with 90 % certainty.", totals.annotators));
-  const Json warnings = fit.provenance.value("warnings", Json::array());
-  for (const Json& warning : warnings)
-    if (warning.is_string()) add(1, warning.get<std::string>());
+    add("flags", Level::kNote, fmt::format("None of {} annotators is flagged with 90 % certainty.", totals.annotators));
+  return points;
+}
+
+/// What the reader should know first: no better than the worst of what was found, which comes first.
+Json verdict(const FitFile& fit, const Totals& totals) {
+  constexpr std::size_t kLongest = 1000;  // bytes that are shown of a warning
+  std::vector<Finding> points = findings_from(fit.provenance.value("findings", Json()));
+  const std::size_t found = points.size();
+  for (const Json& warning : fit.provenance.value("warnings", Json::array())) {
+    if (!warning.is_string()) continue;
+    std::string text = one_line(shortened(warning.get_ref<const std::string&>(), kLongest));
+    const auto end = points.begin() + static_cast<std::ptrdiff_t>(found);
+    if (std::find_if(points.begin(), end, [&](const Finding& one) { return one.text == text; }) == end)
+      points.push_back({"warning", Level::kCare, std::move(text), ""});
+  }
+  for (Finding& point : look_at_fit(fit, totals)) points.push_back(std::move(point));
+  std::ranges::stable_sort(points, std::greater(), &Finding::level);
   static const char* const levels[] = {"good", "care", "bad"};
   static const char* const texts[] = {"These labels are fit for training.", "These labels can be used, with care.",
                                       "Do not train on these labels yet."};
-  return {{"level", levels[worst]}, {"text", texts[worst]}, {"points", points}};
+  const auto worst = static_cast<std::size_t>(points.front().level);
+  Json sentences = Json::array();
+  for (const Finding& point : points) sentences.push_back(point.text);
+  return {{"level", levels[worst]}, {"text", texts[worst]}, {"points", sentences}, {"findings", to_json(points)}};
 }
 
 Json describe_reliability(const Reliability& reliability) {

@@ -1,0 +1,177 @@
+"""What the verbs say of votes that are suspicious, from outside: check, fit, evaluate, report and export of the same files.
+
+Usage: python guards_test.py PATH_TO_VOXPOP [unittest arguments]
+"""
+
+import json
+import unittest
+
+from program import main, path, voxpop  # first: it skips where what follows is missing
+
+import h5py
+import numpy as np
+
+
+def sound(prompts=100, seed=1):
+    """Two votes, by different people of eight, on each pair of three responses; the response of lower number is mostly
+    better, sides are drawn."""
+    random = np.random.default_rng(seed)
+    low, high = np.tile(np.repeat([0, 0, 1], 2), prompts), np.tile(np.repeat([1, 2, 2], 2), prompts)
+    votes = len(low)
+    prompt, swap = np.repeat(np.arange(prompts), 6), random.random(votes) < 0.5
+    better_left = ~swap ^ (random.random(votes) < 0.2)
+    annotator = (np.repeat(random.integers(8, size=votes // 2), 2) + np.tile([0, 3], votes // 2)) % 8
+    return {"left": 3 * prompt + np.where(swap, high, low), "right": 3 * prompt + np.where(swap, low, high),
+            "annotator": annotator, "preference": np.where(better_left, 1, -1).astype("i1"), "items": 3 * prompts,
+            "annotators": 8}
+
+
+def write(name, votes, **more):
+    with h5py.File(path(name), "w") as file:
+        file.attrs["voxpop_schema"] = "comparisons/1"
+        columns = {column: data for column, data in votes.items() if column not in ("items", "annotators", "ids")}
+        for column, data in (columns | more).items():
+            if data is not None:
+                file["comparisons/" + column] = data
+        ids = votes.get("ids", [f"item {i}" for i in range(votes["items"])])
+        file["items/id"] = np.array(ids, dtype=h5py.string_dtype())
+        if "annotator" in columns and more.get("annotator", 0) is not None:
+            file["annotators/id"] = np.array([f"person {i}" for i in range(votes["annotators"])], dtype=h5py.string_dtype())
+    return path(name)
+
+
+class Everywhere(unittest.TestCase):
+    def told(self, votes, kind, level, text, remedy):
+        """The finding is in each verb's output, in words and in JSON; returns the report's verdict."""
+        def check_json(json_text):
+            one = [finding for finding in json.loads(json_text)["findings"] if finding["kind"] == kind]
+            self.assertEqual(len(one), 1, json_text)
+            self.assertEqual(one[0]["level"], level)
+            self.assertRegex(one[0]["text"], text)
+            self.assertIn(remedy, one[0]["remedy"])
+            return one[0]
+
+        fit = path("odd.fit.h5")
+        for verb in ["check", votes], ["fit", votes, "-o", fit], ["evaluate", votes, "--models", "bt", "--folds", 2]:
+            printed = voxpop(*verb, "--quiet").stdout
+            self.assertRegex(printed, ("\nNOTE: " if level == "note" else "\nWARNING: ") + text)
+            self.assertIn(remedy, printed)
+            self.assertNotIn("Nothing in the shape", printed)
+            finding = check_json(voxpop(*verb, "--quiet", "--json").stdout)
+        with h5py.File(fit) as file:
+            provenance = json.loads(file.attrs["provenance"])
+        self.assertIn(finding, provenance["findings"])
+        self.assertEqual(finding["text"] in provenance["warnings"], level != "note")
+        summary = json.loads(voxpop("report", fit, "-o", path("odd.html"), "--json").stdout)
+        exported = voxpop("export", fit, "--format", "trl", "--no-prompts", "-o", path("odd.jsonl"))
+        self.assertEqual("do not train on these labels yet" in exported.stderr, level == "do_not_train")
+        if level == "do_not_train":
+            self.assertEqual(summary["verdict"]["level"], "bad")
+            self.assertRegex(exported.stderr, text)
+        elif level == "care":
+            self.assertNotEqual(summary["verdict"]["level"], "good")
+        self.assertIn(finding, summary["verdict"]["findings"])
+        return summary
+
+    def test_sound_votes(self):
+        votes = write("sound.h5", sound())
+        self.assertIn("Nothing in the shape of these votes limits the fit.", voxpop("check", votes).stdout)
+        self.assertEqual(json.loads(voxpop("check", votes, "--json").stdout)["findings"], [])
+        done = voxpop("fit", votes, "-o", path("sound.fit.h5"))
+        self.assertNotIn("WARNING", done.stdout)
+        exported = voxpop("export", path("sound.fit.h5"), "--format", "trl", "-o", path("sound.jsonl"))
+        self.assertNotIn("do not train", exported.stderr)
+        self.assertIn("label_smoothing=0.", exported.stdout)
+
+    def test_codes_of_other_tools(self):
+        right = sound()["preference"] < 0
+        for codes, listed, remedy in [(right, r"0 \(\d+ times\), 1 \(\d+ times\)", '--map "0=left,1=right"'),
+                                      (~right, r"0 \(\d+ times\), 1 \(\d+ times\)", '--map "0=left,1=right"'),
+                                      (1 + right, r"1 \(\d+ times\), 2 \(\d+ times\)", '--map "1=left,2=right"'),
+                                      (np.where(right, 5, 2), r"2 \(\d+ times\), 5 \(\d+ times\)", "--scale 2..5")]:
+            votes = write("odd.h5", sound(), preference=codes.astype("i1"))
+            self.told(votes, "foreign_codes", "do_not_train", ".*no vote prefers the right item: the codes are " + listed, remedy)
+
+    def test_the_rewriting_that_is_named_mends_it(self):
+        votes = write("odd.h5", sound(), preference=(1 + (sound()["preference"] < 0)).astype("u1"))
+        [finding] = json.loads(voxpop("check", votes, "--json").stdout)["findings"]
+        code = finding["remedy"].split("means the left item: ")[1].split(" (the other sign")[0]
+        with h5py.File(votes, "r+") as file:
+            exec(code, {"f": file})
+            np.testing.assert_array_equal(file["comparisons/preference"][:], sound()["preference"])
+        self.assertEqual(json.loads(voxpop("check", votes, "--json").stdout)["findings"], [])
+
+    def test_the_winner_always_on_the_left(self):
+        votes = sound()
+        swap = votes["preference"] < 0
+        left, right = np.where(swap, votes["right"], votes["left"]), np.where(swap, votes["left"], votes["right"])
+        file = write("odd.h5", votes, left=left, right=right, preference=np.ones(600, "i1"))
+        self.told(file, "one_sided", "do_not_train", r".*600 of 600 decided votes \(100.0 %\) prefer the left item",
+                  "--winner COLUMN --loser COLUMN")
+        # The same, said as it is.
+        with h5py.File(file, "r+") as opened:
+            opened["comparisons"].attrs["sides"] = "unknown"
+        printed = voxpop("check", file).stdout
+        self.assertNotIn("prefer the left item", printed)
+        self.assertNotIn("one side", printed)
+        self.assertIn("the votes say who won, not who stood on the left", printed)
+        self.assertFalse(json.loads(voxpop("check", file, "--json").stdout)["sides_known"])
+
+    def test_one_odd_file_among_sound_ones(self):
+        good = write("good.h5", sound(333))
+        odd = write("odd.h5", sound(50, seed=2), preference=(sound(50, seed=2)["preference"] < 0).astype("i1"))
+        findings = json.loads(voxpop("check", good, odd, "--json").stdout)["findings"]
+        self.assertRegex(findings[0]["text"], "odd.h5: no vote prefers the right item")
+
+    def test_times(self):
+        seconds = 1_700_000_000 + 60 * np.arange(600)
+        self.told(write("odd.h5", sound(), timestamp=1000 * seconds), "times_in_milliseconds", "care",
+                  "600 of 600 timestamps lie beyond the year 9999: they look like milliseconds", "t // 1000")
+        self.told(write("odd.h5", sound(), timestamp=seconds + 10**9), "times_in_future", "care",
+                  "600 of 600 timestamps lie in the future", "time zone")
+        self.told(write("odd.h5", sound(), timestamp=seconds // 86400), "times_before_2000", "care",
+                  "600 of 600 timestamps lie before 2000", "seconds since 1970")
+        self.told(write("odd.h5", sound(), timestamp=0 * seconds + 1_700_000_000), "times_all_same", "note",
+                  "All timestamps are the same", "")
+
+    def test_ids(self):
+        ids = [f"item {i}" for i in range(300)]
+        ids[7] = "Item 12 "
+        self.told(write("odd.h5", sound() | {"ids": ids}), "similar_item_ids", "care", "1 item id differs .*'Item 12 ' and 'item 12'",
+                  "each id in one way")
+
+    def test_a_bot(self):
+        votes = sound() | {"annotators": 9}
+        votes["annotator"][100:200] = 8
+        votes["left"][100:200], votes["right"][100:200] = np.tile([0, 1], 50), np.tile([1, 0], 50)
+        self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': 99 of 100 votes repeat its own, on one pair",
+                  "--repeats one")
+
+    def test_nobody_is_named(self):
+        votes = write("odd.h5", sound(), annotator=None, judge_id=np.arange(600) % 8)
+        self.told(votes, "no_annotator_named", "care",
+                  "The votes name no annotator.*'comparisons/judge_id' may say who voted", "--annotator judge_id")
+        self.assertIn("they name no annotator: valid", voxpop("check", votes).stdout)
+
+    def test_one_vote_a_pair_says_nothing_about_reliability(self):
+        random = np.random.default_rng(1)
+        votes = {"left": 2 * np.arange(500), "right": 2 * np.arange(500) + 1, "annotator": np.arange(500) % 10, "items": 1000,
+                 "annotators": 10, "preference": random.choice([-1, 1], 500).astype("i1")}
+        for name, file in [("nobody", write("odd.h5", votes, annotator=None)), ("named", write("named.h5", votes))]:
+            with self.subTest(name):
+                summary = self.told(file, "reliability_unknown", "do_not_train", "These votes say nothing about reliability",
+                                    "Collect second votes")
+                self.assertIsNone(summary["accuracy"])
+                printed = voxpop("report", path("odd.fit.h5"), "-o", path("odd.html")).stdout
+                self.assertNotIn("can be used", printed)
+                self.assertNotIn("expected to pick it", printed)
+                self.assertIn("by the prior alone", voxpop("fit", file, "-o", path("odd.fit.h5"), "--quiet").stdout)
+                exported = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"))
+                self.assertNotIn("label_smoothing=", exported.stdout)
+                self.assertIn("the prior's, not the data's", exported.stdout)
+                counts = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"), "--json").stdout
+                self.assertIsNone(json.loads(counts)["label_smoothing"])
+
+
+if __name__ == "__main__":
+    main()
