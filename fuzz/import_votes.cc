@@ -45,17 +45,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const unsigned choice = data[0], names = data[1];
   std::string_view text(reinterpret_cast<const char*>(data) + 2, size - 2);
   ImportOptions options;
-  options.format = static_cast<TableFormat>(choice % 3);
-  if (choice & 8) options.map = "A>B=left,B>A=right,draw=tie,A>>B=2";
+  options.format = static_cast<TableFormat>(choice % 4);
+  if (choice & 8) options.codes.map = "A>B=left,B>A=right,draw=tie,A>>B=2";
   if (choice & 16) {
-    options.map = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(options.map.size() + 1, text.size()));
+    options.codes.map = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(options.codes.map.size() + 1, text.size()));
   }
   if (names & 1) options.left = "a";
   if (names & 2) options.preference = "left";  // one column for two things
   if (names & 4) options.annotator = "annotator";
   if (names & 8) options.prompt = "prompt";
   if (names & 16) options.timestamp = "timestamp";
+  if (names & 32) options.within = "prompt";
+  if (names & 64) options.each = {"list"};
+  if (names & 128) options.skip_bad = 3;
   std::vector<std::string> paths;
   const auto add = [&](std::string_view part) {
     paths.push_back(fuzz::memory_file(choice & 32 ? gzip(part) : std::string(part), static_cast<int>(paths.size())));
@@ -64,8 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   add(text.substr(0, cut));
   if (cut != text.npos) add(text.substr(cut + 2));
   Votes votes;
-  std::vector<std::string> unused;
-  if (!fuzz::ends_well([&] { votes = import_votes(paths, options, true, &unused); })) return 0;
+  ImportReport report;
+  if (!fuzz::ends_well([&] { votes = import_votes(paths, options, true, &report); })) return 0;
   fuzz::check_votes(votes);
   check_round_trip(votes);
   return 0;

@@ -280,6 +280,7 @@ Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) 
                                    pointer(kept->pair_second),
                                    pointer(kept->pair_votes),
                                    pointer(kept->votes),
+                                   nullptr,
                                    kept};
   }
   for (auto* column : {&votes.left, &votes.right, &votes.annotator}) Column<std::uint32_t>().swap(*column);

@@ -31,8 +31,8 @@ inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std
   const std::size_t votes =
       groups.pair_votes[groups.component_pairs[end]] - groups.pair_votes[groups.component_pairs[component]];
   const std::size_t slots = groups.component_slots[end] - groups.component_slots[component];
-  return votes * kVoteBytes + pairs * kPairBytes + (end - component) * kComponentBytes +
-         slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
+  return votes * (kVoteBytes + (groups.weight.empty() ? 0 : sizeof(float))) + pairs * kPairBytes +
+         (end - component) * kComponentBytes + slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
 }
 
 /// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.
@@ -157,7 +157,8 @@ class ParallelEngine : public Engine {
         sparse_.emplace(c, std::make_unique<SparseSolver<Backend>>(*backend_, groups, c));
     buffers_.resize(buffers);
     for (Buffer& buffer : buffers_)
-      buffer.allocate(*backend_, components, slots, pairs, votes, groups.covariates.count());
+      buffer.allocate(*backend_, components, slots, pairs, votes, groups.weight.empty() ? 0 : votes,
+                      groups.covariates.count());
     if (resident()) {
       load_groups(slabs_[0], buffers_[0], groups.on_device ? *groups.on_device : groups.arrays());
       load_start(buffers_[0], pairs, votes);
@@ -167,6 +168,7 @@ class ParallelEngine : public Engine {
                                  &groups.pair_second, &groups.pair_votes})
         backend_->pin(column->data(), column->size() * sizeof(std::uint32_t));
       backend_->pin(groups.votes.data(), groups.votes.size() * sizeof(VoteCode));
+      if (!groups.weight.empty()) backend_->pin(groups.weight.data(), groups.weight.size() * sizeof(float));
       site_precision_ = backend_->template allocate_host<float>(groups.votes.size());
       site_shift_ = backend_->template allocate_host<float>(groups.votes.size());
       pair_mean_ = backend_->template allocate_host<float>(groups.pairs());
@@ -369,9 +371,9 @@ class ParallelEngine : public Engine {
   struct Buffer {
     Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair;
     Array<VoteCode> votes;
-    Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance, covariates;
+    Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance, covariates, weight;
     void allocate(Backend& backend, std::size_t components, std::size_t slots, std::size_t pairs, std::size_t count,
-                  std::size_t columns) {
+                  std::size_t weights, std::size_t columns) {
       component_slots = backend.template allocate<std::uint32_t>(components + 1);
       component_pairs = backend.template allocate<std::uint32_t>(components + 1);
       pair_first = backend.template allocate<std::uint32_t>(pairs);
@@ -383,6 +385,7 @@ class ParallelEngine : public Engine {
       for (auto* column : {&pair_mean, &pair_variance}) *column = backend.template allocate<float>(pairs);
       for (auto* column : {&slot_mean, &slot_variance}) *column = backend.template allocate<float>(slots);
       covariates = backend.template allocate<float>(slots * columns);
+      weight = backend.template allocate<float>(weights);
     }
   };
 
@@ -437,6 +440,8 @@ class ParallelEngine : public Engine {
     backend_->copy_in(buffer.pair_second.data(), from.pair_second + slab.pair, pairs);
     backend_->copy_in(buffer.pair_votes.data(), from.pair_votes + slab.pair, pairs + 1);
     backend_->copy_in(buffer.votes.data(), from.votes + slab.vote, slab.vote_end - slab.vote);
+    if (from.weight != nullptr)
+      backend_->copy_in(buffer.weight.data(), from.weight + slab.vote, slab.vote_end - slab.vote);
     const std::size_t columns = groups_.covariates.count();
     backend_->copy_in(buffer.covariates.data(), groups_.covariates.value.data() + slab.slot * columns,
                       (slab.slot_end - slab.slot) * columns);
@@ -484,6 +489,7 @@ class ParallelEngine : public Engine {
     out.pair_second = buffer.pair_second.data() - slab.pair;
     out.pair_votes = buffer.pair_votes.data() - slab.pair;
     out.votes = buffer.votes.data() - slab.vote;
+    out.weight = groups_.weight.empty() ? nullptr : buffer.weight.data() - slab.vote;
     out.site_precision = buffer.site_precision.data() - slab.vote;
     out.site_shift = buffer.site_shift.data() - slab.vote;
     out.pair_mean = buffer.pair_mean.data() - slab.pair;

@@ -81,15 +81,15 @@ inline constexpr std::uint32_t kThresholdCopies = 32, kThresholdRows = (kMaxLeve
 
 /// What one vote says of the thresholds beside it.
 VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, std::int64_t* own, std::uint32_t thread,
-                                   const ThresholdTerms& terms) {
+                                   const ThresholdTerms& terms, float weight) {
   const auto row = [&](int threshold) {
     return static_cast<std::uint32_t>(threshold) * kThresholdCopies + thread % kThresholdCopies;
   };
-  table.add(own, row(terms.lower), 0, terms.lower_gradient);
-  table.add(own, row(terms.lower), 1, terms.lower_information);
+  table.add(own, row(terms.lower), 0, weight * terms.lower_gradient);
+  table.add(own, row(terms.lower), 1, weight * terms.lower_information);
   if (terms.upper == 0) return;
-  table.add(own, row(terms.upper), 0, terms.upper_gradient);
-  table.add(own, row(terms.upper), 1, terms.upper_information);
+  table.add(own, row(terms.upper), 0, weight * terms.upper_gradient);
+  table.add(own, row(terms.upper), 1, weight * terms.upper_information);
 }
 
 /// Sums for coefficients have one row, to which a block's threads all add: a few more keep them apart.
@@ -97,10 +97,10 @@ inline constexpr std::uint32_t kCovariateCopies = 8;
 
 /// The annotator as this vote sees it: side bias points to the left, formulas want it towards the pair's first item.
 VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, const TasteEffect& taste, bool uncertain) {
-  const float side = vote.first_on_left() ? 1.0f : -1.0f;
+  const float side = vote.side();
   if (!uncertain) return {record.discrimination, record.side_bias * side + taste.mean, 0, 0, 0};
   return {record.discrimination, record.side_bias * side + taste.mean, record.discrimination_variance,
-          record.covariance * side, record.side_bias_variance + taste.variance};
+          record.covariance * side, record.side_bias_variance * side * side + taste.variance};
 }
 
 /// Solves one small component of a chunk in the block's shared memory.
@@ -168,39 +168,43 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   const RaterRecord record = view.raters[vote.annotator()];
   const Statement<float> said = said_by<kKind>(view, vote);
   const Site<float> before{view.site_precision[v] * view.stretch * view.stretch, view.site_shift[v] * view.stretch};
-  const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before);
+  const float weight = weight_of(view, v), part = part_of(weight);
+  const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before, part);
   const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
   const Rater<float> known = rater_of(vote, record, taste, false);
   VoteLikelihood<float> likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
   const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
   if (last && pass.annotators) {
-    const float side = vote.first_on_left() ? 1.0f : -1.0f;  // back from "first" to "left"
+    const float side = vote.side();  // back from "first" to "left"
     const std::uint32_t a = vote.annotator();
-    tables.annotators.add(own.annotators, a, 0, terms.gradient_gamma);
-    tables.annotators.add(own.annotators, a, 1, terms.gradient_beta * side);
-    tables.annotators.add(own.annotators, a, 2, terms.information_gamma);
-    tables.annotators.add(own.annotators, a, 3, terms.information_cross * side);
-    tables.annotators.add(own.annotators, a, 4, terms.information_beta);
+    const auto add_weighted = [&](int field, float term) {
+      tables.annotators.add(own.annotators, a, field, weight * term);
+    };
+    add_weighted(0, terms.gradient_gamma);
+    add_weighted(1, terms.gradient_beta * side);
+    add_weighted(2, terms.information_gamma);
+    add_weighted(3, terms.information_cross * side);
+    add_weighted(4, terms.information_beta * side * side);
     for (int k = 0; k < view.taste_count; ++k) {
       const float difference = feature_difference(view, pair, k);
       TasteSums& mine = tables.tastes[std::size_t{a} * view.taste_count + k];
-      add_shared(&mine.gradient, to_fixed(terms.gradient_beta * difference));
-      add_shared(&mine.information, to_fixed(terms.information_beta * difference * difference));
+      add_shared(&mine.gradient, to_fixed(weight * terms.gradient_beta * difference));
+      add_shared(&mine.information, to_fixed(weight * terms.information_beta * difference * difference));
     }
     if constexpr (kKind == Likelihood::kMixture) {
       const ShareTerms share =
           share_terms(said.share, likelihood.share, terms.gradient_gamma, terms.gradient_beta * side);
-      tables.annotators.add(own.annotators, a, 5, share.gradient);
-      tables.annotators.add(own.annotators, a, 6, share.information);
-      tables.annotators.add(own.annotators, a, 7, share.cross_gamma);
-      tables.annotators.add(own.annotators, a, 8, share.cross_beta);
+      add_weighted(5, share.gradient);
+      add_weighted(6, share.information);
+      add_weighted(7, share.cross_gamma);
+      add_weighted(8, share.cross_beta);
     }
     if constexpr (kKind != Likelihood::kBinary)
       if (tables.thresholds.rows > 0)
         add_threshold_terms(tables.thresholds, own.thresholds, thread,
-                            threshold_terms(vote.level(), said, likelihood.edges));
+                            threshold_terms(vote.level(), said, likelihood.edges), weight);
     if (pass.grid) {
-      const float slope = vote.first_on_left() ? record.grid_slope : -record.grid_slope;
+      const float slope = side * record.grid_slope;
       for (int g = 0; g < kGridNodes; ++g) {
         if (g == kGridNodes / 2) continue;
         const float move = record.grid_spread * grid_at(g);
@@ -208,14 +212,14 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
         moved.discrimination += move;
         moved.side_bias += slope * move;
         const float log_z = smoothed_vote<kTerms, kKind>(said, logit(moved, cavity)).z.log_value;
-        tables.grid.add(own.grid, a, g, log_z - likelihood.z.log_value);
+        tables.grid.add(own.grid, a, g, weight * (log_z - likelihood.z.log_value));
       }
     }
   }
   Rater<float> whole = known, rater = known;
   if (pass.uncertain) {
     whole = rater_of(vote, record, taste, true);
-    rater = rater_without(whole, terms);
+    rater = rater_without(whole, scaled(terms, part));
     likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
   }
   const Site<float> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z));
@@ -374,18 +378,19 @@ struct ReportPass {
           const std::uint32_t v = chunk.first_vote + i, pair = now.vote_pair[v];
           const VoteCode vote = now.votes[v];
           if (!vote.seen()) continue;
+          const float weight = weight_of(now, v);
           const Rater<float> rater =
               rater_of(vote, now.raters[vote.annotator()], taste_effect(now, vote.annotator(), pair), pass->uncertain);
           const VoteReport<float> said = report_vote<kExact, kKind>(
               static_cast<float>(vote.winner()), said_by<kKind>(now, vote), rater, now.pair_mean[pair],
-              now.pair_variance[pair], Site<float>{now.site_precision[v], now.site_shift[v]});
-          memory.threads[thread].log_scale += to_fixed(said.log_scale);
+              now.pair_variance[pair], Site<float>{now.site_precision[v], now.site_shift[v]}, part_of(weight));
+          memory.threads[thread].log_scale += to_fixed(weight * said.log_scale);
           const std::uint32_t a = vote.annotator();
-          report.add(own, a, 2, said.bits);
+          report.add(own, a, 2, weight * said.bits);
           if (!vote.decided()) continue;
-          report.add(own, a, 0, said.agreement);
-          report.add(own, a, 1, said.better);
-          report.add(own, a, 3, std::int64_t{1});
+          report.add(own, a, 0, weight * said.agreement);
+          report.add(own, a, 1, weight * said.better);
+          report.add(own, a, 3, weight);
         }
       });
     }

@@ -2669,9 +2669,12 @@ class Import(CliTest):
                 self.refuse(b'{"left":"a","right":"b","preference":"left"}\n' + line, "line 2", name="votes.jsonl")
 
     def test_timestamps(self):
-        self.refuse(
-            b"left,right,preference,timestamp\na,b,left,1700000000\na,b,left,yesterday\n", "line 3", "yesterday"
-        )
+        rows = b"left,right,preference,timestamp\na,b,left,1700000000\na,b,left,yesterday\n"
+        table = self.write_bytes("votes.csv", rows)
+        told = succeed("import", table, "-o", self.path("votes.h5")).err
+        self.assertIn(b"column 'timestamp' holds no time ('yesterday', line 3", told)
+        told = run("import", table, "-o", self.path("votes.h5"), "--timestamp", "timestamp")
+        self.assert_one_line(told, 3, table, "line 3", "yesterday")
 
     def test_files(self):
         self.assert_refused(self.path("none.csv"), code=4, verbs=("import",))

@@ -94,12 +94,14 @@ TEST_F(Import, csv_numbers_ids_in_order_of_first_appearance) {
 }
 
 TEST_F(Import, optional_columns_may_be_absent) {
-  std::vector<std::string> unused;
-  const Votes votes = import_votes({write("v.csv", "left,model,right,preference\na,m,b,1\n")}, {}, true, &unused);
+  ImportReport report;
+  const Votes votes = import_votes({write("v.csv", "left,model,right,preference\na,m,b,left\n")}, {}, true, &report);
   EXPECT_EQ(as_vector(votes.annotator_ids), (Ids{"anonymous"}));
   EXPECT_TRUE(votes.prompt.empty());
   EXPECT_TRUE(votes.timestamp.empty());
-  EXPECT_EQ(unused, (Ids{"model"}));
+  ASSERT_EQ(votes.anonymous.size(), 1u);
+  EXPECT_EQ(votes.anonymous[0].end, 1u);
+  EXPECT_EQ(report.unused_columns, (Ids{"model"}));
 }
 
 TEST_F(Import, byte_order_mark_crlf_quotes_and_spaces) {
@@ -113,8 +115,12 @@ TEST_F(Import, byte_order_mark_crlf_quotes_and_spaces) {
 }
 
 TEST_F(Import, tsv) {
-  const Votes votes = votes_of("v.tsv", "left\tright\tpreference\na, b\t\"c\td\"\ttie\n");
-  EXPECT_EQ(as_vector(votes.item_ids), (Ids{"a, b", "c\td"}));
+  const Votes votes = votes_of("v.tsv", "left\tright\tpreference\na, b\t\"c\ttie\n");
+  EXPECT_EQ(as_vector(votes.item_ids), (Ids{"a, b", "\"c"}));
+  ImportOptions options;
+  options.quotes = true;
+  EXPECT_EQ(as_vector(votes_of("v.tsv", "left\tright\tpreference\na\t\"c\td\"\ttie\n", options).item_ids),
+            (Ids{"a", "c\td"}));
 }
 
 TEST_F(Import, jsonl) {
@@ -135,7 +141,7 @@ TEST_F(Import, rows_that_cross_blocks) {
   std::string csv = "left,right,preference\n", jsonl;
   for (int i = 0; i < 100000; ++i) {
     csv += fmt::format("\"item\n{}\",item {},left\n", i, i + 1);
-    jsonl += fmt::format("{{\"left\":\"item\\n{}\",\"right\":\"item {}\",\"preference\":1}}\n", i, i + 1);
+    jsonl += fmt::format("{{\"left\":\"item\\n{}\",\"right\":\"item {}\",\"preference\":\"left\"}}\n", i, i + 1);
   }
   for (const std::string& file : {write("v.csv", csv), write_gzip("v.csv.gz", csv), write("v.jsonl", jsonl)}) {
     const Votes votes = import_votes({file}, {}, true);
@@ -160,43 +166,49 @@ TEST_F(Import, several_files_are_one_set) {
   EXPECT_TRUE(votes.timestamp.empty());  // the second file has none
 }
 
-TEST_F(Import, prompts_that_do_not_determine_the_items_are_left_out) {
+TEST_F(Import, prompts_that_not_every_vote_has_are_left_out) {
   const std::string header = "left,right,preference,prompt\n";
-  for (const std::string rows : {"a,b,1,p\na,b,1,q\n", "a,b,1,p\nc,d,1,\n", "a,b,1,\na,b,1,p\n", "a,b,1,\n"}) {
+  for (const std::string rows : {"a,b,left,p\nc,d,left,\n", "a,b,left,\na,b,left,p\n", "a,b,left,\n"}) {
     const Votes votes = votes_of("v.csv", header + rows);
     EXPECT_TRUE(votes.prompt.empty()) << rows;
     EXPECT_EQ(votes.prompt_ids.size(), 0u) << rows;
   }
-  testing::internal::CaptureStderr();
-  import_votes({write("v.csv", header + "a,b,1,p\nc,a,1,q\n")}, {}, false);
-  EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "note: items occur under several prompts (first: item 'a', line 3 of " + path("v.csv") +
-                "), so items/prompt is left out\n");
+  EXPECT_PRED2(contains, error("v.csv", header + "a,b,left,p\nc,a,left,q\n"),
+               "v.csv: line 3: item 'a' stands under the prompt 'q' here, under 'p' before; if ids are unique only "
+               "within a prompt, add --within prompt");
+  ImportOptions options;
+  options.within = "prompt";
+  const Votes votes = votes_of("v.csv", header + "a,b,left,p/1\na,b,left,p%2F1\n", options);
+  EXPECT_EQ(as_vector(votes.item_ids), (Ids{"p%2F1/a", "p%2F1/b", "p%252F1/a", "p%252F1/b"}));
+  EXPECT_EQ(as_vector(votes.prompt_ids), (Ids{"p/1", "p%2F1"}));
 }
 
 TEST_F(Import, preferences_without_a_map) {
-  const Votes votes = votes_of("v.csv", "left,right,preference\na,b,TIE\na,b,+1\na,b,0\na,b,-9\na,b,3\na,b, left\n");
-  EXPECT_EQ(votes.preference, (Preferences{0, 1, 0, -9, 3, 1}));
-  for (const std::string value : {"10", "-10", "1.0", "+-1", "", "lef"})
+  const Votes votes =
+      votes_of("v.csv", "left,right,preference\na,b,TIE\na,b,+1\na,b,0\na,b,-9\na,b,3\na,b, left\na,b,-1.0\n");
+  EXPECT_EQ(votes.preference, (Preferences{0, 1, 0, -9, 3, 1, -1}));
+  for (const std::string value : {"10", "-10", "1.0", "+-1", "", "lef", "0.5", "nan"})
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
-                 "v.csv: line 2: preference is '" + value + "'; it must be left, right or tie, or a whole number from -9 to 9 (say what other");
+                 "v.csv: line 2: preference is '" + value + "'");
+  EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,1\na,b,0\na,b,1\n"),
+               "'1' 2 times, '0' 1 time; say what they are: if the index of the better item: --map \"0=left,1=right\"");
 }
 
 TEST_F(Import, map_replaces_the_usual_values) {
   ImportOptions options;
-  options.map = "A>B=left,A<B=right, A=B =Tie,A>>B=2,A<<B=-2";
+  options.codes.map = "A>B=left,A<B=right, A=B =Tie,A>>B=2,A<<B=-2";
   const Votes votes =
       votes_of("v.csv", "left,right,preference\na,b,A>B\na,b,A<B\na,b,A=B\na,b,A>>B\na,b,A<<B\n", options);
   EXPECT_EQ(votes.preference, (Preferences{1, -1, 0, 2, -2}));
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,left\n", options),
-               "v.csv: line 2: preference is 'left'; say what it means: --map");
-  options.map = "1=right";
+               "v.csv: line 2: preference is 'left', which is not known");
+  options.codes.map = "1=right";
   EXPECT_EQ(votes_of("v.csv", "left,right,preference\na,b,1\n", options).preference, (Preferences{-1}));
-  options.map = "true=left,false=right";
+  options.codes.map = "true=left,false=right";
   EXPECT_EQ(votes_of("v.jsonl", "{\"left\":1,\"right\":2,\"preference\":false}", options).preference,
             (Preferences{-1}));
-  for (const std::string map : {"A", "A=B", "A=10", "A=left,", "A=left,A=right"}) {
-    options.map = map;
+  for (const std::string map : {"A", "A=B", "A=10", "A=left,", "A=left,A=right", "\"A,=left"}) {
+    options.codes.map = map;
     EXPECT_PRED2(contains, error_of(write("v.csv", "left,right,preference\na,b,A\n"), Exit::kUsage, options),
                  "--map: '")
         << map;
@@ -214,6 +226,8 @@ TEST_F(Import, columns_by_other_names) {
       "v.csv: no column 'judge'; its columns are 'winner', 'model_b', 'model_a' (choose one with --annotator NAME)");
   EXPECT_EQ(error("v.csv", "winner,judge,model_b,model_a\nleft,j,,a\n", options),
             "v.csv: line 2: model_b is empty; every vote needs one");
+  // Values that are their column's name.
+  EXPECT_EQ(votes_of("v.csv", "winner,judge,model_b,model_a\nmodel_b,j,b,a\n", options).preference, (Preferences{-1}));
 }
 
 TEST_F(Import, columns_that_are_missing_or_twice) {
@@ -227,35 +241,77 @@ TEST_F(Import, columns_that_are_missing_or_twice) {
 TEST_F(Import, rows_with_other_columns) {
   const std::string header = "left,right,preference\na,b,left\n";
   EXPECT_EQ(error("v.csv", header + "\n\"a\n\",b,1\na,b\n"),
-            "v.csv: line 6: 2 fields, but the header has 3; is the line cut short, or the separator another one?");
+            "v.csv: line 6: 2 fields, but the header has 3; is the line cut short, or the separator another one "
+            "(--delimiter)?");
   EXPECT_EQ(error("v.csv", header + "a,b,left,\n"),
             "v.csv: line 3: 4 fields, but the header has 3; put fields that hold the separator in quotes");
   const std::string object = "{\"left\":1,\"right\":2,\"preference\":1}\n";
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"preference\":1}"), "v.jsonl: line 2: has no 'right'");
-  EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"right\":2,\"preference\":1,\"annotator\":1}"),
-               "v.jsonl: line 2: has 'annotator', unlike the first line");
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"left\":1,\"right\":2,\"preference\":1}"),
-               "v.jsonl: line 2: has 'left' twice");
+               "v.jsonl: line 2: 'left' is there twice");
 }
 
 TEST_F(Import, values_that_cannot_be) {
   const std::string header = "left,right,annotator,preference,timestamp\n";
   EXPECT_EQ(error("v.csv", header + "a,a,c,1,0\n"),
-            "v.csv: line 2: right is 'a'; the item is compared with itself, so remove the row");
+            "v.csv: line 2: right is 'a'; the item is compared with itself, so remove the row, or add "
+            "--skip-bad N");
   EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs one");
-  EXPECT_EQ(error("v.csv", header + "a,b,,1,0\n"), "v.csv: line 2: annotator is empty; every vote needs one");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
   EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)),
                "annotator is 'c?'; ids must not hold NUL");
-  for (const std::string time :
-       {"2024-01-01", "nan", "inf", "1e300", "1700000000s", "", "1700000000000000000", "-9223372036854775808"})
-    EXPECT_PRED2(contains, error("v.csv", header + "a,b,c,1," + time + "\n"),
+  ImportOptions named;
+  named.timestamp = "timestamp";
+  for (const std::string time : {"2024-02-30", "2024-1-01", "2024-01-01T", "2024-01-01 25:00", "nan", "inf", "1e300",
+                                 "1700000000s", "", "300000000000", "-9223372036854775808"}) {
+    EXPECT_PRED2(contains, error("v.csv", header + "a,b,c,left," + time + "\n", named),
                  "v.csv: line 2: timestamp is '" + time + "'; it must be seconds since 1970");
+    EXPECT_TRUE(votes_of("v.csv", header + "a,b,c,left," + time + "\n").timestamp.empty());
+  }
+  named.annotator = "annotator";
+  EXPECT_PRED2(contains, error("v.csv", header + "a,b,,left,0\n", named), "v.csv: line 2: annotator is empty");
+  EXPECT_EQ(as_vector(votes_of("v.csv", header + "a,b,,left,0\na,b,c,left,0\n").annotator_ids),
+            (Ids{"anonymous", "c"}));
   EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":null,\"right\":2,\"preference\":1}"), "line 1: left is empty");
   EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":[1],\"right\":2,\"preference\":1}"),
                "line 1: 'left' is a list or");
   const std::string longer = error("v.csv", header + "a,b,c," + std::string(58, 'x') + "\xc3\xa9\xc3\xa9,0\n");
-  EXPECT_PRED2(contains, longer, "preference is '" + std::string(58, 'x') + "\xc3\xa9...'; it");
+  EXPECT_PRED2(contains, longer, "preference is '" + std::string(58, 'x') + "\xc3\xa9...', which");
+}
+
+TEST_F(Import, times) {
+  const std::string header = "left,right,preference,timestamp\n";
+  const Votes votes = votes_of("v.csv", header +
+                                            "a,b,left,2024-05-21T19:18:25Z\na,b,left,2024-05-21 21:18:25.999+02:00\n"
+                                            "a,b,left,2024-05-21 19:18:25 UTC\na,b,left,1716319105123\n"
+                                            "a,b,left,1716319105123456\na,b,left,1716319105.9\na,b,left,2024-05-21\n"
+                                            "a,b,left,1970-01-01T00:00-0130\n");
+  EXPECT_EQ(votes.timestamp,
+            (Timestamps{1716319105, 1716319105, 1716319105, 1716319105, 1716319105, 1716319105, 1716249600, 5400}));
+}
+
+TEST_F(Import, json_that_python_writes) {
+  const std::string row = "{\"left\":\"a\",\"right\":\"b\",\"preference\":\"left\",\"x\":";
+  EXPECT_EQ(votes_of("v.jsonl", row + "NaN}\n" + row + "[-Infinity, \"\\ud83d NaN\"]}\n").size(), 2u);
+  EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":\"a\\udc00\",\"right\":\"b\",\"preference\":\"left\"}"),
+               "line 1: 'left' holds half a surrogate pair");
+  EXPECT_EQ(
+      as_vector(votes_of("v.jsonl", "{\"left\":\"\\ud83d\\ude00\",\"right\":\"b\",\"preference\":\"left\",\"x\":NaN}")
+                    .item_ids),
+      (Ids{"\xf0\x9f\x98\x80", "b"}));
+}
+
+TEST_F(Import, json_arrays_over_many_lines) {
+  std::string text = "\n[\n";
+  for (int i = 0; i < 50000; ++i)
+    text += fmt::format("{}{{\"left\": \"]\\\"{{{}\",\n \"right\": \"b\", \"preference\": \"left\"}}",
+                        i > 0 ? ",\n" : "", i);
+  const Votes votes = votes_of("v.json", text + "\n]\n");
+  EXPECT_EQ(votes.size(), 50000u);
+  EXPECT_EQ(votes.item_ids[50000], "]\"{49999");
+  EXPECT_PRED2(contains, error("v.json", text), "v.json: line 100002: ends in the middle of its array");
+  EXPECT_PRED2(contains, error("v.json", text + "] x"), "where the end should be");
+  EXPECT_PRED2(contains, error("v.json", "[{\"left\":1} {}]"), "no column 'right'");
 }
 
 TEST_F(Import, text_that_is_not_of_its_format) {
@@ -278,7 +334,7 @@ TEST_F(Import, no_votes) {
 }
 
 TEST_F(Import, format_comes_from_the_name_or_the_option) {
-  const std::string text = "left,right,preference\na,b,1\n";
+  const std::string text = "left,right,preference\na,b,left\n";
   EXPECT_PRED2(contains, error("v.parquet", "PAR1"), "v.parquet: Parquet is not read; convert it with pandas");
   EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not say what it holds");
   ImportOptions options;

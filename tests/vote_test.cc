@@ -24,7 +24,7 @@ TEST(VoteCode, round_trip) {
         EXPECT_EQ(code.winner(), level == kUnseen || level == 0 ? 0 : level > 0 ? 1 : -1);
         EXPECT_EQ(code.seen(), level != kUnseen);
       }
-  EXPECT_EQ(VoteCode::make(5, -1, true).bits, 5u * 64 + 15u * 2 + 1);
+  EXPECT_EQ(VoteCode::make(5, -1, true).bits, 5u * 128 + 15u * 4 + 2 + 1);
 }
 
 TEST(Logit, moments_of_a_product) {

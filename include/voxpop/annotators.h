@@ -41,7 +41,7 @@ struct ReportSums {
   std::int64_t agreement;  ///< votes that agree with the rest of the evidence; one half where that is even
   std::int64_t better;     ///< sum of the probability that the vote picked the better item; ties left out
   std::int64_t bits;       ///< expected information of a vote about d, in bits
-  std::int64_t decided;    ///< votes that are not ties, a plain count
+  std::int64_t decided;    ///< votes that are not ties; all of these sums count a vote by its weight
 };
 
 struct AnnotatorPosterior {

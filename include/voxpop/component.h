@@ -16,7 +16,8 @@ inline constexpr std::uint32_t kSmallVotes = 8192;
 struct FitView {
   const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
   const VoteCode* votes;
-  float *site_precision, *site_shift;  ///< [V]
+  const float* weight = nullptr;       ///< [V] the vote is as so many equal ones; null: each is one
+  float *site_precision, *site_shift;  ///< [V] of one vote each, whatever its weight
   float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
   const RaterRecord* raters;
   Likelihood kind;
@@ -40,11 +41,18 @@ VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
   if (view.blend == Blend::kNone) return said;
   said.share = view.raters[code.annotator()].share;
   said.mirrored = view.blend == Blend::kMirror;
-  if (view.blend == Blend::kClick)
-    said.click = level == kUnseen ? 1.0f
-                                  : view.click_habits[std::size_t{code.annotator()} * kHabitLevels + kMaxLevels +
-                                                      (code.first_on_left() ? level : -level)];
+  if (view.blend == Blend::kClick && level != kUnseen) {
+    const float* habits = view.click_habits + std::size_t{code.annotator()} * kHabitLevels + kMaxLevels;
+    said.click =
+        code.side_known() ? habits[code.first_on_left() ? level : -level] : 0.5f * (habits[level] + habits[-level]);
+  } else if (view.blend == Blend::kClick) {
+    said.click = 1.0f;
+  }
   return said;
+}
+
+VOXPOP_HD float weight_of(const FitView& view, std::uint32_t vote) {
+  return view.weight == nullptr ? 1.0f : view.weight[vote];
 }
 
 /// X c of a slot: the mean of its score before votes are seen.
@@ -89,7 +97,8 @@ struct PairSums {
 VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
   PairSums sums;
   for (std::uint32_t v = view.pair_votes[pair]; v < view.pair_votes[pair + 1]; ++v) {
-    const float precision = view.site_precision[v], shift = view.site_shift[v];
+    const float weight = weight_of(view, v);
+    const float precision = weight * view.site_precision[v], shift = weight * view.site_shift[v];
     sums.fixed_precision += to_fixed(precision);
     sums.fixed_shift += to_fixed(shift);
     sums.unsound += 0 * (precision + shift);

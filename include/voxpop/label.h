@@ -46,15 +46,15 @@ struct VoteReport {
   Real log_scale;  ///< its site's part of the log evidence
 };
 
-/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. Of its annotator
-/// the vote is left out for log_scale alone.
+/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. `part`: part_of() its weight.
+/// Of its annotator the vote is left out for log_scale alone.
 template <int kTerms, Likelihood kKind, class Real>
 VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater, Real mean,
-                                       Real variance, const Site<Real>& site) {
-  const Cavity<Real> cavity = cavity_without(mean, variance, site);
+                                       Real variance, const Site<Real>& site, Real part = Real(1)) {
+  const Cavity<Real> cavity = cavity_without(mean, variance, site, part);
   const Rater<Real> known{rater.discrimination, rater.side_bias, Real(0), Real(0), Real(0)};
   const Logit<Real> eta = logit(known, cavity);
-  const auto own = annotator_terms(known, cavity, smoothed_vote<kTerms, kKind>(vote, eta).z);
+  const auto own = scaled(annotator_terms(known, cavity, smoothed_vote<kTerms, kKind>(vote, eta).z), part);
   const auto others = smoothed_vote<kTerms, kKind>(vote, logit(rater_without(rater, own), cavity));
   VoteReport<Real> out;
   out.log_scale = site_log_scale(others.z.log_value, cavity, site);

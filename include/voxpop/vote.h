@@ -10,20 +10,29 @@
 
 namespace voxpop {
 
-/// A vote in 32 bits: the annotator above, then its level, then whether the pair's first item was shown on the left.
-/// Level: strength towards the pair's first item, 1 to kMaxLevels, negative towards its second; 0 a tie; or kUnseen.
+/// A vote in 32 bits: the annotator above, then its level, then whether its sides are known, then whether the pair's
+/// first item was shown on the left. Level: strength towards the pair's first item, 1 to kMaxLevels, negative towards
+/// its second; 0 a tie; or kUnseen.
 struct VoteCode {
   std::uint32_t bits;
-  static constexpr std::uint32_t kMaxAnnotators = 1u << 26;
-  VOXPOP_HD static VoteCode make(std::uint32_t annotator, int level, bool first_on_left) {
-    return {annotator << 6 | static_cast<std::uint32_t>(level + 16) << 1 | static_cast<std::uint32_t>(first_on_left)};
+  static constexpr std::uint32_t kMaxAnnotators = 1u << 25;
+  VOXPOP_HD static VoteCode make(std::uint32_t annotator, int level, bool first_on_left, bool side_known = true) {
+    return {annotator << 7 | static_cast<std::uint32_t>(level + 16) << 2 | static_cast<std::uint32_t>(side_known) << 1 |
+            static_cast<std::uint32_t>(first_on_left)};
   }
-  VOXPOP_HD std::uint32_t annotator() const { return bits >> 6; }
-  VOXPOP_HD int level() const { return static_cast<int>(bits >> 1 & 31u) - 16; }
+  VOXPOP_HD std::uint32_t annotator() const { return bits >> 7; }
+  VOXPOP_HD int level() const { return static_cast<int>(bits >> 2 & 31u) - 16; }
+  VOXPOP_HD bool side_known() const { return bits & 2u; }
+  /// Where sides are not known, a side drawn at random: it only says which way round a prediction is written.
   VOXPOP_HD bool first_on_left() const { return bits & 1u; }
+  /// How side bias, which points to the left, points to the pair's first item: 1, -1, or 0 where sides are not known.
+  VOXPOP_HD float side() const { return !side_known() ? 0.0f : first_on_left() ? 1.0f : -1.0f; }
   VOXPOP_HD bool seen() const { return level() != kUnseen; }
+  VOXPOP_HD VoteCode with_level(int level) const { return make(annotator(), level, first_on_left(), side_known()); }
   /// The same vote, held out: that it was given is known, but not what it says.
-  VOXPOP_HD VoteCode held_out() const { return make(annotator(), kUnseen, first_on_left()); }
+  VOXPOP_HD VoteCode held_out() const { return with_level(kUnseen); }
+  /// The same vote, its sides unknown.
+  VOXPOP_HD VoteCode without_side(bool first_on_left) const { return make(annotator(), level(), first_on_left, false); }
   /// 1 the pair's first item, -1 its second, 0 neither.
   VOXPOP_HD int winner() const { return !seen() || level() == 0 ? 0 : level() > 0 ? 1 : -1; }
   /// Whether it says who is better.
@@ -72,6 +81,13 @@ VOXPOP_HD Logit<Real> logit(const Rater<Real>& rater, const Cavity<Real>& cavity
   return {larger(smaller(mean, Real(kFar)), Real(-kFar)), smaller(variance, Real(kWidestLogit))};
 }
 
+/// How much of a vote of this weight is left out where a vote is: of several equal ones one, of a part of one that
+/// part.
+template <class Real>
+VOXPOP_HD Real part_of(Real weight) {
+  return smaller(weight, Real(1));
+}
+
 /// A site is at most as narrow as 16 votes of the largest discrimination on an even pair: where such votes contradict
 /// all others, rounding would make sites of any size.
 inline constexpr float kLargestPrecision = 1e4f;
@@ -100,13 +116,13 @@ VOXPOP_HD Site<Real> damped(const Rater<Real>& whole, const Rater<Real>& others,
           before.shift + step * (matched.shift - before.shift)};
 }
 
-/// The Gaussian that remains of N(mean, variance) when a site is taken out. Precision never falls below the prior's,
-/// 1/2.
+/// The Gaussian that remains of N(mean, variance) when `part` of a site is taken out: part_of() the vote's weight.
+/// Precision never falls below the prior's, 1/2.
 template <class Real>
-VOXPOP_HD Cavity<Real> cavity_without(Real mean, Real variance, const Site<Real>& site) {
+VOXPOP_HD Cavity<Real> cavity_without(Real mean, Real variance, const Site<Real>& site, Real part = Real(1)) {
   const Real precision = Real(1) / variance;
-  const Real cavity_variance = Real(1) / larger(precision - site.precision, Real(0.4999f));
-  return {cavity_variance * (mean * precision - site.shift), cavity_variance};
+  const Real cavity_variance = Real(1) / larger(precision - part * site.precision, Real(0.4999f));
+  return {cavity_variance * (mean * precision - part * site.shift), cavity_variance};
 }
 
 /// Gradient and observed information of one vote's log Z, the rater taken as known.
@@ -119,6 +135,13 @@ VOXPOP_HD AnnotatorTerms<Real> annotator_terms(const Rater<Real>& rater, const C
       (mean * mean + cavity.variance) * z.second + mean * pull * z.third * 2.0f + pull * pull * z.fourth;
   const Real cross2 = mean * z.second + pull * z.third;
   return {gamma1, z.first, gamma1 * gamma1 - gamma2, gamma1 * z.first - cross2, z.first * z.first - z.second};
+}
+
+/// What `part` of a vote says.
+template <class Real>
+VOXPOP_HD AnnotatorTerms<Real> scaled(const AnnotatorTerms<Real>& terms, Real part) {
+  return {terms.gradient_gamma * part, terms.gradient_beta * part, terms.information_gamma * part,
+          terms.information_cross * part, terms.information_beta * part};
 }
 
 /// Gradient of log Z in logit(share), and minus its second derivatives, with gamma and beta too where the rest are

@@ -27,6 +27,9 @@ void add_manual(CLI::App& app, Run& run);
 /// The command line as given, quoted where a shell would need it: for provenance.
 const std::string& command_line();
 
+/// The argument in quotes where a shell would need them.
+std::string quoted_for_shell(const std::string& argument);
+
 /// Options that many verbs share, with one wording.
 struct CommonOptions {
   bool quiet = false;  ///< --quiet: no progress and no notes on stderr

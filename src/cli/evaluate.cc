@@ -178,6 +178,7 @@ int evaluate_command(const Arguments& arguments) {
     groups.on_device.reset();
     groups.covariates = find_covariates(votes, groups, options.covariates());
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
+    weigh_votes(groups, votes, options.vote_use());
     const auto make = [&, used = device](const Groups& some) { return make_engine(used, some, options.memory_limit); };
     if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
       throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());

@@ -98,6 +98,8 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"components", limits.components},
           {"model", arguments.model},
           {"ties", arguments.options.ties},
+          {"repeats", arguments.options.repeats.empty() ? "default" : arguments.options.repeats},
+          {"side_bias", !arguments.options.no_side_bias},
           {"strengths", fit.answers.strengths},
           {"thresholds", thresholds_of(fit)},
           {"hyperparameters", describe_population(fit)},
@@ -170,6 +172,15 @@ Json describe_start(const EarlierFit& earlier, const WarmStart& start) {
           {"annotators_new", start.unknown}};
 }
 
+Json describe_weights(const VoteWeights& weights) {
+  return {{"total", weights.total},
+          {"repeated_votes", weights.repeated},
+          {"weigh_together_as_one", weights.shared},
+          {"left_out_as_repeats", weights.dropped},
+          {"judgements_of_several_pairs", weights.judgements},
+          {"votes_in_them", weights.in_judgements}};
+}
+
 Json describe_covariates(const CovariateLabels& covariates) {
   Json json = Json::array();
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
@@ -214,6 +225,8 @@ Json describe_work(const Arguments& arguments, const Votes& votes, const std::op
   return {{"inputs", inputs},
           {"model", arguments.model},
           {"ties", arguments.options.ties},
+          {"repeats", arguments.options.repeats},
+          {"side_bias", !arguments.options.no_side_bias},
           {"ignore", arguments.options.ignore},
           {"no_adversaries", arguments.options.no_adversaries},
           {"warm_start", earlier ? earlier->file.xxh3 : ""},
@@ -254,6 +267,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
                               shown(name)));
     const Limits limits = find_limits(groups, votes);
     std::vector<Finding> findings = find_findings(votes, limits, std::time(nullptr));
+    const VoteWeights weights = weigh_votes(groups, votes, options.vote_use());
     seconds.group = watch.lap();
     std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
@@ -307,6 +321,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, C
     add_fit_findings(labels.annotators, findings);
     provenance["warnings"] = warnings_of(findings, warnings);
     provenance["findings"] = to_json(findings);
+    provenance["weights"] = describe_weights(weights);
     if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
     provenance["covariates"] = describe_covariates(labels.covariates);
     provenance["flip_rate"] = flip_rate(labels);

@@ -50,19 +50,19 @@ void add_threads_option(CLI::App& verb, int& threads) {
       ->capture_default_str();
 }
 
-namespace {
-
-std::string given_command_line;
-
-std::string quoted(const std::string& argument) {
+std::string quoted_for_shell(const std::string& argument) {
   if (argument.find_first_of(" \t\n'\"\\$*?;&|<>()") == std::string::npos && !argument.empty()) return argument;
   std::string out = "'";
   for (const char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
 }
 
+namespace {
+
+std::string given_command_line;
+
 int run_command_line(int argc, char** argv) {
-  for (int i = 0; i < argc; ++i) given_command_line += (i ? " " : "") + quoted(argv[i]);
+  for (int i = 0; i < argc; ++i) given_command_line += (i ? " " : "") + quoted_for_shell(argv[i]);
   CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
   app.set_version_flag("--version", std::string("voxpop ") + kVersion);
   app.footer(

@@ -11,6 +11,14 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                   "1967); half: half a vote to each side; drop: ties do not count")
       ->check(CLI::IsMember(kTies))
       ->capture_default_str();
+  verb.add_option(
+          "--repeats", options.repeats,
+          "Votes of an annotator on a pair that it has judged before: all: each is a vote; first, last: one of "
+          "them counts (by time, where votes have times); one: together they weigh as one vote. Default: one, "
+          "but all where the file says that they are independent, and of votes that are judgements of their own "
+          "(comparisons/judgement) or name no annotator")
+      ->check(CLI::IsMember(kRepeats));
+  verb.add_flag("--no-side-bias", options.no_side_bias, "Learn no side bias, as of votes whose sides are not known");
   verb.add_option("--device", options.device,
                   "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
       ->capture_default_str();

@@ -1,12 +1,14 @@
 #pragma once
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "fit/device.h"
 #include "fit/fit.h"
+#include "group/weights.h"
 
 namespace voxpop {
 
@@ -16,9 +18,14 @@ inline const std::map<std::string, Model> kModels = {
 inline const std::map<std::string, Ties> kTies = {
     {"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
+inline const std::map<std::string, Repeats> kRepeats = {
+    {"all", Repeats::kAll}, {"first", Repeats::kFirst}, {"last", Repeats::kLast}, {"one", Repeats::kOne}};
+
 /// Options of every verb that fits.
 struct ModelOptions {
   std::string ties = "model";
+  std::string repeats;  ///< empty: as VoteUse has it
+  bool no_side_bias = false;
   std::string device = "auto";
   std::size_t memory_limit = 0;
   int threads = 0;
@@ -26,6 +33,10 @@ struct ModelOptions {
   bool no_adversaries = false;
   std::vector<std::string> ignore;
 
+  VoteUse vote_use() const {
+    return {.repeats = repeats.empty() ? std::nullopt : std::optional(kRepeats.at(repeats)),
+            .side_bias = !no_side_bias};
+  }
   CovariateChoice covariates() const {
     const auto used = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };
     return {.prior_score = used("prior_score"), .features = used("features")};

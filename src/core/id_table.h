@@ -1,7 +1,10 @@
 #pragma once
+#include <xxhash.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <random>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -46,7 +49,13 @@ class IdTable {
   };
 
   static std::uint32_t hash_of(std::string_view id) {
-    return static_cast<std::uint32_t>(std::hash<std::string_view>{}(id));
+    return static_cast<std::uint32_t>(XXH3_64bits_withSeed(id.data(), id.size(), seed()));
+  }
+
+  /// Of this process alone: nobody can choose ids beforehand that all fall on one slot.
+  static std::uint64_t seed() {
+    static const std::uint64_t drawn = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+    return drawn;
   }
 
   /// The slot of the id, or the free one where it would go.

@@ -27,7 +27,7 @@ Answer AnswerModel::of(VoteCode vote, std::uint32_t pair, const Cavity<double>& 
   return of(view, vote, known, rater_of(view, vote, pair), raters_[vote.annotator()].share);
 }
 
-Answer AnswerModel::of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const {
+Answer AnswerModel::of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known, double part) const {
   const FitView view = view_of();
   const Rater<double> rater = rater_of(view, vote, pair), certain{rater.discrimination, rater.side_bias, 0, 0, 0};
   const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
@@ -37,7 +37,7 @@ Answer AnswerModel::of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<
   if (blend_ != Blend::kNone)
     share = share_of(
         share_without(a.share_logit, a.share_variance, share_terms(said.share, static_cast<float>(told.share), 0, 0)));
-  return of(view, vote, known, rater_without(rater, annotator_terms(certain, known, told.z)),
+  return of(view, vote, known, rater_without(rater, scaled(annotator_terms(certain, known, told.z), part)),
             static_cast<float>(share));
 }
 
@@ -58,10 +58,10 @@ FitView AnswerModel::view_of() const {
 
 Rater<double> AnswerModel::rater_of(const FitView& view, VoteCode vote, std::uint32_t pair) const {
   const AnnotatorPosterior& a = fit_.annotators[vote.annotator()];
-  const double side = vote.first_on_left() ? 1 : -1;
+  const double side = vote.side();
   const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
   return {a.discrimination, a.side_bias * side + taste.mean, a.discrimination_variance, a.covariance * side,
-          a.side_bias_variance + taste.variance};
+          a.side_bias_variance * side * side + taste.variance};
 }
 
 VoteLikelihood<double> AnswerModel::likelihood(const Statement<float>& said, const Logit<double>& eta) const {
@@ -78,7 +78,7 @@ Answer AnswerModel::of(const FitView& view, VoteCode vote, const Cavity<double>&
   const int levels = groups_.answers.levels();
   for (int level = -levels; level <= levels; ++level) {
     if (level == 0 && !groups_.answers.ties) continue;
-    const VoteCode code = VoteCode::make(vote.annotator(), level, vote.first_on_left());
+    const VoteCode code = vote.with_level(level);
     Statement<float> said = statement_of(view, code);
     said.share = share;
     answer[answer_of(code)] = std::exp(likelihood(said, eta).z.log_value);

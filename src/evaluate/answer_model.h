@@ -21,8 +21,9 @@ class AnswerModel {
   AnswerModel(const Groups& groups, const Fit& fit);
   /// By a fit that has not seen the vote. `known`: of the pair's score difference.
   Answer of(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const;
-  /// By a fit that has: what the vote says of its annotator is left out. `known`: without the vote.
-  Answer of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known) const;
+  /// By a fit that has: what the vote says of its annotator is left out. `known`: without the vote. `part`: part_of()
+  /// its weight.
+  Answer of_left_out(VoteCode vote, std::uint32_t pair, const Cavity<double>& known, double part) const;
 
  private:
   FitView view_of() const;

@@ -97,6 +97,10 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
     for (std::size_t i = chosen.turns[t].first; i < chosen.turns[t].end; ++i) {
       const std::size_t vote = votes + chosen.votes[i].vote - share[t].vote;
       pair[i] = pairs + chosen.votes[i].pair - share[t].pair;
+      if (copies.weight_of(static_cast<std::uint32_t>(vote)) > 1) {  // the others of so many equal ones stay
+        copies.weight[vote] -= 1;
+        continue;
+      }
       state.sites.precision[vote] = state.sites.shift[vote] = 0;
       copies.votes[vote] = copies.votes[vote].held_out();
     }
@@ -126,7 +130,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   std::vector<Cavity<double>> known;
   for (const auto& [v, p] : chosen.votes)
     known.push_back(cavity_without<double>(fit.posterior.pair_mean[p], fit.posterior.pair_variance[p],
-                                           {sites.precision[v], sites.shift[v]}));
+                                           {sites.precision[v], sites.shift[v]}, part_of(double{groups.weight_of(v)})));
   refit_without(groups, fit, sites, chosen, known);
   std::vector<std::size_t> in_order(chosen.votes.size());
   std::iota(in_order.begin(), in_order.end(), std::size_t{0});
@@ -138,7 +142,8 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   trials.cluster.resize(chosen.votes.size());
   oneapi::tbb::parallel_for(std::size_t{0}, chosen.votes.size(), [&](std::size_t i) {
     const auto [v, p] = chosen.votes[in_order[i]];
-    trials.predicted[i] = left_if_decided(model.of_left_out(groups.votes[v], p, known[in_order[i]]));
+    trials.predicted[i] = left_if_decided(
+        model.of_left_out(groups.votes[v], p, known[in_order[i]], part_of(double{groups.weight_of(v)})));
     trials.outcome[i] = (groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0;
     trials.cluster[i] = p;
   });

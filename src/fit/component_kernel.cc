@@ -14,6 +14,7 @@ constexpr std::uint32_t kStage = kColumns - 16;  // votes staged at a time
 struct alignas(64) Stage {
   float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns], click[kColumns];
   float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];
+  float weight[kColumns], part[kColumns];  // part_of() the weight
   float site_precision[kColumns], site_shift[kColumns];
   float gamma[kColumns], beta[kColumns], gamma_variance[kColumns], covariance[kColumns], beta_variance[kColumns];
   float spread[kColumns], slope[kColumns];
@@ -53,6 +54,7 @@ void set_harmless(Stage& s, std::uint32_t begin, std::uint32_t end) {
     s.gamma_variance[c] = s.covariance[c] = s.beta_variance[c] = s.spread[c] = s.slope[c] = 0.0f;
     s.upper[c] = kFar;
     s.share[c] = s.click[c] = 0.5f;
+    s.weight[c] = s.part[c] = 1.0f;
   }
 }
 
@@ -93,7 +95,8 @@ void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count
 template <Likelihood kKind>
 void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
                  const VotePass& pass) {
-  constexpr float kSide[2] = {-1.0f, 1.0f};  // looked up, not branched on: votes are as unpredictable as branches get
+  // By the two low bits of a vote; looked up, not branched on: votes are as unpredictable as branches get.
+  constexpr float kSide[4] = {0.0f, 0.0f, -1.0f, 1.0f};
   place_votes<kKind>(view, view.votes + begin, count, s);
   for (std::uint32_t i = 0; i < count; ++pair) {
     const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
@@ -103,9 +106,11 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
     for (; i < stop; ++i) {
       const VoteCode code = view.votes[begin + i];
       const RaterRecord& rater = view.raters[code.annotator()];
-      const float side = kSide[code.first_on_left()];
+      const float side = kSide[code.bits & 3u], weight = weight_of(view, begin + i);
       const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
       s.side[c] = side;
+      s.weight[c] = weight;
+      s.part[c] = part_of(weight);
       s.mean[c] = mean;
       s.variance[c] = variance;
       s.gamma[c] = rater.discrimination;
@@ -113,7 +118,7 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
       if (pass.uncertain) {
         s.gamma_variance[c] = rater.discrimination_variance;
         s.covariance[c] = rater.covariance * side;
-        s.beta_variance[c] = rater.side_bias_variance;
+        s.beta_variance[c] = rater.side_bias_variance * side * side;
       }
       for (int k = 0; k < view.taste_count; ++k) {
         const Taste taste = view.tastes[std::size_t{code.annotator()} * view.taste_count + k];
@@ -159,7 +164,8 @@ VOXPOP_HD Rater<Pack> load_uncertain_rater(const Stage& s, std::uint32_t i) {
 
 VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
   return cavity_without(Pack::load(s.mean + i), Pack::load(s.variance + i),
-                        Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)});
+                        Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)},
+                        Pack::load(s.part + i));
 }
 
 /// A taste moves the logit as a side bias does, times the difference between the pair's items.
@@ -169,11 +175,11 @@ void add_taste_terms(const FitView& view, const VoteCode* votes, std::uint32_t c
   for (std::uint32_t i = 0; i < count; ++i) {
     TasteSums* sums = pass.tastes + std::size_t{votes[i].annotator()} * view.taste_count;
     const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
-    const float gradient = s.terms[kGradient1][c] * s.side[c];
+    const float gradient = s.weight[c] * s.terms[kGradient1][c], information = s.weight[c] * s.terms[kInformation1][c];
     for (int k = 0; k < view.taste_count; ++k) {
       const float difference = s.difference[k][c];
       add(sums[k].gradient, to_fixed(gradient * difference), pass.shared);
-      add(sums[k].information, to_fixed(s.terms[kInformation1][c] * difference * difference), pass.shared);
+      add(sums[k].information, to_fixed(information * difference * difference), pass.shared);
     }
   }
 }
@@ -185,18 +191,20 @@ void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32
   for (std::uint32_t i = 0; i < count; ++i) {
     AnnotatorSums& sums = pass.sums[votes[i].annotator()];
     const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
-    add(sums.gradient_gamma, to_fixed(s.terms[kGradient0][c]), pass.shared);
-    add(sums.gradient_beta, to_fixed(s.terms[kGradient1][c]), pass.shared);
-    add(sums.information_gamma, to_fixed(s.terms[kInformation0][c]), pass.shared);
-    add(sums.information_cross, to_fixed(s.terms[kInformationCross][c]), pass.shared);
-    add(sums.information_beta, to_fixed(s.terms[kInformation1][c]), pass.shared);
+    const float side = s.side[c], weight = s.weight[c];  // back from "first" to "left"
+    const auto add_weighted = [&](std::int64_t& sum, float term) { add(sum, to_fixed(weight * term), pass.shared); };
+    add_weighted(sums.gradient_gamma, s.terms[kGradient0][c]);
+    add_weighted(sums.gradient_beta, s.terms[kGradient1][c] * side);
+    add_weighted(sums.information_gamma, s.terms[kInformation0][c]);
+    add_weighted(sums.information_cross, s.terms[kInformationCross][c] * side);
+    add_weighted(sums.information_beta, s.terms[kInformation1][c] * side * side);
     if constexpr (kKind == Likelihood::kMixture) {
       const ShareTerms share =
-          share_terms(s.share[c], s.terms[kShare][c], s.terms[kGradient0][c], s.terms[kGradient1][c]);
-      add(sums.gradient_share, to_fixed(share.gradient), pass.shared);
-      add(sums.information_share, to_fixed(share.information), pass.shared);
-      add(sums.cross_share_gamma, to_fixed(share.cross_gamma), pass.shared);
-      add(sums.cross_share_beta, to_fixed(share.cross_beta), pass.shared);
+          share_terms(s.share[c], s.terms[kShare][c], s.terms[kGradient0][c], s.terms[kGradient1][c] * side);
+      add_weighted(sums.gradient_share, share.gradient);
+      add_weighted(sums.information_share, share.information);
+      add_weighted(sums.cross_share_gamma, share.cross_gamma);
+      add_weighted(sums.cross_share_beta, share.cross_beta);
     }
   }
   if (pass.tastes != nullptr) add_taste_terms<kKind>(view, votes, count, s, pass);
@@ -205,7 +213,7 @@ void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32
     GridSums& sums = pass.grid[votes[i].annotator()];
     const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
     for (int g = 0; g < kGridNodes; ++g)
-      if (g != kGridNodes / 2) add(sums.log_z[g], to_fixed(s.grid[g][c]), pass.shared);
+      if (g != kGridNodes / 2) add(sums.log_z[g], to_fixed(s.weight[c] * s.grid[g][c]), pass.shared);
   }
 }
 
@@ -214,11 +222,12 @@ void add_threshold_terms(const VoteCode* votes, std::uint32_t count, const Stage
     const std::uint32_t c = s.column[i];
     const EdgeTerms<float> edges{s.terms[kLower][c], s.terms[kUpper][c], s.terms[kLower2][c], s.terms[kUpper2][c]};
     const ThresholdTerms terms = threshold_terms(votes[i].level(), {s.sign[c], s.lower[c], s.upper[c]}, edges);
-    pass.thresholds[terms.lower].gradient += to_fixed(terms.lower_gradient);
-    pass.thresholds[terms.lower].information += to_fixed(terms.lower_information);
+    const float weight = s.weight[c];
+    pass.thresholds[terms.lower].gradient += to_fixed(weight * terms.lower_gradient);
+    pass.thresholds[terms.lower].information += to_fixed(weight * terms.lower_information);
     if (terms.upper == 0) continue;
-    pass.thresholds[terms.upper].gradient += to_fixed(terms.upper_gradient);
-    pass.thresholds[terms.upper].information += to_fixed(terms.upper_information);
+    pass.thresholds[terms.upper].gradient += to_fixed(weight * terms.upper_gradient);
+    pass.thresholds[terms.upper].information += to_fixed(weight * terms.upper_information);
   }
 }
 
@@ -234,11 +243,10 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
     auto likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
     const auto terms = annotator_terms(rater, cavity, likelihood.z);
     if (pass.sums != nullptr) {
-      const Pack side = Pack::load(s.side + i);
       terms.gradient_gamma.store(s.terms[kGradient0] + i);
-      (terms.gradient_beta * side).store(s.terms[kGradient1] + i);
+      terms.gradient_beta.store(s.terms[kGradient1] + i);
       terms.information_gamma.store(s.terms[kInformation0] + i);
-      (terms.information_cross * side).store(s.terms[kInformationCross] + i);
+      terms.information_cross.store(s.terms[kInformationCross] + i);
       terms.information_beta.store(s.terms[kInformation1] + i);
       if constexpr (kKind != Likelihood::kBinary) {
         likelihood.edges.lower.store(s.terms[kLower] + i);
@@ -264,7 +272,7 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
       Rater<Pack> whole = rater;
       if (pass.uncertain) {
         whole = load_uncertain_rater(s, i);
-        rater = rater_without(whole, terms);
+        rater = rater_without(whole, scaled(terms, Pack::load(s.part + i)));
         likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
       }
       const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
@@ -284,9 +292,9 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
   for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
     const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
     const Site<Pack> site{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-    const auto report =
-        report_vote<kTerms, kKind>(Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror),
-                                   rater, Pack::load(s.mean + i), Pack::load(s.variance + i), site);
+    const auto report = report_vote<kTerms, kKind>(
+        Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror), rater,
+        Pack::load(s.mean + i), Pack::load(s.variance + i), site, Pack::load(s.part + i));
     report.agreement.store(s.terms[0] + i);
     report.better.store(s.terms[1] + i);
     report.bits.store(s.terms[2] + i);
@@ -295,13 +303,14 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
   for (std::uint32_t i = 0; i < count; ++i) {
     if (!votes[i].seen()) continue;
     const std::uint32_t c = s.column[i];
-    *pass.log_scale += to_fixed(s.terms[3][c]);
+    const float weight = s.weight[c];
+    *pass.log_scale += to_fixed(weight * s.terms[3][c]);
     ReportSums& sums = pass.report[votes[i].annotator()];
-    add(sums.bits, to_fixed(s.terms[2][c]), pass.shared);
+    add(sums.bits, to_fixed(weight * s.terms[2][c]), pass.shared);
     if (!votes[i].decided()) continue;
-    add(sums.agreement, to_fixed(s.terms[0][c]), pass.shared);
-    add(sums.better, to_fixed(s.terms[1][c]), pass.shared);
-    add(sums.decided, 1, pass.shared);
+    add(sums.agreement, to_fixed(weight * s.terms[0][c]), pass.shared);
+    add(sums.better, to_fixed(weight * s.terms[1][c]), pass.shared);
+    add(sums.decided, to_fixed(weight), pass.shared);
   }
 }
 

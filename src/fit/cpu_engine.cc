@@ -248,6 +248,7 @@ class CpuEngine : public Engine {
             groups_.pair_second.data(),
             groups_.pair_votes.data(),
             groups_.votes.data(),
+            groups_.weight.empty() ? nullptr : groups_.weight.data(),
             sites_.precision.data(),
             sites_.shift.data(),
             pair_mean_.data(),

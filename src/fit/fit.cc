@@ -127,15 +127,21 @@ Likelihood likelihood_kind(const Groups& groups, Blend blend) {
 
 std::vector<float> find_click_habits(const Groups& groups) {
   if (!groups.click_habits.empty()) return groups.click_habits;
-  std::vector<std::uint32_t> counts(groups.annotators * kHabitLevels, 0);
+  std::vector<double> counts(groups.annotators * kHabitLevels, 0.0);
   std::vector<float> habits(counts.size());
   const auto answers = static_cast<float>(2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0));
-  for (const VoteCode vote : groups.votes)
-    if (vote.seen())
-      ++counts[vote.annotator() * kHabitLevels + kMaxLevels + (vote.first_on_left() ? vote.level() : -vote.level())];
+  for (std::uint32_t v = 0; v < groups.votes.size(); ++v) {
+    const VoteCode vote = groups.votes[v];
+    if (!vote.seen()) continue;
+    double* count = counts.data() + std::size_t{vote.annotator()} * kHabitLevels + kMaxLevels;
+    const double half = 0.5 * groups.weight_of(v);  // of unknown sides to either
+    const int level = vote.first_on_left() ? vote.level() : -vote.level();
+    count[level] += half;
+    count[vote.side_known() ? level : -level] += half;
+  }
   for (std::size_t a = 0; a < groups.annotators; ++a) {
-    const std::uint32_t* count = counts.data() + a * kHabitLevels;
-    const auto votes = static_cast<float>(std::accumulate(count, count + kHabitLevels, 0u));
+    const double* count = counts.data() + a * kHabitLevels;
+    const auto votes = static_cast<float>(std::accumulate(count, count + kHabitLevels, 0.0));
     for (int k = 0; k < kHabitLevels; ++k)
       habits[a * kHabitLevels + k] = (static_cast<float>(count[k]) + 1 / answers) / (votes + 1);
   }
@@ -144,9 +150,21 @@ std::vector<float> find_click_habits(const Groups& groups) {
 
 std::vector<std::uint32_t> count_votes(const Groups& groups) {
   std::vector<std::uint32_t> count(groups.annotators, 0);
-  for (const VoteCode vote : groups.votes)
-    if (vote.seen()) ++count[vote.annotator()];
+  if (groups.weight.empty()) {
+    for (const VoteCode vote : groups.votes)
+      if (vote.seen()) ++count[vote.annotator()];
+    return count;
+  }
+  const std::vector<double> weight = weigh_annotators(groups);
+  std::ranges::transform(weight, count.begin(), rounded_votes);
   return count;
+}
+
+std::vector<double> weigh_annotators(const Groups& groups) {
+  std::vector<double> weight(groups.annotators, 0.0);
+  for (std::uint32_t v = 0; v < groups.votes.size(); ++v)
+    if (groups.votes[v].seen()) weight[groups.votes[v].annotator()] += groups.weight_of(v);
+  return weight;
 }
 
 double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <string>
@@ -56,8 +58,15 @@ struct Fit {
 /// Every so-manieth batch of components makes the sample; 1: all do.
 std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes);
 
-/// Votes of each annotator that count in the fit.
+/// Votes of each annotator that count in the fit; weights are added up and rounded.
 std::vector<std::uint32_t> count_votes(const Groups& groups);
+/// The same, not rounded.
+std::vector<double> weigh_annotators(const Groups& groups);
+
+/// A sum of weights as a number of votes; some weight is never none.
+inline std::uint32_t rounded_votes(double weight) {
+  return weight > 0 ? static_cast<std::uint32_t>(std::clamp(std::round(weight), 1.0, 4294967295.0)) : 0;
+}
 
 /// Keeps a fit on its way, for when the process ends before the fit does.
 class FitKeeper {

@@ -35,6 +35,7 @@ std::array<std::int8_t, kMaxLevels + 1> levels_of(const Answers& answers);
 struct GroupArrays {
   const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
   const VoteCode* votes;
+  const float* weight;           ///< or null
   std::shared_ptr<void> memory;  ///< what keeps a device's arrays; null on the host
 };
 
@@ -54,6 +55,7 @@ struct Groups {
   Column<std::uint32_t> pair_second;      ///< [P] slot of its second item
   Column<std::uint32_t> pair_votes;       ///< [P + 1] first vote of each pair
   Column<VoteCode> votes;                 ///< [V]
+  Column<float> weight;                   ///< [V] the vote is as so many equal ones; empty: each is one
   Column<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
   Answers answers;
@@ -69,8 +71,10 @@ struct Groups {
             pair_second.data(),
             pair_votes.data(),
             votes.data(),
+            weight.empty() ? nullptr : weight.data(),
             nullptr};
   }
+  float weight_of(std::uint32_t vote) const { return weight.empty() ? 1.0f : weight[vote]; }
   std::size_t components() const { return component_slots.size() - 1; }
   std::size_t pairs() const { return pair_first.size(); }
   std::uint32_t items_of(std::size_t component) const {

@@ -30,6 +30,7 @@ Groups take_share(const Groups& groups, const Share& share) {
   out.pair_second.reserve(pairs);
   out.pair_votes.reserve(pairs + 1);
   out.votes.reserve(votes);
+  if (!groups.weight.empty()) out.weight.reserve(votes);
   for (const ComponentRange& run : share) {
     const std::uint32_t slots = out.component_slots.back() - run.slot;  // to be added, modulo 2^32
     append_offsets(out.component_slots, groups.component_slots, run.component, run.component_end);
@@ -41,6 +42,7 @@ Groups take_share(const Groups& groups, const Share& share) {
       out.pair_second.push_back(groups.pair_second[p] + slots);
     }
     append(out.votes, groups.votes, run.vote, run.vote_end);
+    if (!groups.weight.empty()) append(out.weight, groups.weight, run.vote, run.vote_end);
     append(out.covariates.value, groups.covariates.value, run.slot * columns, run.slot_end * columns);
   }
   out.annotators = groups.annotators;

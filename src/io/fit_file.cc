@@ -257,6 +257,7 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   const AnnotatorLabels& annotators = labels.annotators;
   file.write("annotators/id", votes.annotator_ids);
   file.write("annotators/votes", annotators.votes);
+  if (!annotators.distinct_pairs.empty()) file.write("annotators/distinct_pairs", annotators.distinct_pairs);
   file.write("annotators/discrimination", annotators.discrimination);
   file.write("annotators/discrimination_se", annotators.discrimination_se);
   file.write("annotators/side_bias", annotators.side_bias);

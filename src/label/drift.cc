@@ -23,8 +23,9 @@ constexpr std::int64_t kBreak = 1800;  // seconds without a vote that are not wo
 struct Seen {
   Statement<double> said;
   Cavity<double> cavity;
-  double side, taste;  ///< 1 where the pair's first item was on the left, else -1
-  double right;        ///< chance that it picked the better item; NaN where it picked none
+  double side, taste;  ///< VoteCode::side()
+  double weight;
+  double right;  ///< chance that it picked the better item; NaN where it picked none
   std::int64_t time;
 };
 
@@ -81,13 +82,15 @@ class Reader {
     const VoteCode vote = groups_.votes[v];
     const std::uint32_t pair = pair_of_[v];
     const Statement<float> said = statement_of(view, vote);
-    const Cavity<double> cavity = cavity_without<double>(
-        fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair], {sites_.precision[v], sites_.shift[v]});
+    const Cavity<double> cavity =
+        cavity_without<double>(fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair],
+                               {sites_.precision[v], sites_.shift[v]}, part_of(double{groups_.weight_of(v)}));
     const double winner = vote.winner();
     return {{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored},
             cavity,
-            vote.first_on_left() ? 1.0 : -1.0,
+            vote.side(),
             taste_effect(view, vote.annotator(), pair).mean,
+            groups_.weight_of(v),
             winner == 0 ? double{kNan}
                         : normal_cdf(winner * fit_.posterior.pair_mean[pair] /
                                      std::sqrt(double{fit_.posterior.pair_variance[pair]})),
@@ -108,9 +111,10 @@ class Reader {
 AnnotatorTerms<double> terms_of(const Seen& vote, const AnnotatorPosterior& at) {
   const Rater<double> rater{at.discrimination, at.side_bias * vote.side + vote.taste, 0, 0, 0};
   const auto z = smoothed_vote<kExact, Likelihood::kMixture>(vote.said, logit(rater, vote.cavity)).z;
-  AnnotatorTerms<double> terms = annotator_terms(rater, vote.cavity, z);
+  AnnotatorTerms<double> terms = scaled(annotator_terms(rater, vote.cavity, z), vote.weight);
   terms.gradient_beta *= vote.side;
   terms.information_cross *= vote.side;
+  terms.information_beta *= vote.side * vote.side;
   return terms;
 }
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <numeric>
 
+#include "group/weights.h"
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
@@ -22,6 +23,13 @@ double normal_below(double x, double mean, double sd) {
 
 float ratio(std::int64_t fixed_sum, double count) {
   return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan;
+}
+
+/// How many votes a pair's votes are as.
+double weight_of_pair(const Groups& groups, std::size_t pair) {
+  double weight = 0;
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v) weight += groups.weight_of(v);
+  return weight;
 }
 
 ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) {
@@ -40,10 +48,20 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
       out.component[item] = 0;
       component_of[item] = static_cast<std::uint32_t>(c);
     }
-  for (std::size_t p = 0; p < groups.pairs(); ++p) {
-    const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
-    out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
-    out.votes[groups.slot_item[groups.pair_second[p]]] += votes;
+  if (groups.weight.empty()) {
+    for (std::size_t p = 0; p < groups.pairs(); ++p) {
+      const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
+      out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
+      out.votes[groups.slot_item[groups.pair_second[p]]] += votes;
+    }
+  } else {
+    std::vector<double> weight(items, 0.0);
+    for (std::size_t p = 0; p < groups.pairs(); ++p) {
+      const double votes = weight_of_pair(groups, p);
+      weight[groups.slot_item[groups.pair_first[p]]] += votes;
+      weight[groups.slot_item[groups.pair_second[p]]] += votes;
+    }
+    std::ranges::transform(weight, out.votes.begin(), rounded_votes);
   }
   Column<std::int32_t> number(groups.components(), -1);
   std::int32_t next = 0;
@@ -112,24 +130,32 @@ void add_share(const AnnotatorPosterior& a, Model model, AnnotatorLabels& out) {
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   AnnotatorLabels out;
   const std::vector<std::uint32_t> votes = count_votes(groups);
+  const std::vector<double> weight =
+      groups.weight.empty() ? std::vector<double>(votes.begin(), votes.end()) : weigh_annotators(groups);
   out.votes.assign(votes.begin(), votes.end());
+  out.distinct_pairs = count_distinct_pairs(groups);
+  std::vector<bool> sided(groups.annotators, false);
+  for (const VoteCode vote : groups.votes)
+    if (vote.side_known()) sided[vote.annotator()] = true;
   for (std::size_t a = 0; a < groups.annotators; ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
-    const Rating rating = rate_annotator(posterior, fit);
+    Rating rating = rate_annotator(posterior, fit);
+    const double side_bias = sided[a] || votes[a] == 0 ? posterior.side_bias : 0;
+    if (!sided[a] && votes[a] > 0) rating.side_bias_se = kNan;
     out.discrimination.push_back(static_cast<float>(rating.discrimination));
     out.discrimination_se.push_back(static_cast<float>(rating.discrimination_se));
-    out.side_bias.push_back(static_cast<float>(posterior.side_bias));
+    out.side_bias.push_back(static_cast<float>(side_bias));
     out.side_bias_se.push_back(static_cast<float>(rating.side_bias_se));
     add_share(posterior, fit.model, out);
-    const auto decided = static_cast<double>(sums.decided);
+    const double decided = from_fixed(sums.decided);
     out.agreement.push_back(ratio(sums.agreement, decided));
     out.expected_accuracy.push_back(ratio(sums.better, decided));
-    out.bits_per_vote.push_back(ratio(sums.bits, out.votes[a]));
-    const auto [flag, probability] =
-        fit.model == Model::kBradleyTerry
-            ? std::pair(Flag::kOk, kNan)
-            : flag_annotator(rating.discrimination, rating.discrimination_se, posterior.side_bias, rating.side_bias_se);
+    out.bits_per_vote.push_back(ratio(sums.bits, weight[a]));
+    const auto [flag, probability] = fit.model == Model::kBradleyTerry
+                                         ? std::pair(Flag::kOk, kNan)
+                                         : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias,
+                                                          rating.side_bias_se, out.distinct_pairs[a]);
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
     for (std::size_t k = 0; k < fit.taste_sd.size(); ++k) {
@@ -167,17 +193,19 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     const std::uint32_t p = order[row].pair;
     out.left[row] = static_cast<std::uint32_t>(order[row].items >> 32);
     out.right[row] = static_cast<std::uint32_t>(order[row].items);
-    out.votes[row] = groups.pair_votes[p + 1] - groups.pair_votes[p];
-    std::int64_t lead = 0;  // wins of the left item less those of the right one; a float would count to 2^24
-    std::uint32_t ties = 0, flagged = 0;
+    double lead = 0;  // wins of the left item less those of the right one; a float would count to 2^24
+    double votes = 0, ties = 0, flagged = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      lead += groups.votes[v].winner();
-      ties += !groups.votes[v].decided();
-      flagged += is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]));
+      const double weight = groups.weight_of(v);
+      votes += weight;
+      lead += weight * groups.votes[v].winner();
+      if (!groups.votes[v].decided()) ties += weight;
+      if (is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]))) flagged += weight;
     }
-    out.wins_left[row] = static_cast<float>(0.5 * static_cast<double>(out.votes[row] + lead));
-    out.ties[row] = ties;
-    out.flagged_votes[row] = flagged;
+    out.votes[row] = rounded_votes(votes);
+    out.wins_left[row] = static_cast<float>(0.5 * (votes + lead));
+    out.ties[row] = rounded_votes(ties);
+    out.flagged_votes[row] = rounded_votes(flagged);
     out.probability[row] = labels.probability[p];
     out.probability_better[row] = labels.better[p];
     out.margin[row] = unit * fit.posterior.pair_mean[p];
@@ -196,7 +224,7 @@ const std::vector<std::string>& flag_names() {
 }
 
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
-                                      double side_bias_se) {
+                                      double side_bias_se, std::uint32_t distinct_pairs) {
   const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
   const double one_sided = std::isnan(side_bias_se) ? 0
                                                     : normal_below(-1, side_bias, side_bias_se) + 1 -
@@ -208,7 +236,7 @@ std::pair<Flag, float> flag_annotator(double discrimination, double discriminati
   probability[static_cast<int>(Flag::kNoisy)] = (1 - one_sided) * (below(0.6) - below(0.15));
   probability[static_cast<int>(Flag::kOk)] = 1 - below(0.6);
   const auto best = std::max_element(probability.begin(), probability.end());
-  const bool told = *best >= 0.75 || discrimination_se <= 0.15;
+  const bool told = distinct_pairs > 1 && (*best >= 0.75 || discrimination_se <= 0.15);
   return {told ? static_cast<Flag>(best - probability.begin()) : Flag::kTooFewVotes, static_cast<float>(*best)};
 }
 

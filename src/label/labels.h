@@ -36,9 +36,10 @@ struct CovariateLabels {
 
 struct AnnotatorLabels {
   Column<std::uint32_t> votes;
+  Column<std::uint32_t> distinct_pairs;  ///< that it has judged, however often; empty in files of earlier versions
   Column<float> discrimination,
       discrimination_se;                  ///< reference annotator = 1; the error includes 3 % for the method's own
-  Column<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left
+  Column<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left; 0 and NaN where no side is known
   Column<float> lapse_rate, lapse_rate_low, lapse_rate_high;  ///< lapse alone: median and 95 % interval
   Column<float> eta, eta_se;                                  ///< crowd-bt alone
   Column<float> taste, taste_se;  ///< [annotators][features] logits a unit of the feature, or empty
@@ -73,9 +74,10 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
 /// The flag of one annotator and its probability, from the posterior of (discrimination, side bias): the likeliest
 /// region of adversarial (discrimination < -0.1); side_clicker (|side bias| > 1, < 0.6); random (< 0.15); noisy (<
 /// 0.6); ok. too_few_votes where no region has probability 0.75 and the discrimination is known no better than +-0.15;
-/// its probability is then that of the likeliest region. `side_bias_se` NaN: the model knows no side bias.
+/// its probability is then that of the likeliest region; and of an annotator of a single distinct pair, which is one
+/// judgement, however often it was given. `side_bias_se` NaN: no side bias is known.
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
-                                      double side_bias_se);
+                                      double side_bias_se, std::uint32_t distinct_pairs = 2);
 
 /// Share of decided votes that are expected to have picked the worse item: cDPO's label_smoothing for raw votes.
 double flip_rate(const Labels& labels);

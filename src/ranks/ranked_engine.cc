@@ -58,6 +58,7 @@ void for_columns(SomeGroups& groups, const Act& act) {
   act(groups.pair_second);
   act(groups.pair_votes);
   act(groups.votes);
+  act(groups.weight);
   act(groups.covariates.value);
   act(groups.covariates.sd);
   act(groups.answers.strengths);

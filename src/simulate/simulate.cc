@@ -480,6 +480,7 @@ Votes simulate_votes(const SimulateOptions& o) {
   if (o.shape == Shape::kRlhf)
     for (std::uint64_t p = 0; p < o.prompts; ++p) votes.prompt_ids.push_back(fmt::format("p{}", p));
   for (std::uint64_t a = 0; a < o.annotators; ++a) votes.annotator_ids.push_back(fmt::format("a{}", a));
+  append_rows(votes.independent, {0, votes.size()});  // each vote is drawn anew
   return votes;
 }
 

@@ -1,0 +1,221 @@
+#include "group/weights.h"
+
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/enumerable_thread_specific.h>
+#include <oneapi/tbb/parallel_for.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "voxpop/hash.h"
+
+namespace voxpop {
+namespace {
+
+using Range = oneapi::tbb::blocked_range<std::size_t>;
+
+void forget_sides(Groups& groups, const Votes& votes, bool all) {
+  if (!all && votes.unknown_sides.empty()) return;
+  oneapi::tbb::parallel_for(Range(0, groups.votes.size(), 1 << 16), [&](const Range& range) {
+    for (std::size_t v = range.begin(); v < range.end(); ++v) {
+      const std::uint32_t row = groups.vote_row[v];
+      // In such files the left item may be the winner: a prediction must not be written that way round.
+      if (all || contains(votes.unknown_sides, row))
+        groups.votes[v] = groups.votes[v].without_side((mixed(row) & 1) != 0);
+    }
+  });
+  groups.on_device.reset();
+}
+
+/// How much each pair of one judgement counts: (K - C) / P, see weigh_votes(). `ends`: the slots that each of its votes
+/// compares; in any order.
+double share_of_judgement(std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends) {
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  if (ends.size() == 1) return 1;
+  std::vector<std::uint32_t> items;
+  for (const auto& [a, b] : ends) items.insert(items.end(), {a, b});
+  std::sort(items.begin(), items.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
+  const auto place = [&](std::uint32_t item) {
+    return static_cast<std::size_t>(std::lower_bound(items.begin(), items.end(), item) - items.begin());
+  };
+  std::vector<std::size_t> parent(items.size());
+  std::iota(parent.begin(), parent.end(), std::size_t{0});
+  const auto root = [&](std::size_t x) {
+    while (parent[x] != x) x = parent[x] = parent[parent[x]];
+    return x;
+  };
+  std::size_t joined = 0;  // K - C
+  for (const auto& [a, b] : ends) {
+    const std::size_t from = root(place(a)), to = root(place(b));
+    joined += from != to;
+    parent[from] = to;
+  }
+  return static_cast<double>(joined) / static_cast<double>(ends.size());
+}
+
+/// Multiplies weights by what their judgements leave of them.
+void share_judgements(const Groups& groups, const Votes& votes, Column<float>& weight, VoteWeights& out) {
+  if (votes.judgement.empty()) return;
+  // Votes by judgement, then by annotator: nobody judges for another.
+  struct Part {
+    std::uint32_t judgement, annotator, vote, pair;
+    auto key() const { return std::pair(judgement, annotator); }
+  };
+  std::vector<Part> parts;
+  for (std::uint32_t p = 0; p < groups.pairs(); ++p)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+      if (const std::uint32_t judgement = votes.judgement[groups.vote_row[v]]; judgement != kNoJudgement)
+        parts.push_back({judgement, groups.votes[v].annotator(), v, p});
+  std::sort(parts.begin(), parts.end(),
+            [](const Part& a, const Part& b) { return std::pair(a.key(), a.vote) < std::pair(b.key(), b.vote); });
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;
+  for (std::size_t begin = 0, end; begin < parts.size(); begin = end) {
+    for (end = begin + 1; end < parts.size() && parts[end].key() == parts[begin].key();) ++end;
+    if (end - begin == 1) continue;
+    ends.clear();
+    for (std::size_t i = begin; i < end; ++i)
+      ends.emplace_back(groups.pair_first[parts[i].pair], groups.pair_second[parts[i].pair]);
+    const double share = share_of_judgement(ends);
+    if (share == 1) continue;
+    for (std::size_t i = begin; i < end; ++i) weight[parts[i].vote] *= static_cast<float>(share);
+    out.in_judgements += end - begin;
+    ++out.judgements;
+  }
+}
+
+/// Weights of repeated votes; 0 where a vote does not count.
+void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repeats> wanted, Column<float>& weight,
+                   VoteWeights& out) {
+  const Repeats repeats = wanted.value_or(Repeats::kOne);
+  const auto may_repeat = [&](std::uint32_t row) {
+    if (contains(votes.anonymous, row)) return false;
+    if (wanted) return true;
+    return !contains(votes.independent, row) && (votes.judgement.empty() || votes.judgement[row] == kNoJudgement);
+  };
+  const std::uint64_t rows = votes.size();
+  const bool nobody_repeats = count_rows(votes.anonymous) == rows;
+  if (nobody_repeats || (repeats == Repeats::kAll) || (!wanted && count_rows(votes.independent) == rows)) return;
+  struct Vote {
+    std::uint32_t annotator, vote;
+    bool operator<(const Vote& other) const {
+      return annotator != other.annotator ? annotator < other.annotator : vote < other.vote;
+    }
+  };
+  const auto time_of = [&](std::uint32_t vote) {
+    const std::uint32_t row = groups.vote_row[vote];
+    return std::pair(votes.timestamp.empty() ? std::int64_t{0} : votes.timestamp[row], row);
+  };
+  const auto same_judgement = [&](std::uint32_t a, std::uint32_t b) {
+    if (votes.judgement.empty()) return false;
+    const std::uint32_t judgement = votes.judgement[groups.vote_row[a]];
+    return judgement != kNoJudgement && judgement == votes.judgement[groups.vote_row[b]];
+  };
+  std::atomic<std::uint64_t> repeated = 0, shared = 0, dropped = 0;
+  oneapi::tbb::enumerable_thread_specific<std::vector<Vote>> buffers;
+  oneapi::tbb::parallel_for(Range(0, groups.pairs(), 64), [&](const Range& range) {
+    std::vector<Vote>& found = buffers.local();
+    std::uint64_t repeated_here = 0, shared_here = 0, dropped_here = 0;
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      if (groups.pair_votes[p + 1] - groups.pair_votes[p] < 2) continue;
+      found.clear();
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+        if (may_repeat(groups.vote_row[v])) found.push_back({groups.votes[v].annotator(), v});
+      std::sort(found.begin(), found.end());
+      for (std::size_t begin = 0, end; begin < found.size(); begin = end) {
+        for (end = begin + 1; end < found.size() && found[end].annotator == found[begin].annotator;) ++end;
+        if (end - begin == 1) continue;
+        const std::span<const Vote> same(found.begin() + begin, found.begin() + end);
+        repeated_here += same.size() - 1;
+        if (repeats == Repeats::kOne) {
+          double total = 0;
+          for (const Vote& one : same) total += weight[one.vote];
+          if (total <= 1 + 1e-6) continue;  // parts of one vote, such as the two halves of a soft one
+          for (const Vote& one : same) weight[one.vote] = static_cast<float>(weight[one.vote] / total);
+          shared_here += same.size();
+        } else {
+          std::uint32_t kept = same.front().vote;
+          for (const Vote& one : same)
+            if (repeats == Repeats::kFirst ? time_of(one.vote) < time_of(kept) : time_of(one.vote) > time_of(kept))
+              kept = one.vote;
+          for (const Vote& one : same) {
+            if (one.vote == kept || same_judgement(one.vote, kept)) continue;
+            weight[one.vote] = 0;
+            ++dropped_here;
+          }
+        }
+      }
+    }
+    repeated += repeated_here;
+    shared += shared_here;
+    dropped += dropped_here;
+  });
+  out.repeated = repeated;
+  out.shared = shared;
+  out.dropped = dropped;
+}
+
+/// Takes votes of weight 0 out. Every pair keeps one.
+void drop_votes(Groups& groups, Column<float>& weight) {
+  std::uint32_t next = 0;
+  for (std::size_t p = 0; p < groups.pairs(); ++p) {
+    const std::uint32_t begin = groups.pair_votes[p], end = groups.pair_votes[p + 1];
+    groups.pair_votes[p] = next;
+    for (std::uint32_t v = begin; v < end; ++v) {
+      if (weight[v] == 0) continue;
+      groups.votes[next] = groups.votes[v];
+      groups.vote_row[next] = groups.vote_row[v];
+      weight[next++] = weight[v];
+    }
+  }
+  groups.pair_votes[groups.pairs()] = next;
+  groups.votes.resize(next);
+  groups.vote_row.resize(next);
+  weight.resize(next);
+}
+
+}  // namespace
+
+VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) {
+  VoteWeights out;
+  forget_sides(groups, votes, !use.side_bias);
+  Column<float> weight(groups.votes.size(), 1.0f);
+  if (!votes.weight.empty())
+    oneapi::tbb::parallel_for(std::size_t{0}, weight.size(),
+                              [&](std::size_t v) { weight[v] = votes.weight[groups.vote_row[v]]; });
+  share_judgements(groups, votes, weight, out);
+  share_repeats(groups, votes, use.repeats, weight, out);
+  if (out.dropped > 0) {
+    drop_votes(groups, weight);
+    groups.on_device.reset();
+  }
+  out.total = std::accumulate(weight.begin(), weight.end(), 0.0);
+  if (std::ranges::all_of(weight, [](float w) { return w == 1; })) return out;
+  groups.weight = std::move(weight);
+  groups.on_device.reset();
+  return out;
+}
+
+Column<std::uint32_t> count_distinct_pairs(const Groups& groups) {
+  Column<std::uint32_t> distinct(groups.annotators, 0);
+  oneapi::tbb::enumerable_thread_specific<std::vector<std::uint32_t>> buffers;
+  oneapi::tbb::parallel_for(Range(0, groups.pairs(), 256), [&](const Range& range) {
+    std::vector<std::uint32_t>& annotators = buffers.local();
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      annotators.clear();
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+        annotators.push_back(groups.votes[v].annotator());
+      if (annotators.size() > 1) std::sort(annotators.begin(), annotators.end());
+      std::uint32_t before = VoteCode::kMaxAnnotators;
+      for (const std::uint32_t a : annotators)
+        if (std::exchange(before, a) != a) std::atomic_ref(distinct[a]).fetch_add(1, std::memory_order_relaxed);
+    }
+  });
+  return distinct;
+}
+
+}  // namespace voxpop

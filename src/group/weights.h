@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+
+#include "group/group.h"
+
+namespace voxpop {
+
+/// What an annotator's repeated votes on one pair count: each as a vote; the first or last of them alone; all together
+/// as one vote.
+enum class Repeats { kAll, kFirst, kLast, kOne };
+
+struct VoteUse {
+  /// None: kOne, but kAll of votes that somebody said to be independent: by the file, or as judgements of their own.
+  std::optional<Repeats> repeats;
+  bool side_bias = true;  ///< false: sides of all votes are taken as unknown, so that no side bias is learnt
+};
+
+/// What weigh_votes() did.
+struct VoteWeights {
+  std::uint64_t repeated = 0;       ///< votes beyond an annotator's first on the same pair, where annotators are named
+  std::uint64_t shared = 0;         ///< votes that weigh less, because together with repeats of them they are one
+  std::uint64_t dropped = 0;        ///< votes that do not count, because another of their annotator stands for them
+  std::uint64_t in_judgements = 0;  ///< votes that weigh less as parts of a judgement, such as a ranking
+  std::uint64_t judgements = 0;     ///< ... and how many those are
+  double total = 0;                 ///< sum of all weights
+};
+
+/// Gives each vote its weight, and takes away the sides of votes whose sides are unknown. Before an engine starts from
+/// the groups; a copy of them on a device is given up where something changes. Votes that weigh 1 all leave
+/// Groups::weight empty.
+///
+/// A vote weighs what its file says (1), times (K - C) / P where it is one of a judgement of K items in C connected
+/// parts over P distinct pairs: 2 / K in a ranking of K items broken into all its pairs, 1 in a pair. Repeated votes
+/// that count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
+VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use);
+
+/// How many distinct pairs each annotator has judged [annotators].
+Column<std::uint32_t> count_distinct_pairs(const Groups& groups);
+
+}  // namespace voxpop
