@@ -12,13 +12,18 @@ import h5py
 import numpy as np
 
 
-def sound(votes=600, prompts=100, annotators=8, seed=1):
-    """Votes on pairs of three responses to each prompt, sides drawn; the response of lower number is mostly better."""
+def sound(prompts=100, seed=1):
+    """Two votes, by different people of eight, on each pair of three responses; the response of lower number is mostly
+    better, sides are drawn."""
     random = np.random.default_rng(seed)
-    prompt, order = random.integers(prompts, size=votes), np.array([random.permutation(3)[:2] for _ in range(votes)])
-    better_left = (order[:, 0] < order[:, 1]) ^ (random.random(votes) < 0.2)
-    return {"left": 3 * prompt + order[:, 0], "right": 3 * prompt + order[:, 1], "annotator": random.integers(annotators, size=votes),
-            "preference": np.where(better_left, 1, -1).astype("i1"), "items": 3 * prompts, "annotators": annotators}
+    low, high = np.tile(np.repeat([0, 0, 1], 2), prompts), np.tile(np.repeat([1, 2, 2], 2), prompts)
+    votes = len(low)
+    prompt, swap = np.repeat(np.arange(prompts), 6), random.random(votes) < 0.5
+    better_left = ~swap ^ (random.random(votes) < 0.2)
+    annotator = (np.repeat(random.integers(8, size=votes // 2), 2) + np.tile([0, 3], votes // 2)) % 8
+    return {"left": 3 * prompt + np.where(swap, high, low), "right": 3 * prompt + np.where(swap, low, high),
+            "annotator": annotator, "preference": np.where(better_left, 1, -1).astype("i1"), "items": 3 * prompts,
+            "annotators": 8}
 
 
 def write(name, votes, **more):
@@ -113,8 +118,8 @@ class Everywhere(unittest.TestCase):
         self.assertFalse(json.loads(voxpop("check", file, "--json").stdout)["sides_known"])
 
     def test_one_odd_file_among_sound_ones(self):
-        good = write("good.h5", sound(2000))
-        odd = write("odd.h5", sound(300, seed=2), preference=(sound(300, seed=2)["preference"] < 0).astype("i1"))
+        good = write("good.h5", sound(333))
+        odd = write("odd.h5", sound(50, seed=2), preference=(sound(50, seed=2)["preference"] < 0).astype("i1"))
         findings = json.loads(voxpop("check", good, odd, "--json").stdout)["findings"]
         self.assertRegex(findings[0]["text"], "odd.h5: no vote prefers the right item")
 
@@ -136,10 +141,10 @@ class Everywhere(unittest.TestCase):
                   "each id in one way")
 
     def test_a_bot(self):
-        votes = sound(annotators=9)
+        votes = sound() | {"annotators": 9}
         votes["annotator"][100:200] = 8
-        votes["left"][100:200], votes["right"][100:200] = 0, 1
-        self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': \d+ of \d+ votes repeat its own",
+        votes["left"][100:200], votes["right"][100:200] = np.tile([0, 1], 50), np.tile([1, 0], 50)
+        self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': 99 of 100 votes repeat its own, on one pair",
                   "--repeats one")
 
     def test_nobody_is_named(self):

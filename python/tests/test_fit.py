@@ -119,7 +119,8 @@ def test_report_export_next(fitted, tmp_path):
     fitted.report(tmp_path / "r.html")
     assert "<canvas" in (tmp_path / "r.html").read_text()
     texts = {item: f"text of {item}" for item in fitted.items["id"]}
-    counts = fitted.export(tmp_path / "rows.jsonl", "trl", texts=texts, min_probability=0.6, keep_ties=True)
+    questions = {item.split("/")[0]: "a question" for item in texts}
+    counts = fitted.export(tmp_path / "rows.jsonl", "trl", texts=texts, prompt_texts=questions, min_probability=0.6, keep_ties=True)
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     better = fitted.pairs["probability_better"]
     assert counts["exported"] == len(rows) == (np.maximum(better, 1 - better) >= 0.6).sum()
@@ -166,7 +167,7 @@ def test_progress(table, capfd):
     voxpop.fit(no_annotator, progress=False)
     assert capfd.readouterr() == ("", "")
     voxpop.fit(no_annotator)
-    assert "anonymous annotator" in capfd.readouterr().err
+    assert "the votes name no annotator" in capfd.readouterr().err
 
 
 def test_errors_have_the_programs_words(table, tmp_path):

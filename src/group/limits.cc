@@ -44,7 +44,6 @@ class PairCounter {
         shown_(shown),
         net_(net),
         some_unknown_(!votes.unknown_sides.empty()),
-        some_independent_(!votes.independent.empty()),
         voters_(groups.annotators) {}
 
   void count(std::uint32_t pair) {
@@ -58,7 +57,7 @@ class PairCounter {
       ++voter.votes;
       if (voter.last_pair == pair + 1) {
         ++voter.repeats;
-        voter.dependent_repeats += !some_independent_ || !contains(votes_.independent, groups_.vote_row[v]);
+        voter.dependent_repeats += is_dependent(groups_.vote_row[v]);
       }
       voter.last_pair = pair + 1;
       if (vote.annotator() != first) met = voter.met = true;
@@ -85,6 +84,10 @@ class PairCounter {
   std::uint64_t ties = 0, pairs_with_one_vote = 0, repeated_pairs = 0, swapped_pairs = 0, sided_votes = 0;
 
  private:
+  bool is_dependent(std::uint32_t row) const {
+    return (votes_.independent.empty() || !contains(votes_.independent, row)) &&
+           (votes_.judgement.empty() || votes_.judgement[row] == kNoJudgement);
+  }
   /// Other ranges may have pairs of the same item.
   template <class Number>
   static void add(Number& sum, Number more) {
@@ -95,7 +98,7 @@ class PairCounter {
   const Votes& votes_;
   Column<std::uint32_t>& shown_;
   Column<std::int32_t>& net_;
-  bool some_unknown_, some_independent_;
+  bool some_unknown_;
   Column<Voter> voters_;
 };
 
@@ -114,6 +117,20 @@ std::vector<std::uint32_t> cut_pairs(const Groups& groups) {
   return cuts;
 }
 
+std::uint64_t count_judgements(const Votes& votes, std::uint64_t counted) {
+  if (votes.judgement.empty()) return counted;
+  std::vector<bool> seen;  // they are numbered in order of appearance
+  std::uint64_t parts = 0, judgements = 0;
+  for (const std::uint32_t judgement : votes.judgement) {
+    if (judgement == kNoJudgement) continue;
+    ++parts;
+    if (judgement >= seen.size()) seen.resize(2 * std::size_t{judgement} + 1);
+    judgements += !seen[judgement];
+    seen[judgement] = true;
+  }
+  return counted - std::min(counted, parts) + judgements;
+}
+
 }  // namespace
 
 Limits find_limits(const Groups& groups, const Votes& votes) {
@@ -125,6 +142,7 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
   limits.items_without_votes = votes.item_ids.size() - groups.slot_item.size();
   limits.dropped_ties = votes.size() - groups.votes.size();
   limits.checking_votes = groups.votes.size() - (groups.slot_item.size() - groups.components());
+  limits.judgements = count_judgements(votes, limits.votes);
   for (std::size_t c = 0; c < groups.components(); ++c)
     limits.largest_component_items = std::max<std::uint64_t>(limits.largest_component_items, groups.items_of(c));
 

@@ -21,7 +21,8 @@ struct Limits {
   std::uint64_t pairs_with_one_vote = 0;
   std::uint64_t annotators_alone = 0;   ///< who share no pair with another annotator
   std::uint64_t duplicate_votes = 0;    ///< votes beyond a named annotator's first on the same pair
-  std::uint64_t dependent_repeats = 0;  ///< of these, in files that do not call them independent
+  std::uint64_t dependent_repeats = 0;  ///< of these, which nothing calls independent: neither file nor judgement
+  std::uint64_t judgements = 0;         ///< acts of judging: votes, but the parts of one judgement are one
   std::uint64_t repeated_pairs = 0;     ///< pairs with at least two votes whose sides are known ...
   std::uint64_t swapped_pairs = 0;      ///< ... of which shown both ways
   std::uint64_t checking_votes =
@@ -41,11 +42,11 @@ struct Limits {
   bool annotators_identified() const {
     return annotators > 1 && checking_share() >= 0.15 && annotators_alone < annotators;
   }
-  /// Votes beyond the first of each component: those that share an item with an earlier one.
-  std::uint64_t sharing_votes() const { return votes - components; }
-  /// Whether votes say anything about how often votes are right. Where no two of them share an item, any crowd would
+  /// Judgements beyond the first of each component: those that share an item with an earlier one.
+  std::uint64_t sharing_judgements() const { return judgements > components ? judgements - components : 0; }
+  /// Whether votes say anything about how often votes are right. Where no two judgements share an item, any crowd would
   /// give the same ones; a handful that do says next to nothing.
-  bool reliability_identified() const { return sharing_votes() >= 50 || 4 * sharing_votes() >= votes; }
+  bool reliability_identified() const { return sharing_judgements() >= 50 || 4 * sharing_judgements() >= judgements; }
   /// Where no pair is repeated, what items' sides say must do.
   bool side_bias_identified() const { return repeated_pairs == 0 ? side_keeping < 0.15 : swapped_share() >= 0.05; }
 };

@@ -113,8 +113,10 @@ std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
       high == 1               ? "They look like an index (0 the first item, 1 the second) or like lost and won (0, 1)"
       : low == 1 && high == 2 ? "They look like the number of the better item (1 the first, 2 the second)"
                               : fmt::format("They look like a scale from {} to {}, whose middle is even", low, high);
-  const std::string import = high - low == 1 ? fmt::format("voxpop import FILE --map \"{}=left,{}=right\"", low, high)
-                                             : fmt::format("voxpop import FILE --scale {}..{}", low, high);
+  const std::string import =
+      high == 1 ? "voxpop import FILE --map \"0=left,1=right\" for an index, \"0=right,1=left\" for lost and won"
+      : high - low == 1 ? fmt::format("voxpop import FILE --map \"{}=left,{}=right\"", low, high)
+                        : fmt::format("voxpop import FILE --scale {}..{}", low, high);
   return Finding{"foreign_codes", codes.decided() >= kSure ? Level::kDoNotTrain : Level::kCare,
                  fmt::format("{}: no vote prefers the right item: the codes are {}. {}. {}; read as they stand, labels "
                              "would be wrong.",

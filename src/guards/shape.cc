@@ -44,17 +44,18 @@ Finding nobody_named(const Votes& votes, std::uint64_t anonymous) {
 }
 
 Finding reliability_unknown(const Limits& limits, bool all_anonymous) {
-  return {
-      kReliabilityUnknown, Level::kDoNotTrain,
-      fmt::format("These votes say nothing about reliability: {} of {} votes share an item with another one ({:.0f} % "
-                  "of pairs have a single vote). p_chosen, margins and label_smoothing are the prior's, not the "
-                  "data's: experts and coins would give the same numbers.{}",
-                  limits.sharing_votes(), limits.votes, percent(limits.pairs_with_one_vote, limits.pairs),
-                  all_anonymous ? ""
-                                : " Discriminations are not identified: what is said of annotators is what is "
-                                  "usual in the population."),
-      "Collect second votes on some hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit both "
-      "together. Without them the order of each pair is its one vote's, and nothing more is known"};
+  return {kReliabilityUnknown, Level::kDoNotTrain,
+          fmt::format("These votes say nothing about reliability: {} of {} {} share an item with another one ({:.0f} % "
+                      "of pairs have a single vote). p_chosen, margins and label_smoothing are the prior's, not the "
+                      "data's: experts and coins would give the same numbers.{}",
+                      limits.sharing_judgements(), limits.judgements,
+                      limits.judgements < limits.votes ? "judgements" : "votes",
+                      percent(limits.pairs_with_one_vote, limits.pairs),
+                      all_anonymous ? ""
+                                    : " Discriminations are not identified: what is said of annotators is what is "
+                                      "usual in the population."),
+          "Collect second votes on some hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit both "
+          "together. Without them the order of each pair is its one vote's, and nothing more is known"};
 }
 
 Finding repeated_votes(const Limits& limits) {
