@@ -2693,9 +2693,9 @@ def tau_b(x, y):
 
 @unittest.skipUnless(SHARED_DATA, "VOXPOP_SHARED_DATA is not set: real votes are not tested")
 class RealVotes(CliTest):
-    def fit_scores(self, table, *options):
+    def fit_scores(self, table, *options, reading=()):
         votes, fit = self.path("votes.h5"), self.path("fit.h5")
-        succeed("import", table, "-o", votes, "--quiet")
+        succeed("import", table, "-o", votes, "--quiet", *reading)
         succeed("check", votes)
         succeed("fit", votes, "-o", fit, *options)
         ids, scores = read(fit, "items/id", "items/score")
@@ -2707,7 +2707,8 @@ class RealVotes(CliTest):
             golden = {
                 row["item"]: float(row["score"]) for row in csv.DictReader(file) if row["algorithm"] == "bradley_terry"
             }
-        scores = self.fit_scores(os.path.join(folder, "llmfao.csv"), "--model", "bt", "--ties", "half")
+        scores = self.fit_scores(os.path.join(folder, "llmfao.csv"), "--model", "bt", "--ties", "half", "--repeats", "all",
+                                 reading=["--prompt", ""])  # models are judged, on many prompts
         self.assertEqual(set(scores), set(golden))
         self.assertEqual(len(golden), 59)
         correlation = np.corrcoef([scores[item] for item in golden], np.log(list(golden.values())))[0, 1]

@@ -56,6 +56,7 @@ struct Groups {
   Column<std::uint32_t> pair_votes;       ///< [P + 1] first vote of each pair
   Column<VoteCode> votes;                 ///< [V]
   Column<float> weight;                   ///< [V] the vote is as so many equal ones; empty: each is one
+  Column<float> given_weight;             ///< [V] what the file says of that, for counts; empty: each is one
   Column<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
   Answers answers;
@@ -75,6 +76,7 @@ struct Groups {
             nullptr};
   }
   float weight_of(std::uint32_t vote) const { return weight.empty() ? 1.0f : weight[vote]; }
+  float given_weight_of(std::uint32_t vote) const { return given_weight.empty() ? 1.0f : given_weight[vote]; }
   std::size_t components() const { return component_slots.size() - 1; }
   std::size_t pairs() const { return pair_first.size(); }
   std::uint32_t items_of(std::size_t component) const {

@@ -169,12 +169,14 @@ void drop_votes(Groups& groups, Column<float>& weight) {
       if (weight[v] == 0) continue;
       groups.votes[next] = groups.votes[v];
       groups.vote_row[next] = groups.vote_row[v];
+      if (!groups.given_weight.empty()) groups.given_weight[next] = groups.given_weight[v];
       weight[next++] = weight[v];
     }
   }
   groups.pair_votes[groups.pairs()] = next;
   groups.votes.resize(next);
   groups.vote_row.resize(next);
+  if (!groups.given_weight.empty()) groups.given_weight.resize(next);
   weight.resize(next);
 }
 
@@ -184,9 +186,11 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
   VoteWeights out;
   forget_sides(groups, votes, !use.side_bias);
   Column<float> weight(groups.votes.size(), 1.0f);
-  if (!votes.weight.empty())
+  if (!votes.weight.empty()) {
     oneapi::tbb::parallel_for(std::size_t{0}, weight.size(),
                               [&](std::size_t v) { weight[v] = votes.weight[groups.vote_row[v]]; });
+    groups.given_weight = weight;
+  }
   share_judgements(groups, votes, weight, out);
   share_repeats(groups, votes, use.repeats, weight, out);
   if (out.dropped > 0) {

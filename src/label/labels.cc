@@ -28,7 +28,7 @@ float ratio(std::int64_t fixed_sum, double count) {
 /// How many votes a pair's votes are as.
 double weight_of_pair(const Groups& groups, std::size_t pair) {
   double weight = 0;
-  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v) weight += groups.weight_of(v);
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v) weight += groups.given_weight_of(v);
   return weight;
 }
 
@@ -48,7 +48,7 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
       out.component[item] = 0;
       component_of[item] = static_cast<std::uint32_t>(c);
     }
-  if (groups.weight.empty()) {
+  if (groups.given_weight.empty()) {
     for (std::size_t p = 0; p < groups.pairs(); ++p) {
       const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
       out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
@@ -129,9 +129,12 @@ void add_share(const AnnotatorPosterior& a, Model model, AnnotatorLabels& out) {
 
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   AnnotatorLabels out;
-  const std::vector<std::uint32_t> votes = count_votes(groups);
-  const std::vector<double> weight =
-      groups.weight.empty() ? std::vector<double>(votes.begin(), votes.end()) : weigh_annotators(groups);
+  std::vector<double> given(groups.annotators, 0.0);
+  for (std::uint32_t v = 0; v < groups.votes.size(); ++v)
+    given[groups.votes[v].annotator()] += groups.given_weight_of(v);
+  std::vector<std::uint32_t> votes(given.size());
+  std::ranges::transform(given, votes.begin(), rounded_votes);
+  const std::vector<double> weight = groups.weight.empty() ? given : weigh_annotators(groups);
   out.votes.assign(votes.begin(), votes.end());
   out.distinct_pairs = count_distinct_pairs(groups);
   std::vector<bool> sided(groups.annotators, false);
@@ -196,7 +199,7 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     double lead = 0;  // wins of the left item less those of the right one; a float would count to 2^24
     double votes = 0, ties = 0, flagged = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      const double weight = groups.weight_of(v);
+      const double weight = groups.given_weight_of(v);
       votes += weight;
       lead += weight * groups.votes[v].winner();
       if (!groups.votes[v].decided()) ties += weight;
