@@ -40,8 +40,10 @@ def main():
             if arguments.only not in (None, name):
                 continue
             votes = os.path.join(folder, "votes.h5")
-            run(arguments.voxpop, "import", os.path.join(arguments.data, table), "-o", votes, "--quiet")
-            told = json.loads(run(arguments.voxpop, "evaluate", votes, "--calibrate", "--json", "--quiet"))
+            # There models are judged, on many prompts.
+            reading = ["--prompt", ""] if table.endswith("llmfao.csv") else []
+            run(arguments.voxpop, "import", os.path.join(arguments.data, table), "-o", votes, "--quiet", *reading)
+            told = json.loads(run(arguments.voxpop, "evaluate", votes, "--repeats", "all", "--calibrate", "--json", "--quiet"))
             print(f"\n### {name}: {told['votes']} votes, {told['decided_votes']} decided\n")
             print(f"Standard errors over {told['std_errors_over']}.\n")
             print("| model | log loss | minus bt | Brier | accuracy | ECE | by chance (95 %) | all answers |")

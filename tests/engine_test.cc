@@ -120,7 +120,7 @@ TEST(Engine, one_vote) {
   EXPECT_NEAR(posterior.slot_mean[1], -0.36316185, 1e-5);
   EXPECT_NEAR(posterior.slot_variance[0], 1.47245389 / 4, 1e-5);
   EXPECT_NEAR(posterior.log_evidence, -0.69314718, 1e-5);
-  EXPECT_EQ(posterior.annotators[0].decided, 1);
+  EXPECT_EQ(from_fixed(posterior.annotators[0].decided), 1);
   const PairLabels labels = engine->label_pairs(2);
   const test::Density d([](double x) { return test::log_normal(x, 0.72632369, 1.47245389); }, -15, 17);
   const auto win = [](double x) { return 1 / (1 + std::exp(-2 * x)); };

@@ -78,7 +78,7 @@ class LabelsTest : public testing::Test {
     fit.posterior.pair_mean = {1, 1, 2, 1};
     fit.posterior.pair_variance = {1, 0.25f, 0.16f, 0.09f};
     const std::int64_t one = to_fixed(1.0);
-    fit.posterior.annotators = {{2 * one, one / 2, 3 * one, 3}, {one, 2 * one, one, 2}, {0, 0, 0, 0}};
+    fit.posterior.annotators = {{2 * one, one / 2, 3 * one, 3 * one}, {one, 2 * one, one, 2 * one}, {0, 0, 0, 0}};
     MadeUpEngine engine({{0.6f, 0.7f, 0.8f, 0.9f}, {0.65f, 0.75f, 0.85f, 0.95f}, {0.1f, 0.2f, 0.3f, 0.4f}});
     labels_ = make_labels(groups_, fit, find_pair_labels(engine, fit), 6, 7);
   }
