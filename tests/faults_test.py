@@ -42,7 +42,7 @@ def setUpModule():
     voxpop("simulate", path("large.h5"), "--prompts", 20_000, "--no-compress")
     voxpop("fit", path("large.h5"), "-o", path("large_fit.h5"))
     with open(path("votes.csv"), "w") as file:
-        file.write("left,right,preference\n" + "".join(f"a{i},b,left\n" for i in range(300)))
+        file.write("left,right,preference\n" + "".join(f"a{i},b,{('left', 'right')[i % 2]}\n" for i in range(300)))
     with gzip.open(path("small.jsonl.gz"), "wb") as file:
         file.write(texts(40))
 
