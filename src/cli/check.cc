@@ -78,9 +78,9 @@ int check_command(const Arguments& arguments) {
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
   }
+  const bool anonymous = count_rows(votes.anonymous) == votes.size();
   fmt::print("{} votes ({} ties) on {} items{}: valid\n", limits.votes, limits.ties, limits.items,
-             count_rows(votes.anonymous) == votes.size() ? "; they name no annotator"
-                                                         : fmt::format(" by {} annotators", limits.annotators));
+             anonymous ? "; they name no annotator" : fmt::format(" by {} annotators", limits.annotators));
   fmt::print("{} components, of", limits.components);
   int shown = 0;
   for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
@@ -95,8 +95,10 @@ int check_command(const Arguments& arguments) {
   if (limits.sides_known)
     fmt::print("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
-  fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; no self-comparisons\n",
-             limits.annotators_alone, limits.duplicate_votes);
+  if (!anonymous)
+    fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; ", limits.annotators_alone,
+               limits.duplicate_votes);
+  fmt::print("no self-comparisons\n");
   print_bursts(votes, bursts);
   for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
   for (const std::string& warning : others) fmt::print("\nWARNING: {}\n", warning);

@@ -137,8 +137,10 @@ void print_annotators(const Votes& votes, const Labels& labels) {
 }  // namespace
 
 void print_summary(const FitSummary& s) {
-  fmt::print("{} votes on {} items ({} pairs, {} components) by {} annotators\n", s.limits.votes, s.limits.items,
-             s.limits.pairs, s.limits.components, s.limits.annotators);
+  fmt::print("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
+             s.limits.components,
+             count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
+                                                             : fmt::format(" by {} annotators", s.limits.annotators));
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", s.model, s.ties, s.limits.ties,
              s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
              s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));

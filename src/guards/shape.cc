@@ -68,9 +68,10 @@ Finding repeated_votes(const Limits& limits) {
                         pairs == 1 ? "one pair" : fmt::format("{} pairs", pairs));
   }
   if (limits.repeaters > 1) text += fmt::format(" {} annotators vote so.", limits.repeaters);
-  return {"repeated_votes", Level::kCare, text,
-          "voxpop fit --repeats one counts an annotator's votes on a pair as one judgement, first or last keeps one of "
-          "them, all takes each as evidence of its own (right where they were independent)"};
+  return {
+      "repeated_votes", Level::kCare, text,
+      "voxpop fit counts an annotator's votes on a pair as one judgement (--repeats one, the default); --repeats first "
+      "or last keeps one of them; --repeats all takes each as evidence of its own, right where they were independent"};
 }
 
 Finding sides_fixed(const Limits& limits) {
