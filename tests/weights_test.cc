@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
+#include "fit/counted_engine.h"
 #include "fit/fit.h"
 #include "helpers.h"
 #include "host_backend.h"
 #include "label/labels.h"
+#include "voxpop/fixed_point.h"
 
 namespace voxpop::test {
 namespace {
@@ -80,6 +83,50 @@ TEST_P(IntegerWeights, are_so_many_equal_votes) {
 
 INSTANTIATE_TEST_SUITE_P(Models, IntegerWeights,
                          testing::Values(Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse));
+
+/// Votes with many equal ones: of two annotators, or of Bradley-Terry's, who are all alike.
+TEST(Weights, equal_votes_counted_into_one_make_the_same_fit) {
+  for (const Model model : {Model::kBradleyTerry, Model::kRater, Model::kLapse}) {
+    auto [votes, weights] = random_votes();
+    for (std::uint32_t& annotator : votes.annotator) annotator %= 2;
+    Votes many = repeated(votes, weights);
+    const Groups groups = group_votes(many, Ties::kModel);
+    const std::optional<CountedVotes> counted = count_equal_votes(groups, model == Model::kBradleyTerry);
+    ASSERT_TRUE(counted);
+    EXPECT_LT(4 * counted->groups.votes.size(), 3 * groups.votes.size());
+    EXPECT_NEAR(std::accumulate(counted->groups.weight.begin(), counted->groups.weight.end(), 0.0),
+                static_cast<double>(groups.votes.size()), 1e-3);
+    const auto fit_by = [&](Engine& engine) {
+      return fit_model(engine, count_votes(groups), {.model = model, .answers = groups.answers}, [](int, double) {});
+    };
+    const auto make = [](const Groups& some) { return make_cpu_engine(some, *choose_kernels()); };
+    const auto plain = make(groups), once = make_counted_engine(groups, model, make);
+    const Fit expected = fit_by(*plain), fit = fit_by(*once);
+    for (std::size_t p = 0; p < groups.pairs(); ++p) {
+      EXPECT_NEAR(fit.posterior.pair_mean[p], expected.posterior.pair_mean[p], 1e-4);
+      EXPECT_NEAR(fit.posterior.pair_variance[p], expected.posterior.pair_variance[p], 1e-4);
+    }
+    for (std::size_t a = 0; a < 2; ++a) {
+      const ReportSums &is = fit.posterior.annotators[a], &was = expected.posterior.annotators[a];
+      EXPECT_NEAR(from_fixed(is.agreement), from_fixed(was.agreement), 1e-2);
+      EXPECT_NEAR(from_fixed(is.better), from_fixed(was.better), 1e-2);
+      EXPECT_NEAR(from_fixed(is.bits), from_fixed(was.bits), 1e-2);
+      EXPECT_EQ(is.decided, was.decided);
+    }
+    const Sites &sites = once->sites(), &plain_sites = plain->sites();
+    ASSERT_EQ(sites.shift.size(), groups.votes.size());
+    for (std::size_t v = 0; v < groups.votes.size(); ++v) {
+      EXPECT_NEAR(sites.precision[v] / plain_sites.precision[v], 1, 1e-4);
+      EXPECT_NEAR(sites.shift[v], plain_sites.shift[v], 1e-4 * (1 + std::abs(plain_sites.shift[v])));
+    }
+  }
+}
+
+TEST(Weights, votes_that_differ_are_not_counted) {
+  const SimulateOptions options = sparse_arena(2000, 500, 1);
+  Votes votes = simulate_votes(options);
+  EXPECT_FALSE(count_equal_votes(group_votes(votes, Ties::kModel), false));
+}
 
 /// All pairs of `items` items, as one judgement.
 Votes ranking(std::uint32_t items) {

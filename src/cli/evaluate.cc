@@ -13,6 +13,7 @@
 #include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
+#include "fit/counted_engine.h"
 #include "guards/findings.h"
 
 namespace voxpop {
@@ -179,7 +180,6 @@ int evaluate_command(const Arguments& arguments) {
     groups.covariates = find_covariates(votes, groups, options.covariates());
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
     weigh_votes(groups, votes, options.vote_use());
-    const auto make = [&, used = device](const Groups& some) { return make_engine(used, some, options.memory_limit); };
     if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
       throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());
     const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed);
@@ -195,7 +195,11 @@ int evaluate_command(const Arguments& arguments) {
           groups, clusters));
     Progress progress("evaluating", arguments.models.size() * (arguments.folds + 1), quiet);
     std::uint64_t done = 0;
-    const auto judge_model = [&](const std::string& model) {
+    const auto judge_model = [&, used = device](const std::string& model) {
+      const auto make = [&](const Groups& all) {
+        return make_counted_engine(all, kModels.at(model),
+                                   [&](const Groups& some) { return make_engine(used, some, options.memory_limit); });
+      };
       const FitOptions fit_options = options.fit_options(model, groups);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));

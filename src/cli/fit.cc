@@ -24,6 +24,7 @@
 #include "core/threads.h"
 #include "evaluate/calibration.h"
 #include "evaluate/left_out.h"
+#include "fit/counted_engine.h"
 #include "guards/findings.h"
 #include "io/checkpoint.h"
 #include "io/fit_file.h"
@@ -238,8 +239,12 @@ std::filesystem::path whole_path(const std::string& path) {
   return std::filesystem::weakly_canonical(std::filesystem::absolute(path));
 }
 
-int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make, ColumnReaders* readers = nullptr) {
+int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_plain, ColumnReaders* readers = nullptr) {
   const ModelOptions& options = arguments.options;
+  const MakeEngine make = [&](const Device& device, const Groups& groups) {
+    return make_counted_engine(groups, kModels.at(arguments.model),
+                               [&](const Groups& some) { return make_plain(device, some); });
+  };
   const Device device_wanted = parse_device(options.device);
   std::optional<Checkpoint> checkpoint;
   const auto fit_all = [&] {

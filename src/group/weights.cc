@@ -5,6 +5,7 @@
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <numeric>
 #include <span>
@@ -180,6 +181,35 @@ void drop_votes(Groups& groups, Column<float>& weight) {
   weight.resize(next);
 }
 
+/// What makes votes equal: all that a code says, or with annotators alike its level alone.
+std::uint32_t key_of(VoteCode vote, bool annotators_alike) {
+  return annotators_alike ? VoteCode::make(0, vote.level(), true, false).bits : vote.bits;
+}
+
+/// Calls act(vote, number) for the votes of a pair in the order of their keys, equal ones of the same number, from 0;
+/// returns how many numbers there are. Votes that weigh less than 1 are alone: half a vote and half a vote are not one,
+/// for each leaves out a half of itself.
+template <class Act>
+std::uint32_t number_equal(const Groups& groups, std::size_t pair, bool annotators_alike,
+                           std::vector<std::pair<std::uint32_t, std::uint32_t>>& buffer, const Act& act) {
+  buffer.clear();
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
+    buffer.emplace_back(key_of(groups.votes[v], annotators_alike), v);
+  std::sort(buffer.begin(), buffer.end());
+  std::uint32_t numbers = 0;
+  std::optional<std::uint32_t> last;
+  for (const auto& [key, v] : buffer) {
+    const bool whole = groups.weight_of(v) >= 1;
+    if (!whole || last != key) ++numbers;
+    act(v, numbers - 1);
+    last = whole ? std::optional(key) : std::nullopt;
+  }
+  return numbers;
+}
+
+/// With annotators alike there are so few kinds of votes that they are counted, not sorted.
+constexpr std::uint32_t kKinds = 32;
+
 }  // namespace
 
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) {
@@ -201,6 +231,71 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
   if (std::ranges::all_of(weight, [](float w) { return w == 1; })) return out;
   groups.weight = std::move(weight);
   groups.on_device.reset();
+  return out;
+}
+
+std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike) {
+  const std::size_t pairs = groups.pairs();
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> buffer;
+  std::size_t votes = 0, left = 0;
+  const auto ignore = [](std::uint32_t, std::uint32_t) {};
+  constexpr std::size_t kSample = 1000;
+  for (std::size_t p = 0; p < pairs && votes < 1'000'000; p += std::max<std::size_t>(pairs / kSample, 1)) {
+    votes += groups.pair_votes[p + 1] - groups.pair_votes[p];
+    left += number_equal(groups, p, annotators_alike, buffer, ignore);
+  }
+  if (4 * left > 3 * votes) return std::nullopt;
+
+  CountedVotes out;
+  out.counted.resize(groups.votes.size());
+  Column<std::uint32_t> counts(pairs + 1, 0);
+  using Buffer = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+  oneapi::tbb::enumerable_thread_specific<Buffer> buffers;
+  oneapi::tbb::parallel_for(Range(0, pairs, 16), [&](const Range& range) {
+    Buffer& mine = buffers.local();
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      if (!annotators_alike || !groups.weight.empty()) {
+        counts[p + 1] = number_equal(groups, p, annotators_alike, mine,
+                                     [&](std::uint32_t v, std::uint32_t number) { out.counted[v] = number; });
+        continue;
+      }
+      std::array<std::uint32_t, kKinds> number;
+      number.fill(kKinds);
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        std::uint32_t& mine_here = number[static_cast<std::uint32_t>(groups.votes[v].level() + 16)];
+        if (mine_here == kKinds) mine_here = counts[p + 1]++;
+        out.counted[v] = mine_here;
+      }
+    }
+  });
+  std::partial_sum(counts.begin(), counts.end(), counts.begin());
+  Groups& g = out.groups;
+  g.component_slots = groups.component_slots;
+  g.component_pairs = groups.component_pairs;
+  g.slot_item = groups.slot_item;
+  g.pair_first = groups.pair_first;
+  g.pair_second = groups.pair_second;
+  g.annotators = groups.annotators;
+  g.answers = groups.answers;
+  g.covariates = groups.covariates;
+  g.all_seen = groups.all_seen;
+  g.click_habits = groups.click_habits;
+  g.votes.resize(counts.back());
+  g.weight.resize(counts.back());
+  oneapi::tbb::parallel_for(Range(0, pairs, 16), [&](const Range& range) {
+    std::vector<double> total;
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      total.assign(counts[p + 1] - counts[p], 0.0);
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        total[out.counted[v]] += groups.weight_of(v);
+        out.counted[v] += counts[p];
+        const VoteCode vote = groups.votes[v];
+        g.votes[out.counted[v]] = {key_of(vote, annotators_alike)};
+      }
+      for (std::size_t i = 0; i < total.size(); ++i) g.weight[counts[p] + i] = static_cast<float>(total[i]);
+    }
+  });
+  g.pair_votes = std::move(counts);
   return out;
 }
 

@@ -35,6 +35,16 @@ struct VoteWeights {
 /// that count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use);
 
+/// Votes that say the same counted into one vote of their weight.
+struct CountedVotes {
+  Groups groups;                  ///< the same components, slots and pairs; without vote_row
+  Column<std::uint32_t> counted;  ///< [V] which of its votes each vote is in
+};
+
+/// Counts equal votes of one annotator on one pair, or with `annotators_alike` of all of them, as votes of annotator 0
+/// and of no side. None where that would leave over three quarters of them, so that it is not worth its memory.
+std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike);
+
 /// How many distinct pairs each annotator has judged [annotators].
 Column<std::uint32_t> count_distinct_pairs(const Groups& groups);
 

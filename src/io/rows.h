@@ -13,8 +13,8 @@ struct Rows {
 
 /// Whether `row` is in one of `some`, which ascend and lie apart.
 inline bool contains(const std::vector<Rows>& some, std::uint64_t row) {
-  const auto after = std::upper_bound(some.begin(), some.end(), row,
-                                      [](std::uint64_t r, const Rows& rows) { return r < rows.end; });
+  const auto after =
+      std::upper_bound(some.begin(), some.end(), row, [](std::uint64_t r, const Rows& rows) { return r < rows.end; });
   return after != some.end() && row >= after->begin;
 }
 

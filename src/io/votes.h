@@ -32,7 +32,7 @@ struct Truth {
 struct InputFile {
   std::string path;
   std::uint64_t bytes;
-  std::string xxh3;  ///< 16 hex digits of the file's XXH3-64
+  std::string xxh3;    ///< 16 hex digits of the file's XXH3-64
   Rows rows = {0, 0};  ///< of Votes: which are this file's
 };
 
@@ -47,12 +47,12 @@ inline constexpr std::uint32_t kNoJudgement = 0xffffffffu;
 struct Votes {
   Column<std::uint32_t> left, right, annotator;
   Column<std::int8_t> preference;
-  Column<float> weight;              ///< > 0: the vote counts as so many equal ones; empty: each counts once
-  Column<std::uint32_t> judgement;   ///< votes of one number are one act of judging; kNoJudgement; empty: none says
-  std::vector<Rows> unknown_sides;   ///< votes where `left` is not where the item stood; ascending, apart
-  std::vector<Rows> anonymous;       ///< votes of files that name no annotator; ascending, apart
-  std::vector<Rows> independent;     ///< votes of files that call repeated votes independent; ascending, apart
-  Column<std::int64_t> timestamp;  ///< seconds since 1970, or empty
+  Column<float> weight;             ///< > 0: the vote counts as so many equal ones; empty: each counts once
+  Column<std::uint32_t> judgement;  ///< votes of one number are one act of judging; kNoJudgement; empty: none says
+  std::vector<Rows> unknown_sides;  ///< votes where `left` is not where the item stood; ascending, apart
+  std::vector<Rows> anonymous;      ///< votes of files that name no annotator; ascending, apart
+  std::vector<Rows> independent;    ///< votes of files that call repeated votes independent; ascending, apart
+  Column<std::int64_t> timestamp;   ///< seconds since 1970, or empty
   Strings item_ids, annotator_ids, prompt_ids;
   Column<std::uint32_t> prompt;    ///< [items], or empty where the files give none
   std::vector<float> prior_score;  ///< [items], an existing reward model's, on its own scale; or empty

@@ -28,7 +28,8 @@ float ratio(std::int64_t fixed_sum, double count) {
 /// How many votes a pair's votes are as.
 double weight_of_pair(const Groups& groups, std::size_t pair) {
   double weight = 0;
-  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v) weight += groups.given_weight_of(v);
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
+    weight += groups.given_weight_of(v);
   return weight;
 }
 
