@@ -161,5 +161,44 @@ TEST(Group, the_order_of_votes_changes_only_their_order_within_a_pair) {
   EXPECT_EQ(a, b);
 }
 
+/// Few items with very many votes are counted, others sorted: the order is the same, by pair and then by row.
+TEST(Group, an_arena_is_in_the_order_of_a_sort) {
+  std::vector<Row> rows;
+  for (std::uint32_t v = 0, random = 1; v < 80'000; ++v) {
+    random = random * 1664525u + 1013904223u;
+    const std::uint32_t left = random >> 8 & 15, right = (left + 1 + (random >> 16) % 15) % 16;
+    // Item 16 and 17 are a component of their own; every hundredth vote is a tie, and ties do not count.
+    if (v % 1000 == 0)
+      rows.push_back({16, 17, 0, 1});
+    else
+      rows.push_back({left, right, random >> 28, v % 100 == 1 ? 0 : random >> 20 & 1 ? 1 : -1});
+  }
+  Votes votes = test::make_votes(18, 16, rows);
+  const Groups groups = group_votes(votes, Ties::kDrop);
+  struct Expected {
+    std::uint32_t low, high, row;
+    auto operator<=>(const Expected&) const = default;
+  };
+  std::vector<Expected> small, arena;
+  for (std::uint32_t v = 0; v < rows.size(); ++v)
+    if (rows[v].preference != 0)
+      (rows[v].left == 16 ? small : arena)
+          .push_back({std::min(rows[v].left, rows[v].right), std::max(rows[v].left, rows[v].right), v});
+  std::sort(arena.begin(), arena.end());
+  small.insert(small.end(), arena.begin(), arena.end());
+  ASSERT_EQ(groups.vote_row.size(), small.size());
+  EXPECT_EQ(groups.pairs(), 1 + 16 * 15 / 2);
+  for (std::uint32_t p = 0; p < groups.pairs(); ++p)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const Row& row = rows[groups.vote_row[v]];
+      ASSERT_EQ(groups.vote_row[v], small[v].row);
+      ASSERT_EQ(groups.slot_item[groups.pair_first[p]], small[v].low);
+      ASSERT_EQ(groups.slot_item[groups.pair_second[p]], small[v].high);
+      ASSERT_EQ(groups.votes[v].annotator(), row.annotator);
+      ASSERT_EQ(groups.votes[v].level(), row.left < row.right ? row.preference : -row.preference);
+      ASSERT_EQ(groups.votes[v].first_on_left(), row.left < row.right);
+    }
+}
+
 }  // namespace
 }  // namespace voxpop

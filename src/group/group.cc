@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -89,6 +92,54 @@ struct Keyed {
 
 /// Components of at least so many votes are sorted by all threads together.
 constexpr std::uint32_t kLarge = 1 << 16;
+
+/// Blocks of rows that pairs are counted in: each has a table of all pairs.
+constexpr std::size_t kCountBlocks = 64;
+
+/// Whether a component has so few possible pairs that counting its votes by pair beats sorting them.
+bool is_arena(std::uint32_t items, std::uint32_t votes, std::size_t all_votes) {
+  const std::size_t pairs = std::size_t{items} * (items - 1) / 2;
+  return votes >= kLarge && 2 * std::size_t{votes} > all_votes && pairs * kCountBlocks <= votes;
+}
+
+/// The pairs of an arena that have votes, ascending; items and votes are numbered within it.
+struct CountedPairs {
+  std::size_t component = 0;
+  std::vector<std::uint32_t> first, second, votes;  ///< votes: the first of each pair
+};
+
+/// A counting sort of an arena's votes by pair, then by row. `ends(row)`: its items, lower first, kNone where the row
+/// is not the arena's. Calls put(place, row) for each.
+template <class Ends, class Put>
+CountedPairs count_pairs(std::size_t rows, std::uint32_t items, const Ends& ends, const Put& put) {
+  const std::size_t pairs = std::size_t{items} * (items - 1) / 2;
+  const auto pair_of = [&](std::uint32_t low, std::uint32_t high) {
+    return std::size_t{low} * (2 * items - low - 1) / 2 + (high - low - 1);
+  };
+  std::vector<std::uint32_t> table(kCountBlocks * pairs, 0);  // [blocks][pairs] votes, then where the next one goes
+  const auto in_blocks = [&](const auto& act) {
+    oneapi::tbb::parallel_for(std::size_t{0}, kCountBlocks, [&](std::size_t block) {
+      std::uint32_t* mine = table.data() + block * pairs;
+      for (std::size_t row = rows * block / kCountBlocks; row < rows * (block + 1) / kCountBlocks; ++row)
+        if (const auto [low, high] = ends(row); low != kNone) act(mine[pair_of(low, high)], row);
+    });
+  };
+  in_blocks([](std::uint32_t& votes, std::size_t) { ++votes; });
+  CountedPairs out;
+  std::uint32_t next = 0;
+  for (std::uint32_t low = 0; low < items; ++low)
+    for (std::uint32_t high = low + 1; high < items; ++high) {
+      const std::uint32_t begin = next;
+      for (std::size_t block = 0; block < kCountBlocks; ++block)
+        next += std::exchange(table[block * pairs + pair_of(low, high)], next);
+      if (next == begin) continue;
+      out.first.push_back(low);
+      out.second.push_back(high);
+      out.votes.push_back(begin);
+    }
+  in_blocks([&](std::uint32_t& place, std::size_t row) { put(place++, row); });
+  return out;
+}
 
 }  // namespace
 
@@ -191,9 +242,33 @@ Groups group_votes(Votes& votes, Ties ties) {
   };
   groups.votes.resize(groups.vote_row.size());
   groups.component_pairs.assign(order.size() + 1, 0);
+  const auto code_of = [&](std::uint32_t row) {
+    const bool first_on_left = votes.left[row] < votes.right[row];
+    const int level = votes.preference[row] < 0 ? -levels[-votes.preference[row]] : levels[votes.preference[row]];
+    return VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
+  };
+  // An arena, of few pairs with very many votes: those are counted. It has most votes, so there is one at most.
+  std::optional<CountedPairs> arena;
   oneapi::tbb::enumerable_thread_specific<Column<Keyed>> buffers;
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
     const std::uint32_t begin = component_votes[c], count = component_votes[c + 1] - begin;
+    const std::uint32_t slot = groups.component_slots[c], members = groups.component_slots[c + 1] - slot;
+    if (is_arena(members, count, rows)) {
+      arena = count_pairs(
+          rows, members,
+          [&](std::size_t row) {
+            const auto [low, high] = std::minmax(slot_of[votes.left[row]], slot_of[votes.right[row]]);
+            const bool is_here = counts(row) && low >= slot && low < slot + members;
+            return is_here ? std::pair(low - slot, high - slot) : std::pair(kNone, kNone);
+          },
+          [&](std::uint32_t at, std::size_t row) {
+            groups.vote_row[begin + at] = static_cast<std::uint32_t>(row);
+            groups.votes[begin + at] = code_of(static_cast<std::uint32_t>(row));
+          });
+      arena->component = c;
+      groups.component_pairs[c + 1] = static_cast<std::uint32_t>(arena->first.size());
+      return;
+    }
     Column<Keyed> own;  // sorting together, a thread may take up another component meanwhile
     Column<Keyed>& keyed = count >= kLarge ? own : buffers.local();
     keyed.resize(count);
@@ -203,11 +278,8 @@ Groups group_votes(Votes& votes, Ties ties) {
     std::uint32_t pairs = 0;
     for (std::uint32_t v = 0; v < count; ++v) {
       pairs += v == 0 || keyed[v].pair != keyed[v - 1].pair;
-      const std::uint32_t row = keyed[v].row;
-      const bool first_on_left = votes.left[row] < votes.right[row];
-      const int level = votes.preference[row] < 0 ? -levels[-votes.preference[row]] : levels[votes.preference[row]];
-      groups.votes[begin + v] = VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
-      groups.vote_row[begin + v] = row;
+      groups.votes[begin + v] = code_of(keyed[v].row);
+      groups.vote_row[begin + v] = keyed[v].row;
     }
     groups.component_pairs[c + 1] = pairs;
   });
@@ -219,6 +291,14 @@ Groups group_votes(Votes& votes, Ties ties) {
   groups.pair_votes.resize(pairs + 1);
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
     std::uint32_t pair = groups.component_pairs[c];
+    if (arena && arena->component == c) {
+      for (std::size_t i = 0; i < arena->first.size(); ++i, ++pair) {
+        groups.pair_first[pair] = groups.component_slots[c] + arena->first[i];
+        groups.pair_second[pair] = groups.component_slots[c] + arena->second[i];
+        groups.pair_votes[pair] = component_votes[c] + arena->votes[i];
+      }
+      return;
+    }
     std::uint64_t before = 0;  // no pair: its items would be one
     for (std::uint32_t v = component_votes[c]; v < component_votes[c + 1]; ++v) {
       const std::uint64_t items_of_pair = pair_of(groups.vote_row[v]);

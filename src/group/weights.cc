@@ -89,6 +89,12 @@ void share_judgements(const Groups& groups, const Votes& votes, Column<float>& w
   }
 }
 
+/// Whether repeats of some votes may weigh less.
+bool may_share_repeats(const Votes& votes, std::optional<Repeats> wanted) {
+  return wanted != Repeats::kAll && count_rows(votes.anonymous) < votes.size() &&
+         (wanted || count_rows(votes.independent) < votes.size());
+}
+
 /// Weights of repeated votes; 0 where a vote does not count.
 void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repeats> wanted, Column<float>& weight,
                    VoteWeights& out) {
@@ -98,9 +104,7 @@ void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repea
     if (wanted) return true;
     return !contains(votes.independent, row) && (votes.judgement.empty() || votes.judgement[row] == kNoJudgement);
   };
-  const std::uint64_t rows = votes.size();
-  const bool nobody_repeats = count_rows(votes.anonymous) == rows;
-  if (nobody_repeats || (repeats == Repeats::kAll) || (!wanted && count_rows(votes.independent) == rows)) return;
+  if (!may_share_repeats(votes, wanted)) return;
   struct Vote {
     std::uint32_t annotator, vote;
     bool operator<(const Vote& other) const {
@@ -215,6 +219,10 @@ constexpr std::uint32_t kKinds = 32;
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) {
   VoteWeights out;
   forget_sides(groups, votes, !use.side_bias);
+  if (votes.weight.empty() && votes.judgement.empty() && !may_share_repeats(votes, use.repeats)) {
+    out.total = static_cast<double>(groups.votes.size());
+    return out;
+  }
   Column<float> weight(groups.votes.size(), 1.0f);
   if (!votes.weight.empty()) {
     oneapi::tbb::parallel_for(std::size_t{0}, weight.size(),
@@ -301,19 +309,24 @@ std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotat
 
 Column<std::uint32_t> count_distinct_pairs(const Groups& groups) {
   Column<std::uint32_t> distinct(groups.annotators, 0);
-  oneapi::tbb::enumerable_thread_specific<std::vector<std::uint32_t>> buffers;
-  oneapi::tbb::parallel_for(Range(0, groups.pairs(), 256), [&](const Range& range) {
-    std::vector<std::uint32_t>& annotators = buffers.local();
-    for (std::size_t p = range.begin(); p < range.end(); ++p) {
-      annotators.clear();
-      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-        annotators.push_back(groups.votes[v].annotator());
-      if (annotators.size() > 1) std::sort(annotators.begin(), annotators.end());
-      std::uint32_t before = VoteCode::kMaxAnnotators;
-      for (const std::uint32_t a : annotators)
-        if (std::exchange(before, a) != a) std::atomic_ref(distinct[a]).fetch_add(1, std::memory_order_relaxed);
-    }
+  // By thread: the last pair in which each annotator was met, and how many those are.
+  struct Met {
+    std::vector<std::uint32_t> last_pair, pairs;
+  };
+  oneapi::tbb::enumerable_thread_specific<Met> threads;
+  constexpr std::size_t kFewTasks = 64;  // each may clear a column of annotators
+  oneapi::tbb::parallel_for(Range(0, groups.pairs(), groups.pairs() / kFewTasks + 1), [&](const Range& range) {
+    Met& met = threads.local();
+    met.last_pair.assign(groups.annotators, ~0u);
+    met.pairs.resize(groups.annotators, 0);
+    for (std::size_t p = range.begin(); p < range.end(); ++p)
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        const std::uint32_t a = groups.votes[v].annotator(), pair = static_cast<std::uint32_t>(p);
+        met.pairs[a] += std::exchange(met.last_pair[a], pair) != pair;
+      }
   });
+  for (const Met& met : threads)
+    for (std::size_t a = 0; a < met.pairs.size(); ++a) distinct[a] += met.pairs[a];
   return distinct;
 }
 
