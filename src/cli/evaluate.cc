@@ -41,6 +41,8 @@ struct Contender {
   Estimate all_answers;  ///< log loss of the answers themselves; only with ties or grades
 };
 
+std::vector<float> as_vector(const Column<float>& column) { return {column.begin(), column.end()}; }
+
 Contender judge(std::string name, Predictions predictions, const Groups& groups, const Clusters& clusters) {
   Contender out{std::move(name), std::move(predictions), {}, {}, {}};
   out.decided = decided_trials(groups, out.predictions.left, clusters);
@@ -48,7 +50,7 @@ Contender judge(std::string name, Predictions predictions, const Groups& groups,
   if (!groups.answers.binary() && !out.predictions.log_probability.empty()) {
     std::vector<double> losses;
     for (const float l : out.predictions.log_probability) losses.push_back(-l);
-    out.all_answers = clustered_mean(losses, clusters.of);
+    out.all_answers = clustered_mean(losses, clusters.of, as_vector(groups.weight));
   }
   return out;
 }
@@ -69,7 +71,7 @@ Estimate difference(const Contender& a, const Contender& b) {
   std::vector<double> losses = log_losses(a.decided);
   const std::vector<double> others = log_losses(b.decided);
   for (std::size_t i = 0; i < losses.size(); ++i) losses[i] -= others[i];
-  return clustered_mean(losses, a.decided.cluster);
+  return clustered_mean(losses, a.decided.cluster, a.decided.weight);
 }
 
 /// A model against gold labels.
@@ -182,7 +184,7 @@ int evaluate_command(const Arguments& arguments) {
     weigh_votes(groups, votes, options.vote_use());
     if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
       throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());
-    const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed);
+    const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed, votes.judgement);
     const Clusters clusters = find_clusters(groups);
 
     std::vector<Contender> contenders;

@@ -194,11 +194,11 @@ Json describe_covariates(const CovariateLabels& covariates) {
 }
 
 /// Held-out votes, predicted in five folds, and what they ask for.
-Calibration calibrate(const Groups& groups, const FitOptions& fit_options, const Device& device, const MakeEngine& make,
-                      std::uint64_t seed, bool quiet) {
+Calibration calibrate(const Votes& votes, const Groups& groups, const FitOptions& fit_options, const Device& device,
+                      const MakeEngine& make, std::uint64_t seed, bool quiet) {
   constexpr int kFolds = 5;
   Progress progress("calibrating", kFolds, quiet);
-  const std::vector<std::uint8_t> folds = draw_folds(groups, kFolds, seed);
+  const std::vector<std::uint8_t> folds = draw_folds(groups, kFolds, seed, votes.judgement);
   const Predictions predictions = predict_held_out(
       groups, folds, fit_options, [&](const Groups& some) { return make(device, some); },
       [&](int fold, int iteration) {
@@ -294,7 +294,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
     if (arguments.calibrate) try {
-        calibration = calibrate(groups, fit_options, device_used, make, arguments.seed, quiet);
+        calibration = calibrate(votes, groups, fit_options, device_used, make, arguments.seed, quiet);
       } catch (const Error& error) {
         if (error.exit() != Exit::kNotConverged) throw;
         warnings.push_back(fmt::format("Not calibrated: {}.", error.what()));

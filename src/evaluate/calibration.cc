@@ -21,8 +21,9 @@ double best_slope(const std::vector<double>& logit, const Trials& trials, const 
     for (std::size_t i = 0; i < logit.size(); ++i) {
       if (!use(i)) continue;
       const double p = logistic(slope * logit[i]);
-      gradient += (trials.outcome[i] - p) * logit[i];
-      information += p * (1 - p) * logit[i] * logit[i];
+      const double weight = trials.weight_of(i);
+      gradient += weight * (trials.outcome[i] - p) * logit[i];
+      information += weight * p * (1 - p) * logit[i] * logit[i];
     }
     const double step = std::clamp(gradient / information, -0.5, 0.5);
     slope = std::max(slope + step, 0.05);
@@ -50,7 +51,7 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
   std::vector<double> gains = log_losses(decided);
   const std::vector<double> losses = log_losses(corrected);
   for (std::size_t i = 0; i < gains.size(); ++i) gains[i] -= losses[i];
-  out.gain = clustered_mean(gains, decided.cluster);
+  out.gain = clustered_mean(gains, decided.cluster, decided.weight);
   out.slope = best_slope(logit, decided, [](std::size_t) { return true; });
   return out;
 }

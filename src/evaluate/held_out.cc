@@ -45,12 +45,17 @@ std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, co
 
 }  // namespace
 
-std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed) {
+std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
+                                     const Column<std::uint32_t>& judgement) {
   std::vector<std::uint8_t> fold(groups.votes.size());
   for_pairs(groups, [&](std::size_t p) {
     std::uint64_t next = mixed(mixed(seed) + p);
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
       fold[v] = static_cast<std::uint8_t>(next++ % static_cast<unsigned>(folds));
+    if (judgement.empty()) return;
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+      if (const std::uint32_t act = judgement[groups.vote_row[v]]; act != kNoJudgement)
+        fold[v] = static_cast<std::uint8_t>(mixed(mixed(seed) + act) % static_cast<unsigned>(folds));
   });
   return fold;
 }
@@ -175,6 +180,7 @@ Trials decided_trials(const Groups& groups, const std::vector<float>& left, cons
     trials.predicted.push_back(left[v]);
     trials.outcome.push_back((vote.winner() > 0) == vote.first_on_left() ? 1 : 0);
     trials.cluster.push_back(clusters.of[v]);
+    if (!groups.weight.empty()) trials.weight.push_back(groups.weight[v]);
   }
   return trials;
 }

@@ -10,8 +10,10 @@
 namespace voxpop {
 
 /// The fold in which each vote is held out [V], below `folds`. A pair's votes are spread over the folds, so that each
-/// is predicted from the pair's others, where it has any; where the first one goes is drawn with `seed`.
-std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed);
+/// is predicted from the pair's others, where it has any; where the first one goes is drawn with `seed`. Votes of one
+/// judgement (Votes::judgement, or empty) are held out together: one of them would give the others away.
+std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
+                                     const Column<std::uint32_t>& judgement = {});
 
 /// What is said of each vote without having seen it [V].
 struct Predictions {

@@ -140,12 +140,14 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   trials.predicted.resize(chosen.votes.size());
   trials.outcome.resize(chosen.votes.size());
   trials.cluster.resize(chosen.votes.size());
+  if (!groups.weight.empty()) trials.weight.resize(chosen.votes.size());
   oneapi::tbb::parallel_for(std::size_t{0}, chosen.votes.size(), [&](std::size_t i) {
     const auto [v, p] = chosen.votes[in_order[i]];
     trials.predicted[i] = left_if_decided(
         model.of_left_out(groups.votes[v], p, known[in_order[i]], part_of(double{groups.weight_of(v)})));
     trials.outcome[i] = (groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0;
     trials.cluster[i] = p;
+    if (!groups.weight.empty()) trials.weight[i] = groups.weight[v];
   });
   return trials;
 }

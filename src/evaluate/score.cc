@@ -29,16 +29,17 @@ double calibration_error(const Bins& bins) {
     off += std::abs(bin.predicted - bin.observed);
     trials += bin.trials;
   }
-  return off / std::max(trials, 1.0);  // a draw may leave all out
+  return trials > 0 ? off / trials : 0;  // a draw may leave all out
 }
 
 Bins sum_bins(const Trials& trials) {
   Bins bins{};
   for (std::size_t i = 0; i < trials.predicted.size(); ++i) {
     BinSums& bin = bins[bin_of(trials.predicted[i])];
-    bin.trials += 1;
-    bin.predicted += trials.predicted[i];
-    bin.observed += trials.outcome[i];
+    const double weight = trials.weight_of(i);
+    bin.trials += weight;
+    bin.predicted += weight * trials.predicted[i];
+    bin.observed += weight * trials.outcome[i];
   }
   return bins;
 }
@@ -69,10 +70,10 @@ Draws bootstrap(const Trials& trials) {
           p *= static_cast<double>((random() >> 11) + 1) * 0x1p-53;
       }
       const int b = bin_of(trials.predicted[i]);
-      const double residual = trials.predicted[i] - trials.outcome[i];
-      resampled[b].trials += times;
+      const double weight = trials.weight_of(i), residual = weight * (trials.predicted[i] - trials.outcome[i]);
+      resampled[b].trials += times * weight;
       resampled[b].predicted += times * residual;
-      chance[b].trials += 1;
+      chance[b].trials += weight;
       chance[b].predicted += sign * residual;
     }
     draws.resampled[draw] = calibration_error(resampled);
@@ -85,14 +86,20 @@ Draws bootstrap(const Trials& trials) {
 
 }  // namespace
 
-Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster) {
-  const auto n = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster,
+                        const std::vector<float>& weight) {
+  const auto weight_of = [&](std::size_t i) { return weight.empty() ? 1.0 : double{weight[i]}; };
+  double n = 0, total = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    n += weight_of(i);
+    total += weight_of(i) * values[i];
+  }
+  const double mean = total / n;
   double squares = 0, clusters = 0;
   for (std::size_t i = 0; i < values.size(); clusters += 1) {
     double sum = 0;
     const std::uint32_t mine = cluster[i];
-    for (; i < values.size() && cluster[i] == mine; ++i) sum += values[i] - mean;
+    for (; i < values.size() && cluster[i] == mine; ++i) sum += weight_of(i) * (values[i] - mean);
     squares += sum * sum;
   }
   return {mean, std::sqrt(squares * clusters / (clusters - 1)) / n};
@@ -142,9 +149,9 @@ Score score(const Trials& trials) {
   // Resampled votes err more: what chance adds to every ECE is in them twice.
   const double ece = calibration_error(bins);
   const double apart = ece - std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
-  return {.log_loss = clustered_mean(log_losses(trials), trials.cluster),
-          .brier = clustered_mean(squared, trials.cluster),
-          .accuracy = clustered_mean(right, trials.cluster),
+  return {.log_loss = clustered_mean(log_losses(trials), trials.cluster, trials.weight),
+          .brier = clustered_mean(squared, trials.cluster, trials.weight),
+          .accuracy = clustered_mean(right, trials.cluster, trials.weight),
           .ece = ece,
           .ece_low = std::max(draws.resampled[kDraws / 40] + apart, 0.0),
           .ece_high = draws.resampled[kDraws * 39 / 40 - 1] + apart,

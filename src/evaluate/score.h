@@ -14,10 +14,14 @@ struct Trials {
   std::vector<float> predicted;        ///< [n], of outcome 1
   std::vector<std::int8_t> outcome;    ///< [n], 0 or 1
   std::vector<std::uint32_t> cluster;  ///< [n], ascending: trials of one cluster are not taken as independent
+  std::vector<float> weight = {};      ///< [n], a trial counts as so many; empty: each once
+  double weight_of(std::size_t i) const { return weight.empty() ? 1.0 : double{weight[i]}; }
 };
 
-/// Mean of values [n], its standard error over clusters (Liang and Zeger 1986).
-Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster);
+/// Mean of values [n], weighted where there are weights [n], and its standard error over clusters (Liang and Zeger
+/// 1986).
+Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster,
+                        const std::vector<float>& weight = {});
 
 inline constexpr int kReliabilityBins = 15;
 
