@@ -717,5 +717,38 @@ TEST(IntegrateDiscrimination, is_close_to_a_fine_grid_over_both) {
   EXPECT_NEAR(std::sqrt(a.side_bias_variance), beta_sd, 0.1 * beta_sd);
 }
 
+/// Two annotators with most of the votes vote the other way round than the nine others.
+TEST(Fit, the_sign_is_that_of_most_annotators_not_of_most_votes) {
+  std::vector<test::Row> rows;
+  std::uint32_t random = 1;
+  const auto draw = [&](std::uint32_t below) {
+    random = random * 1664525u + 1013904223u;
+    return (random >> 16) % below;
+  };
+  for (std::uint32_t v = 0; v < 4000; ++v) {
+    const std::uint32_t prompt = draw(100), left = draw(4), right = (left + 1 + draw(3)) % 4;
+    const std::uint32_t annotator = draw(10) < 6 ? draw(2) : 2 + draw(9);
+    const bool better = (left < right) != (draw(10) == 0);  // the first items are the better ones
+    rows.push_back({4 * prompt + left, 4 * prompt + right, annotator, better == (annotator >= 2) ? 1 : -1});
+  }
+  Votes votes = test::make_votes(400, 11, rows);
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const auto engine = make_cpu_engine(groups, *choose_kernels());
+  const Fit fit =
+      fit_model(*engine, count_votes(groups), {.model = Model::kRater, .answers = groups.answers}, [](int, double) {});
+  EXPECT_TRUE(fit.mirrored);
+  for (std::size_t a = 0; a < 11; ++a) {
+    EXPECT_EQ(fit.annotators[a].discrimination > 0, a >= 2) << a;
+    EXPECT_NEAR(std::log(std::abs(fit.annotators[a].discrimination / fit.reference_discrimination)), 0, 1) << a;
+  }
+  std::size_t right = 0;
+  const PairLabels labels = find_pair_labels(*engine, fit);  // of the engine, which has been turned round, too
+  for (std::size_t p = 0; p < groups.pairs(); ++p) {
+    EXPECT_EQ(labels.better[p] > 0.5f, fit.posterior.pair_mean[p] > 0);
+    right += fit.posterior.pair_mean[p] > 0;  // the first slot of a pair is the better item
+  }
+  EXPECT_GT(right, 19 * groups.pairs() / 20);
+}
+
 }  // namespace
 }  // namespace voxpop

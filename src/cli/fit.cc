@@ -291,6 +291,10 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
           },
           checkpoint ? &*checkpoint : nullptr);
     }
+    if (fit.mirrored)
+      warnings.push_back(
+          "Annotators with most of the votes contradict most of the annotators. Scores have the sign that more "
+          "annotators follow. If left and right are swapped in a part of the data, turn that part round.");
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
     if (arguments.calibrate) try {

@@ -57,6 +57,23 @@ bool all_of(const Column<float>& column, const Holds& holds) {
       std::logical_and());
 }
 
+/// The same fit with all scores and discriminations of the other sign: as probable, but for the population's prior.
+void mirror(Engine& engine, FitRun& run) {
+  EngineState kept = engine.save(run);
+  for (auto* column : {&kept.sites.shift, &kept.pair_mean, &kept.solutions})
+    for (float& x : *column) x = -x;
+  engine.load(kept);
+  for (AnnotatorPosterior& a : run.annotators) {
+    a.discrimination = -a.discrimination;
+    a.covariance = -a.covariance;
+  }
+  for (double& c : run.state.coefficient) c = -c;
+  double sum = 0;
+  for (std::size_t a = 0; a < run.annotators.size(); ++a)
+    if (run.votes_of[a] > 0) sum += run.annotators[a].discrimination;
+  run.state.population.mean = std::max(sum / run.state.voters, 0.05);
+}
+
 /// Labels that are no numbers must reach nobody's training.
 void require_numbers(const Fit& fit) {
   const Posterior& posterior = fit.posterior;
@@ -184,6 +201,16 @@ double reference_median(const std::vector<double>& value, const std::vector<std:
   return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
+double agreement_with_scores(const std::vector<AnnotatorPosterior>& annotators,
+                             const std::vector<std::uint32_t>& votes_of) {
+  double sum = 0;
+  for (std::size_t a = 0; a < annotators.size(); ++a)
+    if (votes_of[a] > 0)  // P(gamma > 0) - P(gamma < 0)
+      sum += std::erf(annotators[a].discrimination /
+                      std::sqrt(2 * std::max(annotators[a].discrimination_variance, 1e-12)));
+  return sum;
+}
+
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report, FitKeeper* keeper) {
   FitRun run;
@@ -216,6 +243,8 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
     report(state.iterations, state.change);
   }
   Fit fit;
+  fit.mirrored = has_discriminations(options.model) && !earlier && agreement_with_scores(run.annotators, votes_of) < 0;
+  if (fit.mirrored) mirror(engine, run);
   fit.model = options.model;
   fit.answers = options.answers;
   fit.annotators = std::move(run.annotators);

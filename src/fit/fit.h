@@ -52,7 +52,8 @@ struct Fit {
   Posterior posterior;
   int iterations = 0;
   bool converged = false;
-  double change = 0;  ///< what was still moving at the end
+  double change = 0;      ///< what was still moving at the end
+  bool mirrored = false;  ///< all scores and discriminations changed sign at the end: see agreement_with_scores()
 };
 
 /// Every so-manieth batch of components makes the sample; 1: all do.
@@ -83,6 +84,12 @@ class FitKeeper {
 /// Exit::kNotConverged where the fit diverged.
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report, FitKeeper* keeper = nullptr);
+
+/// How many more annotators follow the scores than vote against them, each counted by how sure that is. Votes tell
+/// scores and discriminations only up to a common sign; the one that most annotators follow is published, not that of
+/// the annotators with most votes.
+double agreement_with_scores(const std::vector<AnnotatorPosterior>& annotators,
+                             const std::vector<std::uint32_t>& votes_of);
 
 /// The median of `value` [annotators] among annotators with enough votes; see the definition.
 double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of);
