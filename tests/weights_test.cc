@@ -138,15 +138,32 @@ Votes ranking(std::uint32_t items) {
   return votes;
 }
 
-TEST(Weights, a_ranking_of_k_items_is_as_k_minus_1_votes) {
-  for (const std::uint32_t items : {2u, 3u, 5u, 9u}) {
+TEST(Weights, a_ranking_tells_as_much_as_plackett_and_luce_say) {
+  // 4 (K - H) / (K (K - 1)): H is 1.5, 1.83333, 2.28333, 2.82897.
+  for (const auto& [items, weight] : {std::pair{2u, 1.0}, {3u, 7.0 / 9}, {5u, 0.543333}, {9u, 0.342835}}) {
     Votes votes = ranking(items);
     Groups groups = group_votes(votes, Ties::kModel);
-    const VoteWeights weights = weigh_votes(groups, votes, {});
-    EXPECT_NEAR(weights.total, items - 1, 1e-5);
-    for (std::uint32_t v = 0; v < groups.votes.size(); ++v)
-      EXPECT_FLOAT_EQ(groups.weight_of(v), 2.0f / static_cast<float>(items));
+    weigh_votes(groups, votes, {});
+    for (std::uint32_t v = 0; v < groups.votes.size(); ++v) EXPECT_NEAR(groups.weight_of(v), weight, 1e-5) << items;
   }
+}
+
+/// That the best of five is chosen is one choice among five, which tells 2/5 of what four votes would.
+TEST(Weights, the_best_of_several_is_one_choice) {
+  Votes votes = make_votes(5, 1, {{2, 0, 0, 1}, {1, 2, 0, -1}, {2, 3, 0, 1}, {2, 4, 0, 1}});
+  votes.judgement.assign(4, 3);
+  Groups groups = group_votes(votes, Ties::kModel);
+  const VoteWeights weights = weigh_votes(groups, votes, {});
+  EXPECT_NEAR(weights.total, 4 * 0.4, 1e-6);
+  EXPECT_EQ(weights.judgements, 1u);
+}
+
+TEST(Weights, pairs_without_a_common_item_are_votes_of_their_own) {
+  Votes votes = make_votes(4, 1, {{0, 1, 0, 1}, {2, 3, 0, -1}});
+  votes.judgement.assign(2, 3);
+  Groups groups = group_votes(votes, Ties::kModel);
+  weigh_votes(groups, votes, {});
+  EXPECT_TRUE(groups.weight.empty());
 }
 
 TEST(Weights, halves_of_a_soft_vote_stay_as_they_are) {

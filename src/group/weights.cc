@@ -31,32 +31,36 @@ void forget_sides(Groups& groups, const Votes& votes, bool all) {
   groups.on_device.reset();
 }
 
-/// How much each pair of one judgement counts: (K - C) / P, see weigh_votes(). `ends`: the slots that each of its votes
-/// compares; in any order.
-double share_of_judgement(std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends) {
-  std::sort(ends.begin(), ends.end());
-  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
-  if (ends.size() == 1) return 1;
+/// Items of one judgement, by slot: the first is the better one; a tie stands there both ways round.
+using Order = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+
+/// How much each pair of one judgement counts; see weigh_votes().
+double share_of_judgement(Order& order) {
+  std::sort(order.begin(), order.end());
+  order.erase(std::unique(order.begin(), order.end()), order.end());
+  Order pairs;
   std::vector<std::uint32_t> items;
-  for (const auto& [a, b] : ends) items.insert(items.end(), {a, b});
-  std::sort(items.begin(), items.end());
-  items.erase(std::unique(items.begin(), items.end()), items.end());
-  const auto place = [&](std::uint32_t item) {
-    return static_cast<std::size_t>(std::lower_bound(items.begin(), items.end(), item) - items.begin());
-  };
-  std::vector<std::size_t> parent(items.size());
-  std::iota(parent.begin(), parent.end(), std::size_t{0});
-  const auto root = [&](std::size_t x) {
-    while (parent[x] != x) x = parent[x] = parent[parent[x]];
-    return x;
-  };
-  std::size_t joined = 0;  // K - C
-  for (const auto& [a, b] : ends) {
-    const std::size_t from = root(place(a)), to = root(place(b));
-    joined += from != to;
-    parent[from] = to;
+  for (const auto& [better, worse] : order) {
+    pairs.push_back(std::minmax(better, worse));
+    items.insert(items.end(), {better, worse});
   }
-  return static_cast<double>(joined) / static_cast<double>(ends.size());
+  const auto keep_distinct = [](auto& column) {
+    std::sort(column.begin(), column.end());
+    column.erase(std::unique(column.begin(), column.end()), column.end());
+    return static_cast<double>(column.size());
+  };
+  const double pair_count = keep_distinct(pairs), k = keep_distinct(items);
+  double worth = 0;  // in votes
+  if (pair_count == k * (k - 1) / 2) {
+    for (double stage = 2; stage <= k; ++stage) worth += 2 * (stage - 1) / stage;
+  } else {  // a stage for each item that is better than others: chosen among these and itself
+    for (std::size_t begin = 0, end; begin < order.size(); begin = end) {
+      for (end = begin + 1; end < order.size() && order[end].first == order[begin].first;) ++end;
+      const auto others = static_cast<double>(end - begin);
+      worth += 2 * others / (others + 1);
+    }
+  }
+  return std::min(worth / pair_count, 1.0);
 }
 
 /// Multiplies weights by what their judgements leave of them.
@@ -74,14 +78,18 @@ void share_judgements(const Groups& groups, const Votes& votes, Column<float>& w
         parts.push_back({judgement, groups.votes[v].annotator(), v, p});
   std::sort(parts.begin(), parts.end(),
             [](const Part& a, const Part& b) { return std::pair(a.key(), a.vote) < std::pair(b.key(), b.vote); });
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;
+  Order order;
   for (std::size_t begin = 0, end; begin < parts.size(); begin = end) {
     for (end = begin + 1; end < parts.size() && parts[end].key() == parts[begin].key();) ++end;
     if (end - begin == 1) continue;
-    ends.clear();
-    for (std::size_t i = begin; i < end; ++i)
-      ends.emplace_back(groups.pair_first[parts[i].pair], groups.pair_second[parts[i].pair]);
-    const double share = share_of_judgement(ends);
+    order.clear();
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::uint32_t first = groups.pair_first[parts[i].pair], second = groups.pair_second[parts[i].pair];
+      const int winner = groups.votes[parts[i].vote].winner();
+      if (winner >= 0) order.emplace_back(first, second);
+      if (winner <= 0) order.emplace_back(second, first);
+    }
+    const double share = share_of_judgement(order);
     if (share == 1) continue;
     for (std::size_t i = begin; i < end; ++i) weight[parts[i].vote] *= static_cast<float>(share);
     out.in_judgements += end - begin;

@@ -30,9 +30,12 @@ struct VoteWeights {
 /// the groups; a copy of them on a device is given up where something changes. Votes that weigh 1 all leave
 /// Groups::weight empty.
 ///
-/// A vote weighs what its file says (1), times (K - C) / P where it is one of a judgement of K items in C connected
-/// parts over P distinct pairs: 2 / K in a ranking of K items broken into all its pairs, 1 in a pair. Repeated votes
-/// that count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
+/// A vote weighs what its file says (1). Votes of one judgement weigh less: a ranking of K items tells as much as
+/// 2 (K - H) votes on even pairs, H = 1 + 1/2 + ... + 1/K (the Fisher information of Plackett and Luce's model, the
+/// best of m items chosen for m = K, ..., 2, beside that of all pairs in Bradley and Terry's), so that each of its K (K
+/// - 1) / 2 pairs weighs 1, .78, .65, .54 for K = 2 to 5. Where some pairs are missing, the choices are those of items
+/// that are better than others: the best of K weighs 2 / K a pair, pairs without a common item 1. Repeated votes that
+/// count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use);
 
 /// Votes that say the same counted into one vote of their weight.
