@@ -323,9 +323,13 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     seconds.label = watch.lap();
     if (calibration && calibration->helps()) calibrate_pairs(*calibration, labels.pairs);
     if (arguments.strict && !fit.converged)
-      throw Error(Exit::kNotConverged, fmt::format("not converged after {} iterations (change {:.1e}); nothing was "
-                                                   "written. Raise --max-iterations or leave --strict out",
-                                                   fit.iterations, fit.change));
+      throw Error(Exit::kNotConverged, fmt::format("{}, or leave --strict out; nothing was written",
+                                                   why_not_converged(fit, options.max_iterations)));
+    if (!fit.converged) {
+      std::string unsettled = why_not_converged(fit, options.max_iterations);
+      unsettled.front() = 'N';
+      warnings.push_back(unsettled + ".");
+    }
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
     add_fit_findings(labels.annotators, findings);
     provenance["warnings"] = warnings_of(findings, warnings);
@@ -371,7 +375,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
       fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
     } else {
       print_summary({arguments.model, options.ties, arguments.output, arguments.warm_start.value_or(""), votes, limits,
-                     findings, warnings, fit, labels, told_votes, fit_options.warm_start, device, why, threads,
+                     findings, warnings, fit, labels, weights, told_votes, fit_options.warm_start, device, why, threads,
                      seconds});
       if (calibration) fmt::print("{}\n", told(*calibration));
     }

@@ -1,6 +1,7 @@
 #include "cli/fit_summary.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -50,6 +51,23 @@ void print_covariates(const CovariateLabels& covariates) {
       fmt::print("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
     fmt::print("\n");
   }
+}
+
+/// How much less than one each the votes weigh, and why.
+void print_weights(const VoteWeights& weights, const Limits& limits) {
+  std::vector<std::string> why;
+  if (weights.in_judgements > 0)
+    why.push_back(
+        fmt::format("{} are parts of {} judgements, such as rankings", weights.in_judgements, weights.judgements));
+  if (weights.shared > 0)
+    why.push_back(
+        fmt::format("{} are an annotator's votes on one pair, which count as one (--repeats)", weights.shared));
+  if (weights.dropped > 0)
+    why.push_back(
+        fmt::format("{} are left out, as another of their annotator on the pair counts (--repeats)", weights.dropped));
+  if (std::abs(weights.total - static_cast<double>(limits.votes)) < 0.5 && why.empty()) return;
+  fmt::print("the votes weigh as {:.0f}{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
+             fmt::join(why, "; "));
 }
 
 /// Annotators whose windows differ by more than chance, the surest first.
@@ -136,11 +154,23 @@ void print_annotators(const Votes& votes, const Labels& labels) {
 
 }  // namespace
 
+std::string why_not_converged(const Fit& fit, int max_iterations) {
+  if (fit.converged) return "";
+  if (fit.iterations >= max_iterations)
+    return fmt::format("not converged after {} iterations (change {:.1e}). Raise --max-iterations", fit.iterations,
+                       fit.change);
+  return fmt::format(
+      "not converged: annotators settled after {} iterations, but some scores still moved by {:.2g} of their "
+      "errors, as where an item wins or loses (almost) all its votes. More iterations do not help; --model bt may",
+      fit.iterations, fit.change);
+}
+
 void print_summary(const FitSummary& s) {
   fmt::print("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
              s.limits.components,
              count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
                                                              : fmt::format(" by {} annotators", s.limits.annotators));
+  print_weights(s.weights, s.limits);
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", s.model, s.ties, s.limits.ties,
              s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
              s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));

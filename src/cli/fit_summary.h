@@ -6,6 +6,7 @@
 
 #include "evaluate/calibration.h"
 #include "fit/fit.h"
+#include "group/weights.h"
 #include "guards/findings.h"
 #include "io/votes.h"
 #include "label/labels.h"
@@ -28,12 +29,16 @@ struct FitSummary {
   const std::vector<std::string>& warnings;  ///< beside the findings
   const Fit& fit;
   const Labels& labels;
+  const VoteWeights& weights;
   const Reliability& told_votes;
   const std::optional<WarmStart>& start;
   const std::string &device, &why_device;
   int threads;
   Seconds seconds;
 };
+
+/// Why a fit that has not converged has not, and what helps; "" of one that has.
+std::string why_not_converged(const Fit& fit, int max_iterations);
 
 /// On stdout, for people.
 void print_summary(const FitSummary& summary);
