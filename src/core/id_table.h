@@ -13,6 +13,14 @@
 
 namespace voxpop {
 
+/// A hash with a seed of this process alone: nobody can choose ids beforehand that all have one hash.
+struct SeededHash {
+  std::uint64_t operator()(std::string_view id) const {
+    static const std::uint64_t seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+    return XXH3_64bits_withSeed(id.data(), id.size(), seed);
+  }
+};
+
 /// Numbers ids in order of first appearance. Open addressing; beside its text, an id takes 8 bytes and 11 to 21 of
 /// slots.
 class IdTable {
@@ -48,15 +56,7 @@ class IdTable {
     std::uint32_t hash = 0;  ///< spares most comparisons of text, and reading it again when the table grows
   };
 
-  static std::uint32_t hash_of(std::string_view id) {
-    return static_cast<std::uint32_t>(XXH3_64bits_withSeed(id.data(), id.size(), seed()));
-  }
-
-  /// Of this process alone: nobody can choose ids beforehand that all fall on one slot.
-  static std::uint64_t seed() {
-    static const std::uint64_t drawn = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
-    return drawn;
-  }
+  static std::uint32_t hash_of(std::string_view id) { return static_cast<std::uint32_t>(SeededHash()(id)); }
 
   /// The slot of the id, or the free one where it would go.
   template <class IsIt>

@@ -23,6 +23,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/id_table.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "io/checksum.h"
@@ -105,7 +106,7 @@ class JoinedIds {
 
  private:
   Strings& ids_;
-  std::unordered_map<std::string, std::uint32_t> rows_;
+  std::unordered_map<std::string, std::uint32_t, SeededHash> rows_;
 };
 
 void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t rows, std::uint64_t expected,
