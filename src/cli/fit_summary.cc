@@ -120,6 +120,11 @@ std::string strongest_taste(const Labels& labels, std::size_t annotator) {
   return text;
 }
 
+/// An estimate in its column; a dash where nothing is known of it, such as of side bias where no side is known.
+std::string with_error(float value, float error) {
+  return std::isnan(error) ? fmt::format("{:>7}{:9}", "-", "") : fmt::format("{:>7.2f} +- {:<5.2f}", value, error);
+}
+
 void print_annotators(const Votes& votes, const Labels& labels) {
   const AnnotatorLabels& annotators = labels.annotators;
   const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
@@ -134,9 +139,9 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   fmt::print("\n");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::size_t a = rows[i];
-    fmt::print("{} {:>8}  {:>7.2f} +- {:<5.2f}  {:>7.2f} +- {:<5.2f}  {:>9.2f}  {:<13} {:>5.2f}", names[i],
-               annotators.votes[a], annotators.discrimination[a], annotators.discrimination_se[a],
-               annotators.side_bias[a], annotators.side_bias_se[a], annotators.agreement[a],
+    fmt::print("{} {:>8}  {}  {}  {:>9.2f}  {:<13} {:>5.2f}", names[i], annotators.votes[a],
+               with_error(annotators.discrimination[a], annotators.discrimination_se[a]),
+               with_error(annotators.side_bias[a], annotators.side_bias_se[a]), annotators.agreement[a],
                flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
     if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
