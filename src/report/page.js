@@ -164,12 +164,12 @@ const ID = 0, VOTES = 1, DISCRIMINATION = 2, DISCRIMINATION_SE = 3, SIDE = 4, SI
 
 function showAnnotators() {
   const {total, rated, flags, rows, cells} = summary.annotators;
+  const biased = rows.some((row) => row[SIDE_SE] !== null); // else no side is known
   const named = Object.entries(flags).filter(([, n]) => n > 0).map(([flag, n]) => `${count(n)} ${flag}`).join(", ");
   element("annotator-text").textContent = rated
     ? `${count(total)} annotators: ${named}. To the right: votes follow quality (1 is the reference annotator, 0 is chance,
-       below 0 is against it). Up or down: a habit of choosing the left or the right side.`
+       below 0 is against it).${biased ? " Up or down: a habit of choosing the left or the right side." : ""}`
     : "This model (bt) takes all annotators as alike and rates nobody; fit with --model rater to see them apart.";
-  const biased = rows.some((row) => row[SIDE_SE] !== null);
   if (rated) {
     const few = rows.length <= 150; // whiskers for all of so many can still be told apart
     const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes"].includes(row[FLAG])) : rows;
@@ -178,7 +178,7 @@ function showAnnotators() {
         label: flag, whiskers: few, pointRadius: 4, pointHoverRadius: 7,
         backgroundColor: colour(flag), borderColor: colour(flag),
         data: drawn.filter((row) => row[FLAG] === flag).map((row) => ({
-          x: row[DISCRIMINATION], y: biased ? row[SIDE] : row[VOTES], ex: 1.96 * row[DISCRIMINATION_SE],
+          x: row[DISCRIMINATION], y: biased ? row[SIDE] ?? 0 : row[VOTES], ex: 1.96 * row[DISCRIMINATION_SE],
           ey: biased ? 1.96 * row[SIDE_SE] : 0, row})),
       })).filter((set) => set.data.length > 0);
       if (cells) {

@@ -189,7 +189,8 @@ Json describe_annotators(const FitFile& fit) {
   for (const std::size_t a : rows)
     table.push_back({shortened(fit.annotator_ids[a], kLongestId), annotators.votes[a],
                      number(annotators.discrimination[a]), number(annotators.discrimination_se[a]),
-                     number(annotators.side_bias[a]), number(annotators.side_bias_se[a]),
+                     std::isnan(annotators.side_bias_se[a]) ? Json(nullptr) : number(annotators.side_bias[a]),
+                     number(annotators.side_bias_se[a]),
                      number(annotators.agreement[a]), number(annotators.expected_accuracy[a]),
                      flag_names()[annotators.flag[a]], number(annotators.flag_probability[a]),
                      fit.labels.drift ? number(fit.labels.drift->corrected_p_value[a], 1e-12) : Json(nullptr)});
