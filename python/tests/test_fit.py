@@ -131,7 +131,7 @@ def test_report_export_next(fitted, tmp_path):
 
 
 def test_ids_that_look_like_nothing(tmp_path):
-    votes = pd.DataFrame({"left": ["NA", "null"], "right": ["None", "nan"], "annotator": "NA", "preference": 1})
+    votes = pd.DataFrame({"left": ["NA", "null"], "right": ["None", "nan"], "annotator": "NA", "preference": "left"})
     asked = voxpop.fit(votes, progress=False).next(5)
     assert set(asked["left"]) | set(asked["right"]) == {"NA", "null", "None", "nan"}
     with pytest.raises(voxpop.UsageError, match="output is not for Python"):

@@ -59,7 +59,7 @@ ab = {"left": ["a", "a"], "right": ["b", "b"]}
 
 @pytest.mark.parametrize("columns, message", [
     ({"left": ["a", None], "right": ["b", "b"], "preference": [1, 1]}, "'left' row 1 is .*; an id must not be missing"),
-    ({"left": ["a", "b"], "right": ["b", "b"], "preference": [1, 1]}, "'right' row 1 is 'b'; the same item as"),
+    ({"left": ["a", "b"], "right": ["b", "b"], "preference": [1, -1]}, "'right' row 1 is 'b'; the same item as"),
     ({**ab, "preference": [1, "perhaps"]}, "'preference' row 1 is 'perhaps'; it must be left, right or tie"),
     ({**ab, "preference": [1, 10]}, "'preference' row 1 is .*10.*; it must be"),
     ({**ab, "preference": [1, np.nan]}, "'preference' row 1 is .*nan"),
@@ -67,10 +67,10 @@ ab = {"left": ["a", "a"], "right": ["b", "b"]}
     ({**ab, "preference": [True, False]}, "'preference' row 0 is .*True"),
     (ab, "no column 'preference'; there are 'left', 'right'"),
     ({"left": [], "right": [], "preference": []}, "no rows"),
-    ({"left": ["a", "c"], "right": ["b", "a"], "preference": [1, 1], "prompt": ["p", "q"]}, "'prompt' row 0 is 'p'; but an"),
-    ({**ab, "preference": [1, 1], "timestamp": ["noon", "one"]}, "'timestamp' is .*; times are datetimes or seconds"),
-    ({**ab, "preference": [1, 1], "timestamp": [1, 1_767_225_600_000_000_000]}, "'timestamp' row 1 .*another unit"),
-    ({**ab, "preference": [1, 1], "timestamp": [1, np.nan]}, "'timestamp' row 1 is .*nan"),
+    ({"left": ["a", "c"], "right": ["b", "a"], "preference": [1, -1], "prompt": ["p", "q"]}, "'prompt' row 0 is 'p'; but an"),
+    ({**ab, "preference": [1, -1], "timestamp": ["noon", "one"]}, "'timestamp' is .*; times are datetimes or seconds"),
+    ({**ab, "preference": [1, -1], "timestamp": [1, 1_767_225_600_000_000_000]}, "'timestamp' row 1 .*another unit"),
+    ({**ab, "preference": [1, -1], "timestamp": [1, np.nan]}, "'timestamp' row 1 is .*nan"),
 ])
 def test_bad_tables(tmp_path, columns, message):
     with pytest.raises(voxpop.BadInputError, match=message):
@@ -90,7 +90,7 @@ def test_bad_maps_and_scores(tmp_path):
 
 def test_ids_of_several_number_types_stay_apart(tmp_path):
     left = np.array([2**63 + 1, 2**63 + 2], np.uint64)
-    with write(tmp_path / "v.h5", left=left, right=np.array([1, 2]), preference=[1, 1]) as file:
+    with write(tmp_path / "v.h5", left=left, right=np.array([1, 2]), preference=[1, -1]) as file:
         assert list(file["items/id"].asstr()) == ["9223372036854775809", "9223372036854775810", "1", "2"]
 
 
@@ -99,9 +99,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path.write_text("old")
     for odd in "a\0b", "\ud800":
         with pytest.raises(voxpop.BadInputError, match="an id is not a text"):
-            voxpop.write_comparisons(pd.DataFrame({"left": pd.Series([odd], dtype=object), "right": "b", "preference": 1}), path)
+            voxpop.write_comparisons(pd.DataFrame({"left": pd.Series([odd], dtype=object), "right": "b", "preference": "left"}), path)
     with pytest.raises(voxpop.FileError, match="cannot write"):
-        voxpop.write_comparisons(pd.DataFrame({"left": ["a"], "right": ["b"], "preference": [1]}), tmp_path / "no" / "v.h5")
+        voxpop.write_comparisons(pd.DataFrame({"left": ["a"], "right": ["b"], "preference": ["left"]}), tmp_path / "no" / "v.h5")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -14,9 +14,11 @@ from voxpop.errors import (
     NotConvergedError,
     ProgramNotFoundError,
     UsageError,
+    VotesWarning,
     VoxpopError,
 )
 from voxpop.fit import Fit, fit, read_fit
+from voxpop.read import Votes, check, detect, read
 from voxpop.votes import from_datasets, write_comparisons
 
 __version__ = "0.1.0"
@@ -29,9 +31,14 @@ __all__ = [
     "NotConvergedError",
     "ProgramNotFoundError",
     "UsageError",
+    "Votes",
+    "VotesWarning",
     "VoxpopError",
+    "check",
+    "detect",
     "fit",
     "from_datasets",
+    "read",
     "read_fit",
     "write_comparisons",
 ]

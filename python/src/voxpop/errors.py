@@ -41,6 +41,10 @@ class DeviceError(VoxpopError, RuntimeError):
     exit_code = 6
 
 
+class VotesWarning(UserWarning):
+    """Something about votes, or a fit of them, that whoever trains on the labels should know."""
+
+
 class ProgramNotFoundError(VoxpopError, FileNotFoundError):
     """There is no program `voxpop` to run."""
 

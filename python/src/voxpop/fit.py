@@ -7,35 +7,55 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from voxpop.errors import BadInputError, FileError, UsageError
+from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
+from voxpop.files import Folder, Path, written_beside
 from voxpop.program import options, run
-from voxpop.votes import Path, write_comparisons
+from voxpop.read import READING, comparisons_of
+
+Model = Literal["bt", "crowd-bt", "rater", "lapse"]
 
 
 class Fit:
     """A fit/1 file. Frames are read when first asked for; docs/formats.md has every column, its unit and its range."""
 
     def __init__(self, path: Path, *, summary: str = "", index: pd.Index[Any] | None = None,
-                 folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
+                 folder: Folder | None = None) -> None:
         self.path = os.fspath(path)
         self.summary = summary  #: what the program printed
         self._index = index
         self._folder = folder  # goes when the Fit goes
+        self._opened = self._mark()
         with self._open() as file:
             if file.attrs.get("voxpop_schema") != "fit/1":
                 raise BadInputError(f"{self.path}: not a fit (schema {file.attrs.get('voxpop_schema')!r})")
 
+    def _mark(self) -> tuple[int, int, int] | None:
+        """Of the file as it is; None where there is none, which opening it says."""
+        try:
+            known = os.stat(self.path)
+        except OSError:
+            return None
+        return known.st_ino, known.st_size, known.st_mtime_ns
+
+    def __reduce__(self) -> Any:
+        if self._folder is not None:
+            raise TypeError("this Fit's file goes with it; give voxpop.fit() an output, or save() it, and read_fit() it elsewhere")
+        return read_fit, (self.path,)
+
     def _open(self) -> h5py.File:
+        if self._opened != self._mark():
+            raise FileError(f"{self.path}: was written again since this Fit was opened; read_fit() it again")
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
@@ -118,13 +138,8 @@ class Fit:
 
     def save(self, path: Path) -> None:
         """Copies the file; it appears under its name when it is complete."""
-        beside = f"{os.fspath(path)}.part"
-        try:
+        with written_beside(path) as beside:
             shutil.copyfile(self.path, beside)
-            os.replace(beside, path)
-        finally:
-            if os.path.exists(beside):
-                os.remove(beside)
 
     def to_parquet(self, folder: Path) -> None:
         """Writes items.parquet, annotators.parquet, pairs.parquet, votes.parquet (and windows.parquet). Needs pyarrow."""
@@ -172,51 +187,25 @@ def read_fit(path: Path) -> Fit:
     return Fit(path)
 
 
-def _as_comparisons(votes: Any, path: str, columns: dict[str, Any]) -> tuple[pd.Index[Any] | None, list[str]]:
-    """comparisons/1 files of any kind of votes, written to `path` where there are none; and the table's index, if any."""
-    if hasattr(votes, "to_pandas"):  # a pyarrow Table, a Hugging Face Dataset
-        votes = votes.to_pandas()
-    if isinstance(votes, pd.DataFrame):
-        write_comparisons(votes, path, **columns)
-        return votes.index, [path]
-    paths = [os.fspath(one) for one in ([votes] if isinstance(votes, (str, os.PathLike)) else votes)]
-    if not paths:
-        raise BadInputError("no files: there are no votes to fit")
-    if all(one.endswith(".parquet") for one in paths):
-        try:
-            table = pd.concat([pd.read_parquet(one) for one in paths], ignore_index=True)
-        except OSError as error:
-            raise FileError(str(error)) from error
-        return _as_comparisons(table, path, columns)
-    if columns["prior_score"] is not None or columns["features"] is not None:
-        raise BadInputError("prior_score and features go with a table of votes; a file has its own (items/...)")
-    if all(one.endswith((".h5", ".hdf5")) for one in paths):
-        names = ("left", "right", "preference")
-        if any(columns[name] != name for name in names) or any(
-                columns[name] is not None for name in columns if name not in names):
-            raise BadInputError("an HDF5 file has its columns by their names; left, map and the like are for tables")
-        return None, paths
-    meaning = columns.pop("map")
-    named = options(columns)
-    if meaning is not None:
-        named += ["--map", ",".join(f"{key}={value}" for key, value in meaning.items())]
-    run("import", *paths, "-o", path, *named, progress=False)
-    return None, [path]
+def _warn(provenance: Mapping[str, Any]) -> None:
+    """What the program found about the votes and the fit."""
+    told = set()
+    for finding in provenance.get("findings", []):
+        told.add(finding["text"])
+        if finding["level"] != "note":
+            warnings.warn(f"{finding['text']} {finding['remedy']}".strip(), VotesWarning, stacklevel=3)
+    for text in provenance.get("warnings", []):
+        if text not in told:
+            warnings.warn(text, VotesWarning, stacklevel=3)
 
 
 def fit(
-    votes: pd.DataFrame | Path | Iterable[Path] | Any,
+    votes: Any,
     *,
-    model: str = "rater",
-    left: str = "left",
-    right: str = "right",
-    preference: str = "preference",
-    annotator: str | None = None,
-    prompt: str | None = None,
-    timestamp: str | None = None,
-    map: Mapping[Any, str | int] | None = None,
-    prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
-    features: pd.DataFrame | None = None,
+    model: Model = "rater",
+    ties: Literal["model", "half", "drop"] | None = None,
+    repeats: Literal["all", "first", "last", "one"] | None = None,
+    no_side_bias: bool = False,
     warm_start: Fit | Path | None = None,
     output: Path | None = None,
     progress: bool = True,
@@ -224,25 +213,27 @@ def fit(
 ) -> Fit:
     """Fits votes and returns what they say.
 
-    votes: a DataFrame, a pyarrow Table or a Hugging Face Dataset with a vote a row, or the path (or paths) of Parquet,
-        CSV, TSV, JSONL or comparisons/1 (.h5) files. Columns, map, prior_score and features are as in
-        write_comparisons().
-    model: "bt", "crowd-bt", "rater" or "lapse". more: other options of 'voxpop fit' by their names: ties="half",
-        calibrate=True, strict=True, threads=8, device="cuda", ignore="features".
+    votes: what voxpop.read() gave, or whatever it takes, with its options here: left="model_a", map={...}, preset="hh",
+        winner="chosen_id", loser="rejected_id"; or the path (or paths) of comparisons/1 files (.h5).
+    repeats: what an annotator's repeated votes on one pair count (None: as one vote, but where the file says that they
+        are independent). no_side_bias: learn none.
+    more: other options of 'voxpop fit' by their names: calibrate=True, strict=True, threads=8, device="cuda".
     warm_start: an earlier fit of the same model: what it knows of annotators is their prior here, so that new votes need
         not be fitted together with old ones.
     output: where to keep the fit; by default it goes when the Fit goes.
     progress: show the program's progress and notes on sys.stderr.
 
-    Raises a VoxpopError; an error of the table names column, row (from 0) and value.
+    Raises a VoxpopError; an error of the table names column, row (from 0) and value. Warns (VotesWarning) of what looks
+    wrong about the votes, with what mends it, and of a fit that did not converge.
     """
-    with tempfile.TemporaryDirectory(prefix="voxpop-") as scratch:
-        columns = {"left": left, "right": right, "preference": preference, "annotator": annotator, "prompt": prompt,
-                   "timestamp": timestamp, "map": map, "prior_score": prior_score, "features": features}
-        index, paths = _as_comparisons(votes, os.path.join(scratch, "votes.h5"), columns)
-        folder = tempfile.TemporaryDirectory(prefix="voxpop-fit-") if output is None else None
-        path = os.path.join(folder.name, "fit.h5") if folder is not None else os.fspath(output or "")
-        if warm_start is not None:
-            more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
-        summary = run("fit", *paths, "-o", path, "--model", model, *options(more), progress=progress)
-    return Fit(path, summary=summary, index=index, folder=folder)
+    reading = {name: more.pop(name) for name in READING & more.keys()}
+    index, paths, _read_folder = comparisons_of(votes, reading)
+    folder = Folder() if output is None else None
+    path = folder.file("fit.h5") if folder is not None else os.fspath(output or "")
+    if warm_start is not None:
+        more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
+    chosen = options({"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias})
+    summary = run("fit", *paths, "-o", path, *chosen, *options(more), progress=progress)
+    made = Fit(path, summary=summary, index=index, folder=folder)
+    _warn(made.provenance)
+    return made

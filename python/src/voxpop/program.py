@@ -39,18 +39,23 @@ def options(values: dict[str, Any]) -> list[str]:
     return arguments
 
 
-def run(*arguments: str | os.PathLike[str], progress: bool = True) -> str:
+def run(*arguments: str | os.PathLike[str], progress: bool = True, notes: list[str] | None = None) -> str:
     """Runs the program and returns what it prints. `progress`: its progress and notes go to sys.stderr as they come.
+    `notes`: its notes go there instead.
 
     Raises the VoxpopError that its exit code means, with its text; KeyboardInterrupt ends the program, too.
     """
-    command = [find_program(), *(os.fspath(one) for one in arguments)] + ([] if progress else ["--quiet"])
+    loud = progress or notes is not None
+    command = [find_program(), *(os.fspath(one) for one in arguments)] + ([] if loud else ["--quiet"])
     told: list[str] = []
 
     def listen(stream: IO[str]) -> None:
         for line in stream:
             told.append(line)
-            if progress and not line.startswith("voxpop: "):
+            if notes is not None:
+                if line.startswith("note: "):
+                    notes.append(line[len("note: ") :].rstrip("\n"))
+            elif progress and not line.startswith("voxpop: "):
                 sys.stderr.write(line)
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8") as child:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Union
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from voxpop.errors import BadInputError, FileError
+from voxpop.errors import BadInputError, FileError, ProgramNotFoundError
+from voxpop.files import Path, written_beside
+from voxpop.program import run
 
 Indices = npt.NDArray[np.intp]
-Path = Union[str, "os.PathLike[str]"]
 _words = {"left": 1, "right": -1, "tie": 0}
 
 
@@ -49,6 +51,7 @@ def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None
     values = np.zeros(len(unique) + 1, np.int8)
     known = np.ones(len(unique) + 1, bool)
     known[-1] = False  # where missing values, code -1, end up
+    numbers = []
     for i, value in enumerate(unique):
         meant: Any = value if meaning is None else meaning.get(value, meaning.get(str(value)))
         word: Any = _words.get(meant.strip().lower(), meant) if isinstance(meant, str) else meant
@@ -58,10 +61,29 @@ def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None
             number = np.nan
         known[i] = number in range(-9, 10)
         values[i] = number if known[i] else 0
+        if meaning is None and not (isinstance(meant, str) and meant.strip().lower() in _words):
+            numbers.append(number)
     problem = "it must be left, right or tie, or from -9 (right) to 9 (left)"
     _require(known[codes], column, problem + " (say what other values mean: map={...})" if meaning is None else
              f"map does not say what it means, or not one of these: {problem}")
+    if numbers and min(numbers) >= 0:
+        raise BadInputError(_why_unknown(column))
     return values[codes]
+
+
+def _why_unknown(column: pd.Series[Any]) -> str:
+    """Of numbers without a negative one: the program's words, with counts and the maps to choose from."""
+    with TemporaryDirectory(prefix="voxpop-") as folder:
+        path = os.path.join(folder, "votes.csv")
+        table = pd.DataFrame({"left": "a", "right": "b", str(column.name): column.to_numpy()})
+        table.to_csv(path, index=False)
+        try:
+            run("import", path, "-o", os.path.join(folder, "votes.h5"), "--preference", str(column.name), progress=False)
+        except BadInputError as error:
+            return str(error).partition(": line ")[2].partition(": ")[2]
+        except ProgramNotFoundError:
+            pass
+    return f"column '{column.name}' has numbers, none of them negative: what they stand for cannot be known; say it: map={{...}}"
 
 
 def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
@@ -116,7 +138,8 @@ def write_comparisons(
     left, right, preference, annotator, prompt, timestamp: names of columns. The last three, where None, are the columns
         of those names, if there are such. Ids may be strings or integers. A preference is left, right or tie, or 1, -1,
         0, or a grade to +-9, > 0 for the left item; `map` says what other values mean: {"A>B": "left"}. Times are
-        datetimes or seconds since 1970.
+        datetimes or seconds since 1970. Numbers without a negative one are refused: 0/1, 1/2 or 1 to 5 mean different
+        things in different tables.
     prior_score: an existing reward model's score of each item, by id. features: [items x features], by id.
 
     The file appears under its name when it is complete. Raises BadInputError naming column, row (from 0) and value, and
@@ -129,8 +152,8 @@ def write_comparisons(
         if name is not None or role in votes.columns:
             optional[role] = _column(votes, name or role)
     (left_row, right_row), items = _ids([_column(votes, left), _column(votes, right)])
-    preferences = _preferences(_column(votes, preference), map)
     _require(left_row != right_row, votes[right], "the same item as on the left; drop the row")
+    preferences = _preferences(_column(votes, preference), map)
     text = h5py.string_dtype()
     columns: dict[str, Any] = {
         "comparisons/left": left_row.astype(np.uint32),
@@ -152,22 +175,17 @@ def write_comparisons(
         columns["items/prior_score"] = _of_items(prior_score, items, "prior_score")[:, 0]
     if features is not None:
         columns["items/features"] = _of_items(features, items, "features")
-    beside = f"{os.fspath(path)}.part"
     try:
-        with h5py.File(beside, "w") as file:
+        with written_beside(path) as beside, h5py.File(beside, "w") as file:
             file.attrs["voxpop_schema"] = "comparisons/1"
             for name, values in columns.items():
                 file[name] = values
             if features is not None:
                 file["items/features"].attrs["names"] = [str(name) for name in features.columns]
-        os.replace(beside, path)
     except ValueError as error:  # a zero character, or half of a character, in an id
         raise BadInputError(f"an id is not a text that HDF5 can hold: {error}") from error
     except OSError as error:
         raise FileError(f"{os.fspath(path)}: cannot write: {error}") from error
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
 
 
 def from_datasets(
