@@ -55,9 +55,10 @@ def verbs():
 def options_of(*verb):
     """Long option -> its choices, as --help lists them."""
     found = {}
-    listed = r"^  (?:-\w,)?(--[\w-]+)(?: \w+:\{(\S+)\})?"
-    for name, choices in re.findall(listed, output("voxpop", *verb, "--help"), re.MULTILINE):
-        found[name] = choices.split(",") if choices else []
+    listed = r"^  (?:-\w,)?(--[\w-]+(?:,--[\w-]+)*)(?: \w+:\{(\S+)\})?"
+    for names, choices in re.findall(listed, output("voxpop", *verb, "--help"), re.MULTILINE):
+        for name in names.split(","):
+            found[name] = choices.split(",") if choices else []
     return found
 
 
@@ -103,7 +104,7 @@ class Program(unittest.TestCase):
     def test_libraries_are_those_listed(self):
         needed = re.findall(r"\(NEEDED\).*\[(lib[^.\]]+)", output("readelf", "--dynamic", self.path))
         names = {"hdf5_serial": "HDF5", "z": "zlib", "deflate": "libdeflate", "tbb": "oneTBB", "fmt": "fmt",
-                 "simdjson": "simdjson", "xxhash": "xxHash", "csv": "libcsv", "mpi": "Open MPI", "stdc++": "libstdc++",
+                 "simdjson": "simdjson", "xxhash": "xxHash", "csv": "libcsv", "utf8proc": "utf8proc", "mpi": "Open MPI", "stdc++": "libstdc++",
                  "gcc_s": "libgcc", "c": "glibc", "m": "glibc"}
         with open(os.path.join(self.source, "docs", "dependencies.md")) as page:
             rows = [line.split("|")[1] for line in page if line.startswith("|")]
@@ -145,7 +146,7 @@ class Manual(unittest.TestCase):
             for option, choices in options_of(verb).items():
                 with self.subTest(verb=verb, option=option):
                     shown = rf" \{{{','.join(choices)}\}}" if choices else ""
-                    self.assertRegex(section, rf"(?m)^ +(-\w, )?{option}{shown}( |$)")
+                    self.assertRegex(section, rf"(?m)^ +(-\w, )?(--[\w-]+, )*{option}(, --[\w-]+)*{shown}( |$)")
         for option in options_of():
             self.assertIn(option, self.section("OPTIONS"))
 

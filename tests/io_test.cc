@@ -111,6 +111,9 @@ Votes full_votes() {
   votes.annotator = {0, 1, 1};
   votes.preference = {9, 0, -9};
   votes.timestamp = {1700000000, -1, 4102444800};
+  votes.weight = {0.5f, 1e6f, 1e-6f};
+  votes.judgement = {4, kNoJudgement, 4};
+  votes.unknown_sides = votes.independent = {{0, 3}};
   votes.prompt = {1, 1, 0, 0};
   votes.prior_score = {5, -3.25f, 1e30f, 0};
   votes.features = {1, 2, 3, 4, 5, 6, 7, 8.5f};
@@ -142,6 +145,14 @@ TEST_F(VotesFile, round_trip) {
     EXPECT_EQ(read.annotator, votes.annotator);
     EXPECT_EQ(read.preference, votes.preference);
     EXPECT_EQ(read.timestamp, votes.timestamp);
+    EXPECT_EQ(read.weight, votes.weight);
+    ASSERT_EQ(read.judgement.size(), 3u);
+    EXPECT_NE(read.judgement[0], kNoJudgement);
+    EXPECT_EQ(read.judgement[1], kNoJudgement);
+    EXPECT_EQ(read.judgement[2], read.judgement[0]);
+    EXPECT_EQ(count_rows(read.unknown_sides), 3u);
+    EXPECT_EQ(count_rows(read.independent), 3u);
+    EXPECT_EQ(count_rows(read.anonymous), 0u);
     EXPECT_EQ(read.prompt, votes.prompt);
     ASSERT_TRUE(read.truth.has_value());
     EXPECT_EQ(read.truth->score, votes.truth->score);
@@ -264,7 +275,18 @@ TEST_F(VotesFile, several_files_are_joined_by_id) {
   first.prompt = second.prompt = {0, 0, 1, 1};
   first.left = {0, 1}, first.right = {1, 0}, first.annotator = {0, 1}, first.preference = {1, -1};
   second.left = {0, 2}, second.right = {1, 3}, second.annotator = {0, 1}, second.preference = {0, 1};
+  first.judgement = {0, 0};
+  second.weight = {3, 0.25f};
+  second.judgement = {0, kNoJudgement};  // another than the first file's
+  second.unknown_sides = {{0, 2}};
   const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, true);
+  EXPECT_EQ(votes.weight, (Column<float>{1, 1, 3, 0.25f}));
+  ASSERT_EQ(votes.judgement.size(), 4u);
+  EXPECT_EQ(votes.judgement[0], votes.judgement[1]);
+  EXPECT_NE(votes.judgement[0], votes.judgement[2]);
+  EXPECT_EQ(votes.judgement[3], kNoJudgement);
+  EXPECT_FALSE(contains(votes.unknown_sides, 1));
+  EXPECT_TRUE(contains(votes.unknown_sides, 2) && contains(votes.unknown_sides, 3));
   EXPECT_EQ(as_vector(votes.item_ids), (std::vector<std::string>{"a", "b", "c", "e", "d"}));
   EXPECT_EQ(as_vector(votes.annotator_ids), (std::vector<std::string>{"eve", "bob", "ann"}));
   EXPECT_EQ(as_vector(votes.prompt_ids), (std::vector<std::string>{"p", "q"}));

@@ -101,6 +101,21 @@ class Weights(unittest.TestCase):
         self.assertGreater(found["items/score"][2], found["items/score"][3])
         self.assertEqual(fit("--repeats", "all")["annotators/flag"][15], flags["too_few_votes"])
 
+    def test_judgements_may_have_any_numbers(self):
+        random = np.random.default_rng(4)
+        act = np.repeat(np.arange(100), 3)  # each three items by all their pairs
+        items = np.array([random.choice(12, 3, replace=False) for _ in range(100)])
+        left, right = items[:, [0, 0, 1]].ravel(), items[:, [1, 2, 2]].ravel()
+        margins = []
+        for numbers in act, act * 10**15 - 2**62, 255 - act % 256, np.full(300, -1), act:
+            write_votes(left, right, np.ones(300), act % 7, 12)
+            with h5py.File(VOTES, "a") as file:
+                file["comparisons/judgement"] = numbers
+            margins.append(fit("--model", "bt")["pairs/margin_se"])
+        for same in 1, 2, 4:
+            np.testing.assert_array_equal(margins[0], margins[same])
+        self.assertGreater(np.abs(margins[0] - margins[3]).max(), 0.01)
+
     def test_a_repeat_that_does_not_count_has_no_label(self):
         write_votes([0, 0, 1], [1, 1, 2], [1, -1, 1], [0, 0, 1], 3)
         found = fit("--repeats", "last")

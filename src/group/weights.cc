@@ -3,6 +3,7 @@
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_sort.h>
 
 #include <algorithm>
 #include <array>
@@ -71,13 +72,23 @@ void share_judgements(const Groups& groups, const Votes& votes, Column<float>& w
     std::uint32_t judgement, annotator, vote, pair;
     auto key() const { return std::pair(judgement, annotator); }
   };
+  // Most judgements are of one vote.
+  std::vector<std::uint32_t> size(1, 0);
+  for (const std::uint32_t judgement : votes.judgement) {
+    if (judgement == kNoJudgement) continue;
+    if (judgement >= size.size()) size.resize(std::max<std::size_t>(judgement + std::size_t{1}, 2 * size.size()), 0);
+    ++size[judgement];
+  }
   std::vector<Part> parts;
   for (std::uint32_t p = 0; p < groups.pairs(); ++p)
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-      if (const std::uint32_t judgement = votes.judgement[groups.vote_row[v]]; judgement != kNoJudgement)
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const std::uint32_t judgement = votes.judgement[groups.vote_row[v]];
+      if (judgement != kNoJudgement && size[judgement] > 1)
         parts.push_back({judgement, groups.votes[v].annotator(), v, p});
-  std::sort(parts.begin(), parts.end(),
-            [](const Part& a, const Part& b) { return std::pair(a.key(), a.vote) < std::pair(b.key(), b.vote); });
+    }
+  oneapi::tbb::parallel_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+    return std::pair(a.key(), a.vote) < std::pair(b.key(), b.vote);
+  });
   Order order;
   for (std::size_t begin = 0, end; begin < parts.size(); begin = end) {
     for (end = begin + 1; end < parts.size() && parts[end].key() == parts[begin].key();) ++end;

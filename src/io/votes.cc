@@ -178,7 +178,7 @@ Column<float> read_weights(const InputHdf5& file) {
   const std::string name = "comparisons/weight";
   const std::vector<double> weights = file.read_floats(name);
   for (std::size_t row = 0; row < weights.size(); ++row)
-    if (!(weights[row] >= kSmallestWeight && weights[row] <= kLargestWeight))
+    if (!(static_cast<float>(weights[row]) >= static_cast<float>(kSmallestWeight) && weights[row] <= kLargestWeight))
       throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}: a vote counts as so many equal ones",
                       file.path(), name, row, weights[row], kSmallestWeight, kLargestWeight);
   Column<float> narrowed(weights.size());
@@ -186,7 +186,7 @@ Column<float> read_weights(const InputHdf5& file) {
   return narrowed;
 }
 
-/// Which judgement each vote is a part of, numbered from `first` on in order of appearance; -1 in the file: none.
+/// Which judgement each vote is a part of, by numbers from `next` on, which moves behind them; -1 in the file: none.
 Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uint32_t& next) {
   const std::string name = "comparisons/judgement";
   const Column<std::int64_t> given = file.read_integers<std::int64_t>(
@@ -194,21 +194,23 @@ Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uin
       [&](std::uint64_t row, const std::string& value) {
         return bad_input("{}: '{}' row {} is {}; it must be within int64", file.path(), name, row, value);
       });
-  Column<std::uint32_t> judgements(given.size());
-  std::unordered_map<std::int64_t, std::uint32_t> numbers;
-  for (std::size_t row = 0; row < given.size(); ++row) {
-    if (row > 0 && given[row] == given[row - 1]) {  // rows of a judgement mostly stand together
-      judgements[row] = judgements[row - 1];
-      continue;
-    }
-    if (given[row] == -1) {
-      judgements[row] = kNoJudgement;
-      continue;
-    }
-    const auto [at, is_new] = numbers.try_emplace(given[row], next);
-    next += is_new;
-    judgements[row] = at->second;
+  const auto [low, high] = std::ranges::minmax(given);
+  const std::uint64_t span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+  Column<std::int64_t> known;  // ascending, where numbers lie far apart
+  const bool is_dense = span < 2 * given.size() && span < kNoJudgement - next - 1;
+  if (!is_dense) {
+    known = given;
+    oneapi::tbb::parallel_sort(known);
+    known.erase(std::unique(known.begin(), known.end()), known.end());
   }
+  Column<std::uint32_t> judgements(given.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, given.size(), [&](std::size_t row) {
+    const std::uint64_t number =
+        is_dense ? static_cast<std::uint64_t>(given[row]) - static_cast<std::uint64_t>(low)
+                 : static_cast<std::uint64_t>(std::ranges::lower_bound(known, given[row]) - known.begin());
+    judgements[row] = given[row] == -1 ? kNoJudgement : next + static_cast<std::uint32_t>(number);
+  });
+  next += static_cast<std::uint32_t>(is_dense ? span + 1 : known.size());
   return judgements;
 }
 
