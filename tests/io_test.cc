@@ -222,6 +222,9 @@ TEST_F(VotesFile, of_many_bad_rows_the_first_is_named) {
   Votes votes = full_votes();
   votes.truth.reset();
   votes.timestamp.clear();
+  votes.weight.clear();
+  votes.judgement.clear();
+  votes.unknown_sides = votes.independent = {{0, 300000}};
   votes.left.assign(300000, 0);
   votes.right.assign(300000, 1);
   votes.preference.assign(300000, 1);
