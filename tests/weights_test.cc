@@ -89,11 +89,12 @@ TEST(Weights, equal_votes_counted_into_one_make_the_same_fit) {
   for (const Model model : {Model::kBradleyTerry, Model::kRater, Model::kLapse}) {
     auto [votes, weights] = random_votes();
     for (std::uint32_t& annotator : votes.annotator) annotator %= 2;
+    for (float& weight : weights) weight *= 4;
     Votes many = repeated(votes, weights);
     const Groups groups = group_votes(many, Ties::kModel);
     const std::optional<CountedVotes> counted = count_equal_votes(groups, model == Model::kBradleyTerry);
     ASSERT_TRUE(counted);
-    EXPECT_LT(4 * counted->groups.votes.size(), 3 * groups.votes.size());
+    EXPECT_LE(3 * counted->groups.votes.size(), groups.votes.size());
     EXPECT_NEAR(std::accumulate(counted->groups.weight.begin(), counted->groups.weight.end(), 0.0),
                 static_cast<double>(groups.votes.size()), 1e-3);
     const auto fit_by = [&](Engine& engine) {
@@ -116,8 +117,8 @@ TEST(Weights, equal_votes_counted_into_one_make_the_same_fit) {
     const Sites &sites = once->sites(), &plain_sites = plain->sites();
     ASSERT_EQ(sites.shift.size(), groups.votes.size());
     for (std::size_t v = 0; v < groups.votes.size(); ++v) {
-      EXPECT_NEAR(sites.precision[v] / plain_sites.precision[v], 1, 1e-4);
-      EXPECT_NEAR(sites.shift[v], plain_sites.shift[v], 1e-4 * (1 + std::abs(plain_sites.shift[v])));
+      EXPECT_NEAR(sites.precision[v] / plain_sites.precision[v], 1, 1e-3);
+      EXPECT_NEAR(sites.shift[v], plain_sites.shift[v], 1e-3 * (1 + std::abs(plain_sites.shift[v])));
     }
   }
 }

@@ -271,7 +271,7 @@ std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotat
     votes += groups.pair_votes[p + 1] - groups.pair_votes[p];
     left += number_equal(groups, p, annotators_alike, buffer, ignore);
   }
-  if (4 * left > 3 * votes) return std::nullopt;
+  if (3 * left > votes) return std::nullopt;
 
   CountedVotes out;
   out.counted.resize(groups.votes.size());

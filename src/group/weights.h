@@ -45,7 +45,7 @@ struct CountedVotes {
 };
 
 /// Counts equal votes of one annotator on one pair, or with `annotators_alike` of all of them, as votes of annotator 0
-/// and of no side. None where that would leave over three quarters of them, so that it is not worth its memory.
+/// and of no side. None where that would leave over a third of them: it would cost more than it saves.
 std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike);
 
 /// How many distinct pairs each annotator has judged [annotators].
