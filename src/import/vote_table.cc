@@ -181,9 +181,11 @@ void VoteTable::require_prompt(std::string_view item, std::string_view prompt, c
   const std::string column = options_.within && !prompt_named_ ? *options_.within : options_.prompt.value_or("prompt");
   throw bad_row(
       source,
-      "item '{}' stands under the prompt '{}' here, under '{}' before; if ids are unique only within a prompt, "
-      "add --within {}; if items are judged whatever the prompt (models, say), add --prompt ''",
-      shown(item), shown(prompt), shown(before), shown(column));
+      "item '{1}' stands under the prompt '{2}' here, under '{3}' before; if ids are unique only within a prompt, "
+      "add --within {0}; if items are judged whatever the prompt (models, say), add --prompt '' --judgement "
+      "{0},LEFT,RIGHT "
+      "with the columns of the items, so that votes on two prompts are no repeats",
+      shown(column), shown(item), shown(prompt), shown(before));
 }
 
 void VoteTable::add(const Source& source, const ImportedVote& vote) {
