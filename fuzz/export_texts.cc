@@ -38,6 +38,8 @@ FitFile make_fit(bool with_prompts) {
   pairs.flagged_votes.assign(count, 0);
   pairs.probability.assign(count, 0.7f);
   pairs.probability_better.assign(count, 0.8f);
+  pairs.target.assign(count, 0.9f);
+  pairs.weight.assign(count, 2);
   pairs.margin.assign(count, 1.5f);
   pairs.margin_se.assign(count, 0.5f);
   return fit;

@@ -47,6 +47,10 @@ Votes make_votes(FuzzedDataProvider& in) {
     }
   }
   votes.inputs.push_back({"votes.h5", 0, ""});
+  if (odd(in)) {
+    for (std::uint32_t i = 0; i < items; ++i) votes.source.push_back(odd(in) ? kNoSource : below(3));
+    for (const char* id : {"m0", "m1", "m2"}) votes.source_ids.push_back(id);
+  }
   return votes;
 }
 
@@ -66,7 +70,9 @@ EarlierFit make_earlier(FuzzedDataProvider& in, const Votes& votes, Model model,
     population.variance = std::pow(double{positive()}, 2);
     population.side_bias_variance = std::pow(double{positive()}, 2);
   }
-  if (model == Model::kLapse || model == Model::kCrowdBt) {
+  population.habit_mean = number(in, -30, 30);
+  population.habit_variance = std::pow(double{positive()}, 2);
+  if (model == Model::kCrowdBt) {
     population.share_mean = number(in, -30, 30);
     population.share_variance = std::pow(double{positive()}, 2);
   }
@@ -78,10 +84,11 @@ EarlierFit make_earlier(FuzzedDataProvider& in, const Votes& votes, Model model,
     for (Column<float>* column :
          {&known.discrimination, &known.discrimination_se, &known.side_bias, &known.side_bias_se})
       column->push_back(odd(in) ? std::numeric_limits<float>::quiet_NaN() : any());
-    if (model == Model::kLapse) {
-      known.lapse_rate.push_back(share());
-      known.lapse_rate_high.push_back(share());
-    } else if (model == Model::kCrowdBt) {
+    if (ties == Ties::kModel) {
+      known.tie_habit.push_back(share());
+      known.tie_habit_se.push_back(number(in, 0, kAny));
+    }
+    if (model == Model::kCrowdBt) {
       known.eta.push_back(share());
       known.eta_se.push_back(number(in, 0, kAny));
     }
@@ -91,6 +98,12 @@ EarlierFit make_earlier(FuzzedDataProvider& in, const Votes& votes, Model model,
   if (!odd(in))
     for (int k = 0; k < answers.levels(); ++k)
       earlier.thresholds.push_back(odd(in) ? any() : static_cast<float>(k + 1));
+  if (!votes.source.empty() && odd(in))
+    for (const char* id : {"m1", "m3"}) {
+      earlier.source_ids.push_back(id);
+      earlier.sources.score.push_back(any());
+      earlier.sources.std_error.push_back(positive());
+    }
   if (odd(in)) return earlier;
   for (const std::string_view name : {"f0", "f1", "f2", "f3"})
     if (earlier.covariates.names.size() < votes.feature_names.size()) earlier.covariates.names.push_back(name);
@@ -121,7 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace voxpop;
   FuzzedDataProvider in(data, size);
   fuzz::FitChoice choice;
-  choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt, Model::kLapse});
+  choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.ties = in.PickValueInArray({Ties::kModel, Ties::kHalf, Ties::kDrop});
   choice.adversaries = !odd(in);
   choice.covariates = !odd(in);

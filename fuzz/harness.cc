@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "group/bursts.h"
+#include "group/sources.h"
 #include "guards/findings.h"
 
 namespace voxpop::fuzz {
@@ -93,7 +94,8 @@ void check_votes(const Votes& votes) {
   }
   for (const float x : votes.prior_score) VOXPOP_REQUIRE(std::isfinite(x));
   for (const float x : votes.features) VOXPOP_REQUIRE(std::isfinite(x));
-  for (const Strings* ids : {&votes.item_ids, &votes.annotator_ids, &votes.prompt_ids, &votes.feature_names})
+  for (const Strings* ids :
+       {&votes.item_ids, &votes.annotator_ids, &votes.prompt_ids, &votes.source_ids, &votes.feature_names})
     check_ids(*ids);
 }
 
@@ -102,21 +104,25 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
   find_bursts(votes);
   Groups groups = group_votes(votes, choice.ties);
   if (choice.covariates) groups.covariates = find_covariates(votes, groups, {});
+  set_sources(groups, votes);
   for (const Finding& finding : find_findings(votes, find_limits(groups, votes), std::time(nullptr)))
     VOXPOP_REQUIRE(!finding.text.empty());
   FitOptions options{.model = choice.model,
                      .answers = groups.answers,
                      .covariates = groups.covariates.count(),
                      .tastes = groups.covariates.features,
+                     .sources = static_cast<int>(groups.sources),
                      .adversaries = choice.adversaries,
                      .max_iterations = choice.max_iterations,
                      .tolerance = choice.tolerance};
-  if (earlier != nullptr) options.warm_start = make_warm_start(*earlier, votes.annotator_ids, groups, choice.model);
+  if (earlier != nullptr)
+    options.warm_start = make_warm_start(*earlier, votes.annotator_ids, groups, choice.model, votes.source_ids);
   const auto engine = make_cpu_engine(groups, *choose_kernels());
   const Fit fit = fit_model(*engine, count_votes(groups), options, [](int, double) {});
   std::optional<Drift> drift;
   if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
-  Labels labels = make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows);
+  VoteEvidence evidence = find_evidence(groups, fit, engine->sites());
+  Labels labels = make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows, {}, &evidence);
   labels.drift = std::move(drift);
 
   VOXPOP_REQUIRE(std::isfinite(fit.posterior.log_evidence));
@@ -126,6 +132,8 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
   check_finite(labels.items.score);
   check_finite(labels.items.std_error);
   check_finite(labels.items.controlled_score);
+  check_finite(labels.sources.score);
+  check_finite(labels.sources.std_error);
   check_finite(labels.covariates.coefficient);
   check_finite(labels.covariates.coefficient_se);
   check_finite(labels.covariates.taste_sd);
@@ -133,6 +141,11 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
   check_finite(labels.pairs.margin_se);
   check_finite(labels.pairs.information_gain);
   check_within(labels.pairs.probability, 0, 1);
+  for (const Column<float>* target : {&labels.pairs.target, &labels.vote_target}) check_within(*target, 0, 1);
+  for (const Column<float>* weight : {&labels.pairs.weight, &labels.vote_weight}) {
+    check_finite(*weight);
+    for (const float w : *weight) VOXPOP_REQUIRE(w >= 0);
+  }
   check_within(labels.pairs.probability_better, 0, 1);
   const AnnotatorLabels& annotators = labels.annotators;
   check_finite(annotators.discrimination);
@@ -143,14 +156,13 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
     check_finite(annotators.discrimination_se);
     check_finite(annotators.side_bias_se);
   }
-  for (const Column<float>* share :
-       {&annotators.lapse_rate, &annotators.lapse_rate_low, &annotators.lapse_rate_high, &annotators.eta})
-    check_within(*share, 0, 1);
+  for (const Column<float>* share : {&annotators.tie_habit, &annotators.eta}) check_within(*share, 0, 1);
   check_finite(annotators.eta_se);
   for (std::size_t a = 0; a < annotators.votes.size(); ++a) {
-    if (choice.model != Model::kBradleyTerry) {
-      VOXPOP_REQUIRE(annotators.flag_probability[a] >= 0 && annotators.flag_probability[a] <= 1);
-    }
+    const bool unknown = annotators.flag[a] == static_cast<std::int8_t>(Flag::kUnknown);
+    VOXPOP_REQUIRE(std::isnan(annotators.flag_probability[a]) == (unknown || choice.model == Model::kBradleyTerry));
+    VOXPOP_REQUIRE(std::isnan(annotators.flag_probability[a]) ||
+                   (annotators.flag_probability[a] >= 0 && annotators.flag_probability[a] <= 1));
     VOXPOP_REQUIRE(std::isnan(annotators.agreement[a]) ||
                    (annotators.agreement[a] >= 0 && annotators.agreement[a] <= 1));
     VOXPOP_REQUIRE(std::isnan(annotators.expected_accuracy[a]) ||

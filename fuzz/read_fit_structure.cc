@@ -66,8 +66,8 @@ Base make_base(Model model, const char* name) {
                        {"discrimination_sd", 0.4},
                        {"side_bias_sd", 0.3},
                        {"reference_discrimination", 1.1},
-                       {"lapse_rate_median", 0.05},
-                       {"lapse_rate_logit_sd", 0.7},
+                       {"tie_habit_median", 0.05},
+                       {"tie_habit_logit_sd", 0.7},
                        {"eta_median", 0.85},
                        {"eta_logit_sd", 0.6},
                        {"reference_eta", 0.9}}},
@@ -81,8 +81,8 @@ Base make_base(Model model, const char* name) {
 }
 
 const std::vector<Base>& bases() {
-  static const std::vector<Base> all = {make_base(Model::kRater, "rater"), make_base(Model::kLapse, "lapse"),
-                                        make_base(Model::kCrowdBt, "crowd-bt"), make_base(Model::kBradleyTerry, "bt")};
+  static const std::vector<Base> all = {make_base(Model::kRater, "rater"), make_base(Model::kCrowdBt, "crowd-bt"),
+                                        make_base(Model::kBradleyTerry, "bt")};
   return all;
 }
 
@@ -131,6 +131,9 @@ void replace_something(FuzzedDataProvider& in, hid_t file) {
                                            {"items/controlled_score", Kind::kFloat32, kItems, 0},
                                            {"items/prompt", Kind::kUint32, kItems, 0},
                                            {"prompts/id", Kind::kText, 2, 0},
+                                           {"sources/id", Kind::kText, 2, 0},
+                                           {"sources/score", Kind::kFloat32, 2, 0},
+                                           {"sources/std_error", Kind::kFloat32, 2, 0},
                                            {"annotators/id", Kind::kText, kAnnotators, 0},
                                            {"annotators/votes", Kind::kUint32, kAnnotators, 0},
                                            {"annotators/discrimination", Kind::kFloat32, kAnnotators, 0},
@@ -139,11 +142,12 @@ void replace_something(FuzzedDataProvider& in, hid_t file) {
                                            {"annotators/side_bias_se", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/flag", Kind::kEnum, kAnnotators, 0},
                                            {"annotators/flag_probability", Kind::kFloat32, kAnnotators, 0},
+                                           {"annotators/copies", Kind::kInt32, kAnnotators, 0},
                                            {"annotators/agreement", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/expected_accuracy", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/bits_per_vote", Kind::kFloat32, kAnnotators, 0},
-                                           {"annotators/lapse_rate", Kind::kFloat32, kAnnotators, 0},
-                                           {"annotators/lapse_rate_high", Kind::kFloat32, kAnnotators, 0},
+                                           {"annotators/tie_habit", Kind::kFloat32, kAnnotators, 0},
+                                           {"annotators/tie_habit_se", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/eta", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/eta_se", Kind::kFloat32, kAnnotators, 0},
                                            {"annotators/taste", Kind::kFloat32, kAnnotators, 1},
@@ -159,6 +163,8 @@ void replace_something(FuzzedDataProvider& in, hid_t file) {
                                            {"pairs/flagged_votes", Kind::kUint32, kPairs, 0},
                                            {"pairs/wins_left", Kind::kFloat32, kPairs, 0},
                                            {"pairs/probability", Kind::kFloat32, kPairs, 0},
+                                           {"pairs/target", Kind::kFloat32, kPairs, 0},
+                                           {"pairs/weight", Kind::kFloat32, kPairs, 0},
                                            {"pairs/probability_better", Kind::kFloat32, kPairs, 0},
                                            {"pairs/margin", Kind::kFloat32, kPairs, 0},
                                            {"pairs/margin_se", Kind::kFloat32, kPairs, 0},
@@ -201,8 +207,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace voxpop;
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   FuzzedDataProvider in(data, size);
-  const int model = in.ConsumeIntegralInRange(0, 3);
-  const Base& base = bases()[static_cast<std::size_t>(model)];
+  const Base& base = bases()[in.ConsumeIntegralInRange<std::size_t>(0, bases().size() - 1)];
   const std::string path = fuzz::folder() + "/fit.h5";
   std::filesystem::copy_file(base.path, path, std::filesystem::copy_options::overwrite_existing);
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
@@ -218,9 +223,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (fuzz::ends_well([&] { fit = read_fit(path); })) fuzz::ends_well([&] { use(fit); });
   EarlierFit earlier;
   if (!fuzz::ends_well([&] { earlier = read_earlier_fit(path); })) return 0;
-  const Model models[] = {Model::kRater, Model::kLapse, Model::kCrowdBt, Model::kBradleyTerry};
-  const char* const names[] = {"rater", "lapse", "crowd-bt", "bt"};
-  for (int m = 0; m < 4; ++m)
+  const Model models[] = {Model::kRater, Model::kCrowdBt, Model::kBradleyTerry};
+  const char* const names[] = {"rater", "crowd-bt", "bt"};
+  for (int m = 0; m < 3; ++m)
     if (earlier.model == names[m])
       fuzz::ends_well([&] { fuzz::check_fit(known_votes(), {.model = models[m], .max_iterations = 10}, &earlier); });
   return 0;

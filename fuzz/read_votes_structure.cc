@@ -25,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
   VOXPOP_REQUIRE(file >= 0);
   fuzz::write_attribute(in, file, "voxpop_schema", {"comparisons/1"}, true);
+  const bool sourced = odd(in);
   bool own = true;  // whatever votes cannot do without
   const auto write = [&](const char* name, Kind kind, std::uint64_t count, std::function<double(std::uint64_t)> value,
                          std::uint64_t columns = 0) {
@@ -53,6 +54,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (has_prompts) {
     write("items/prompt", index, items, [&](std::uint64_t item) { return number(item % prompts); });
     if (named_prompts) write("prompts/id", Kind::kText, prompts, number);
+  }
+  if (sourced) {
+    write("items/source", Kind::kInt32, items, [&](std::uint64_t item) { return number(item % 3) - 1; });
+    write("sources/id", Kind::kText, 2, number);
   }
   if (scored) write("items/prior_score", Kind::kFloat32, items, drawn);
   if (features > 0) {
@@ -85,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   VOXPOP_REQUIRE(own);
   fuzz::check_votes(votes);
   fuzz::FitChoice choice;
-  choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt, Model::kLapse});
+  choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.max_iterations = 5;
   if (votes.size() <= 100) fuzz::ends_well([&] { fuzz::check_fit(std::move(votes), choice); });
   return 0;

@@ -69,7 +69,7 @@ def files(program, folder):
     small = ["--prompts", "2", "--responses", "3", "--pairs-per-prompt", "3", "--annotators", "3", "--votes-per-pair", "2"]
     for more, model in (
         (["--no-compress"], "rater"),
-        (["--ties", ".2", "--grades", "2", "--days", "1", "--features", "2", "--prior-score", ".5"], "lapse"),
+        (["--ties", ".2", "--grades", "2", "--days", "1", "--features", "2", "--prior-score", ".5"], "rater"),
         (["--ties", ".1"], "crowd-bt"),
     ):
         run("simulate", str(votes), *small, *more)

@@ -253,6 +253,7 @@ Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) 
   DeviceColumn<std::uint32_t> annotator = column_of(copies, votes.annotator);
   DeviceColumn<VoteCode> codes(counted);
   groups.answers = find_answers(votes.preference, how);
+  groups.answers.components = components;
   EncodeVote encode{pointer(row), pointer(left), pointer(right), pointer(annotator), pointer(preference),
                     {},           pointer(codes)};
   const auto levels = levels_of(groups.answers);

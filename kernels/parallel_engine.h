@@ -25,14 +25,27 @@ struct Slab : ComponentRange {
 /// Bytes on the device for each vote, pair, component and item of a slab.
 inline constexpr std::size_t kVoteBytes = 16, kPairBytes = 20, kComponentBytes = 8, kSlotBytes = 8;
 inline constexpr std::size_t kCovariateBytes = 4;  ///< an item and covariate
+/// With views: a vote, its moments and its place in its block, whose slots are two at most.
+inline constexpr std::size_t kViewBytes = 36;
+/// And each thread that works on blocks.
+inline constexpr std::size_t kViewThreadBytes =
+    kViewScratch * sizeof(double) + component_floats(kSmallItems) * sizeof(float);
+/// With own ties: a component, a pair.
+inline constexpr std::size_t kPromptBytes = sizeof(TieHabit) + sizeof(HabitSums), kPairComponentBytes = 4;
+inline constexpr std::size_t kSourceBytes = 4;  ///< an item, where there are sources
+/// Up to so many sources a block adds up by itself, in 4 KiB.
+inline constexpr std::size_t kBlockSources = 256;
 
 inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std::uint32_t end) {
   const std::size_t pairs = groups.component_pairs[end] - groups.component_pairs[component];
   const std::size_t votes =
       groups.pair_votes[groups.component_pairs[end]] - groups.pair_votes[groups.component_pairs[component]];
   const std::size_t slots = groups.component_slots[end] - groups.component_slots[component];
-  return votes * (kVoteBytes + (groups.weight.empty() ? 0 : sizeof(float))) + pairs * kPairBytes +
-         (end - component) * kComponentBytes + slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes);
+  const bool own_ties = groups.answers.own_ties();
+  return votes * (kVoteBytes + (groups.views.empty() ? 0 : kViewBytes) + (groups.weight.empty() ? 0 : sizeof(float))) +
+         pairs * (kPairBytes + (own_ties ? kPairComponentBytes : 0)) +
+         (end - component) * (kComponentBytes + (own_ties ? kPromptBytes : 0)) +
+         slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes + (groups.sources > 0 ? kSourceBytes : 0));
 }
 
 /// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.
@@ -98,8 +111,10 @@ class ParallelEngine : public Engine {
     const std::size_t limit = memory_limit > 0 ? memory_limit : backend_->free_memory() / 10 * 9;
     const std::size_t fixed =
         annotators * (sizeof(AnnotatorSums) + sizeof(GridSums) + sizeof(ReportSums) + sizeof(RaterRecord) +
-                      sizeof(AnnotatorPosterior) + sizeof(Population) + 4 + kHabitLevels * sizeof(float) +
+                      sizeof(AnnotatorPosterior) + sizeof(Population) + sizeof(TieHabit) + 4 +
                       groups.covariates.features * (2 * sizeof(Taste) + sizeof(TasteSums))) +
+        (groups.views.empty() ? 0 : kViewThreads * kViewThreadBytes) +
+        groups.sources * (sizeof(Source) + sizeof(SourceSums) + sizeof(float)) +
         std::size_t{3} * largest * largest * sizeof(double) + sparse + 5 * kLabelPairs * sizeof(float) + (1 << 20);
     const auto all = static_cast<std::uint32_t>(groups.components());
     const std::size_t needed = slab_bytes(groups, 0, all);
@@ -134,10 +149,20 @@ class ParallelEngine : public Engine {
     taste_sums_ = backend_->template allocate<TasteSums>(std::size_t{annotators} * groups.covariates.features);
     report_ = backend_->template allocate<ReportSums>(annotators);
     raters_ = backend_->template allocate<RaterRecord>(annotators);
+    habits_ = backend_->template allocate<TieHabit>(annotators);
+    prompt_totals_ = backend_->template allocate<PromptTotals>(1);
+    view_totals_ = backend_->template allocate<ViewTotals>(1);
+    if (has_views()) {
+      view_scratch_ = backend_->template allocate<double>(std::size_t{kViewThreads} * kViewScratch);
+      view_floats_ = backend_->template allocate<float>(std::size_t{kViewThreads} * component_floats(kSmallItems));
+    }
     posterior_ = backend_->template allocate<AnnotatorPosterior>(annotators);
     priors_ = backend_->template allocate<Population>(annotators);
     taste_priors_ = backend_->template allocate<Taste>(std::size_t{annotators} * groups.covariates.features);
     votes_of_ = backend_->template allocate<std::uint32_t>(annotators);
+    source_state_ = backend_->template allocate<Source>(groups.sources);
+    source_sums_ = backend_->template allocate<SourceSums>(groups.sources);
+    source_score_ = backend_->template allocate<float>(groups.sources);
     chunks_ = backend_->template allocate<Chunk>(chunk_count);
     std::size_t at = 0;
     for (const Slab& slab : slabs_)
@@ -156,12 +181,10 @@ class ParallelEngine : public Engine {
       if (groups.items_of(c) > kDenseItems)
         sparse_.emplace(c, std::make_unique<SparseSolver<Backend>>(*backend_, groups, c));
     buffers_.resize(buffers);
-    for (Buffer& buffer : buffers_)
-      buffer.allocate(*backend_, components, slots, pairs, votes, groups.weight.empty() ? 0 : votes,
-                      groups.covariates.count());
+    for (Buffer& buffer : buffers_) buffer.allocate(*backend_, components, slots, pairs, votes, groups);
     if (resident()) {
       load_groups(slabs_[0], buffers_[0], groups.on_device ? *groups.on_device : groups.arrays());
-      load_start(buffers_[0], pairs, votes);
+      load_start(buffers_[0], components, pairs, votes);
     } else {
       backend_->use_two_streams();
       for (const auto* column : {&groups.component_slots, &groups.component_pairs, &groups.pair_first,
@@ -173,6 +196,10 @@ class ParallelEngine : public Engine {
       site_shift_ = backend_->template allocate_host<float>(groups.votes.size());
       pair_mean_ = backend_->template allocate_host<float>(groups.pairs());
       pair_variance_ = backend_->template allocate_host<float>(groups.pairs());
+      if (groups.answers.own_ties()) {
+        prompts_ = backend_->template allocate_host<TieHabit>(groups.components());
+        std::fill_n(prompts_.data(), groups.components(), TieHabit{});
+      }
       std::fill_n(site_precision_.data(), groups.votes.size(), 0.0f);
       std::fill_n(site_shift_.data(), groups.votes.size(), 0.0f);
       std::fill_n(pair_mean_.data(), groups.pairs(), 0.0f);
@@ -194,10 +221,27 @@ class ParallelEngine : public Engine {
       const auto enqueue = [&] {
         update_slabs(dense_sweeps, shape);
         backend_->launch(1, kStepThreads, kStepBytes,
-                         StepAnnotators{static_cast<std::uint32_t>(groups_.annotators), state_.data(), pass_.data(),
-                                        posterior_.data(), priors_.data(), taste_priors_.data(), raters_.data(),
-                                        votes_of_.data(), sums_.data(), grid_.data(), thresholds_.data(),
-                                        covariates_.data(), tastes_.data(), taste_sums_.data(), solved_.data()});
+                         StepAnnotators{static_cast<std::uint32_t>(groups_.annotators),
+                                        state_.data(),
+                                        pass_.data(),
+                                        posterior_.data(),
+                                        priors_.data(),
+                                        taste_priors_.data(),
+                                        raters_.data(),
+                                        habits_.data(),
+                                        votes_of_.data(),
+                                        sums_.data(),
+                                        grid_.data(),
+                                        thresholds_.data(),
+                                        covariates_.data(),
+                                        tastes_.data(),
+                                        taste_sums_.data(),
+                                        source_state_.data(),
+                                        source_sums_.data(),
+                                        source_score_.data(),
+                                        prompt_totals_.data(),
+                                        view_totals_.data(),
+                                        solved_.data()});
       };
       // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
       if (first_ || !resident() || !slabs_[0].alone.empty())
@@ -213,7 +257,7 @@ class ParallelEngine : public Engine {
 
   EngineState save(FitRun& run) override {
     finish_queue(run);
-    EngineState out{sites(), Column<float>(groups_.pairs()), Column<float>(groups_.pairs()), {}};
+    EngineState out{sites(), Column<float>(groups_.pairs()), Column<float>(groups_.pairs()), prompts(), {}};
     if (resident()) {
       backend_->copy_out(out.pair_mean.data(), buffers_[0].pair_mean.data(), groups_.pairs());
       backend_->copy_out(out.pair_variance.data(), buffers_[0].pair_variance.data(), groups_.pairs());
@@ -227,7 +271,7 @@ class ParallelEngine : public Engine {
 
   void load(const EngineState& state) override {
     const bool here = resident();
-    const auto fill = [&](const Column<float>& from, auto& device, auto& host) {
+    const auto fill = [&](const auto& from, auto& device, auto& host) {
       if (here)
         backend_->copy_in(device.data(), from.data(), from.size());
       else
@@ -237,6 +281,7 @@ class ParallelEngine : public Engine {
     fill(state.sites.shift, buffers_[0].site_shift, site_shift_);
     fill(state.pair_mean, buffers_[0].pair_mean, pair_mean_);
     fill(state.pair_variance, buffers_[0].pair_variance, pair_variance_);
+    fill(state.prompts, buffers_[0].prompts, prompts_);
     const float* solutions = state.solutions.data();
     for (const auto& [component, solver] : sparse_) solutions = solver->load(solutions);
   }
@@ -248,6 +293,8 @@ class ParallelEngine : public Engine {
     update_slabs(options.sweeps, shape);
     PassResult out;
     backend_->copy_out(&out.solved, solved_.data(), 1);
+    backend_->copy_out(&out.prompts, prompt_totals_.data(), 1);
+    backend_->copy_out(&out.views, view_totals_.data(), 1);
     if (options.annotators) {
       out.annotators.resize(groups_.annotators);
       backend_->copy_out(out.annotators.data(), sums_.data(), out.annotators.size());
@@ -264,6 +311,8 @@ class ParallelEngine : public Engine {
           reinterpret_cast<std::int64_t*>(&out.covariates)[k] += reinterpret_cast<const std::int64_t*>(&copy)[k];
       out.tastes.resize(raters.tastes.size());
       backend_->copy_out(out.tastes.data(), taste_sums_.data(), out.tastes.size());
+      out.sources.resize(groups_.sources);
+      backend_->copy_out(out.sources.data(), source_sums_.data(), out.sources.size());
     }
     if (options.grid) {
       out.grid.resize(groups_.annotators);
@@ -292,9 +341,10 @@ class ParallelEngine : public Engine {
       const VoteArrays votes = view(slab, buffer, shape);
       float* slot_mean = buffer.slot_mean.data() - slab.slot;
       float* slot_variance = buffer.slot_variance.data() - slab.slot;
-      if (!slab.alone.empty()) backend_->wait_for_other_stream();
+      if (!slab.alone.empty() || has_views()) backend_->wait_for_other_stream();
+      if (has_views()) solve_views(slab, votes, true, solved_.data(), slot_mean, slot_variance, false);
       for (const std::uint32_t c : slab.alone)
-        solve_alone(votes, c, nullptr, solved_.data(), slot_mean, slot_variance, false);
+        solve_alone(votes, c, true, solved_.data(), slot_mean, slot_variance, false);
       for (const auto* part : {&slab.large, &slab.small}) {
         const Chunks chunks = part == &slab.small ? small_chunks(slab, at) : large_chunks(slab, at);
         with_kind(options.blend, [&](auto kind) {
@@ -304,6 +354,13 @@ class ParallelEngine : public Engine {
         });
       }
       store_state(slab, buffer);
+      if (options.view_variance > 0) {
+        out.vote_mean.resize(groups_.votes.size());
+        out.vote_variance.resize(groups_.votes.size());
+        backend_->copy_out(out.vote_mean.data() + slab.vote, buffer.vote_mean.data(), slab.vote_end - slab.vote);
+        backend_->copy_out(out.vote_variance.data() + slab.vote, buffer.vote_variance.data(),
+                           slab.vote_end - slab.vote);
+      }
       backend_->copy_out(out.slot_mean.data() + slab.slot, buffer.slot_mean.data(), slab.slot_end - slab.slot);
       backend_->copy_out(out.slot_variance.data() + slab.slot, buffer.slot_variance.data(), slab.slot_end - slab.slot);
       backend_->copy_out(out.pair_mean.data() + slab.pair, buffer.pair_mean.data(), slab.pair_end - slab.pair);
@@ -317,6 +374,8 @@ class ParallelEngine : public Engine {
     backend_->copy_out(&log_scale, log_scale_.data(), 1);
     backend_->copy_out(out.annotators.data(), report_.data(), out.annotators.size());
     out.log_evidence = from_fixed(solved.log_evidence) + from_fixed(log_scale);
+    out.prompts = prompts();
+    for (TieHabit& prompt : out.prompts) prompt.mean -= options.prompt_shift;
     return out;
   }
 
@@ -333,7 +392,7 @@ class ParallelEngine : public Engine {
     return sites_;
   }
 
-  PairLabels label_pairs(float discrimination) override {
+  PairLabels label_pairs(float discrimination, float view_variance) override {
     PairLabels out;
     const std::size_t pairs = groups_.pairs();
     for (auto* column : {&out.probability, &out.better, &out.information}) column->resize(pairs);
@@ -348,7 +407,8 @@ class ParallelEngine : public Engine {
         backend_->copy_in(column(3), pair_mean_.data() + at, count);
         backend_->copy_in(column(4), pair_variance_.data() + at, count);
       }
-      backend_->for_each(count, LabelPair{mean, variance, discrimination, column(0), column(1), column(2)});
+      backend_->for_each(count,
+                         LabelPair{mean, variance, discrimination, view_variance, column(0), column(1), column(2)});
       backend_->copy_out(out.probability.data() + at, column(0), count);
       backend_->copy_out(out.better.data() + at, column(1), count);
       backend_->copy_out(out.information.data() + at, column(2), count);
@@ -369,11 +429,16 @@ class ParallelEngine : public Engine {
 
   /// A slab on the device.
   struct Buffer {
-    Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair;
+    Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair, slot_source;
     Array<VoteCode> votes;
     Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance, covariates, weight;
+    Array<std::uint32_t> pair_component;  ///< this and the next two with own ties
+    Array<TieHabit> prompts;
+    Array<HabitSums> prompt_sums;
+    Array<std::uint32_t> component_blocks, block_slots, slot, block_votes, vote, first, second;  ///< see Views
+    Array<float> vote_mean, vote_variance;
     void allocate(Backend& backend, std::size_t components, std::size_t slots, std::size_t pairs, std::size_t count,
-                  std::size_t weights, std::size_t columns) {
+                  const Groups& groups) {
       component_slots = backend.template allocate<std::uint32_t>(components + 1);
       component_pairs = backend.template allocate<std::uint32_t>(components + 1);
       pair_first = backend.template allocate<std::uint32_t>(pairs);
@@ -384,12 +449,34 @@ class ParallelEngine : public Engine {
       for (auto* column : {&site_precision, &site_shift}) *column = backend.template allocate<float>(count);
       for (auto* column : {&pair_mean, &pair_variance}) *column = backend.template allocate<float>(pairs);
       for (auto* column : {&slot_mean, &slot_variance}) *column = backend.template allocate<float>(slots);
-      covariates = backend.template allocate<float>(slots * columns);
-      weight = backend.template allocate<float>(weights);
+      covariates = backend.template allocate<float>(slots * groups.covariates.count());
+      if (!groups.weight.empty()) weight = backend.template allocate<float>(count);
+      if (groups.sources > 0) slot_source = backend.template allocate<std::uint32_t>(slots);
+      if (!groups.views.empty()) {
+        component_blocks = backend.template allocate<std::uint32_t>(components + 1);
+        for (auto* column : {&block_slots, &block_votes}) *column = backend.template allocate<std::uint32_t>(count + 1);
+        for (auto* column : {&vote, &first, &second}) *column = backend.template allocate<std::uint32_t>(count);
+        slot = backend.template allocate<std::uint32_t>(2 * count);
+        for (auto* column : {&vote_mean, &vote_variance}) *column = backend.template allocate<float>(count);
+      }
+      if (!groups.answers.own_ties()) return;
+      pair_component = backend.template allocate<std::uint32_t>(pairs);
+      prompts = backend.template allocate<TieHabit>(components);
+      prompt_sums = backend.template allocate<HabitSums>(components);
     }
   };
 
   bool resident() const { return slabs_.size() == 1; }
+  bool has_views() const { return !groups_.views.empty(); }
+
+  Column<TieHabit> prompts() {
+    Column<TieHabit> out(groups_.answers.own_ties() ? groups_.components() : 0);
+    if (resident())
+      backend_->copy_out(out.data(), buffers_[0].prompts.data(), out.size());
+    else
+      std::copy_n(prompts_.data(), out.size(), out.data());
+    return out;
+  }
 
   /// Waits for iterations that were queued ahead; `run` has all then.
   void finish_queue(FitRun& run) {
@@ -397,27 +484,34 @@ class ParallelEngine : public Engine {
     while (backend_->states_in_flight() > 0) run.state = backend_->pop_state();
     backend_->copy_out(run.annotators.data(), posterior_.data(), run.annotators.size());
     backend_->copy_out(run.tastes.data(), tastes_.data(), run.tastes.size());
+    backend_->copy_out(run.sources.data(), source_state_.data(), run.sources.size());
     started_ = false;
   }
 
   void start(const FitRun& run) {
     const PassOptions pass = next_pass(run.state);
-    const std::vector<RaterRecord> records = records_of(run.annotators);
+    const Raters raters(run.annotators);
     backend_->copy_in(state_.data(), &run.state, 1);
     backend_->copy_in(pass_.data(), &pass, 1);
     backend_->copy_in(posterior_.data(), run.annotators.data(), run.annotators.size());
     backend_->copy_in(priors_.data(), run.priors.data(), run.priors.size());
     backend_->copy_in(taste_priors_.data(), run.taste_priors.data(), run.taste_priors.size());
-    backend_->copy_in(raters_.data(), records.data(), records.size());
+    backend_->copy_in(raters_.data(), raters.records.data(), raters.records.size());
+    backend_->copy_in(habits_.data(), raters.habits.data(), raters.habits.size());
     backend_->copy_in(tastes_.data(), run.tastes.data(), run.tastes.size());
     backend_->copy_in(votes_of_.data(), run.votes_of.data(), run.votes_of.size());
+    const std::vector<float> scores = scores_of(run.sources);
+    backend_->copy_in(source_state_.data(), run.sources.data(), run.sources.size());
+    backend_->copy_in(source_score_.data(), scores.data(), scores.size());
     clear_sums();
     started_ = first_ = true;
   }
 
   Shape load_raters(const Raters& raters, Blend blend) {
     backend_->copy_in(raters_.data(), raters.records.data(), raters.records.size());
+    backend_->copy_in(habits_.data(), raters.habits.data(), raters.habits.size());
     backend_->copy_in(tastes_.data(), raters.tastes.data(), raters.tastes.size());
+    backend_->copy_in(source_score_.data(), raters.source_score.data(), raters.source_score.size());
     return {blend, static_cast<int>(raters.tastes.size() / groups_.annotators)};
   }
 
@@ -429,7 +523,10 @@ class ParallelEngine : public Engine {
     backend_->clear(thresholds_.data(), kThresholdRows);
     backend_->clear(covariates_.data(), kCovariateCopies);
     backend_->clear(taste_sums_.data(), groups_.annotators * groups_.covariates.features);
+    backend_->clear(source_sums_.data(), groups_.sources);
     backend_->clear(report_.data(), groups_.annotators);
+    backend_->clear(prompt_totals_.data(), 1);
+    backend_->clear(view_totals_.data(), 1);
   }
 
   void load_groups(const Slab& slab, Buffer& buffer, const GroupArrays& from) {
@@ -445,11 +542,35 @@ class ParallelEngine : public Engine {
     const std::size_t columns = groups_.covariates.count();
     backend_->copy_in(buffer.covariates.data(), groups_.covariates.value.data() + slab.slot * columns,
                       (slab.slot_end - slab.slot) * columns);
+    if (has_views()) {
+      const Views& views = groups_.views;
+      const std::uint32_t block = views.component_blocks[slab.component];
+      const std::uint32_t blocks = views.component_blocks[slab.component_end] - block;
+      const std::uint32_t slots = views.block_slots[block + blocks] - views.block_slots[block];
+      const auto load = [&](auto& to, const auto& column, std::size_t first, std::size_t count) {
+        backend_->copy_in(to.data(), column.data() + first, count);
+      };
+      load(buffer.component_blocks, views.component_blocks, slab.component, components + 1);
+      load(buffer.block_slots, views.block_slots, block, blocks + std::size_t{1});
+      load(buffer.block_votes, views.block_votes, block, blocks + std::size_t{1});
+      load(buffer.slot, views.slot, views.block_slots[block], slots);
+      for (const auto& [to, column] : {std::pair{&buffer.vote, &views.vote}, std::pair{&buffer.first, &views.first},
+                                       std::pair{&buffer.second, &views.second}})
+        load(*to, *column, slab.vote, slab.vote_end - slab.vote);
+    }
+    if (groups_.answers.own_ties()) {
+      backend_->for_each(pairs, FindComponent{buffer.component_pairs.data(), static_cast<std::uint32_t>(components),
+                                              slab.component, slab.pair, buffer.pair_component.data()});
+      backend_->clear(buffer.prompt_sums.data(), components);
+    }
+    if (groups_.sources > 0)
+      backend_->copy_in(buffer.slot_source.data(), groups_.slot_source.data() + slab.slot, slab.slot_end - slab.slot);
     backend_->for_each(pairs, SpreadPair{buffer.pair_votes.data(), slab.pair, buffer.vote_pair.data() - slab.vote});
   }
 
   /// The state before the first sweep: no sites, pairs as the prior has them.
-  void load_start(Buffer& buffer, std::size_t pairs, std::size_t votes) {
+  void load_start(Buffer& buffer, std::size_t components, std::size_t pairs, std::size_t votes) {
+    if (groups_.answers.own_ties()) backend_->clear(buffer.prompts.data(), components);
     backend_->clear(buffer.site_precision.data(), votes);
     backend_->clear(buffer.site_shift.data(), votes);
     backend_->clear(buffer.pair_mean.data(), pairs);
@@ -468,6 +589,8 @@ class ParallelEngine : public Engine {
     backend_->copy_in(buffer.site_shift.data(), site_shift_.data() + slab.vote, votes);
     backend_->copy_in(buffer.pair_mean.data(), pair_mean_.data() + slab.pair, pairs);
     backend_->copy_in(buffer.pair_variance.data(), pair_variance_.data() + slab.pair, pairs);
+    if (groups_.answers.own_ties())
+      backend_->copy_in(buffer.prompts.data(), prompts_.data() + slab.component, slab.component_end - slab.component);
     return buffer;
   }
 
@@ -478,6 +601,9 @@ class ParallelEngine : public Engine {
     backend_->copy_out_later(site_shift_.data() + slab.vote, buffer.site_shift.data(), votes);
     backend_->copy_out_later(pair_mean_.data() + slab.pair, buffer.pair_mean.data(), pairs);
     backend_->copy_out_later(pair_variance_.data() + slab.pair, buffer.pair_variance.data(), pairs);
+    if (groups_.answers.own_ties())
+      backend_->copy_out_later(prompts_.data() + slab.component, buffer.prompts.data(),
+                               slab.component_end - slab.component);
   }
 
   /// A slab's arrays, to be indexed as the groups' are.
@@ -495,28 +621,39 @@ class ParallelEngine : public Engine {
     out.pair_mean = buffer.pair_mean.data() - slab.pair;
     out.pair_variance = buffer.pair_variance.data() - slab.pair;
     out.raters = raters_.data();
-    out.click_habits = click_habits(shape.blend);
+    if (has_views()) {
+      const std::uint32_t block = groups_.views.component_blocks[slab.component];
+      out.views = {buffer.component_blocks.data() - slab.component,
+                   buffer.block_slots.data() - block,
+                   buffer.slot.data() - groups_.views.block_slots[block],
+                   buffer.block_votes.data() - block,
+                   buffer.vote.data() - slab.vote,
+                   buffer.first.data() - slab.vote,
+                   buffer.second.data() - slab.vote,
+                   buffer.vote_mean.data() - slab.vote,
+                   buffer.vote_variance.data() - slab.vote};
+    }
+    if (groups_.answers.own_ties()) {
+      out.habits = habits_.data();
+      out.prompts = buffer.prompts.data() - slab.component;
+      out.prompt_sums = buffer.prompt_sums.data() - slab.component;
+      out.pair_component = buffer.pair_component.data() - slab.pair;
+    }
     out.covariate_count = groups_.covariates.count();
     out.covariates = buffer.covariates.data() - std::size_t{slab.slot} * out.covariate_count;
     out.coefficient = pass_.data()->coefficient;
     out.tastes = tastes_.data();
     out.taste_count = shape.tastes;
     out.vote_pair = buffer.vote_pair.data() - slab.vote;
+    if (groups_.sources > 0) out.slot_source = buffer.slot_source.data() - slab.slot;
+    out.source_score = source_score_.data();
     return out;
   }
 
-  const float* click_habits(Blend blend) {
-    if (blend == Blend::kClick && click_habits_.data() == nullptr) {
-      const std::vector<float> habits = find_click_habits(groups_);
-      click_habits_ = backend_->template allocate<float>(habits.size());
-      backend_->copy_in(click_habits_.data(), habits.data(), habits.size());
-    }
-    return click_habits_.data();
-  }
-
-  /// Which terms the votes have; with covariates, all.
+  /// Which terms the votes have; with covariates or sources, all.
   Likelihood kind_of(Blend blend) const {
-    return groups_.covariates.count() > 0 ? Likelihood::kMixture : likelihood_kind(groups_, blend);
+    return groups_.covariates.count() > 0 || groups_.sources > 0 ? Likelihood::kMixture
+                                                                 : likelihood_kind(groups_, blend);
   }
 
   /// Calls act(kind), kind a constant.
@@ -542,9 +679,15 @@ class ParallelEngine : public Engine {
   /// Whether a block's shared memory has room for so many sums an annotator: kept so small that several blocks share a
   /// multiprocessor.
   bool fits_block(std::size_t fields) const {
-    return block_memory_bytes(kThresholdRows * sizeof(ThresholdSums) + kCovariateCopies * sizeof(CovariateSums)) +
-               groups_.annotators * fields * sizeof(std::int64_t) <=
+    const std::size_t others = kThresholdRows * sizeof(ThresholdSums) + kCovariateCopies * sizeof(CovariateSums) +
+                               block_sources() * sizeof(SourceSums);
+    return block_memory_bytes(0) + others + groups_.annotators * fields * sizeof(std::int64_t) <=
            backend_->block_memory();
+  }
+
+  /// Sources whose sums a block keeps.
+  std::uint32_t block_sources() const {
+    return groups_.sources <= kBlockSources ? static_cast<std::uint32_t>(groups_.sources) : 0;
   }
 
   template <class Work>
@@ -563,16 +706,23 @@ class ParallelEngine : public Engine {
       const Slab& slab = slabs_[s];
       Buffer& buffer = use_buffer(s);
       const VoteArrays votes = view(slab, buffer, shape);
-      if (!slab.alone.empty()) backend_->wait_for_other_stream();  // there is one matrix for both
-      for (int sweep = 0; sweep < dense_sweeps && !slab.alone.empty(); ++sweep) {
+      const bool by_launches = !slab.alone.empty() || has_views();
+      if (by_launches) backend_->wait_for_other_stream();  // there is one matrix for both
+      for (int sweep = 0; sweep < dense_sweeps && by_launches; ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
+        if (has_views()) solve_views(slab, votes, sweep > 0, solved_.data() + (last ? 0 : 1), nullptr, nullptr, last);
         for (const std::uint32_t c : slab.alone)
-          solve_alone(votes, c, sweep == 0 ? pass_.data() : nullptr, solved_.data() + (last ? 0 : 1), nullptr, nullptr,
-                      last);
+          solve_alone(votes, c, sweep > 0, solved_.data() + (last ? 0 : 1), nullptr, nullptr, last);
         update_chunks(votes, large_chunks(slab, at), static_cast<std::uint32_t>(sweep),
                       static_cast<std::uint32_t>(dense_sweeps), shape.blend);
+        if (has_views())
+          update_chunks(votes, small_chunks(slab, at), static_cast<std::uint32_t>(sweep),
+                        static_cast<std::uint32_t>(dense_sweeps), shape.blend);
+        if (last && groups_.answers.own_ties())
+          backend_->for_each(slab.component_end - slab.component,
+                             MoveLargePrompt{votes, slab.component, pass_.data(), prompt_totals_.data()});
       }
-      update_chunks(votes, small_chunks(slab, at), 0, 0, shape.blend);
+      if (!has_views()) update_chunks(votes, small_chunks(slab, at), 0, 0, shape.blend);
       store_state(slab, buffer);
       at += slab.small.size() + slab.large.size();
     }
@@ -583,38 +733,58 @@ class ParallelEngine : public Engine {
   void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps,
                      Blend blend) {
     const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
-    const std::uint32_t fields =
-        kind_of(blend) == Likelihood::kMixture ? SumTable<AnnotatorSums>::kFields : kFieldsWithoutShare;
-    const std::uint32_t threshold_rows = groups_.answers.binary() ? 0 : kThresholdRows;
+    const std::uint32_t fields = kind_of(blend) == Likelihood::kMixture ? SumTable<AnnotatorSums>::kFields
+                                 : groups_.answers.own_ties()           ? kFieldsWithoutShare
+                                                                        : kFieldsWithoutHabit;
+    const std::uint32_t threshold_rows = groups_.answers.levels() > 1 ? kThresholdRows : 0;
     const UpdateTables tables{{sums_.data(), annotators, fits_block(fields), fields},
                               {thresholds_.data(), threshold_rows, true},
                               {covariates_.data(), votes.covariate_count > 0 ? kCovariateCopies : 0, true},
+                              {source_sums_.data(), static_cast<std::uint32_t>(groups_.sources), block_sources() > 0},
                               {grid_.data(), annotators, fits_block(fields + kGridNodes)},
                               taste_sums_.data()};
     const std::uint32_t bytes = tables.bytes();
     with_kind(blend, [&](auto kind) {
       launch_chunks(chunks, bytes,
-                    UpdatePass<kFast, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
+                    UpdatePass<kFast, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data(),
+                                            prompt_totals_.data()});
       launch_chunks(chunks, bytes,
-                    UpdatePass<kExact, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data()});
+                    UpdatePass<kExact, kind>{votes, chunks, pass_.data(), sweep, sweeps, tables, solved_.data(),
+                                             prompt_totals_.data()});
     });
   }
 
-  void solve_alone(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
-                   float* slot_mean, float* slot_variance, bool covariates) {
-    if (groups_.items_of(c) > kDenseItems)
-      sparse_.at(c)->solve(votes, pass, slot_mean, slot_variance, solved, covariates ? covariates_.data() : nullptr);
-    else
-      solve_dense(votes, c, pass, solved, slot_mean, slot_variance, covariates);
+  /// Small components whose votes are in blocks. `stretched`: an earlier sweep has stretched the sites. `updates`: what
+  /// coefficients and views come to is wanted.
+  void solve_views(const Slab& slab, const VoteArrays& votes, bool stretched, SolveSums* solved, float* slot_mean,
+                   float* slot_variance, bool updates) {
+    const bool covariates = updates && votes.covariate_count > 0, sources = updates && groups_.sources > 0;
+    backend_->for_each(kViewThreads,
+                       SolveViews{votes, slab.component, slab.component_end - slab.component, pass_.data(), stretched,
+                                  view_floats_.data(), view_scratch_.data(), solved,
+                                  covariates ? covariates_.data() : nullptr, sources ? source_sums_.data() : nullptr,
+                                  updates ? view_totals_.data() : nullptr, slot_mean, slot_variance});
   }
 
-  void solve_dense(const VoteArrays& votes, std::uint32_t c, const PassOptions* pass, SolveSums* solved,
-                   float* slot_mean, float* slot_variance, bool covariates) {
+  void solve_alone(const VoteArrays& votes, std::uint32_t c, bool stretched, SolveSums* solved, float* slot_mean,
+                   float* slot_variance, bool updates) {
+    if (groups_.items_of(c) <= kDenseItems)
+      return solve_dense(votes, c, stretched, solved, slot_mean, slot_variance, updates);
+    sparse_.at(c)->solve(votes, stretched ? nullptr : pass_.data(), slot_mean, slot_variance, solved,
+                         updates ? covariates_.data() : nullptr,
+                         updates && groups_.sources > 0 ? source_sums_.data() : nullptr);
+    if (has_views())
+      backend_->for_each(groups_.votes_of(c), CopyPairMoments{votes, groups_.pair_votes[groups_.component_pairs[c]]});
+  }
+
+  void solve_dense(const VoteArrays& votes, std::uint32_t c, bool stretched, SolveSums* solved, float* slot_mean,
+                   float* slot_variance, bool updates) {
     const std::uint32_t items = groups_.items_of(c), pair0 = groups_.component_pairs[c];
     const std::uint32_t pairs = groups_.component_pairs[c + 1] - pair0;
     double* shift = dense_.data();
     DenseArrays d{votes,
-                  pass,
+                  pass_.data(),
+                  stretched,
                   c,
                   groups_.component_slots[c],
                   items,
@@ -629,10 +799,18 @@ class ParallelEngine : public Engine {
                   shift + 2 * items + 1,
                   solved,
                   slot_mean,
-                  slot_variance};
+                  slot_variance,
+                  has_views(),
+                  view_scratch_.data(),
+                  updates ? view_totals_.data() : nullptr};
     const std::uint64_t elements = std::uint64_t{items} * items;
     backend_->for_each(elements, ClearDense{d});
-    backend_->for_each(pairs, AssembleDensePair{d});
+    if (has_views()) {
+      backend_->for_each(kViewThreads, AssembleDenseViews{d});
+      backend_->for_each(elements, UnfixDense{d});
+    } else {
+      backend_->for_each(pairs, AssembleDensePair{d});
+    }
     backend_->for_each(1, SetDenseRidge{d});
     backend_->for_each(elements, CompleteDense{d});
     backend_->factor(d.h, items);
@@ -640,8 +818,11 @@ class ParallelEngine : public Engine {
     backend_->invert(d.h, items);
     backend_->for_each(items, MultiplyDense{d});
     backend_->for_each(pairs, FinishDensePair{d});
+    if (has_views()) backend_->for_each(kViewThreads, FinishDenseViews{d});
     backend_->for_each(1, FinishDense{d});
-    if (covariates && votes.covariate_count > 0) backend_->for_each(items, AddDenseCovariates{d, covariates_.data()});
+    if (!updates) return;
+    if (votes.covariate_count > 0) backend_->for_each(items, AddDenseCovariates{d, covariates_.data()});
+    if (votes.slot_source != nullptr) backend_->for_each(items, AddDenseSource{d, source_sums_.data()});
   }
 
   const Groups& groups_;
@@ -657,6 +838,11 @@ class ParallelEngine : public Engine {
   Array<ThresholdSums> thresholds_;  ///< [kThresholdRows]
   Array<ReportSums> report_;
   Array<RaterRecord> raters_;
+  Array<TieHabit> habits_;
+  Array<PromptTotals> prompt_totals_;
+  Array<ViewTotals> view_totals_;
+  Array<double> view_scratch_;
+  Array<float> view_floats_;
   Array<AnnotatorPosterior> posterior_;
   Array<Population> priors_;
   Array<std::uint32_t> votes_of_;
@@ -664,10 +850,14 @@ class ParallelEngine : public Engine {
   Array<CovariateSums> covariates_;     ///< [kCovariateCopies]
   Array<Taste> tastes_, taste_priors_;  ///< [annotators][features]
   Array<TasteSums> taste_sums_;
-  Array<float> label_columns_, click_habits_;
+  Array<Source> source_state_;
+  Array<SourceSums> source_sums_;
+  Array<float> source_score_;
+  Array<float> label_columns_;
   Array<double> h_, dense_;
   std::map<std::uint32_t, std::unique_ptr<SparseSolver<Backend>>> sparse_;  ///< by component
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
+  typename Backend::template HostArray<TieHabit> prompts_;
   Sites sites_;  ///< as last asked for
   bool started_ = false, first_ = true;
 };

@@ -23,7 +23,7 @@ inline constexpr std::uint32_t kBlockThreads = 256;
 
 /// Floats of shared memory for the components of a chunk: matrix, shift and mean of each.
 inline constexpr std::uint32_t kChunkFloats = 4096;
-constexpr std::uint32_t component_floats(std::uint32_t items) { return items * items + 2 * items; }
+VOXPOP_DEVICE constexpr std::uint32_t component_floats(std::uint32_t items) { return items * items + 2 * items; }
 static_assert(component_floats(kSmallItems) <= kChunkFloats);
 
 /// What a thread of a block adds up, so that no two threads meet.
@@ -33,7 +33,9 @@ struct ThreadSums {
 };
 
 struct VoteArrays : FitView {
-  const std::uint32_t* vote_pair;  ///< [V]
+  const std::uint32_t* vote_pair;       ///< [V]
+  const std::uint32_t* pair_component;  ///< [P] with own ties
+  HabitSums* prompt_sums;               ///< [C] with own ties
 };
 
 /// Sums, a row an annotator, as the blocks add them: in the block's shared memory where that has room for all
@@ -103,9 +105,9 @@ VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, const 
           record.covariance * side, record.side_bias_variance * side * side + taste.variance};
 }
 
-/// Solves one small component of a chunk in the block's shared memory.
-VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint32_t index, float* floats,
-                              float* slot_mean, float* slot_variance, SolveSums* sums) {
+/// Solves one small component of a chunk in the block's shared memory; returns the ridge, see assemble_component().
+VOXPOP_HD float solve_in_block(const FitView& view, const Chunk& chunk, std::uint32_t index, float* floats,
+                               float* slot_mean, float* slot_variance, SolveSums* sums) {
   const std::uint32_t size = chunk.items, stride = chunk.components, c = chunk.first_component + index;
   float* h = floats + index;  // element e of all matrices side by side: no two threads share a bank
   float* shift = h + size * size * stride;
@@ -114,6 +116,7 @@ VOXPOP_HD void solve_in_block(const FitView& view, const Chunk& chunk, std::uint
   const float log_determinant = invert_positive_definite(h, static_cast<int>(size), static_cast<int>(stride));
   multiply_component(h, shift, mean, size, stride);
   finish_component(view, c, size, h, shift, mean, ridge, log_determinant, stride, slot_mean, slot_variance, sums);
+  return ridge;
 }
 
 /// What the component that solve_in_block() has just solved says of the coefficients.
@@ -126,28 +129,41 @@ VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std:
                   [&](int field, float value) { table.add(own, thread % kCovariateCopies, field, value); });
 }
 
-/// What annotators' sums have beside these first fields, only mixtures add to.
+/// And of its items' sources.
+VOXPOP_HD void add_source_terms(const FitView& view, const Chunk& chunk, std::uint32_t index, const float* floats,
+                                float ridge, const SumTable<SourceSums>& table, std::int64_t* own) {
+  const std::uint32_t size = chunk.items, stride = chunk.components;
+  const float* h = floats + index;
+  const float* mean = h + (size * size + size) * stride;
+  source_terms(view, chunk.first_component + index, size, h, mean, ridge, stride,
+               [&](std::uint32_t source, int field, float value) { table.add(own, source, field, value); });
+}
+
+/// What annotators' sums have beside these first fields, only own ties and mixtures add to, or mixtures alone.
+inline constexpr std::uint32_t kFieldsWithoutHabit = offsetof(AnnotatorSums, gradient_habit) / sizeof(std::int64_t);
 inline constexpr std::uint32_t kFieldsWithoutShare = offsetof(AnnotatorSums, gradient_share) / sizeof(std::int64_t);
 
 /// The tables that an update adds to, and a block's own part of them.
 struct UpdateTables {
   SumTable<AnnotatorSums> annotators;
-  SumTable<ThresholdSums> thresholds;  ///< no rows for binary votes
+  SumTable<ThresholdSums> thresholds;  ///< no rows without grades
   SumTable<CovariateSums> covariates;  ///< no rows without covariates
+  SumTable<SourceSums> sources;        ///< no rows without sources
   SumTable<GridSums> grid;  ///< few passes want it, but those wait for atomics in global memory: 3.5 times as long
   TasteSums* tastes;        ///< [annotators][taste_count]
 
   VOXPOP_HD std::uint32_t bytes() const {
-    return thresholds.bytes() + covariates.bytes() + annotators.bytes() + grid.bytes();
+    return thresholds.bytes() + covariates.bytes() + sources.bytes() + annotators.bytes() + grid.bytes();
   }
 };
 struct OwnTables {
-  std::int64_t *thresholds, *covariates, *annotators, *grid;
+  std::int64_t *thresholds, *covariates, *sources, *annotators, *grid;
   VOXPOP_HD static OwnTables of(char* memory, const UpdateTables& tables) {
     OwnTables own;
     own.thresholds = reinterpret_cast<std::int64_t*>(memory);
     own.covariates = own.thresholds + tables.thresholds.count();
-    own.annotators = own.covariates + tables.covariates.count();
+    own.sources = own.covariates + tables.covariates.count();
+    own.annotators = own.sources + tables.sources.count();
     own.grid = own.annotators + tables.annotators.count();
     return own;
   }
@@ -166,14 +182,20 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   const VoteCode vote = view.votes[v];
   const std::uint32_t pair = view.vote_pair[v];
   const RaterRecord record = view.raters[vote.annotator()];
-  const Statement<float> said = said_by<kKind>(view, vote);
+  Statement<float> said = said_by<kKind>(view, vote);
+  const bool own_ties = kKind != Likelihood::kBinary && said.own_ties;
+  Habit<float> habit{0, 0, 0};
+  if (own_ties) habit = habit_of(view, vote.annotator(), view.pair_component[pair]);
+  said.habit = logistic(habit.mean);
   const Site<float> before{view.site_precision[v] * view.stretch * view.stretch, view.site_shift[v] * view.stretch};
   const float weight = weight_of(view, v), part = part_of(weight);
-  const Cavity<float> cavity = cavity_without(view.pair_mean[pair], view.pair_variance[pair], before, part);
+  const Impression seen = impression_of(view, v, pair);
+  const Cavity<float> cavity = cavity_without(seen.mean, seen.variance, before, part, least_precision(view));
   const TasteEffect taste = taste_effect(view, vote.annotator(), pair);
   const Rater<float> known = rater_of(vote, record, taste, false);
   VoteLikelihood<float> likelihood = smoothed_vote<kTerms, kKind>(said, logit(known, cavity));
   const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
+  const HabitTerms<float> habit_told = habit_terms(said.habit, likelihood.habit);
   if (last && pass.annotators) {
     const float side = vote.side();  // back from "first" to "left"
     const std::uint32_t a = vote.annotator();
@@ -191,13 +213,23 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
       add_shared(&mine.gradient, to_fixed(weight * terms.gradient_beta * difference));
       add_shared(&mine.information, to_fixed(weight * terms.information_beta * difference * difference));
     }
+    if (own_ties) {
+      const HabitsTold<float> told =
+          habits_told(pass.uncertain ? habit : Habit<float>{habit.mean, 0, 0}, said.habit, likelihood.habit, part);
+      add_weighted(kFieldsWithoutHabit, told.annotator.gradient);
+      add_weighted(kFieldsWithoutHabit + 1, told.annotator.information);
+      if (pass.prompt_variance > 0) {
+        HabitSums& prompt = view.prompt_sums[view.pair_component[pair]];
+        add_shared(&prompt.gradient, to_fixed(weight * told.prompt.gradient));
+        add_shared(&prompt.information, to_fixed(weight * told.prompt.information));
+      }
+    }
     if constexpr (kKind == Likelihood::kMixture) {
-      const ShareTerms share =
-          share_terms(said.share, likelihood.share, terms.gradient_gamma, terms.gradient_beta * side);
-      add_weighted(5, share.gradient);
-      add_weighted(6, share.information);
-      add_weighted(7, share.cross_gamma);
-      add_weighted(8, share.cross_beta);
+      if (said.mirrored) {
+        const ShareTerms share = share_terms(said.share, likelihood.share);
+        add_weighted(kFieldsWithoutShare, share.gradient);
+        add_weighted(kFieldsWithoutShare + 1, share.information);
+      }
     }
     if constexpr (kKind != Likelihood::kBinary)
       if (tables.thresholds.rows > 0)
@@ -220,12 +252,42 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   if (pass.uncertain) {
     whole = rater_of(vote, record, taste, true);
     rater = rater_without(whole, scaled(terms, part));
+    if (own_ties) said.habit = habit_without(habit, scaled(habit_told, part));
     likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
   }
-  const Site<float> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z));
+  const Site<float> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z), pass.site_step);
   view.site_precision[v] = site.precision;
   view.site_shift[v] = site.shift;
 }
+
+VOXPOP_HD bool moves_prompts(const VoteArrays& view, const PassOptions& pass) {
+  return view.prompt_sums != nullptr && pass.annotators && pass.prompt_variance > 0;
+}
+
+/// Moves what a component's prompt adds to habits of ties, once all its votes have been seen.
+VOXPOP_HD void move_prompt(const VoteArrays& view, std::uint32_t c, const PassOptions& pass, PromptTotals* all) {
+  PromptTotals totals;
+  step_prompt(view.prompts[c], view.prompt_sums[c], pass, totals);
+  view.prompt_sums[c] = HabitSums{0, 0};
+  add_shared(&all->prompts, totals.prompts);
+  add_shared(&all->mean, totals.mean);
+  add_shared(&all->square, totals.square);
+  add_shared(&all->told, totals.told);
+}
+
+/// The same for large components, after their last sweep.
+struct MoveLargePrompt {
+  VoteArrays view;
+  std::uint32_t first;  ///< component of index 0
+  const PassOptions* pass;
+  PromptTotals* all;
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const {
+    const std::uint32_t c = first + static_cast<std::uint32_t>(i);
+    const std::uint32_t votes = view.pair_votes[view.component_pairs[c + 1]] - view.pair_votes[view.component_pairs[c]];
+    const bool small = view.component_slots[c + 1] - view.component_slots[c] <= kSmallItems && votes <= kSmallVotes;
+    if (!small && pass->sweeps > 0 && moves_prompts(view, *pass)) move_prompt(view, c, *pass, all);
+  }
+};
 
 /// The parts of a block's shared memory.
 struct BlockMemory {
@@ -266,10 +328,14 @@ VOXPOP_DEVICE inline void flush_thread_sums(Block& block, const ThreadSums* own,
   });
 }
 
-/// Mixtures, the most general kernels, alone know covariates and tastes: the others are to keep all in registers.
+/// Mixtures, the most general kernels, alone know covariates, tastes and sources: the others are to keep all in
+/// registers.
 template <Likelihood kKind>
 VOXPOP_HD VoteArrays as_compiled(VoteArrays view) {
-  if constexpr (kKind != Likelihood::kMixture) view.covariate_count = view.taste_count = 0;
+  if constexpr (kKind != Likelihood::kMixture) {
+    view.covariate_count = view.taste_count = 0;
+    view.slot_source = nullptr;
+  }
   return view;
 }
 
@@ -285,9 +351,11 @@ struct UpdatePass {
   VoteArrays view;
   Chunks chunks;
   const PassOptions* pass;
-  std::uint32_t sweep, sweeps;  ///< of large components, whose sweeps are launches of their own; small ones: 0, 0
+  /// Where components are solved by launches of their own: this sweep, of so many. Else 0, 0.
+  std::uint32_t sweep, sweeps;
   UpdateTables tables;
   SolveSums* solved;
+  PromptTotals* prompt_totals;
 
   VOXPOP_DEVICE void operator()(Block& block) const {
     const PassOptions options = *pass;
@@ -299,6 +367,7 @@ struct UpdatePass {
       tables.annotators.clear(block, own.annotators);
       tables.thresholds.clear(block, own.thresholds);
       tables.covariates.clear(block, own.covariates);
+      tables.sources.clear(block, own.sources);
     }
     if (options.grid) tables.grid.clear(block, own.grid);
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
@@ -314,25 +383,35 @@ struct UpdatePass {
         now.scale = &pass->scale;
         now.blend = options.blend;
         now.stretch = s == 0 ? options.stretch : 1.0f;
-        if (chunk.components > 0)
+        now.prompt_shift = options.prompt_shift;
+        now.view_variance = options.view_variance;
+        if (chunk.components > 0 && sweeps == 0)
           block.for_threads([&](std::uint32_t thread) {
             for (std::uint32_t i = thread; i < chunk.components; i += block.threads) {
-              solve_in_block(now, chunk, i, memory.floats, nullptr, nullptr,
-                             last ? &memory.threads[thread].solved : nullptr);
-              if (last && options.annotators)
-                add_covariate_terms(now, chunk, i, memory.floats, thread, tables.covariates, own.covariates);
+              const float ridge = solve_in_block(now, chunk, i, memory.floats, nullptr, nullptr,
+                                                 last ? &memory.threads[thread].solved : nullptr);
+              if (!last || !options.annotators) continue;
+              add_covariate_terms(now, chunk, i, memory.floats, thread, tables.covariates, own.covariates);
+              if (now.slot_source != nullptr)
+                add_source_terms(now, chunk, i, memory.floats, ridge, tables.sources, own.sources);
             }
           });
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.votes; i += block.threads)
             update_vote<kTerms, kKind>(now, chunk.first_vote + i, options, last, thread, tables, own);
         });
+        if (kKind != Likelihood::kBinary && last && moves_prompts(now, options))
+          block.for_threads([&](std::uint32_t thread) {
+            for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
+              move_prompt(now, chunk.first_component + i, options, prompt_totals);
+          });
       }
     }
     if (options.annotators) {
       tables.annotators.flush(block, own.annotators);
       tables.thresholds.flush(block, own.thresholds);
       tables.covariates.flush(block, own.covariates);
+      tables.sources.flush(block, own.sources);
     }
     if (options.grid) tables.grid.flush(block, own.grid);
     flush_thread_sums(block, memory.threads, solved, nullptr);
@@ -342,10 +421,8 @@ struct UpdatePass {
 /// With fewer registers these would spill: ordinal votes and mixtures evaluate two likelihoods at once, and the last
 /// sweeps twice the mixture's terms.
 template <int kTerms, Likelihood kKind>
-inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, kKind>> = kKind == Likelihood::kMixture
-                                                                    ? (kTerms == kExact ? 1 : 2)
-                                                                : kKind == Likelihood::kOrdinal || kTerms == kExact ? 2
-                                                                                                                    : 3;
+inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, kKind>> = 3 - (kKind == Likelihood::kBinary ? 0 : 1) -
+                                                                (kTerms == kExact ? 1 : 0);
 
 /// The posterior of small components, and what all votes say of their annotators at the end.
 template <Likelihood kKind>
@@ -364,11 +441,13 @@ struct ReportPass {
     VoteArrays now = as_compiled<kKind>(view);
     now.scale = &pass->scale;
     now.blend = pass->blend;
+    now.prompt_shift = pass->prompt_shift;
+    now.view_variance = pass->view_variance;
     clear_thread_sums(block, memory.threads);
     report.clear(block, own);
     for (std::uint32_t k = block.index; k < chunks.count; k += block.count) {
       const Chunk chunk = chunks.first[k];
-      if (chunk.components > 0)
+      if (chunk.components > 0 && now.views.mean == nullptr)
         block.for_threads([&](std::uint32_t thread) {
           for (std::uint32_t i = thread; i < chunk.components; i += block.threads)
             solve_in_block(now, chunk, i, memory.floats, slot_mean, slot_variance, &memory.threads[thread].solved);
@@ -381,9 +460,18 @@ struct ReportPass {
           const float weight = weight_of(now, v);
           const Rater<float> rater =
               rater_of(vote, now.raters[vote.annotator()], taste_effect(now, vote.annotator(), pair), pass->uncertain);
+          Statement<float> statement = said_by<kKind>(now, vote);
+          Habit<float> habit{0, 0, 0};
+          if (kKind != Likelihood::kBinary && statement.own_ties)
+            habit = habit_of(now, vote.annotator(), now.pair_component[pair]);
+          statement.habit = logistic(habit.mean);
+          const Site<float> site{now.site_precision[v], now.site_shift[v]};
+          const Impression seen = impression_of(now, v, pair);
           const VoteReport<float> said = report_vote<kExact, kKind>(
-              static_cast<float>(vote.winner()), said_by<kKind>(now, vote), rater, now.pair_mean[pair],
-              now.pair_variance[pair], Site<float>{now.site_precision[v], now.site_shift[v]}, part_of(weight));
+              static_cast<float>(vote.winner()), statement, rater, habit,
+              Cavity<float>{now.pair_mean[pair], now.pair_variance[pair]},
+              cavity_without(seen.mean, seen.variance, site, part_of(weight), least_precision(now)), site,
+              part_of(weight));
           memory.threads[thread].log_scale += to_fixed(weight * said.log_scale);
           const std::uint32_t a = vote.annotator();
           report.add(own, a, 2, weight * said.bits);
@@ -400,19 +488,20 @@ struct ReportPass {
 };
 
 template <>
+inline constexpr int kBlocksAtOnce<ReportPass<Likelihood::kOrdinal>> = 2;
+template <>
 inline constexpr int kBlocksAtOnce<ReportPass<Likelihood::kMixture>> = 2;
 
 /// Labels of a pair, for the reference annotator.
 struct LabelPair {
   const float *pair_mean, *pair_variance;
-  float discrimination;
+  float discrimination, view_variance;
   float *probability, *better, *information;
   VOXPOP_DEVICE void operator()(std::uint64_t p) const {
-    const float mean = pair_mean[p], variance = pair_variance[p];
-    const float logit_mean = mean * discrimination, logit_variance = variance * discrimination * discrimination;
-    probability[p] = expf(smoothed_logistic<kExact>(logit_mean, logit_variance).log_value);
-    better[p] = normal_cdf(mean / sqrtf(variance));
-    information[p] = information_bits(logit_mean, logit_variance);
+    const PairLabel<float> label = label_pair(pair_mean[p], pair_variance[p], discrimination, view_variance);
+    probability[p] = label.probability;
+    better[p] = label.better;
+    information[p] = label.information;
   }
 };
 
@@ -427,16 +516,111 @@ struct SpreadPair {
   }
 };
 
+/// Tells a pair which component it is of; both are counted from the slab's first ones.
+struct FindComponent {
+  const std::uint32_t* component_pairs;
+  std::uint32_t components, first_component, first_pair;
+  std::uint32_t* pair_component;
+  VOXPOP_DEVICE void operator()(std::uint64_t p) const {
+    std::uint32_t low = 0, high = components;  // the last that begins at or before the pair
+    while (high - low > 1) {
+      const std::uint32_t middle = low + (high - low) / 2;
+      if (component_pairs[middle] - first_pair <= p)
+        low = middle;
+      else
+        high = middle;
+    }
+    pair_component[p] = first_component + low;
+  }
+};
+
 struct SetValue {
   float* column;
   float value;
   VOXPOP_DEVICE void operator()(std::uint64_t i) const { column[i] = value; }
 };
 
+/// Work on blocks of votes goes by so many threads, each with scratch of its own.
+inline constexpr std::uint32_t kViewThreads = 2048;
+
+VOXPOP_HD void add_view_totals(ViewTotals* all, const ViewTotals& part) {
+  if (all == nullptr) return;
+  add_shared(&all->score, part.score);
+  add_shared(&all->information, part.information);
+}
+
+/// What a pass says of how the arrays are to be read; `stretched`: sites were stretched by an earlier sweep.
+VOXPOP_HD VoteArrays with_pass(VoteArrays view, const PassOptions* pass, bool stretched) {
+  view.view_variance = pass->view_variance;
+  if (!stretched) view.stretch = pass->stretch;
+  return view;
+}
+
+/// Small components whose votes are in blocks: solved by a thread each, in memory of its own.
+struct SolveViews {
+  VoteArrays view;
+  std::uint32_t first, count;  ///< components, of which large ones are passed over
+  const PassOptions* pass;
+  bool stretched;
+  float* floats;    ///< [kViewThreads][component_floats(kSmallItems)]
+  double* scratch;  ///< [kViewThreads][kViewScratch]
+  SolveSums* solved;
+  CovariateSums* covariates;  ///< [kCovariateCopies] or null
+  SourceSums* sources;        ///< or null
+  ViewTotals* view_totals;    ///< or null
+  float *slot_mean, *slot_variance;
+
+  VOXPOP_DEVICE void operator()(std::uint64_t thread) const {
+    if (pass->sweeps == 0) return;
+    const VoteArrays now = with_pass(view, pass, stretched);
+    float* own = floats + thread * component_floats(kSmallItems);
+    double* work = scratch + thread * kViewScratch;
+    SolveSums sums;
+    ViewTotals totals;
+    for (std::uint64_t i = thread; i < count; i += kViewThreads) {
+      const std::uint32_t c = first + static_cast<std::uint32_t>(i);
+      const std::uint32_t items = now.component_slots[c + 1] - now.component_slots[c];
+      const std::uint32_t votes = now.pair_votes[now.component_pairs[c + 1]] - now.pair_votes[now.component_pairs[c]];
+      if (items > kSmallItems || votes > kSmallVotes) continue;
+      float *shift = own + items * items, *mean = shift + items;
+      const float ridge = assemble_component(now, c, items, own, shift, 1, work);
+      const float log_determinant = invert_positive_definite(own, static_cast<int>(items));
+      multiply_component(own, shift, mean, items, 1);
+      finish_component(now, c, items, own, shift, mean, ridge, log_determinant, 1, slot_mean, slot_variance, &sums);
+      finish_views(now, c, items, own, mean, 1, work, slot_mean == nullptr ? nullptr : &sums, &totals);
+      if (covariates != nullptr)
+        covariate_terms(now, c, items, own, mean, 1, [&](int field, float value) {
+          add_shared(reinterpret_cast<std::int64_t*>(covariates + thread % kCovariateCopies) + field, to_fixed(value));
+        });
+      if (sources != nullptr)
+        source_terms(now, c, items, own, mean, ridge, 1, [&](std::uint32_t source, int field, float value) {
+          add_shared(reinterpret_cast<std::int64_t*>(sources + source) + field, to_fixed(value));
+        });
+    }
+    raise_shared(&solved->change, sums.change);
+    add_shared(&solved->squares, sums.squares);
+    add_shared(&solved->freedom, sums.freedom);
+    add_shared(&solved->log_evidence, sums.log_evidence);
+    add_view_totals(view_totals, totals);
+  }
+};
+
+/// The votes of a component whose annotators have no views of their own: all that is known of the pair.
+struct CopyPairMoments {
+  VoteArrays view;
+  std::uint32_t first_vote;
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const {
+    const std::uint64_t v = first_vote + i;
+    view.views.mean[v] = view.pair_mean[view.vote_pair[v]];
+    view.views.variance[v] = view.pair_variance[view.vote_pair[v]];
+  }
+};
+
 /// A large component: H in double precision, column by column, lower triangle; see solve_dense() of the CPU engine.
 struct DenseArrays {
-  FitView view;
-  const PassOptions* pass;  ///< whose stretch the first sweep reads sites with; or null
+  VoteArrays view;
+  const PassOptions* pass;
+  bool stretched;  ///< an earlier sweep has stretched the sites, as the pass says
   std::uint32_t component, slot0, items, pair0, pairs;
   double *h, *shift, *mean;            ///< [items][items], [items], [items]
   std::int64_t *diagonal, *shift_sum;  ///< [items], fixed point: pairs add in any order
@@ -444,7 +628,12 @@ struct DenseArrays {
   SolveSums* solved;
   float *slot_mean, *slot_variance;  ///< or null
 
-  VOXPOP_HD double stretch() const { return pass == nullptr ? 1.0 : pass->stretch; }
+  bool has_views;   ///< sites are added up by blocks, and read with the stretch there
+  double* scratch;  ///< [kViewThreads][kViewScratch]
+  ViewTotals* view_totals;
+
+  VOXPOP_HD double stretch() const { return stretched || has_views ? 1.0 : pass->stretch; }
+  VOXPOP_HD VoteArrays now() const { return with_pass(view, pass, stretched); }
 };
 
 struct ClearDense {
@@ -469,6 +658,52 @@ struct AssembleDensePair {
     add_shared(d.shift_sum + j, -shift);
   }
 };
+/// Block by block, what annotators' views say: h holds fixed point here, in which blocks add in any order.
+struct AssembleDenseViews {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t thread) const {
+    const VoteArrays view = d.now();
+    auto* h = reinterpret_cast<std::int64_t*>(d.h);
+    double* scratch = d.scratch + thread * kViewScratch;
+    const std::uint32_t end = view.views.component_blocks[d.component + 1];
+    for (std::uint64_t b = view.views.component_blocks[d.component] + thread; b < end; b += kViewThreads)
+      add_view_message(
+          view, static_cast<std::uint32_t>(b), scratch,
+          [&](std::uint32_t row, std::uint32_t column, double x) {
+            const std::uint32_t i = row - d.slot0, j = column - d.slot0;
+            add_shared(i == j ? d.diagonal + i : h + std::uint64_t{j} * d.items + i, to_fixed(x));
+          },
+          [&](std::uint32_t slot, double x) { add_shared(d.shift_sum + slot - d.slot0, to_fixed(x)); });
+  }
+};
+struct UnfixDense {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t e) const {
+    d.h[e] = from_fixed(reinterpret_cast<const std::int64_t*>(d.h)[e]);
+  }
+};
+/// With h inverted: the moments of the votes.
+struct FinishDenseViews {
+  DenseArrays d;
+  VOXPOP_DEVICE void operator()(std::uint64_t thread) const {
+    const VoteArrays view = d.now();
+    double* scratch = d.scratch + thread * kViewScratch;
+    const std::uint64_t n = d.items;
+    const auto mean = [&](std::uint32_t slot) { return d.mean[slot - d.slot0]; };
+    const auto covariance = [&](std::uint32_t a, std::uint32_t b) {
+      const std::uint64_t i = a - d.slot0, j = b - d.slot0;
+      return d.h[i >= j ? j * n + i : i * n + j];
+    };
+    const std::uint32_t end = view.views.component_blocks[d.component + 1];
+    ViewTotals totals;
+    std::int64_t evidence = 0;
+    for (std::uint64_t b = view.views.component_blocks[d.component] + thread; b < end; b += kViewThreads)
+      evidence += to_fixed(set_view_moments(view, static_cast<std::uint32_t>(b), scratch, mean, covariance, &totals));
+    add_view_totals(d.view_totals, totals);
+    if (d.slot_mean != nullptr) add_shared(&d.solved->log_evidence, evidence);
+  }
+};
+
 /// Once a component: the ridge along the mean of all scores; see assemble_component().
 struct SetDenseRidge {
   DenseArrays d;
@@ -561,7 +796,19 @@ struct AddDenseCovariates {
   }
 };
 
-/// What moves on a device between two passes: one block, all annotators.
+/// And item i's part of what it says of its sources; see source_terms().
+struct AddDenseSource {
+  DenseArrays d;
+  SourceSums* sums;  ///< [sources]
+  VOXPOP_DEVICE void operator()(std::uint64_t i) const {
+    const std::uint32_t source = d.view.slot_source[d.slot0 + i];
+    const double count = d.items, known = 1 - 1 / count + 1 / (count * (1 + *d.ridge * count));
+    add_shared(&sums[source].gradient, to_fixed(d.mean[i]));
+    add_shared(&sums[source].information, to_fixed(known - d.h[i * d.items + i]));
+  }
+};
+
+/// What moves on a device between two passes: one block, all annotators and sources.
 struct StepAnnotators {
   std::uint32_t annotators;
   FitState* state;
@@ -570,6 +817,7 @@ struct StepAnnotators {
   const Population* priors;  ///< [annotators], where the state has own priors
   const Taste* taste_priors;
   RaterRecord* raters;
+  TieHabit* habits;
   const std::uint32_t* votes_of;
   AnnotatorSums* sums;
   GridSums* grid;
@@ -577,6 +825,11 @@ struct StepAnnotators {
   CovariateSums* covariates;  ///< [kCovariateCopies]
   Taste* tastes;
   TasteSums* taste_sums;
+  Source* sources;
+  SourceSums* source_sums;
+  float* source_score;
+  PromptTotals* prompts;
+  ViewTotals* views;
   SolveSums* solved;
 
   VOXPOP_DEVICE static void add(AnnotatorTotals& total, const AnnotatorTotals& part) {
@@ -587,12 +840,19 @@ struct StepAnnotators {
     total.beta2 += part.beta2;
     total.share += part.share;
     total.share2 += part.share2;
+    total.habit += part.habit;
+    total.habit2 += part.habit2;
+    total.gradient_habit += part.gradient_habit;
+    total.information_habit += part.information_habit;
     for (int k = 0; k < kMaxCovariates; ++k) {
       total.taste2[k] += part.taste2[k];
       total.gamma_taste[k] += part.gamma_taste[k];
     }
     total.gamma_square += part.gamma_square;
     total.longest_step = larger(total.longest_step, part.longest_step);
+    total.source += part.source;
+    total.source2 += part.source2;
+    total.source_step = larger(total.source_step, part.source_step);
   }
   /// Each thread's totals, added by one.
   VOXPOP_DEVICE static void add_threads(Block& block, AnnotatorTotals* totals) {
@@ -617,6 +877,8 @@ struct StepAnnotators {
                       totals[thread]);
         if (votes_of[a] > 0) add_mean(posterior[a], totals[thread]);
       }
+      for (int g = static_cast<int>(thread); moves && g < state->sources; g += static_cast<int>(block.threads))
+        update_source(*state, sources[g], source_sums[g], totals[thread]);
     });
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
@@ -642,13 +904,17 @@ struct StepAnnotators {
       if (thread != 0) totals[thread] = AnnotatorTotals{};
       for (std::uint32_t a = thread; moves && a < annotators; a += block.threads)
         if (votes_of[a] > 0) add_spread(*centre, posterior[a], totals[thread]);
+      for (int g = static_cast<int>(thread); moves && g < state->sources; g += static_cast<int>(block.threads))
+        centre_source(*state, totals[0].source, sources[g], totals[thread]);
     });
     add_threads(block, totals);
     block.for_threads([&](std::uint32_t thread) {
       if (thread != 0) return;
       end_iteration(*state, *solved, totals[0], *centre, threshold_sums,
-                    *reinterpret_cast<const CovariateSums*>(covariate_sums));
+                    *reinterpret_cast<const CovariateSums*>(covariate_sums), *prompts, *views);
+      *views = ViewTotals{};
       *solved = SolveSums{};
+      *prompts = PromptTotals{};
       *pass = next_pass(*state);
       if (state->phase == Phase::kDone) pass->sweeps = 0;
     });
@@ -659,8 +925,14 @@ struct StepAnnotators {
         for (int k = 0; k < state->tastes; ++k) taste_sums[first + k] = TasteSums{};
         finish_annotator(*state, posterior[a]);
         raters[a] = record_of(posterior[a]);
+        habits[a] = tie_habit_of(posterior[a]);
         sums[a] = AnnotatorSums{};
         grid[a] = GridSums{};
+      }
+      for (int g = static_cast<int>(thread); moves && g < state->sources; g += static_cast<int>(block.threads)) {
+        finish_source(*state, sources[g]);
+        source_score[g] = static_cast<float>(sources[g].score);
+        source_sums[g] = SourceSums{};
       }
     });
   }

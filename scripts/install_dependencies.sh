@@ -15,6 +15,7 @@ packages=(
 test_packages=(
   doxygen                              # comments of the API, tested to make sense to it
   chromium chromium-driver             # the report's page is tested in a real browser
+  python3-torch                        # voxpop.losses are tested with it
   libopenmpi-dev openmpi-bin           # fits on several ranks; a build finds MPI where it is
   slurmctld slurmd slurm-client munge  # scripts for Slurm in a real one, which the test starts itself, without systemd
 )

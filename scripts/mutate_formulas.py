@@ -17,7 +17,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEADERS = ["likelihood", "smoothed", "vote", "component", "annotators", "fit_state", "fixed_point", "cholesky", "label",
-           "covariates"]
+           "covariates", "sources"]
 TURNED = {"+": "-", "-": "+", "*": "/", "/": "*", "<": ">", ">": "<", "+=": "-=", "-=": "+="}
 BINARY = re.compile(r" (\+=|-=|[-+*/<>]) ")  # clang-format puts blanks around these, and around no template's brackets
 # Run first, with the rest of the program as it was; formulas are always inlined, so the two do not mix.
@@ -36,7 +36,7 @@ TESTS = [["tests/fit_test"], ["tests/covariates_test", "tests/properties_test"],
          ["tests/parallel_engine_test"]]
 OTHERS = ["src/fit/sparse", "src/group/group", "src/group/covariates", "src/simulate/simulate", "src/core/strings",
           "src/core/scratch_memory", "src/core/nameless_file", "src/core/output_file", "src/core/interrupt",
-          "src/label/truth_comparison"]
+          "src/label/truth_comparison", "src/label/source_labels"]
 # Left out: slow ones, and those of kernels that are not built.
 FILTER = ("-KernelSet*:Kernels*:*bits*:*million*:*float_can_count*:*intervals_cover*:*mirror:*grades_order*:*sample*:"
           "*sparse*:*doubled*:*never_overlaps*:Sizes/*/5:Sizes/*/6")

@@ -48,6 +48,7 @@ class CheckpointTest : public test::FileTest {
     options.answers = groups.answers;
     options.covariates = groups.covariates.count();
     options.tastes = groups.covariates.features;
+    options.sources = static_cast<int>(groups.sources);
     const auto fit = [&](FitKeeper* keeper) {
       const auto engine = make(groups);
       return fit_model(
@@ -64,6 +65,7 @@ class CheckpointTest : public test::FileTest {
         expect_same_bits(last.posterior.slot_variance, whole.posterior.slot_variance, "slot variances");
         expect_same_bits(last.annotators, whole.annotators, "annotators");
         expect_same_bits(last.tastes, whole.tastes, "tastes");
+        expect_same_bits(last.sources, whole.sources, "sources");
         EXPECT_EQ(last.posterior.log_evidence, whole.posterior.log_evidence);
         EXPECT_EQ(last.iterations, whole.iterations);
         done = true;
@@ -84,13 +86,19 @@ const test::MakeEngine kSlabs = [](const Groups& groups) {
 
 TEST_F(CheckpointTest, small_and_dense_components) {
   expect_same_fit_in_pieces(random_groups({{3, 5}, {33, 500}, {60, 2000}, {4, 9}}, 10, Said::kTies), kCpu, {});
-  expect_same_fit_in_pieces(random_groups(prompts(300), 8, Said::kGrades), kCpu, {.model = Model::kLapse});
+  expect_same_fit_in_pieces(random_groups(prompts(300), 8, Said::kGrades), kCpu, {});
   expect_same_fit_in_pieces(random_groups(prompts(2000), 8, Said::kBinary), kCpu, {.sample_votes = 4000});
 }
 
 TEST_F(CheckpointTest, a_sparse_component_with_covariates) {
   expect_same_fit_in_pieces(test::with_covariates(random_groups({{9, 30}, {2100, 9000}, {2200, 9000}}, 9, Said::kTies)),
                             kCpu, {});
+}
+
+TEST_F(CheckpointTest, sources) {
+  const Groups groups = test::with_sources(random_groups(prompts(300), 8, Said::kBinary), 5);
+  expect_same_fit_in_pieces(groups, kCpu, {});
+  expect_same_fit_in_pieces(groups, kHost, {});
 }
 
 TEST_F(CheckpointTest, the_engine_of_a_device) {

@@ -37,7 +37,7 @@ except ImportError:
 
 VOXPOP = ""
 SHARED_DATA = os.environ.get("VOXPOP_SHARED_DATA", "")
-FLAGS = ["ok", "noisy", "random", "side_clicker", "adversarial", "too_few_votes"]
+FLAGS = ["ok", "noisy", "random", "side_clicker", "adversarial", "too_few_votes", "unknown", "copies"]
 
 scratch = ""  # a folder for this run
 patience = 60  # seconds any one command may take, beside others; more under a sanitizer
@@ -512,7 +512,7 @@ class HappyPath(CliTest):
             )
             self.assertEqual(
                 {name: file[f"truth/{name}"].shape for name in file["truth"]},
-                {"score": (2000,), "discrimination": (30,), "side_bias": (30,), "kind": (30,)},
+                {"score": (2000,), "discrimination": (30,), "side_bias": (30,), "tie_habit": (30,), "kind": (30,)},
             )
         self.assertAlmostEqual(np.mean(self.preference == 0), 0.1, delta=0.02)
 
@@ -642,6 +642,7 @@ class HappyPath(CliTest):
             "annotators/id": ("S", annotators),
             "annotators/votes": ("iu", annotators),
             "annotators/flag": ("i", annotators),
+            "annotators/copies": ("i", annotators),
         }
         expected |= {f"pairs/{c}": ("iu", pairs) for c in ("left", "right", "votes")}
         expected |= {f"pairs/{c}": ("f", pairs) for c in ("wins_left", "margin", "margin_se", "information_gain")}
@@ -673,8 +674,8 @@ class HappyPath(CliTest):
                     (dataset.compression, dataset.compression_opts, dataset.shuffle), ("gzip", 1, True), name
                 )
                 self.assertIsNone(loose[name].compression, name)
+                self.assertLess(dataset.id.get_storage_size(), loose[name].id.get_storage_size(), name)
         self.assertEqual(read_all(plain), read_all(self.fit))
-        self.assertLess(os.path.getsize(self.fit), os.path.getsize(plain))
 
     def test_ids_are_the_inputs(self):
         for name in ("items/id", "annotators/id"):
@@ -819,10 +820,12 @@ class HappyPath(CliTest):
         model, half = self.path("model.h5"), self.path("half.h5")
         succeed("fit", self.votes, "-o", model, "--ties", "model")
         self.assertEqual(read_all(model), read_all(self.fit))  # the default
-        (threshold,) = read_provenance(model)["thresholds"]
-        self.assertTrue(0.05 < threshold < 2, threshold)
+        habit, se = read(model, "annotators/tie_habit", "annotators/tie_habit_se")
+        self.assertTrue(np.all((habit > 0) & (habit < 1)), habit)
+        self.assertTrue(np.all(se > 0), se)
         succeed("fit", self.votes, "-o", half, "--ties", "half")
-        self.assertEqual(read_provenance(half)["thresholds"], [])
+        with h5py.File(half) as file:
+            self.assertNotIn("annotators/tie_habit", file)
         self.assertFalse(np.array_equal(*(read(f, "pairs/probability")[0] for f in (model, half))))
 
     def test_evaluate(self):
@@ -832,7 +835,7 @@ class HappyPath(CliTest):
             for item, score in zip(*read(self.votes, "items/id", "truth/score")):
                 file.write(f"{item.decode()},{score}\n")
         told = json.loads(succeed("evaluate", self.votes, "--folds", "3", "--holdout", gold, "--json").out)
-        self.assertEqual(list(told["models"]), ["majority", "bt", "crowd-bt", "rater", "lapse"])
+        self.assertEqual(list(told["models"]), ["majority", "bt", "crowd-bt", "rater"])
         self.assertEqual(told["decided_votes"], int(np.sum(self.preference != 0)))
         rater, majority = told["models"]["rater"], told["models"]["majority"]
         self.assertLess(rater["log_loss"]["value"], majority["log_loss"]["value"])
@@ -848,6 +851,30 @@ class HappyPath(CliTest):
         shown = succeed("evaluate", self.votes, "--models", "bt,rater").out.decode()
         for part in ("majority", "minus bt", "reliability"):
             self.assertIn(part, shown)
+
+    def test_evaluate_by_block(self):
+        """Of six items each annotator has judged many pairs that share items, so that blocks hold all votes."""
+        arena = self.path("arena.h5")
+        succeed("simulate", arena, "--shape", "arena", "--prompts", 600, "--responses", 6, "--annotators", 60)
+        models = ("--models", "bt", "--folds", "3", "--json")
+        told = json.loads(succeed("evaluate", arena, *models).out)
+        self.assertEqual(told["folds_by"], "block")
+        self.assertGreater(told["votes_in_blocks"], 0.9)
+        asked = {by: json.loads(succeed("evaluate", arena, "--folds-by", by, *models).out) for by in ("vote", "block")}
+        for by, one in asked.items():
+            self.assertEqual(one["folds_by"], by)
+            self.assertNotIn("by_vote", one)
+        self.assertEqual(told["models"], asked["block"]["models"])
+        self.assertEqual(told["by_vote"]["models"], asked["vote"]["models"])
+        self.assertNotEqual(told["models"], told["by_vote"]["models"])
+        shown = succeed("evaluate", arena, "--models", "bt", "--folds", "3").out.decode()
+        self.assertIn("folds by block", shown)
+        self.assertIn("by vote, with what the annotator itself says", shown)
+        by_vote = succeed("evaluate", self.votes, "--models", "bt", "--folds", "2").out.decode()
+        self.assertIn("folds by vote", by_vote)
+        fit = self.path("fit.h5")
+        succeed("fit", arena, "-o", fit, "--calibrate")
+        self.assertEqual(read_provenance(fit)["calibration"]["folds_by"], "block")
         self.assert_one_line(run("evaluate", self.votes, "--holdout", self.path("none.csv")), 4, "none.csv")
 
     def test_drift_and_bursts(self):
@@ -885,13 +912,9 @@ class HappyPath(CliTest):
         succeed("fit", self.votes, "-o", output, "--model", "crowd-bt", "--no-adversaries")
         self.assertTrue(np.all(read(output, "annotators/eta")[0] >= 0.5))
 
-    def test_lapse(self):
-        output = self.path("fit.h5")
-        succeed("fit", self.votes, "-o", output, "--model", "lapse")
-        rate, low, high = read(
-            output, "annotators/lapse_rate", "annotators/lapse_rate_low", "annotators/lapse_rate_high"
-        )
-        self.assertTrue(np.all((0 < low) & (low < rate) & (rate < high) & (high < 1)))
+    def test_lapse_is_no_model_any_more(self):
+        for command in ["fit", self.votes, "-o", self.path("fit.h5"), "--model", "lapse"], ["evaluate", self.votes, "--models", "bt,lapse"]:
+            self.assert_one_line(run(*command), 2, "use rater")
 
     def test_ties_drop(self):
         output = self.path("fit.h5")
@@ -1028,7 +1051,8 @@ class SeveralFiles(CliTest):
         for item, (score, error, count) in expected.items():
             if count == 0:
                 continue  # neither half has it
-            np.testing.assert_allclose(found[item][:2], (score, error), atol=1e-4)
+            # Order decides by rounding where a step is cut short, and so where the fit ends, within what counts as settled.
+            np.testing.assert_allclose(found[item][:2], (score, error), atol=0.03 * error)
             self.assertEqual(found[item][2], count)
         self.assertEqual(len(found), sum(count > 0 for _, _, count in expected.values()))
 
@@ -1037,7 +1061,7 @@ class SeveralFiles(CliTest):
         )
         for annotator, values in expected.items():
             if values[2] > 0:
-                np.testing.assert_allclose(found[annotator][:2], values[:2], atol=1e-4)
+                np.testing.assert_allclose(found[annotator][:2], values[:2], atol=0.01)
                 self.assertEqual(found[annotator][2], values[2])
 
         def pairs(path):
@@ -1051,7 +1075,7 @@ class SeveralFiles(CliTest):
 
         self.assertEqual(pairs(both), pairs(whole))
         np.testing.assert_allclose(
-            read(both, "votes/probability_correct"), read(whole, "votes/probability_correct")[order], atol=1e-4
+            read(both, "votes/probability_correct"), read(whole, "votes/probability_correct")[order], atol=0.01
         )
 
     def test_the_file_at_fault_is_named(self):
@@ -1143,7 +1167,8 @@ class WarmStart(CliTest):
         before = read_provenance(self.old)
         self.assertEqual(told["thresholds"], before["thresholds"])
         for name, value in told["hyperparameters"].items():
-            self.assertAlmostEqual(value, before["hyperparameters"][name], delta=1e-12, msg=name)
+            if name != "prompt_tie_habit_logit_sd":  # prompts are today's own
+                self.assertAlmostEqual(value, before["hyperparameters"][name], delta=1e-12, msg=name)
         self.assertNotIn("warm_start", before)
 
     def test_known_annotators_stay_near_their_priors(self):
@@ -1160,12 +1185,14 @@ class WarmStart(CliTest):
             np.testing.assert_allclose(after[k][absent], before[k][absent], rtol=1e-4)
 
     def test_every_model(self):
-        for model in ("bt", "crowd-bt", "lapse"):
+        for model in ("bt", "crowd-bt", "rater"):
             old = self.path(f"{model}.h5")
             succeed("fit", self.before, "-o", old, "--model", model)
             new = self.fit("--model", model, "--strict", old=old, name=f"{model}-new.h5")
             before, after = (read_provenance(path)["hyperparameters"] for path in (old, new))
             for name, value in before.items():
+                if name == "prompt_tie_habit_logit_sd":
+                    continue  # prompts are today's own
                 self.assertAlmostEqual(after[name], value, delta=1e-12, msg=f"{model} {name}")
 
     def test_calibrate(self):
@@ -1844,6 +1871,71 @@ class ItemNumbers(CliTest):
                 self.assert_refused(self.write("items/prior_score", column), "items/prior_score", *needles)
 
 
+class PriorScores(CliTest):
+    """fit --prior-score FILE."""
+
+    def setUp(self):
+        super().setUp()
+        succeed("simulate", self.path("votes.h5"), "--prompts", 100, "--seed", 3)
+        with h5py.File(self.path("votes.h5")) as file:
+            self.ids, score = file["items/id"].asstr()[:], file["truth/score"][:]
+        self.score = score + np.random.default_rng(1).normal(size=len(score))
+
+    def scores(self, rows, name="scores.csv"):
+        with open(self.path(name), "w") as file:
+            file.write("\n".join(["id,score", *rows]) + "\n")
+        return self.path(name)
+
+    def rows(self):
+        return [f"{i},{s:.6f}" for i, s in zip(self.ids, self.score)]
+
+    def fit(self, *options, votes="votes.h5"):
+        return run("fit", self.path(votes), "-o", self.path("fit.h5"), "--json", *options)
+
+    def test_a_file_says_what_a_column_says(self):
+        result = self.fit("--prior-score", self.scores(self.rows() + ["nobody,1"]))
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("1 of 401 rows name an item that the votes do not have", result.err.decode())
+        with h5py.File(self.path("fit.h5")) as file:
+            margin = file["pairs/margin"][:]
+            self.assertIn("scores.csv", json.loads(file.attrs["provenance"])["prior_score"]["path"])
+        shutil.copy(self.path("votes.h5"), self.path("with.h5"))
+        with h5py.File(self.path("with.h5"), "a") as file:
+            file["items/prior_score"] = np.round(self.score, 6).astype(np.float32)
+        self.assertEqual(self.fit(votes="with.h5").code, 0)
+        with h5py.File(self.path("fit.h5")) as file:
+            np.testing.assert_allclose(file["pairs/margin"][:], margin, atol=1e-3)
+
+    def test_bad_files(self):
+        rows = self.rows()
+        cases = {
+            "an item is missing": (rows[1:], "1 of the votes' 400 items have no row", self.ids[0]),
+            "no number": ([f"{self.ids[0]},good", *rows[1:]], "line 2", "'good'", "finite number"),
+            "infinite": ([f"{self.ids[0]},inf", *rows[1:]], "line 2", "'inf'"),
+            "two scores": ([*rows, f"{self.ids[0]},99"], "line 402", "another score"),
+            "no rows": ([], "items have no row"),
+        }
+        for name, (lines, *needles) in cases.items():
+            with self.subTest(name):
+                result = self.fit("--prior-score", self.scores(lines))
+                self.assertEqual(result.code, 3)
+                for needle in ("scores.csv", *needles):
+                    self.assertIn(needle, result.err.decode())
+                self.assertFalse(os.path.exists(self.path("fit.h5")))
+        self.assertEqual(self.fit("--prior-score", self.path("nowhere.csv")).code, 4)
+        self.assertEqual(self.fit("--prior-score", "").code, 2)
+
+    def test_a_score_that_says_all_does_not_undo_the_unit(self):
+        with h5py.File(self.path("votes.h5")) as file:
+            truth = file["truth/score"][:]
+        told = json.loads(self.fit("--prior-score", self.scores(f"{i},{s:.6f}" for i, s in zip(self.ids, truth))).out)
+        self.assertTrue(told["converged"])
+        self.assertFalse({"sign_unknown"} & {finding["kind"] for finding in told["findings"]})
+        with h5py.File(self.path("fit.h5")) as file:
+            difference = truth[file["pairs/left"][:]] - truth[file["pairs/right"][:]]
+            self.assertGreater(np.mean((file["pairs/margin"][:] > 0) == (difference > 0)), 0.95)
+
+
 class Simulated(CliTest):
     """simulate with every option, as h5py reads it."""
 
@@ -2354,14 +2446,14 @@ class Checkpoints(CliTest):
         cls.votes = os.path.join(cls.home, "votes.h5")
         succeed("simulate", cls.votes, "--prompts", 20_000, "--ties", 0.1)
         cls.plain = os.path.join(cls.home, "plain.h5")
-        succeed("fit", cls.votes, "-o", cls.plain, "--model", "lapse", "--device", "cpu")
+        succeed("fit", cls.votes, "-o", cls.plain, "--device", "cpu")
 
     @classmethod
     def tearDownClass(cls):
         shutil.rmtree(cls.home)
 
     def fit(self, *options):
-        return ["fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", self.path("kept"), "--model", "lapse", "--device", "cpu", *options]
+        return ["fit", self.votes, "-o", self.path("fit.h5"), "--checkpoint", self.path("kept"), "--device", "cpu", *options]
 
     def end_early(self, number, *options):
         """Ends a fit by a signal when it has written its checkpoint once; returns the exit code and stderr."""
@@ -2387,7 +2479,7 @@ class Checkpoints(CliTest):
         result = succeed(*self.fit())
         self.assertRegex(result.err.decode(), r"note: .*kept: goes on after \d+ iterations")
         self.assertFalse(os.path.exists(self.path("kept")))
-        for name in ("pairs/probability", "pairs/margin_se", "items/score", "annotators/discrimination", "annotators/lapse_rate"):
+        for name in ("pairs/probability", "pairs/margin_se", "items/score", "annotators/discrimination", "annotators/tie_habit", "components/tie_habit"):
             np.testing.assert_array_equal(read(self.path("fit.h5"), name), read(self.plain, name))
         changes = [read_provenance(file)[key] for file in (self.path("fit.h5"), self.plain) for key in ("iterations", "log_evidence")]
         self.assertEqual(changes[:2], changes[2:])
@@ -2449,8 +2541,13 @@ class Checkpoints(CliTest):
             self.assertEqual(result.code, 2, result.err)
 
     def test_no_room_for_it_does_not_end_the_fit(self):
-        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_700_000, 3_700_000))  # enough for the fit, packed
-        result = run(*self.fit("--checkpoint-every", 0), preexec_fn=limit)
+        # Of one large component, whose checkpoint has 128 bytes an item: more than the fit, packed.
+        succeed("simulate", self.path("graph.h5"), "--shape", "graph", "--prompts", 4000, "--pairs-per-prompt", 5, "--votes-per-pair", 1)
+        succeed("fit", self.path("graph.h5"), "-o", self.path("whole.h5"), "--device", "cpu")
+        size = os.path.getsize(self.path("whole.h5")) + 100_000
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        result = run("fit", self.path("graph.h5"), "-o", self.path("fit.h5"), "--checkpoint", self.path("kept"), "--device", "cpu",
+                     "--checkpoint-every", 0, preexec_fn=limit)
         self.assertEqual(result.code, 0, result.err)
         self.assertRegex(result.err.decode(), "note: .*kept: .*; the fit goes on without")
 
@@ -2460,7 +2557,7 @@ class Checkpoints(CliTest):
 
     def test_info(self):
         self.end_early(signal.SIGTERM)
-        self.assertEqual(json.loads(succeed("info", self.path("kept"), "--json").out)["provenance"]["model"], "lapse")
+        self.assertEqual(json.loads(succeed("info", self.path("kept"), "--json").out)["provenance"]["model"], "rater")
 
     def test_a_flipped_bit(self):
         self.end_early(signal.SIGTERM)

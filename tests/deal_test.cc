@@ -59,22 +59,26 @@ TEST(Deal, more_ranks_than_components) {
 TEST(Deal, shares_add_up_to_the_whole) {
   Sizes sizes = prompts(3000);
   for (const auto& large : Sizes{{40, 900}, {35, 700}, {6, 9000}}) sizes.push_back(large);
-  const Groups groups = test::with_covariates(random_groups(sizes, 20, Said::kTies));
-  const auto raters = test::random_raters(20);
+  const Groups groups = test::with_sources(test::with_covariates(random_groups(sizes, 20, Said::kTies)), 7);
+  const Raters raters(test::random_raters(20), {}, test::random_source_scores(7));
   for (const std::uint32_t stride : {1u, 4u}) {
-    const PassOptions pass{.sweeps = 2, .stride = stride, .annotators = true, .blend = Blend::kClick};
+    const PassOptions pass{.sweeps = 2, .stride = stride, .annotators = true, .blend = Blend::kMirror};
     const PassResult whole = make_cpu_engine(groups, *choose_kernels())->update_components(raters, pass);
     PassResult sum;
     sum.annotators.resize(20);
+    sum.sources.resize(groups.sources);
     for (const Share& share : deal_components(groups, 3, stride)) {
       Groups part = take_share(groups, share);
-      part.click_habits = find_click_habits(groups);
       const PassResult own = make_cpu_engine(part, *choose_kernels())->update_components(raters, pass);
       for (std::size_t a = 0; a < 20; ++a) {
         sum.annotators[a].gradient_gamma += own.annotators[a].gradient_gamma;
         sum.annotators[a].information_share += own.annotators[a].information_share;
       }
       sum.covariates.gradient[0] += own.covariates.gradient[0];
+      for (std::size_t g = 0; g < groups.sources; ++g) {
+        sum.sources[g].gradient += own.sources[g].gradient;
+        sum.sources[g].information += own.sources[g].information;
+      }
       sum.solved.squares += own.solved.squares;
       sum.solved.freedom += own.solved.freedom;
       sum.solved.change = std::max(sum.solved.change, own.solved.change);
@@ -84,6 +88,10 @@ TEST(Deal, shares_add_up_to_the_whole) {
       EXPECT_EQ(sum.annotators[a].information_share, whole.annotators[a].information_share) << a;
     }
     EXPECT_EQ(sum.covariates.gradient[0], whole.covariates.gradient[0]);
+    for (std::size_t g = 0; g < groups.sources; ++g) {
+      EXPECT_EQ(sum.sources[g].gradient, whole.sources[g].gradient) << g;
+      EXPECT_EQ(sum.sources[g].information, whole.sources[g].information) << g;
+    }
     EXPECT_EQ(sum.solved.squares, whole.solved.squares);
     EXPECT_EQ(sum.solved.freedom, whole.solved.freedom);
     EXPECT_EQ(sum.solved.change, whole.solved.change);

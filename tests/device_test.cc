@@ -23,7 +23,7 @@ class CudaDevice0 : public testing::Test {
 
 TEST_F(CudaDevice0, all_that_votes_can_say) {
   for (const Said said : {Said::kBinary, Said::kHalfTies, Said::kTies, Said::kGrades})
-    for (const Blend blend : {Blend::kNone, Blend::kClick, Blend::kMirror}) {
+    for (const Blend blend : {Blend::kNone, Blend::kMirror}) {
       SCOPED_TRACE(testing::Message() << "votes " << static_cast<int>(said) << ", blend " << static_cast<int>(blend));
       test::expect_same_passes(random_groups(prompts(2000), 50, said), make, blend);
     }

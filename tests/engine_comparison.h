@@ -7,6 +7,7 @@
 #include <random>
 
 #include "fit/fit.h"
+#include "group/views.h"
 #include "helpers.h"
 #include "simulate/simulate.h"
 #include "voxpop/fixed_point.h"
@@ -36,9 +37,9 @@ inline Sizes every_small_size(int of_each) {
 /// What votes say: one in ten of kHalfTies and kTies is a tie; kGrades are -3 to 3, and half as many ties.
 enum class Said { kBinary, kHalfTies, kTies, kGrades };
 
-/// Random components; votes are by the first `voters` of the annotators (0: by all).
-inline Groups random_groups(const Sizes& components, std::uint32_t annotators, Said said, unsigned seed = 1,
-                            std::uint32_t voters = 0) {
+/// Votes on random components, by the first `voters` of the annotators (0: by all).
+inline Votes random_votes(const Sizes& components, std::uint32_t annotators, Said said, unsigned seed = 1,
+                          std::uint32_t voters = 0) {
   if (voters == 0) voters = annotators;
   std::mt19937 random(seed);
   const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
@@ -56,8 +57,21 @@ inline Groups random_groups(const Sizes& components, std::uint32_t annotators, S
     }
     items += size;
   }
-  Votes votes = make_votes(items, annotators, rows);
+  return make_votes(items, annotators, rows);
+}
+
+inline Groups random_groups(const Sizes& components, std::uint32_t annotators, Said said, unsigned seed = 1,
+                            std::uint32_t voters = 0) {
+  Votes votes = random_votes(components, annotators, said, seed, voters);
   return group_votes(votes, said == Said::kHalfTies ? Ties::kHalf : Ties::kModel);
+}
+
+/// The same, with the blocks of votes that are of one annotator.
+inline Groups groups_with_views(const Sizes& components, std::uint32_t annotators, Said said) {
+  Votes votes = random_votes(components, annotators, said);
+  Groups groups = group_votes(votes, Ties::kModel);
+  groups.views = find_views(groups, votes);
+  return groups;
 }
 
 /// One vote in five is not seen.
@@ -84,6 +98,24 @@ inline Groups with_covariates(Groups groups) {
         at(slot) -= sum / static_cast<float>(groups.items_of(c));
     }
   return groups;
+}
+
+/// Each item of one of so many sources.
+inline Groups with_sources(Groups groups, std::uint32_t sources) {
+  std::mt19937 random(6);
+  groups.sources = sources;
+  for (std::size_t slot = 0; slot < groups.slot_item.size(); ++slot)
+    groups.slot_source.push_back(static_cast<std::uint32_t>(random() % sources));
+  for (std::uint32_t source = 0; source < sources; ++source) groups.source_row.push_back(source);
+  return groups;
+}
+
+inline std::vector<float> random_source_scores(std::size_t sources) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> scores(sources);
+  for (float& score : scores) score = normal(random);
+  return scores;
 }
 
 inline std::vector<Taste> random_tastes(std::size_t count) {
@@ -135,14 +167,19 @@ void expect_sums_near(const std::vector<Sums>& a, const std::vector<Sums>& b, co
 
 /// The same passes on both: a pass from scratch of several sweeps, one with everything, the exact mixture, the report.
 inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Blend blend = Blend::kNone) {
-  const VoteScale scale = starting_scale(groups.answers.levels(), groups.answers.ties && !groups.answers.half_ties);
-  const Raters raters(random_raters(groups.annotators), random_tastes(groups.annotators * groups.covariates.features));
+  const VoteScale scale = starting_scale(groups.answers.levels(), groups.answers.own_ties());
+  Raters raters(random_raters(groups.annotators), random_tastes(groups.annotators * groups.covariates.features),
+                random_source_scores(groups.sources));
+  for (std::size_t a = 0; a < raters.habits.size(); ++a)
+    raters.habits[a] = {0.3f * static_cast<float>(a % 5) - 1, 0.1f};
   const std::vector<std::uint32_t> votes = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
   const auto other = make(groups);
   const auto set_shape = [&](PassOptions& pass) {
     pass.blend = blend;
     pass.scale = scale;
+    if (groups.answers.own_ties()) pass.prompt_variance = 0.3f;
+    if (!groups.views.empty()) pass.view_variance = 0.4f;
     for (int k = 0; k < groups.covariates.count(); ++k) pass.coefficient[k] = 0.4f - 0.3f * static_cast<float>(k);
   };
   const PassOptions passes[] = {{.sweeps = 3, .annotators = true},
@@ -159,11 +196,21 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Ble
       EXPECT_NEAR(from_fixed(a.thresholds[k].gradient), from_fixed(b.thresholds[k].gradient), tolerance) << k;
       EXPECT_NEAR(from_fixed(a.thresholds[k].information), from_fixed(b.thresholds[k].information), tolerance) << k;
     }
+    const double all = static_cast<double>(groups.votes.size()) + 1;
+    EXPECT_EQ(a.prompts.prompts, b.prompts.prompts);
+    EXPECT_NEAR(from_fixed(a.prompts.mean), from_fixed(b.prompts.mean), 5e-5 * all);
+    EXPECT_NEAR(from_fixed(a.prompts.square), from_fixed(b.prompts.square), 5e-5 * all);
+    EXPECT_NEAR(from_fixed(a.prompts.told), from_fixed(b.prompts.told), 5e-5 * all);
+    EXPECT_NEAR(from_fixed(a.views.score), from_fixed(b.views.score), 5e-5 * all);
+    EXPECT_NEAR(from_fixed(a.views.information), from_fixed(b.views.information), 5e-5 * all);
     std::vector<std::uint32_t> votes_by_taste;
     for (const std::uint32_t n : votes) votes_by_taste.insert(votes_by_taste.end(), groups.covariates.features, 4 * n);
     expect_sums_near(a.tastes, b.tastes, votes_by_taste, 5e-5, "tastes");
     expect_sums_near(std::vector{a.covariates}, std::vector{b.covariates},
                      {static_cast<std::uint32_t>(4 * groups.slot_item.size())}, 2e-5, "covariates");
+    const std::vector<std::uint32_t> items_by_source(groups.sources,
+                                                     static_cast<std::uint32_t>(groups.slot_item.size()));
+    expect_sums_near(a.sources, b.sources, items_by_source, 2e-5, "sources");
     EXPECT_NEAR(a.solved.change, b.solved.change, 1e-3 * (1 + a.solved.change));
     EXPECT_EQ(a.solved.freedom, b.solved.freedom);
     EXPECT_NEAR(from_fixed(a.solved.squares), from_fixed(b.solved.squares),
@@ -176,12 +223,19 @@ inline void expect_same_passes(const Groups& groups, const MakeEngine& make, Ble
   expect_near(a.slot_variance, b.slot_variance, 1e-4, "slot_variance");
   expect_near(a.pair_mean, b.pair_mean, 1e-4, "pair_mean");
   expect_near(a.pair_variance, b.pair_variance, 1e-4, "pair_variance");
+  expect_near(a.vote_mean, b.vote_mean, 1e-4, "vote_mean");
+  expect_near(a.vote_variance, b.vote_variance, 1e-4, "vote_variance");
+  ASSERT_EQ(a.prompts.size(), b.prompts.size());
+  for (std::size_t c = 0; c < a.prompts.size(); ++c) {
+    EXPECT_NEAR(a.prompts[c].mean, b.prompts[c].mean, 1e-4) << c;
+    EXPECT_NEAR(a.prompts[c].variance, b.prompts[c].variance, 1e-4) << c;
+  }
   // Agreement is a count: where the rest of the evidence is all but even, rounding moves it by a half.
   expect_sums_near(a.annotators, b.annotators, votes, 1e-4, "report", 1);
   EXPECT_NEAR(a.log_evidence, b.log_evidence, 1e-5 * static_cast<double>(groups.votes.size()) + 1e-3);
   expect_near(cpu->sites().precision, other->sites().precision, 2e-4, "site precision");
   expect_near(cpu->sites().shift, other->sites().shift, 5e-4, "site shift");
-  const PairLabels c = cpu->label_pairs(1.1f), d = other->label_pairs(1.1f);
+  const PairLabels c = cpu->label_pairs(1.1f, 0.2f), d = other->label_pairs(1.1f, 0.2f);
   expect_near(c.probability, d.probability, 1e-4, "probability");
   expect_near(c.better, d.better, 1e-4, "better");
   expect_near(c.information, d.information, 1e-4, "information");
@@ -201,6 +255,8 @@ inline void expect_same_fit(const Groups& groups, FitOptions options, const Make
   options.answers = groups.answers;
   options.covariates = groups.covariates.count();
   options.tastes = groups.covariates.features;
+  options.sources = static_cast<int>(groups.sources);
+  if (!groups.views.empty()) options.views = ViewUse::kAlways;
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
   const auto cpu = make_cpu_engine(groups, *choose_kernels());
   const auto other = make(groups);
@@ -221,9 +277,16 @@ inline void expect_same_fit(const Groups& groups, FitOptions options, const Make
         same_start ? 5e-3 : std::max(5e-3, options.tolerance * std::sqrt(a.annotators[i].discrimination_variance));
     ASSERT_NEAR(a.annotators[i].discrimination, b.annotators[i].discrimination, tolerance) << i;
     ASSERT_NEAR(a.annotators[i].side_bias, b.annotators[i].side_bias, tolerance) << i;
+    ASSERT_NEAR(a.annotators[i].habit_logit, b.annotators[i].habit_logit, 2e-2) << i;
     ASSERT_NEAR(a.annotators[i].share_logit, b.annotators[i].share_logit, 2e-2) << i;
   }
+  EXPECT_NEAR(a.prompt_variance, b.prompt_variance, 1e-2);
+  EXPECT_NEAR(a.view_variance, b.view_variance, 5e-3);
   for (int k = 0; k < groups.covariates.count(); ++k) EXPECT_NEAR(a.coefficient[k], b.coefficient[k], 2e-3) << k;
+  for (std::size_t g = 0; g < a.sources.size(); ++g) {
+    EXPECT_NEAR(a.sources[g].score, b.sources[g].score, same_start ? 2e-3 : 1e-2) << g;
+    EXPECT_NEAR(a.sources[g].variance, b.sources[g].variance, 0.02 * a.sources[g].variance) << g;
+  }
   for (std::size_t i = 0; i < a.tastes.size(); ++i) ASSERT_NEAR(a.tastes[i].mean, b.tastes[i].mean, 1e-2) << i;
   for (int k = 1; k <= groups.answers.levels(); ++k) EXPECT_NEAR(a.scale.edge[k], b.scale.edge[k], 2e-3) << k;
   const PairLabels c = cpu->label_pairs(static_cast<float>(a.reference_discrimination));

@@ -321,6 +321,28 @@ TEST_P(KernelSet, agrees_with_generic) {
   }
 }
 
+TEST_P(KernelSet, agrees_with_generic_on_own_views) {
+  const Kernels* kernels = choose_kernels(GetParam());
+  if (kernels == nullptr) GTEST_SKIP() << "this processor cannot run " << GetParam();
+  const Groups groups = test::groups_with_views(test::prompts(60), 6, test::Said::kBinary);
+  const Raters raters(test::random_raters(6));
+  PassOptions options;
+  options.view_variance = 0.7f;
+  const auto solved_by = [&](const Kernels& some) {
+    const auto engine = make_cpu_engine(groups, some);
+    for (int pass = 0; pass < 3; ++pass) engine->update_components(raters, options);
+    return engine->posterior(raters, options);
+  };
+  const Posterior a = solved_by(*choose_kernels("generic")), b = solved_by(*kernels);
+  ASSERT_EQ(b.vote_mean.size(), groups.votes.size());
+  for (std::size_t v = 0; v < groups.votes.size(); ++v) {
+    ASSERT_NEAR(a.vote_mean[v], b.vote_mean[v], 2e-4) << v;
+    ASSERT_NEAR(a.vote_variance[v], b.vote_variance[v], 2e-4) << v;
+  }
+  for (std::size_t p = 0; p < groups.pairs(); ++p) ASSERT_NEAR(a.pair_mean[p], b.pair_mean[p], 2e-4) << p;
+  EXPECT_NEAR(a.log_evidence, b.log_evidence, 1e-4 * std::abs(a.log_evidence));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, KernelSet, testing::Values("generic", "avx2", "avx512"),
                          [](const auto& set) { return std::string(set.param); });
 

@@ -1,4 +1,6 @@
+#include <array>
 #include <fstream>
+#include <numeric>
 #include <random>
 
 #include "core/error.h"
@@ -73,12 +75,23 @@ TEST(HeldOut, hidden_votes_leave_no_trace) {
       const double spread = a.discrimination * a.discrimination * variance +
                             a.discrimination_variance * (mean * mean + variance) + 2 * a.covariance * mean * side +
                             a.side_bias_variance;
-      const double threshold = fit.scale.edge[1];
-      double left = 0, right = 0;
+      // The habit of a tie is a mean over what is not known of it.
+      const std::size_t c = std::ranges::upper_bound(rest.component_pairs, static_cast<std::uint32_t>(p)) -
+                            rest.component_pairs.begin() - 1;
+      const TieHabit prompt = fit.posterior.prompts[c];
+      const double habit_sd = std::sqrt(a.habit_variance + prompt.variance);
+      double habit = 0, weights = 0, left = 0, right = 0;
       for (double z = -8; z <= 8; z += 0.02) {
-        const double logit = eta + std::sqrt(spread) * z, weight = std::exp(-z * z / 2);
-        left += weight / (1 + std::exp(threshold - logit));
-        right += weight / (1 + std::exp(threshold + logit));
+        const double weight = std::exp(-z * z / 2);
+        habit += weight / (1 + std::exp(-(a.habit_logit + prompt.mean + habit_sd * z)));
+        weights += weight;
+      }
+      habit /= weights;
+      for (double z = -8; z <= 8; z += 0.02) {
+        const double chance = 1 / (1 + std::exp(-eta - std::sqrt(spread) * z)), weight = std::exp(-z * z / 2);
+        const double decided = 1 - 4 * habit * chance * (1 - chance);
+        left += weight * decided * chance;
+        right += weight * decided * (1 - chance);
       }
       worst = std::max(worst, std::abs(predictions.left[v] - left / (left + right)));
     }
@@ -338,6 +351,92 @@ TEST_P(Rankings, are_calibrated_when_left_out) {
 
 /// Of 10 votes, which are left out one by one; of 66 and 780, a twentieth at a time; the last are no small components.
 INSTANTIATE_TEST_SUITE_P(LeftOut, Rankings, testing::Values(5, 12, 40));
+
+/// Rankings of five items by three annotators each, who see each item in their own way: scores' sd is 1, and so is that
+/// of what an annotator adds to them.
+Votes rankings_of_own_views(int prompts, bool alone) {
+  constexpr int kItems = 5, kAnnotators = 12;
+  std::mt19937 random(7);
+  std::normal_distribution<double> normal;
+  Votes votes;
+  for (int prompt = 0; prompt < prompts; ++prompt) {
+    std::array<double, kItems> score{};
+    for (int i = 0; i < kItems; ++i) {
+      score[i] = normal(random);
+      votes.item_ids.push_back(std::to_string(prompt * kItems + i));
+    }
+    for (int k = 0; k < (alone ? 1 : 3); ++k) {
+      std::array<double, kItems> view = score;
+      for (double& x : view) x += normal(random);
+      for (int i = 0; i < kItems; ++i)
+        for (int j = 0; j < i; ++j) {
+          const bool turned = random() % 2 == 1;
+          votes.left.push_back(static_cast<std::uint32_t>(prompt * kItems + (turned ? j : i)));
+          votes.right.push_back(static_cast<std::uint32_t>(prompt * kItems + (turned ? i : j)));
+          votes.preference.push_back((view[i] > view[j]) == turned ? -1 : 1);
+          votes.annotator.push_back(static_cast<std::uint32_t>((prompt + k * (prompt % 3 + 1)) % kAnnotators));
+        }
+    }
+  }
+  for (int a = 0; a < kAnnotators; ++a) votes.annotator_ids.push_back(std::to_string(a));
+  return votes;
+}
+
+TEST(BlockFolds, keep_blocks_whole_and_spread_those_of_a_component) {
+  Votes votes = rankings_of_own_views(200, false);
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const ViewBlocks blocks = find_view_blocks(groups, votes);
+  EXPECT_EQ(blocks.count, 600u);
+  const std::vector<std::uint8_t> folds = draw_block_folds(groups, blocks, 5, 1);
+  std::vector<int> of_block(blocks.count, -1), size(5, 0);
+  for (std::size_t v = 0; v < folds.size(); ++v) {
+    int& fold = of_block[blocks.of[v]];
+    if (fold < 0) fold = folds[v];
+    ASSERT_EQ(fold, folds[v]);
+    ++size[folds[v]];
+  }
+  for (std::size_t b = 0; b < blocks.count; b += 3) {  // those of a component: to different folds
+    EXPECT_NE(of_block[b], of_block[b + 1]);
+    EXPECT_NE(of_block[b + 1], of_block[b + 2]);
+  }
+  for (const int votes_there : size) EXPECT_NEAR(votes_there, 1200, 240);
+  EXPECT_NE(draw_block_folds(groups, blocks, 5, 2), folds);
+}
+
+TEST(BlockFolds, are_best_where_others_judged_the_same_items) {
+  const auto best = [](Votes votes) {
+    const Groups groups = group_votes(votes, Ties::kModel);
+    return best_folds(find_view_blocks(groups, votes));
+  };
+  EXPECT_EQ(best(rankings_of_own_views(50, false)), FoldsBy::kBlock);
+  EXPECT_EQ(best(rankings_of_own_views(50, true)), FoldsBy::kVote);
+  EXPECT_EQ(best(simulate_votes({.prompts = 500, .annotators = 200, .mix = {}, .seed = 3})), FoldsBy::kVote);
+}
+
+/// With its block left out a vote is predicted as by a fit without the block; with itself alone left out, its
+/// annotator's own ranking gives it away.
+TEST(LeftOut, by_block_agrees_with_block_folds) {
+  Votes votes = rankings_of_own_views(300, false);
+  const Groups groups = group_votes(votes, Ties::kModel);
+  const ViewBlocks blocks = find_view_blocks(groups, votes);
+  const auto engine = make(groups);
+  const Fit fit = fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {});
+  const Trials by_block = predict_left_out(groups, fit, engine->sites(), 250'000, &blocks);
+  const Trials by_vote = predict_left_out(groups, fit, engine->sites());
+  const Predictions held_out = predict_held_out(groups, draw_block_folds(groups, blocks, 20, 1),
+                                                {.answers = groups.answers}, make, [](int, int) {});
+  const Trials expected = decided_trials(groups, held_out.left, find_clusters(groups));
+  ASSERT_EQ(by_block.outcome, expected.outcome);
+  const auto mean = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
+  double off = 0;
+  for (std::size_t i = 0; i < by_block.predicted.size(); ++i)
+    off += std::abs(by_block.predicted[i] - expected.predicted[i]) / static_cast<double>(by_block.predicted.size());
+  EXPECT_LT(off, 0.04);
+  EXPECT_NEAR(mean(log_losses(by_block)), mean(log_losses(expected)), 0.05);
+  EXPECT_LT(mean(log_losses(by_vote)), mean(log_losses(expected)) - 0.1);
+}
 
 /// An annotator of four votes is not to be taken for what the vote itself says of it: calibration is then 0.05 or
 /// worse.

@@ -66,18 +66,26 @@ def expected(keep=None):
     return [(chosen[i], rejected[i], p[i], abs(pairs["margin"][i])) for i in np.flatnonzero(keep)]
 
 
+def evidence():
+    """(target of the chosen item, weight) of the same rows."""
+    keep = (np.abs(pairs["probability_better"] - 0.5) > 1e-6) & (2 * pairs["ties"] <= pairs["votes"])
+    target = np.where(pairs["probability_better"] >= 0.5, pairs["target"], 1 - pairs["target"])
+    return list(zip(target[keep], pairs["weight"][keep]))
+
+
 class Formats(unittest.TestCase):
     def check_rows(self, rows, chosen, rejected, prompt):
         wanted = expected()
         self.assertEqual(len(rows), len(wanted))
         self.assertGreater(len(rows), 500)
         self.assertLess(len(rows), len(pairs["left"]))
-        for row, (winner, loser, p, _) in zip(rows, wanted):
+        for row, (winner, loser, p, _), (target, weight) in zip(rows, wanted, evidence()):
             self.assertEqual(chosen(row), response[winner])
             self.assertEqual(rejected(row), response[loser])
             self.assertEqual(prompt(row), question[prompt_of[winner]])
             self.assertAlmostEqual(row["p_chosen"], p, places=5)
-            self.assertAlmostEqual(row["weight"], max(2 * p - 1, 0), places=4)
+            self.assertAlmostEqual(row["target"], target, places=5)
+            self.assertAlmostEqual(row["weight"], weight, delta=1e-5 * weight)
 
     def test_trl_and_openrlhf(self):
         for format in "trl", "openrlhf":
@@ -277,6 +285,49 @@ class Formats(unittest.TestCase):
                 self.assertEqual(read["train"].features["margin"].dtype, "float64")
 
 
+class VoteRows(unittest.TestCase):
+    def test_each_vote_with_its_annotator(self):
+        done = export(format="votes")
+        rows = read_lines("rows.jsonl")
+        with h5py.File(path("votes.h5")) as file, h5py.File(path("fit.h5")) as fit:
+            left, right, annotator, preference = (file["comparisons"][name][:] for name in ("left", "right", "annotator", "preference"))
+            people, known = fit["annotators/id"].asstr()[:], {name: fit["annotators"][name][:] for name in ("discrimination", "side_bias")}
+        voted = np.flatnonzero(preference)
+        self.assertEqual(len(rows), len(voted))
+        self.assertIn(f"left out: {np.sum(preference == 0)} ties", done.stdout)
+        for row, v in zip(rows[::97], voted[::97]):
+            sign = np.sign(preference[v])
+            self.assertEqual((row["chosen_id"], row["rejected_id"]), tuple(item_id[[left[v], right[v]][::sign]]))
+            self.assertEqual(row["chosen"], response[row["chosen_id"]])
+            self.assertEqual(row["prompt"], question[prompt_of[row["chosen_id"]]])
+            self.assertEqual(row["annotator"], people[annotator[v]])
+            self.assertAlmostEqual(row["discrimination"], known["discrimination"][annotator[v]], places=4)
+            self.assertAlmostEqual(row["side_bias"], sign * known["side_bias"][annotator[v]], places=4)
+            self.assertEqual(row["weight"], 1)
+
+    def test_votes_that_do_not_count_are_left_out(self):
+        with h5py.File(path("votes.h5")) as file, h5py.File(path("twice.h5"), "w") as out:
+            for name in file:
+                file.copy(name, out)
+            out.attrs.update(file.attrs)
+            for name in out["comparisons"]:
+                both = np.concatenate([file["comparisons"][name][:], file["comparisons"][name][:50]])
+                del out["comparisons"][name]
+                out["comparisons"][name] = both
+        voxpop("fit", path("twice.h5"), "-o", path("twice.fit.h5"), "--repeats", "first")
+        counts = json.loads(voxpop("export", path("twice.fit.h5"), "--format", "votes", "-o", path("twice.jsonl"), "--json").stdout)
+        self.assertGreater(counts["left_out_uncounted"], 20)
+        self.assertEqual(counts["exported"] + counts["left_out_uncounted"] + counts["left_out_ties"], counts["votes"])
+
+    def test_other_votes_are_refused(self):
+        voxpop("simulate", path("other.h5"), "--prompts", 30, "--seed", 9)
+        for votes, status in ((path("other.h5"), 3), (path("nowhere.h5"), 4), (path("votes.h5"), 0)):
+            export("--votes", votes, format="votes", status=status)
+        self.assertIn("fitted to other votes", export("--votes", path("other.h5"), format="votes", status=3).stderr)
+        export("--expand", 3, format="votes", status=2)
+        export("--votes", path("votes.h5"), status=2)
+
+
 class Selection(unittest.TestCase):
     def summary(self, *arguments):
         return json.loads(export("--json", *arguments).stdout)
@@ -321,20 +372,23 @@ class Selection(unittest.TestCase):
         done = voxpop("export", path("arena.fit.h5"), "--format", "trl", "-o", path("arena.jsonl"), "--split", "a=.5,b=.5")
         self.assertRegex(done.stderr, "note: --split: '[ab]' has no rows: a prompt's pairs stay together")
 
-    def test_expand_gives_soft_labels(self):
+    def test_expand_draws_rows_by_weight_and_target(self):
         self.summary("--expand", 10)
         rows = read_lines("rows.jsonl")
-        self.assertEqual(len(rows), 10 * len(expected()))
-        shares = []
-        for i, (winner, _, p, _) in enumerate(expected()):
-            mine = rows[10 * i:10 * i + 10]
-            share = np.mean([row["chosen"] == response[winner] for row in mine])
-            self.assertLess(abs(share - p), 0.1001)
-            shares.append(share - p)
-            for row in mine:
-                self.assertNotIn("margin", row)
-                self.assertAlmostEqual(row["weight"], 0.1, places=5)
-        self.assertLess(abs(np.mean(shares)), 4 * np.std(shares) / len(shares) ** 0.5)
+        mean_weight, at, off = pairs["weight"].mean(), 0, []
+        for (winner, loser, _, _), (target, weight) in zip(expected(), evidence()):
+            wanted = [10 * weight / mean_weight * share for share in (target, 1 - target)]
+            for item, other, number in ((winner, loser, wanted[0]), (loser, winner, wanted[1])):
+                drawn = 0
+                while at < len(rows) and (rows[at]["chosen"], rows[at]["rejected"]) == (response[item], response[other]):
+                    self.assertNotIn("margin", rows[at])
+                    self.assertEqual(rows[at]["target"], 1)
+                    self.assertAlmostEqual(rows[at]["weight"], mean_weight / 10, places=4)
+                    drawn, at = drawn + 1, at + 1
+                self.assertLess(abs(drawn - number), 1.0001)
+                off.append(drawn - number)
+        self.assertEqual(at, len(rows))
+        self.assertLess(abs(np.mean(off)), 4 * np.std(off) / len(off) ** 0.5)
 
     def test_standard_output(self):
         done = voxpop("export", path("fit.h5"), "--format", "csv")
@@ -394,7 +448,7 @@ class BadInput(unittest.TestCase):
                                      ("pairs/probability", 1.5, "'pairs/probability' row 7 is 1.5; it must be from 0 to 1"),
                                      ("pairs/margin", np.nan, "'pairs/margin' row 7 is nan"),
                                      ("pairs/left", 10**6, "'pairs/left' row 7 is 1000000; item indices run from 0"),
-                                     ("annotators/flag", 17, "'annotators/flag' row 7 is 17; it must be from 0 to 5")]:
+                                     ("annotators/flag", 17, "'annotators/flag' row 7 is 17; it must be from 0 to 7")]:
             shutil.copy(path("fit.h5"), path("damaged.h5"))
             with h5py.File(path("damaged.h5"), "r+") as file:
                 column = file[name][:]

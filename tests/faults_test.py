@@ -474,7 +474,7 @@ class Outputs(FaultsTest):
 
     def test_a_checkpoint_of_another_run_is_left_alone(self):
         kept, other = os.path.join(self.folder, "kept"), path("other")
-        command = ["fit", path("large.h5"), "-o", self.output, "--model", "lapse", "--threads", 1, "--checkpoint-every", 0]
+        command = ["fit", path("large.h5"), "-o", self.output, "--model", "rater", "--threads", 1, "--checkpoint-every", 0]
 
         def stop_when_kept(name, *options):
             return self.start_and_stop(lambda _: os.path.exists(name), *command, "--checkpoint", name, *options)
@@ -1030,7 +1030,7 @@ class LongIds(FaultsTest):
         cls.fit = path("long_fit.h5")
         voxpop("fit", cls.votes, "-o", cls.fit)
 
-    def assert_shown(self, text, most=5000):
+    def assert_shown(self, text, most=8000):
         self.assertLess(len(text), most)
         self.assertNotRegex(text.decode(), "[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 

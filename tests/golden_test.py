@@ -25,7 +25,7 @@ SHARED_DATA = os.environ.get("VOXPOP_SHARED_DATA")
 RENEW = "--renew" in sys.argv
 if RENEW:
     sys.argv.remove("--renew")
-MODELS = ("bt", "crowd-bt", "rater", "lapse")
+MODELS = ("bt", "crowd-bt", "rater")
 
 SIMULATED = {
     "rlhf": ["--prompts", 2000, "--annotators", 100, "--seed", 11],
@@ -46,7 +46,7 @@ CHECKS = {
     "discrimination_error": (1e-3, 0, "here: root mean square against the simulated truth, annotators of 50 votes"),
     "side_bias_error": (1e-3, 0, "here: the same of side_bias, in logits"),
     "mean_discrimination": (1e-4, 0, "here: mean over votes of their annotators' discrimination"),
-    "threshold": (1e-4, 0, "the simulated truth's, a logit apart; rater and lapse should be near it"),
+    "threshold": (1e-4, 0, "the simulated truth's, a logit apart; of grades, given that the vote is decided"),
     "iterations": (0, 1, "no other way: how long it takes to settle"),
     "evalica": (0, 1e-5, "here: correlation with the logs of evalica's scores, evalica-golden.csv"),
     "gold": (0, 5e-4, "here: Kendall's tau-b with the gold order, gold.csv"),
@@ -54,11 +54,10 @@ CHECKS = {
     # Times in times of a calculation that is always the same: numpy's, or voxpop's own with another model.
     "bt_over_numpy": (5, 0, "fit of 200,000 votes, over 20 gradients of their log-likelihood in numpy"),
     "rater_over_bt": (3, 0, "fit of 200,000 votes, over that of bt"),
-    "lapse_over_rater": (3, 0, "fit of 200,000 votes, over that of rater"),
 }
 # These settle so slowly that rounding decides where they stop: they may be off by so many times as much.
-SLOW = {"graded lapse": 20}
-TIMES = ("bt_over_numpy", "rater_over_bt", "lapse_over_rater")  # of which the first number is a factor, either way
+SLOW = {}
+TIMES = ("bt_over_numpy", "rater_over_bt")  # of which the first number is a factor, either way
 
 
 def read(file, *names):
@@ -178,13 +177,12 @@ class Golden(unittest.TestCase):
                 np.bincount(left, 1 - p, 40000) - np.bincount(right, 1 - p, 40000)
             return time.perf_counter() - start
 
-        best = {"numpy": np.inf, "bt": np.inf, "rater": np.inf, "lapse": np.inf}
+        best = {"numpy": np.inf, "bt": np.inf, "rater": np.inf}
         for _ in range(4):  # by turns: what else the machine does meets all of them
             best["numpy"] = min(best["numpy"], gradients())
-            for model in ("bt", "rater", "lapse"):
+            for model in ("bt", "rater"):
                 best[model] = min(best[model], fit(votes, model, "--threads", 1, "--no-compress")[2]["seconds"]["fit"])
-        self.compare("times", {"bt_over_numpy": best["bt"] / best["numpy"], "rater_over_bt": best["rater"] / best["bt"],
-                               "lapse_over_rater": best["lapse"] / best["rater"]})
+        self.compare("times", {"bt_over_numpy": best["bt"] / best["numpy"], "rater_over_bt": best["rater"] / best["bt"]})
 
     @classmethod
     def tearDownClass(cls):

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <random>
 
 #include "guards/findings.h"
@@ -294,7 +296,8 @@ TEST(Guards, simulated_votes_of_all_shapes_are_sound) {
 
 TEST(Guards, most_annotators_against_quality) {
   const auto of_flags = [](int ok, int adversarial, int unknown) {
-    AnnotatorLabels labels;
+    Labels all;
+    AnnotatorLabels& labels = all.annotators;
     for (const auto& [count, flag] :
          {std::pair{ok, Flag::kOk}, {adversarial, Flag::kAdversarial}, {unknown, Flag::kTooFewVotes}})
       for (int i = 0; i < count; ++i) {
@@ -302,14 +305,37 @@ TEST(Guards, most_annotators_against_quality) {
         labels.votes.push_back(100);
       }
     std::vector<Finding> findings;
-    add_fit_findings(labels, findings);
-    return !findings.empty();
+    Fit fit;
+    fit.standing.agreement = static_cast<double>(ok - adversarial) / (ok + adversarial + unknown);
+    add_fit_findings({}, all, fit, findings);
+    return has_kind(findings, "mostly_adversarial");
   };
   EXPECT_TRUE(of_flags(6, 18, 0));
   EXPECT_TRUE(of_flags(3, 3, 20));
   EXPECT_FALSE(of_flags(18, 6, 0));
   EXPECT_FALSE(of_flags(1, 1, 0));  // two who disagree
   EXPECT_FALSE(of_flags(0, 0, 9));
+}
+
+/// Votes that agree no more than by chance: nothing that is said of annotators stays.
+TEST(Guards, of_chance_nothing_is_known) {
+  const auto flag_at = [](Agreement agreement) {
+    Labels labels;
+    labels.annotators.flag = {static_cast<std::int8_t>(Flag::kOk)};
+    labels.annotators.flag_probability = labels.annotators.expected_accuracy = {0.9f};
+    labels.annotators.votes = {200};
+    labels.vote_probability_correct = {0.9f, 0.8f};
+    std::vector<Finding> findings;
+    add_fit_findings(agreement, labels, Fit(), findings);
+    EXPECT_EQ(has_kind(findings, kReliabilityUnknown), std::isnan(flip_rate(labels)));
+    return static_cast<Flag>(labels.annotators.flag[0]);
+  };
+  EXPECT_EQ(flag_at({2.5, 2.5, 200}), Flag::kUnknown);
+  EXPECT_EQ(flag_at({-4, -3, 200}), Flag::kUnknown);
+  EXPECT_EQ(flag_at({4, 2.5, 200}), Flag::kUnknown);  // annotators do not agree on that they agree
+  EXPECT_EQ(flag_at({3.5, 3.2, 200}), Flag::kOk);
+  EXPECT_EQ(flag_at({9, 1.5, 200}), Flag::kOk);
+  EXPECT_EQ(flag_at({1, 1, 10}), Flag::kOk);  // too few votes to tell either way
 }
 
 TEST(Guards, findings_survive_a_file_and_strangers_files_are_tamed) {
@@ -321,7 +347,7 @@ TEST(Guards, findings_survive_a_file_and_strangers_files_are_tamed) {
   EXPECT_EQ(back[0].remedy, "do this");
   EXPECT_EQ(back[1].level, Level::kNote);
   EXPECT_EQ(warnings_of(findings, {"more"}), (std::vector<std::string>{"worse", "more"}));
-  EXPECT_EQ(told(findings[0]), "WARNING: worse\n  do this");
+  EXPECT_EQ(told(findings[0]), "DO NOT TRAIN: worse\n  do this");
   EXPECT_EQ(told(findings[1]), "NOTE: so");
 
   const auto odd = findings_from(nlohmann::ordered_json::parse(

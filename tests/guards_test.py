@@ -52,9 +52,10 @@ class Everywhere(unittest.TestCase):
             return one[0]
 
         fit = path("odd.fit.h5")
-        for verb in ["check", votes], ["fit", votes, "-o", fit], ["evaluate", votes, "--models", "bt", "--folds", 2]:
+        for verb in ["check", votes], ["fit", votes, "-o", fit, "--force"], ["evaluate", votes, "--models", "bt", "--folds", 2]:
             printed = voxpop(*verb, "--quiet").stdout
-            self.assertRegex(printed, ("\nNOTE: " if level == "note" else "\nWARNING: ") + text)
+            name = {"note": "NOTE", "care": "WARNING", "do_not_train": "DO NOT TRAIN"}[level]
+            self.assertRegex(printed, f"\n{name}: {text}")
             self.assertIn(remedy, printed)
             self.assertNotIn("Nothing in the shape", printed)
             finding = check_json(voxpop(*verb, "--quiet", "--json").stdout)
@@ -165,12 +166,64 @@ class Everywhere(unittest.TestCase):
                 printed = voxpop("report", path("odd.fit.h5"), "-o", path("odd.html")).stdout
                 self.assertNotIn("can be used", printed)
                 self.assertNotIn("expected to pick it", printed)
-                self.assertIn("by the prior alone", voxpop("fit", file, "-o", path("odd.fit.h5"), "--quiet").stdout)
+                self.assertIn("cannot be told from these votes", voxpop("fit", file, "-o", path("odd.fit.h5"), "--quiet").stdout)
                 exported = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"))
                 self.assertNotIn("label_smoothing=", exported.stdout)
                 self.assertIn("the prior's, not the data's", exported.stdout)
                 counts = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"), "--json").stdout
                 self.assertIsNone(json.loads(counts)["label_smoothing"])
+
+
+class Copies(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # 400 pairs with three of thirty honest votes each, four of five for the better item; and three accounts that say all the same.
+        random = np.random.default_rng(3)
+        pair = np.concatenate([np.repeat(np.arange(400), 3), np.tile(np.arange(400), 3)])
+        annotator = np.concatenate([np.argsort(random.random((400, 30)))[:, :3].ravel(), np.repeat([30, 31, 32], 400)])
+        copied = random.random(400) < 0.5
+        first = np.concatenate([random.random(1200) < 0.8, np.tile(copied, 3)])
+        swap = random.random(2400) < 0.5
+        cls.votes = {"left": 2 * pair + swap, "right": 2 * pair + ~swap, "annotator": annotator,
+                     "preference": np.where(first ^ swap, 1, -1).astype("i1"), "items": 800, "annotators": 33}
+        write("copies.h5", cls.votes)
+        some = annotator < 31
+        cls.alone = write("alone.h5", {k: v[some] if isinstance(v, np.ndarray) else v for k, v in cls.votes.items()})
+
+    def found(self, *arguments):
+        return json.loads(voxpop("fit", path("copies.h5"), "-o", path("copies_fit.h5"), "--json", *arguments).stdout)
+
+    def test_found_flagged_and_told(self):
+        for model in ("rater", "bt", "crowd-bt"):
+            with self.subTest(model):
+                made = self.found("--model", model)
+                self.assertEqual([c["annotators"] for c in made["copies"]["clusters"]], [["person 30", "person 31", "person 32"]])
+                self.assertEqual([f["level"] for f in made["findings"] if f["kind"] == "copies"], ["care"])
+                with h5py.File(path("copies_fit.h5")) as file:
+                    np.testing.assert_array_equal(file["annotators/copies"], [-1] * 30 + [0] * 3)
+                    flags = h5py.check_enum_dtype(file["annotators/flag"].dtype)
+                    np.testing.assert_array_equal(np.array(file["annotators/flag"]) == flags["copies"], [False] * 30 + [True] * 3)
+                    margin = file["pairs/margin"][:]
+                    self.assertEqual(file["pairs/votes"][:].sum(), 2400)
+                voxpop("fit", self.alone, "-o", path("alone_fit.h5"), "--model", model)
+                with h5py.File(path("alone_fit.h5")) as file:  # as if one of the accounts had voted
+                    np.testing.assert_allclose(margin, file["pairs/margin"][:], atol=0.05)
+        told = voxpop("fit", path("copies.h5"), "-o", path("copies_fit.h5")).stdout
+        self.assertIn("3 annotators are copies of one another; they count as 1 voter", told)
+        self.assertIn("WARNING: 3 annotators (person 30, person 31, person 32) give the same answers", told)
+        voxpop("report", path("copies_fit.h5"), "-o", path("copies.html"))
+
+    def test_threads_and_checkpoints_change_nothing(self):
+        self.found("--threads", "1")
+        with h5py.File(path("copies_fit.h5")) as file:
+            before = file["pairs/margin"][:]
+        self.found("--threads", "2", "--checkpoint", path("copies.state"))
+        with h5py.File(path("copies_fit.h5")) as file:
+            np.testing.assert_array_equal(file["pairs/margin"], before)
+
+    def test_one_of_them_alone_is_no_copy(self):
+        made = json.loads(voxpop("fit", self.alone, "-o", path("alone_fit.h5"), "--json").stdout)
+        self.assertEqual(made["copies"]["clusters"], [])
 
 
 if __name__ == "__main__":

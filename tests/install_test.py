@@ -198,7 +198,7 @@ class Completion(unittest.TestCase):
         self.assertLess(set(verbs()), set(complete("")))
         self.assertEqual(complete("fi"), ["fit"])
         self.assertEqual(complete("fit", "--mo"), ["--model"])
-        self.assertEqual(set(complete("fit", "--model", "")), {"bt", "crowd-bt", "lapse", "rater"})
+        self.assertEqual(set(complete("fit", "--model", "")), {"bt", "crowd-bt", "rater"})
         self.assertEqual(complete("evaluate", "--models", "bt,cr"), ["bt,crowd-bt"])
 
     def test_bash(self):

@@ -123,6 +123,7 @@ Votes full_votes() {
                       .side_bias = {0, 3},
                       .kind = {},
                       .thresholds = {0.5, 1.5},
+                      .tie_habit = {0.3, 0.4},
                       .lapse_rate = {0.1, 0.2},
                       .feature_coefficients = {0.5, -0.25},
                       .taste = {0.1, 0.2, -0.3, 0},
@@ -163,6 +164,7 @@ TEST_F(VotesFile, round_trip) {
     EXPECT_EQ(read.features, votes.features);
     EXPECT_EQ(as_vector(read.feature_names), as_vector(votes.feature_names));
     EXPECT_EQ(read.truth->thresholds, votes.truth->thresholds);
+    EXPECT_EQ(read.truth->tie_habit, votes.truth->tie_habit);
     EXPECT_EQ(read.truth->lapse_rate, votes.truth->lapse_rate);
     EXPECT_EQ(read.truth->feature_coefficients, votes.truth->feature_coefficients);
     EXPECT_EQ(read.truth->taste, votes.truth->taste);
@@ -468,6 +470,7 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
   a.bits_per_vote = {0.2f, 0.1f};
   a.flag = {static_cast<std::int8_t>(Flag::kOk), static_cast<std::int8_t>(Flag::kAdversarial)};
   a.flag_probability = {0.99f, 0.95f};
+  a.copies = {-1, 0};
   labels.pairs = {.left = {0, 1},
                   .right = {1, 2},
                   .votes = {1, 1},
@@ -478,7 +481,9 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
                   .probability_better = {0.65f, 0.75f},
                   .margin = {0.5f, 2},
                   .margin_se = {0.3f, 0.4f},
-                  .information_gain = {0.2f, 0.1f}};
+                  .information_gain = {0.2f, 0.1f},
+                  .target = {1, 0.4f},
+                  .weight = {0.8f, 3}};
   labels.vote_probability_correct = {0.65f, NAN};
   Reliability told{"by hand", std::vector<ReliabilityBin>(kReliabilityBins)};
   told.bins[3] = {7, 0.22, 0.25};
@@ -525,6 +530,7 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
     EXPECT_TRUE(std::isnan(floats("votes/probability_correct")[1]));
 
     EXPECT_EQ(read_column<std::int8_t>(file, "annotators/flag", -1, -1), a.flag);
+    EXPECT_EQ(read_column<std::int32_t>(file, "annotators/copies", -1, -1), a.copies);
     const Handle flag(H5Dopen2(file, "annotators/flag", H5P_DEFAULT), H5Dclose);
     const Handle type(H5Dget_type(flag), H5Tclose);
     ASSERT_EQ(H5Tget_class(type), H5T_ENUM);

@@ -28,12 +28,22 @@ TEST(Flag, literal_cases) {
   expect_flag(flag(-0.8, 0.1, 3, 0.1), Flag::kAdversarial, 1);
   expect_flag(flag(0.0, 0.05, 3, 0.3), Flag::kSideClicker, 0.9772);
   expect_flag(flag(0.0, 0.05, -3, 0.3), Flag::kSideClicker, 0.9772);
-  expect_flag(flag(1.0, 0.05, 3, 0.3), Flag::kOk, 1);  // biased, but tells items apart
+  expect_flag(flag(1.0, 0.05, 3, 0.3), Flag::kOk, 0.9990);  // biased, but tells items apart; 3.1 sds below 3.93
+}
+
+// Who always clicks one side does not show its discrimination, which stays what is usual: 1 +- 0.3. Scores differ by
+// sqrt(2) logits, so that 2.94 sqrt(1 + pi / 4) = 3.93 logits of side bias send 95 % of the votes that way.
+TEST(Flag, who_always_clicks_one_side_is_not_ok) {
+  expect_flag(flag(1.0, 0.3, 7, 1), Flag::kSideClicker, 0.9988);
+  expect_flag(flag(1.0, 0.3, -7, 1), Flag::kSideClicker, 0.9988);
+  expect_flag(flag(1.0, 0.05, 3, 0.1), Flag::kOk, 1);
+  EXPECT_EQ(flag_annotator(1.0, 0.05, 7, 0.3, 100, 5).first, Flag::kOk);  // of items that differ by five times as much
 }
 
 TEST(Flag, thin_evidence_is_no_flag) {
-  // ok 0.4207; side clicker 0.3173 * 0.4642; random 0.6827 * 0.1269; noisy 0.6827 * 0.3373; adversarial 0.1151.
-  expect_flag(flag(0.5, 0.5, 0, 1), Flag::kTooFewVotes, 0.4207);
+  // ok 0.4207 less 0.0013 of it, as bias may be beyond 3.22 where discrimination is 0.5; side clicker 0.3173 * 0.4642;
+  // random 0.6827 * 0.1269; noisy 0.6827 * 0.3373; adversarial 0.1151.
+  expect_flag(flag(0.5, 0.5, 0, 1), Flag::kTooFewVotes, 0.4202);
   expect_flag(flag(0.9, 0.5, 0, 0.1), Flag::kTooFewVotes, 0.7257);  // 0.6 sds above 0.6, which is below 0.75
   expect_flag(flag(1.0, 0.5, 0, 0.1), Flag::kOk, 0.7881);
   expect_flag(flag(0.601, 0.15, 0, 0.1), Flag::kOk, 0.5027);  // as well known as that, the likelier one is said
@@ -49,7 +59,7 @@ class MadeUpEngine : public Engine {
   const Sites& sites() override { return sites_; }
   EngineState save(FitRun&) override { return {}; }
   void load(const EngineState&) override {}
-  PairLabels label_pairs(float discrimination) override {
+  PairLabels label_pairs(float discrimination, float) override {
     EXPECT_EQ(discrimination, 2.0f);
     return labels_;
   }
@@ -68,7 +78,7 @@ class LabelsTest : public testing::Test {
     groups_ = group_votes(votes, Ties::kHalf);
     // Slots are items 3, 5, 0, 1, 2; pairs are 3-5, 0-1, 0-2, 1-2.
     Fit fit;
-    fit.reference_discrimination = 2;
+    fit.reference_discrimination = fit.score_unit = 2;
     fit.annotators = {
         {.discrimination = 3, .side_bias = 0.5, .discrimination_variance = 0.04, .side_bias_variance = 0.09},
         {.discrimination = -2, .side_bias = 0, .discrimination_variance = 0.01, .side_bias_variance = 0.01},

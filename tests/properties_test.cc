@@ -48,8 +48,8 @@ Outcome outcome_of(const Groups& groups, const Fit& fit, const Labels& labels) {
   add("annotator discrimination_se", Of::kAnnotator, a.discrimination_se);
   add("annotator side_bias", Of::kAnnotator, a.side_bias);
   add("annotator side_bias_se", Of::kAnnotator, a.side_bias_se);
-  add("annotator lapse_rate", Of::kAnnotator, a.lapse_rate);
-  add("annotator lapse_rate_low", Of::kAnnotator, a.lapse_rate_low);
+  add("annotator tie_habit", Of::kAnnotator, a.tie_habit);
+  add("annotator tie_habit_se", Of::kAnnotator, a.tie_habit_se);
   add("annotator eta", Of::kAnnotator, a.eta);
   add("annotator eta_se", Of::kAnnotator, a.eta_se);
   add("annotator taste", Of::kAnnotator, a.taste);
@@ -234,11 +234,9 @@ const std::vector<Case> kCases = {
     {"bt", Model::kBradleyTerry, kPrompts},
     {"crowd_bt", Model::kCrowdBt, kPrompts},
     {"rater", Model::kRater, kPrompts},
-    {"lapse", Model::kLapse, kPrompts},
     {"bt_of_all_that_votes_can_say", Model::kBradleyTerry, all_that_votes_can_say()},
     {"crowd_bt_of_ties", Model::kCrowdBt, with_ties()},
     {"rater_of_all_that_votes_can_say", Model::kRater, all_that_votes_can_say()},
-    {"lapse_of_all_that_votes_can_say", Model::kLapse, all_that_votes_can_say()},
     {"rater_of_half_ties", Model::kRater, with_ties(), Ties::kHalf},
     {"dense_rater",
      Model::kRater,
@@ -375,7 +373,8 @@ TEST_P(Property, an_annotator_who_never_overlaps_hardly_moves_others) {
   };
   EXPECT_LT(farthest("pair margin", "pair margin_se"), 0.3);
   if (has_discriminations(GetParam().model)) {
-    EXPECT_LT(farthest("annotator discrimination", "annotator discrimination_se"), 0.3);
+    // Where habits, thresholds, coefficients and tastes are the population's as well, all of these move the unit.
+    EXPECT_LT(farthest("annotator discrimination", "annotator discrimination_se"), votes_.features.empty() ? 0.3 : 0.6);
     EXPECT_LT(farthest("annotator side_bias", "annotator side_bias_se"), 0.3);
   }
 }
@@ -405,7 +404,7 @@ TEST(Property, votes_elsewhere_change_no_bit_of_a_pair_given_the_annotators) {
   for (const auto& [pair, moments] : third) EXPECT_EQ(all.at(pair), moments);
 }
 
-constexpr Model kModels[] = {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse};
+constexpr Model kModels[] = {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater};
 
 /// Whatever was voted: numbers, probabilities, errors above 0.
 void expect_sane(const Outcome& outcome, bool settles = true) {
@@ -439,8 +438,8 @@ TEST(Edge, nothing_but_ties) {
       SCOPED_TRACE(testing::Message() << "model " << static_cast<int>(model) << ", ties " << static_cast<int>(ties));
       const Outcome outcome = fit_votes(round_robin([](int) { return 0; }), model, ties);
       expect_sane(outcome);
-      for (const double score : outcome["item score"]) EXPECT_NEAR(score, 0, 1e-5);
-      for (const double p : outcome["pair probability"]) EXPECT_NEAR(p, 0.5, 1e-5);
+      for (const double score : outcome["item score"]) EXPECT_NEAR(score, 0, 1e-4);
+      for (const double p : outcome["pair probability"]) EXPECT_NEAR(p, 0.5, 1e-4);
       for (const double bias : outcome["annotator side_bias"]) EXPECT_NEAR(bias, 0, 1e-3);
     }
 }
@@ -523,15 +522,14 @@ TEST(Edge, more_votes_on_a_pair_than_a_float_can_count) {
   Fit fit;
   fit.model = Model::kBradleyTerry;
   fit.annotators.resize(1);
-  fit.posterior = {{0.5f, -0.5f}, {1, 1}, {1}, {1}, {ReportSums{}}};
+  fit.posterior = {{0.5f, -0.5f}, {1, 1}, {1}, {1}, {}, {}, {}, {ReportSums{}}};
   EXPECT_EQ(make_labels(groups, fit, {{0.5f}, {0.5f}, {0}}, 2, 1).pairs.wins_left[0], kWins);
-  const std::vector<float> habits = find_click_habits(groups);
-  EXPECT_FLOAT_EQ(habits[kMaxLevels - 1], static_cast<float>((kLosses + 0.5) / (kWins + kLosses + 1.0)));
 }
 
 /// Votes as good as without noise, half of them by adversaries, and priors that say so.
 TEST(Edge, discriminations_of_50) {
-  for (const Model model : {Model::kRater, Model::kLapse}) {
+  {
+    const Model model = Model::kRater;
     const auto preference = [](int vote) {
       return (vote % 2 == 0) == (vote % 8 < 4) ? 1 : -1;
     };  // 0 beats 1 beats 2 ..

@@ -165,7 +165,7 @@ class Page(unittest.TestCase):
 
     def test_models_without_side_bias_or_times(self):
         voxpop("simulate", path("plain.h5"), "--prompts", 200, "--annotators", 10, "--shape", "arena")
-        for model in "bt", "crowd-bt", "lapse":
+        for model in "bt", "crowd-bt":
             voxpop("fit", path("plain.h5"), "-o", path("plain.fit.h5"), "--model", model)
             summary = json.loads(voxpop("report", path("plain.fit.h5"), "-o", path(model + ".html"), "--json").stdout)
             self.assertIsNone(summary["drift"])
@@ -293,7 +293,7 @@ class Browser(unittest.TestCase):
         self.assertRegex(lines[1], r"sure\), [\d,]+ votes")
 
     def test_models_that_say_less(self):
-        for model in "bt", "crowd-bt", "lapse":
+        for model in "bt", "crowd-bt":
             self.open(model + ".html")
             self.assertEqual([entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"], [])
             self.assertEqual(self.script("document.getElementById('scatter').parentElement.hidden"), model == "bt")

@@ -46,6 +46,11 @@ double logit(const Votes& votes, std::size_t v) {
   return truth.discrimination[a] * (truth.score[votes.left[v]] - truth.score[votes.right[v]]) + truth.side_bias[a];
 }
 
+double tie_chance(const Votes& votes, std::size_t v) {
+  const double left = sigmoid(logit(votes, v));
+  return votes.truth->tie_habit[votes.annotator[v]] * 4 * left * (1 - left);
+}
+
 template <class Column>
 std::uint64_t hash(const Column& column) {
   return XXH3_64bits(column.data(), column.size() * sizeof column[0]);
@@ -168,6 +173,20 @@ TEST(Simulate, ties_come_in_the_share_asked_for) {
   }
 }
 
+TEST(Simulate, ties_follow_annotators_habits) {
+  const Votes votes = simulate_votes({.prompts = 4000, .annotators = 300, .mix = {}, .ties = 0.3, .seed = 9});
+  std::vector<double> logits, share(300, 0), expected(300, 0), count(300, 0);
+  for (const double habit : votes.truth->tie_habit) logits.push_back(std::log(habit / (1 - habit)));
+  EXPECT_NEAR(std::sqrt(covariance(logits, logits)), 0.7, 0.1);
+  for (std::size_t v = 0; v < votes.size(); ++v) {
+    const std::uint32_t a = votes.annotator[v];
+    share[a] += votes.preference[v] == 0;
+    expected[a] += tie_chance(votes, v);
+    count[a] += 1;
+  }
+  for (std::size_t a = 0; a < 300; ++a) EXPECT_NEAR(share[a], expected[a], 4 * std::sqrt(0.25 * count[a]) + 1) << a;
+}
+
 TEST(Simulate, arena_and_chain) {
   const Votes arena = simulate_votes({.shape = Shape::kArena,
                                       .prompts = 500,
@@ -188,6 +207,7 @@ TEST(Simulate, arena_and_chain) {
 }
 
 // Hashes of what was drawn before there were the options from --grades on: without them, files stay as they are.
+// Votes with ties are drawn since by annotators' habits.
 TEST(Simulate, files_without_the_later_options_stay_as_they_were) {
   struct Case {
     SimulateOptions options;
@@ -203,7 +223,7 @@ TEST(Simulate, files_without_the_later_options_stay_as_they_were) {
        0xbd78ea96e95fe454,
        0x103e0346e422d104,
        0xa3d498977ce250a5,
-       0x9a250c084afa7948},
+       0xe56bbde0e02d6f1},
       {{.shape = Shape::kArena,
         .prompts = 3000,
         .responses = 100,
@@ -220,7 +240,7 @@ TEST(Simulate, files_without_the_later_options_stay_as_they_were) {
        0xc4294c8f1cf665ce,
        0x6735201602b02e8b,
        0xda971a16e0cf6699,
-       0x6869e5a0cfcba24},
+       0x6e5d20d18996667d},
   };
   for (const Case& expected : cases) {
     const Votes votes = simulate_votes(expected.options);
@@ -266,16 +286,15 @@ TEST(Simulate, grades_follow_the_thresholds) {
       simulate_votes({.prompts = 3000, .annotators = 50, .mix = {}, .ties = 0.15, .grades = 3, .seed = 4});
   const std::vector<double>& thresholds = votes.truth->thresholds;
   ASSERT_EQ(thresholds.size(), 3u);
-  EXPECT_GT(thresholds[0], 0);
-  EXPECT_NEAR(thresholds[1] - thresholds[0], 1, 1e-12);
-  EXPECT_NEAR(thresholds[2] - thresholds[1], 1, 1e-12);
-  const double edges[] = {-1e9,          -thresholds[2], -thresholds[1], -thresholds[0],
-                          thresholds[0], thresholds[1],  thresholds[2],  1e9};
+  EXPECT_EQ(thresholds, (std::vector<double>{0, 1, 2}));
+  const double edges[] = {-1e9, -2, -1, 0, 0, 1, 2, 1e9};
   const auto total = static_cast<double>(votes.size());
   for (int grade = -3; grade <= 3; ++grade) {
     double expected = 0;
-    for (std::size_t v = 0; v < votes.size(); ++v)
-      expected += sigmoid(edges[grade + 4] - logit(votes, v)) - sigmoid(edges[grade + 3] - logit(votes, v));
+    for (std::size_t v = 0; v < votes.size(); ++v) {
+      const double eta = logit(votes, v), tie = tie_chance(votes, v);
+      expected += grade == 0 ? tie : (1 - tie) * (sigmoid(edges[grade + 4] - eta) - sigmoid(edges[grade + 3] - eta));
+    }
     const auto found = std::count(votes.preference.begin(), votes.preference.end(), grade);
     EXPECT_NEAR(static_cast<double>(found) / total, expected / total, 0.005) << grade;
     EXPECT_GT(expected / total, 0.05);
@@ -521,7 +540,8 @@ TEST(Simulate, refuses_numbers_that_do_not_fit_together) {
   EXPECT_PRED2(test::contains, error({.prompts = 100, .annotators = 10, .mix = {}, .days = 99, .drift = 0.8}),
                "--drift 0.8: only 7 of 10 annotators are good ones with 10 votes or more");
   EXPECT_PRED2(test::contains, error({.prompts = 2000, .annotators = 10, .mix = {}, .days = 1}), "--days 1: the ");
-  EXPECT_PRED2(test::contains, error({.prompts = 100, .mix = {}, .ties = 0.5, .lapse_rate = 0.9}), "--ties 0.5: only");
+  EXPECT_PRED2(test::contains, error({.prompts = 100, .mix = {}, .ties = 0.5, .lapse_rate = 0.9}),
+               "--ties 0.5: only 0.0");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kGraph, .pairs_per_prompt = 3, .mix = {}}),
                "--shape graph: 150000 pairs do not join 200000 items");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kMix, .pairs_per_prompt = 2, .mix = {}}),

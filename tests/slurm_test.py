@@ -141,7 +141,7 @@ def requeued_fit():
     """A job that was requeued while it fitted; the files in its folder once it had been interrupted, and at its end."""
     os.mkdir(path("requeue"))
     voxpop("simulate", path("long.h5"), "--prompts", 20000, "--annotators", 100)
-    job = submit("fit_cpu.sbatch", "../long.h5", "-o", "fit.h5", "--model", "lapse", folder="requeue")
+    job = submit("fit_cpu.sbatch", "../long.h5", "-o", "fit.h5", "--model", "rater", folder="requeue")
     wait(job, lambda tasks: f"{job}.0" in slurm("squeue", "--noheader", "--steps", "--jobs", job))
     time.sleep(0.5)  # srun starts it
     slurm("scontrol", "requeue", job)
@@ -228,7 +228,7 @@ class Slurm(unittest.TestCase):
         self.assertIn("interrupted", log(job, "requeue"))
         self.assert_completed(shown(job), job)
         self.assertEqual(finished, ["fit.h5", f"voxpop-{job}.log"])
-        self.assert_same_fit(path("requeue/fit.h5"), path("long.h5"), "--model", "lapse")
+        self.assert_same_fit(path("requeue/fit.h5"), path("long.h5"), "--model", "rater")
 
     def test_requeue_resumes(self):
         if "--checkpoint" not in voxpop("fit", "--help").stdout:

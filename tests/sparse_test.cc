@@ -7,6 +7,7 @@
 
 #include "engine_comparison.h"
 #include "fit/dense.h"
+#include "fit/group_view.h"
 #include "fit/tbb_backend.h"
 
 namespace voxpop {
@@ -20,6 +21,7 @@ struct SettledGraph {
   std::vector<float> site_precision, site_shift, pair_mean, pair_variance;
   VoteScale scale{};
   float coefficient[kMaxCovariates] = {0.4f, -0.2f, 0.3f};
+  std::vector<float> source_score = test::random_source_scores(4);
 
   SettledGraph(std::uint32_t items, std::uint32_t pairs_an_item, int sweeps) {
     std::mt19937 engine(items);
@@ -32,7 +34,7 @@ struct SettledGraph {
     for (std::uint32_t i = 1; i < items; ++i) add(i, random() % i);
     for (std::uint32_t k = 0; k < items * (pairs_an_item - 1); ++k) add(random() % items, random() % items);
     Votes votes = test::make_votes(items, 50, rows);
-    groups = test::with_covariates(group_votes(votes, Ties::kModel));
+    groups = test::with_sources(test::with_covariates(group_votes(votes, Ties::kModel)), 4);
     raters = test::random_raters(50);
     site_precision.assign(groups.votes.size(), 0);
     site_shift = site_precision;
@@ -40,19 +42,13 @@ struct SettledGraph {
     pair_variance.assign(groups.pairs(), 2);
     for (int sweep = 0; sweep < sweeps; ++sweep) {
       SolveSums ignored;
-      solve_dense(view(), 0, nullptr, nullptr, ignored, nullptr);
-      choose_kernels()->votes(view(), 0, static_cast<std::uint32_t>(groups.votes.size()), 0, {.exact = true});
+      solve_dense(view(), 0, nullptr, nullptr, ignored, nullptr, nullptr, nullptr);
+      choose_kernels()->votes(view(), 0, static_cast<std::uint32_t>(groups.votes.size()), 0, 0, {.exact = true});
     }
   }
 
   FitView view() {
-    FitView v{};
-    v.component_slots = groups.component_slots.data();
-    v.component_pairs = groups.component_pairs.data();
-    v.pair_first = groups.pair_first.data();
-    v.pair_second = groups.pair_second.data();
-    v.pair_votes = groups.pair_votes.data();
-    v.votes = groups.votes.data();
+    FitView v = view_of(groups);
     v.site_precision = site_precision.data();
     v.site_shift = site_shift.data();
     v.pair_mean = pair_mean.data();
@@ -64,6 +60,8 @@ struct SettledGraph {
     v.coefficient = coefficient;
     v.covariate_count = groups.covariates.count();
     v.stretch = 1;
+    v.slot_source = groups.slot_source.data();
+    v.source_score = source_score.data();
     return v;
   }
 };
@@ -72,6 +70,7 @@ struct Solution {
   std::vector<float> pair_mean, pair_variance, slot_mean, slot_variance;
   SolveSums sums;
   CovariateSums covariates{};
+  std::vector<SourceSums> sources = std::vector<SourceSums>(4);
 };
 
 template <class Solve>
@@ -88,12 +87,14 @@ Solution solve_sparse(SettledGraph& graph) {
   return solution_of(graph, [&](const FitView& view, Solution& out) {
     TbbBackend backend;
     SparseSolver<TbbBackend>(backend, graph.groups, 0)
-        .solve(view, nullptr, out.slot_mean.data(), out.slot_variance.data(), &out.sums, &out.covariates);
+        .solve(view, nullptr, out.slot_mean.data(), out.slot_variance.data(), &out.sums, &out.covariates,
+               out.sources.data());
   });
 }
 Solution solve_exactly(SettledGraph& graph) {
   return solution_of(graph, [&](const FitView& view, Solution& out) {
-    solve_dense(view, 0, out.slot_mean.data(), out.slot_variance.data(), out.sums, &out.covariates);
+    solve_dense(view, 0, out.slot_mean.data(), out.slot_variance.data(), out.sums, &out.covariates, out.sources.data(),
+                nullptr);
   });
 }
 
@@ -137,6 +138,11 @@ TEST_P(SparseGraphs, agree_with_cholesky) {
     const double information = from_fixed(exact.covariates.information[triangle(k, k)]);
     EXPECT_NEAR(from_fixed(got.covariates.information[triangle(k, k)]), information, 0.25 * information);
   }
+  for (int g = 0; g < 4; ++g) {
+    const double information = from_fixed(exact.sources[g].information);
+    EXPECT_NEAR(from_fixed(got.sources[g].gradient), from_fixed(exact.sources[g].gradient), 0.05) << g;
+    EXPECT_NEAR(from_fixed(got.sources[g].information), information, 0.02 * information) << g;
+  }
 }
 INSTANTIATE_TEST_SUITE_P(PairsAnItem, SparseGraphs, testing::Values(1u, 3u));
 
@@ -168,7 +174,7 @@ TEST(Sparse, chain_has_its_known_variance) {
   view.stretch = 1;
   TbbBackend backend;
   SparseSolver<TbbBackend>(backend, groups, 0)
-      .solve(view, nullptr, got.slot_mean.data(), got.slot_variance.data(), &got.sums, nullptr);
+      .solve(view, nullptr, got.slot_mean.data(), got.slot_variance.data(), &got.sums, nullptr, nullptr);
   double mean = 0, variance = 0, slot = 0;
   for (std::uint32_t p = 1000; p < kItems - 1000; ++p) {
     mean += got.pair_mean[p] / (kItems - 2000);

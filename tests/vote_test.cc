@@ -68,7 +68,7 @@ TEST(Damped, literal_steps) {
   const Rater<double> plain{1.5, 0, 0.2, 0, 0.1}, known{1.5, 0, 0, 0, 0}, wider{1.5, 0, 0.21, 0, 0.1};
   const Rater<double> strong{-4.5, 0, 0.2, 0, 0.1};
   const auto step = [&](const Rater<double>& whole, const Rater<double>& others) {
-    const Site<double> site = damped(whole, others, before, matched);
+    const Site<double> site = damped(whole, others, before, matched, 1);
     EXPECT_NEAR((site.precision - before.precision) / 2, before.shift - site.shift, 1e-12);
     return before.shift - site.shift;
   };
@@ -81,11 +81,9 @@ TEST(Damped, literal_steps) {
 /// N(1.2, 0.25) is the product of what the vote says, and of the rest: precision 4 = 1.5 + 2.5.
 TEST(ShareWithout, literal) {
   const double before = 1.2 - 0.3 / 2.5;  // the vote's gradient at 1.2 is 0.3
-  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 1.5f, .cross_gamma = 0, .cross_beta = 0}),
-              before, 1e-7);
+  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 1.5f}), before, 1e-7);
   // At most seven tenths of the precision are taken out.
-  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 3.9f, .cross_gamma = 0, .cross_beta = 0}),
-              1.2 - 0.3 / 1.2, 1e-7);
+  EXPECT_NEAR(share_without(1.2, 0.25, {.gradient = 0.3f, .information = 3.9f}), 1.2 - 0.3 / 1.2, 1e-7);
 }
 
 /// Precisions and precision-weighted means of the annotator, less the vote's.
@@ -164,7 +162,8 @@ TEST(ReportVote, evidence_of_an_annotators_one_vote_is_by_the_population) {
   const Site<double> site{0.3, 0.2};
   const double precision = 1 / one.cavity.variance + site.precision;
   const auto report = report_vote<kExact, Likelihood::kOrdinal>(
-      1.0, one.vote, one.posterior, (one.cavity.mean / one.cavity.variance + site.shift) / precision, 1 / precision,
+      1.0, one.vote, one.posterior, Habit<double>{0, 0, 0},
+      Cavity<double>{(one.cavity.mean / one.cavity.variance + site.shift) / precision, 1 / precision}, one.cavity,
       site);
   const double by_population = one.smoothed(Rater<double>{1.2, 0, 0.4, 0, 0.3}).log_value;
   EXPECT_NEAR(report.log_scale, site_log_scale(by_population, one.cavity, site), 1e-5);
@@ -210,7 +209,9 @@ TEST(Vote, is_a_number_of_any_annotator) {
     const Rater<float> rater{any(1e7f), any(1e3f), std::abs(any(1e10f)), 0, std::abs(any(1e10f))};
     const Cavity<float> cavity{any(1e5f), std::min(std::abs(any(10)), 2.0f)};
     Statement<float> said{static_cast<float>(i % 3 - 1), 0, kFar};
-    said.one_sided = i % 3 != 1;  // half a vote to each side otherwise
+    said.own_ties = i % 2 == 0;
+    said.habit = 0.3f;
+    said.simple = said.own_ties || i % 3 != 1;  // half a vote to each side otherwise
     const auto z = smoothed_vote<kFast, Likelihood::kOrdinal>(said, logit(rater, cavity)).z;
     const Site<float> site = matched_site(rater, cavity, z);
     ASSERT_TRUE(std::isfinite(z.log_value + z.first + z.second + z.third + z.fourth)) << i;

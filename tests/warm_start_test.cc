@@ -63,11 +63,13 @@ EarlierFit published(const Fitted& fitted) {
   earlier.annotators = fitted.labels.annotators;
   earlier.covariates = fitted.labels.covariates;
   earlier.population = fit.population;
-  if (!has_discriminations(fit.model)) earlier.population.variance = earlier.population.side_bias_variance = 0.1;
+  if (!has_discriminations(fit.model))
+    earlier.population.variance = earlier.population.side_bias_variance = earlier.population.habit_variance = 0.1;
   earlier.reference_discrimination = fit.reference_discrimination;
+  earlier.score_unit = fit.score_unit;
   earlier.reference_share = fit.reference_share;
   earlier.strengths = fit.answers.strengths;
-  if (!fit.answers.binary()) earlier.thresholds = {fit.scale.edge + 1, fit.scale.edge + 1 + fit.answers.levels()};
+  if (fit.answers.levels() > 1) earlier.thresholds = {fit.scale.edge + 1, fit.scale.edge + 1 + fit.answers.levels()};
   return earlier;
 }
 
@@ -122,9 +124,10 @@ SimulateOptions ten_days() {
           .seed = 5};
 }
 
-Votes simulated(Model model) {
+/// Ten days of votes, a tenth of them ties.
+Votes simulated() {
   SimulateOptions options = ten_days();
-  if (model == Model::kLapse) options.lapse_rate = 0.1;
+  options.ties = 0.1;
   return simulate_votes(options);
 }
 
@@ -135,7 +138,7 @@ TEST(WarmStart, is_a_number_whatever_the_earlier_fit_says) {
   few.annotators = 5;
   few.features = 2;
   const Votes votes = simulate_votes(few);
-  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse}) {
+  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater}) {
     const EarlierFit sound = published(fit_votes(votes, model));
     EXPECT_EQ(improper_part(sound), "");
     EarlierFit graded = sound;
@@ -161,7 +164,7 @@ class WarmStartOf : public testing::TestWithParam<Model> {};
 
 TEST_P(WarmStartOf, is_near_the_fit_of_all_votes) {
   const Model model = GetParam();
-  const Votes all = simulated(model), today = votes_of_day(all, true);
+  const Votes all = simulated(), today = votes_of_day(all, true);
   const EarlierFit yesterday = published(fit_votes(votes_of_day(all, false), model));
   const Fitted warm = fit_votes(today, model, &yesterday), alone = fit_votes(today, model);
   const Fitted full = fit_votes(all, model);
@@ -188,7 +191,7 @@ TEST_P(WarmStartOf, is_near_the_fit_of_all_votes) {
 /// What labels say of an annotator comes back as what the fit knew of it.
 TEST_P(WarmStartOf, labels_come_back_as_priors) {
   const Model model = GetParam();
-  const Fitted fitted = fit_votes(votes_of_day(simulated(model), true), model);
+  const Fitted fitted = fit_votes(votes_of_day(simulated(), true), model);
   const EarlierFit earlier = published(fitted);
   const WarmStart start = make_warm_start(earlier, fitted.annotator_ids, fitted.groups, model);
   const std::vector<std::uint32_t> votes_of = count_votes(fitted.groups);
@@ -207,6 +210,10 @@ TEST_P(WarmStartOf, labels_come_back_as_priors) {
       EXPECT_NEAR(prior.side_bias_mean, a.side_bias, 1e-6 * (1 + std::abs(a.side_bias)));
       EXPECT_NEAR(prior.side_bias_variance, a.side_bias_variance, 1e-5 * a.side_bias_variance);
     }
+    if (has_discriminations(model)) {
+      EXPECT_NEAR(prior.habit_mean, a.habit_logit, 1e-3);
+      EXPECT_NEAR(prior.habit_variance, a.habit_variance, 1e-3 * a.habit_variance);
+    }
     if (blend_of(model) == Blend::kNone) continue;
     EXPECT_NEAR(prior.share_mean, a.share_logit, 1e-3);
     EXPECT_NEAR(prior.share_variance, a.share_variance, 1e-2 * a.share_variance);
@@ -216,8 +223,7 @@ TEST_P(WarmStartOf, labels_come_back_as_priors) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, WarmStartOf,
-                         testing::Values(Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse));
+INSTANTIATE_TEST_SUITE_P(Models, WarmStartOf, testing::Values(Model::kBradleyTerry, Model::kCrowdBt, Model::kRater));
 
 /// The published error holds 3 % of the discrimination beside the posterior's: 0.05^2 = 0.04^2 + (0.03 * 1)^2.
 TEST(WarmStart, priors_by_hand) {
@@ -230,7 +236,7 @@ TEST(WarmStart, priors_by_hand) {
   earlier.annotators.side_bias = {0, -0.25f, 0};
   earlier.annotators.side_bias_se = {1, 0.125f, 1};
   earlier.population = {.mean = 0.75, .variance = 0.5, .side_bias_variance = 0.25};
-  earlier.reference_discrimination = 2;
+  earlier.reference_discrimination = earlier.score_unit = 2;
   earlier.strengths = {1};
   Strings ids;
   for (const char* id : {"a0", "a1", "a2"}) ids.push_back(id);
@@ -250,7 +256,7 @@ TEST(WarmStart, priors_by_hand) {
 }
 
 TEST(WarmStart, estimates_that_are_no_numbers_are_not_used) {
-  const Fitted fitted = fit_votes(votes_of_day(simulated(Model::kRater), true), Model::kRater);
+  const Fitted fitted = fit_votes(votes_of_day(simulated(), true), Model::kRater);
   EarlierFit earlier = published(fitted);
   earlier.annotators.discrimination[0] = NAN;
   earlier.annotators.side_bias_se[1] = 0;
@@ -263,7 +269,7 @@ TEST(WarmStart, estimates_that_are_no_numbers_are_not_used) {
 
 /// Annotators that the earlier fit does not know are found among those that it does, and where it knows none.
 TEST(WarmStart, new_annotators) {
-  const Votes all = simulated(Model::kRater);
+  const Votes all = simulated();
   EarlierFit yesterday = published(fit_votes(votes_of_day(all, false), Model::kRater));
   const Fitted full = fit_votes(all, Model::kRater);
   for (const std::size_t every : {3, 1}) {
@@ -289,31 +295,32 @@ TEST(WarmStart, new_annotators) {
 }
 
 TEST(WarmStart, without_votes_priors_stay) {
-  const Votes all = simulated(Model::kLapse);
-  EarlierFit yesterday = published(fit_votes(votes_of_day(all, false), Model::kLapse));
+  const Votes all = simulated();
+  EarlierFit yesterday = published(fit_votes(votes_of_day(all, false), Model::kRater));
   Votes today = votes_of_day(all, true);
   for (std::uint32_t& annotator : today.annotator) annotator = std::max(annotator, 2u);
   today.annotator_ids = yesterday.annotator_ids;
-  const Fitted warm = fit_votes(today, Model::kLapse, &yesterday);
+  const Fitted warm = fit_votes(today, Model::kRater, &yesterday);
   for (const std::size_t a : {0, 1}) {
     EXPECT_NEAR(warm.labels.annotators.discrimination[a], yesterday.annotators.discrimination[a], 1e-5);
     EXPECT_NEAR(warm.labels.annotators.discrimination_se[a], yesterday.annotators.discrimination_se[a], 3e-3);
     EXPECT_NEAR(warm.labels.annotators.side_bias[a], yesterday.annotators.side_bias[a], 1e-5);
-    EXPECT_NEAR(warm.labels.annotators.lapse_rate[a], yesterday.annotators.lapse_rate[a], 1e-4);
-    EXPECT_NEAR(warm.labels.annotators.lapse_rate_high[a], yesterday.annotators.lapse_rate_high[a], 1e-3);
+    EXPECT_NEAR(warm.labels.annotators.tie_habit[a], yesterday.annotators.tie_habit[a], 1e-4);
+    EXPECT_NEAR(warm.labels.annotators.tie_habit_se[a], yesterday.annotators.tie_habit_se[a], 1e-3);
   }
 }
 
 TEST(WarmStart, covariates_thresholds_and_tastes_are_known) {
   SimulateOptions options = ten_days();
   options.ties = 0.1;
+  options.grades = 2;
   options.features = 2;
   options.taste_sd = 0.5;
   const Votes all = simulate_votes(options), today = votes_of_day(all, true);
   const EarlierFit yesterday = published(fit_votes(votes_of_day(all, false), Model::kRater));
   const Fitted warm = fit_votes(today, Model::kRater, &yesterday), alone = fit_votes(today, Model::kRater);
   const Fitted full = fit_votes(all, Model::kRater);
-  EXPECT_EQ(warm.fit.scale.edge[1], yesterday.thresholds[0]);
+  EXPECT_EQ(warm.fit.scale.edge[2], yesterday.thresholds[1]);
   const auto off = [&](const Fitted& some) {
     double squares = 0, count = 0;
     for (std::size_t i = 0; i < some.labels.annotators.taste.size(); ++i) {
@@ -335,7 +342,7 @@ TEST(WarmStart, covariates_thresholds_and_tastes_are_known) {
   // Others are not.
   EarlierFit other = yesterday;
   other.covariates.names = Strings();
-  other.thresholds.clear();
+  other.annotators.tie_habit.clear();
   const WarmStart start = make_warm_start(other, warm.annotator_ids, warm.groups, Model::kRater);
   EXPECT_TRUE(start.coefficient.empty());
   EXPECT_TRUE(start.tastes.empty());
@@ -345,7 +352,7 @@ TEST(WarmStart, covariates_thresholds_and_tastes_are_known) {
 /// The device's logic, on the host.
 TEST(WarmStart, engines_agree) {
   const auto host = [](const Groups& groups) { return test::make_host_engine(groups); };
-  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse}) {
+  for (const Model model : {Model::kBradleyTerry, Model::kCrowdBt, Model::kRater}) {
     SCOPED_TRACE(static_cast<int>(model));
     SimulateOptions options = ten_days();
     options.prompts = 2000;

@@ -8,6 +8,7 @@
 
 #include "fit/counted_engine.h"
 #include "fit/fit.h"
+#include "group/views.h"
 #include "helpers.h"
 #include "host_backend.h"
 #include "label/labels.h"
@@ -81,12 +82,11 @@ TEST_P(IntegerWeights, are_so_many_equal_votes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, IntegerWeights,
-                         testing::Values(Model::kBradleyTerry, Model::kCrowdBt, Model::kRater, Model::kLapse));
+INSTANTIATE_TEST_SUITE_P(Models, IntegerWeights, testing::Values(Model::kBradleyTerry, Model::kCrowdBt, Model::kRater));
 
 /// Votes with many equal ones: of two annotators, or of Bradley-Terry's, who are all alike.
 TEST(Weights, equal_votes_counted_into_one_make_the_same_fit) {
-  for (const Model model : {Model::kBradleyTerry, Model::kRater, Model::kLapse}) {
+  for (const Model model : {Model::kBradleyTerry, Model::kRater}) {
     auto [votes, weights] = random_votes();
     for (std::uint32_t& annotator : votes.annotator) annotator %= 2;
     for (float& weight : weights) weight *= 4;
@@ -146,6 +146,17 @@ TEST(Weights, a_ranking_tells_as_much_as_plackett_and_luce_say) {
     Groups groups = group_votes(votes, Ties::kModel);
     weigh_votes(groups, votes, {});
     for (std::uint32_t v = 0; v < groups.votes.size(); ++v) EXPECT_NEAR(groups.weight_of(v), weight, 1e-5) << items;
+  }
+}
+
+/// 4 (K - H) / (K (K - 1)) with K = 33: H is 4.088798.
+TEST(Weights, where_views_are_modelled_rankings_too_large_for_one_are_weighed) {
+  for (const auto& [items, weight] : {std::pair{5u, 1.0}, {32u, 1.0}, {33u, 0.109511}}) {
+    Votes votes = ranking(items);
+    Groups groups = group_votes(votes, Ties::kModel);
+    weigh_votes(groups, votes, {.repeats = std::nullopt, .views = true});
+    for (std::uint32_t v = 0; v < groups.votes.size(); ++v) EXPECT_NEAR(groups.weight_of(v), weight, 1e-5) << items;
+    EXPECT_EQ(find_views(groups, votes).empty(), items == 33) << items;
   }
 }
 

@@ -85,6 +85,22 @@ class Weights(unittest.TestCase):
             self.assertGreater(covered / pairs, 0.90)
             self.assertLess(covered / pairs, 0.98)
 
+    def test_margins_of_rankings_are_logits_of_votes(self):
+        """With own views, too, a margin is what another annotator's vote would follow: the truth's slope on it is 1."""
+        for size in 4, 5, 9:
+            both, squares = 0, 0
+            for seed in range(5):
+                truth = self.rankings(size, seed)
+                voxpop("import", path("rankings.csv"), "-o", VOTES, "--quiet", "--rank", "place", "--item", "item",
+                       "--group-by", "ranking", "--annotator", "who")  # fmt: skip
+                found = fit()
+                quality = np.array([truth[int(name[1:])] for name in found["items/id"]])
+                margin = found["pairs/margin"].astype(float)
+                both += (margin * (quality[found["pairs/left"]] - quality[found["pairs/right"]])).sum()
+                squares += (margin**2).sum()
+            print(f"rankings of {size}: slope of the truth on margins {both / squares:.3f}")
+            self.assertTrue(0.85 < both / squares < 1.15, both / squares)
+
     def test_a_bot_on_one_pair_is_one_judgement(self):
         random = np.random.default_rng(3)
         truth = np.linspace(1, -1, 6)

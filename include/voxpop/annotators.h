@@ -27,8 +27,8 @@ VOXPOP_HD constexpr double grid_weight(int g) {
 /// Sums of one annotator's votes in fixed point (fixed_point.h), all additive in any order.
 struct AnnotatorSums {
   std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
+  std::int64_t gradient_habit, information_habit;  ///< of the habit of ties; with own ties alone
   std::int64_t gradient_share, information_share;  ///< of logit(share); mixtures alone
-  std::int64_t cross_share_gamma, cross_share_beta;
 };
 /// Sums of all votes for one threshold.
 struct ThresholdSums {
@@ -47,14 +47,17 @@ struct ReportSums {
 struct AnnotatorPosterior {
   double discrimination = 1, side_bias = 0;
   double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
-  /// Mixtures: logit of the share of votes that are meant; lapse rate = 1 - share, Crowd-BT's eta = share.
+  double habit_logit = 0, habit_variance = 0;  ///< of ties: logit(h) but for the prompt's part
+  /// Mixtures: logit of the share of votes that are meant, Crowd-BT's eta.
   double share_logit = 0, share_variance = 0;
 };
 
 /// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(side_bias_mean,
-/// side_bias_variance), logit(share) ~ N(share_mean, share_variance). Or what an earlier fit knows of one annotator.
+/// side_bias_variance), logit(h) ~ N(habit_mean, habit_variance), logit(share) ~ N(share_mean, share_variance). Or what
+/// an earlier fit knows of one annotator.
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
+  double habit_mean = 0, habit_variance = 0.1;
   double share_mean = 0, share_variance = 0.5;
   // Of one annotator; a population has none of these:
   double side_bias_mean = 0;
@@ -71,9 +74,19 @@ struct alignas(32) RaterRecord {
 };
 static_assert(sizeof(RaterRecord) == 32);
 
+/// How often someone ties who sees no difference, as passes read it: logits of an annotator's habit, or what a prompt
+/// adds to it.
+struct TieHabit {
+  float mean = 0, variance = 0;
+};
+
 VOXPOP_HD double clamped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 VOXPOP_HD double share_of(double logit) { return 1 / (1 + exp(-logit)); }
+
+VOXPOP_HD TieHabit tie_habit_of(const AnnotatorPosterior& a) {
+  return {static_cast<float>(a.habit_logit), static_cast<float>(a.habit_variance)};
+}
 
 /// The nodes of the next quadrature: centred on the current posterior, a little wider.
 VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
@@ -148,48 +161,25 @@ VOXPOP_HD SharePrior share_prior(const Population& prior, double logit) {
   return {prior.share_votes * (share_of(prior.share_mean) - share), prior.share_votes * share * (1 - share)};
 }
 
-/// How (gamma, beta) follow an annotator's share: by -slope for each unit of its logit.
-struct ShareRidge {
-  double gamma = 0, beta = 0;
-};
-
-/// One annotator's Newton step on the logit of its share, jointly with (gamma, beta), which it trades against: these
-/// move along here, and their own steps come on top. The population is the prior; the share's logit is at least
-/// `lowest`. `alone`: gamma and beta are not this annotator's.
-VOXPOP_HD ShareRidge step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
-                                double lowest, bool alone) {
+/// One annotator's Newton step on the logit of its share, at least `lowest`; the population is the prior.
+VOXPOP_HD void step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
+                          double lowest) {
   const SharePrior prior = share_prior(population, a.share_logit);
-  double gradient = from_fixed(sums.gradient_share) + prior.gradient;
-  double precision = from_fixed(sums.information_share) + prior.precision;
-  ShareRidge ridge;
-  if (!alone) {
-    const AnnotatorPrecision p = precision_of(sums, population);
-    const double cross0 = from_fixed(sums.cross_share_gamma), cross1 = from_fixed(sums.cross_share_beta);
-    ridge.gamma = (p.beta * cross0 - p.cross * cross1) / p.determinant();
-    ridge.beta = (p.gamma * cross1 - p.cross * cross0) / p.determinant();
-    precision -= cross0 * ridge.gamma + cross1 * ridge.beta;
-    gradient -=
-        ridge.gamma * (from_fixed(sums.gradient_gamma) - (a.discrimination - population.mean) / population.variance) +
-        ridge.beta * (from_fixed(sums.gradient_beta) -
-                      (a.side_bias - population.side_bias_mean) / population.side_bias_variance);
-  }
-  precision = larger(precision, prior.precision);
-  const double before = a.share_logit;
-  a.share_logit = clamped(before + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
+  const double gradient = from_fixed(sums.gradient_share) + prior.gradient;
+  const double precision = larger(from_fixed(sums.information_share) + prior.precision, prior.precision);
+  a.share_logit = clamped(a.share_logit + clamped(gradient / precision, -0.5, 0.5), lowest, kLargestShareLogit);
   a.share_variance = 1 / precision;
-  a.discrimination -= clamped(ridge.gamma * (a.share_logit - before), -kLongestStep, kLongestStep);
-  a.side_bias -= clamped(ridge.beta * (a.share_logit - before), -kLongestStep, kLongestStep);
-  return ridge;
 }
 
-/// Variances of (gamma, beta) given the share become those with the share unknown. That adds at most the population's
-/// variances: far from the mode, ridges have any slope.
-VOXPOP_HD void widen(AnnotatorPosterior& a, const ShareRidge& ridge, const Population& population) {
-  const double gamma = ridge.gamma * ridge.gamma * a.share_variance, beta = ridge.beta * ridge.beta * a.share_variance;
-  const double part = 1 / larger(1.0, larger(gamma / population.variance, beta / population.side_bias_variance));
-  a.discrimination_variance += part * gamma;
-  a.covariance += part * ridge.gamma * ridge.beta * a.share_variance;
-  a.side_bias_variance += part * beta;
+/// One annotator's Newton step on the logit of its habit of ties, which is kept apart from (gamma, beta): on real votes
+/// their cross information changed nothing. `damping`: how much of the step is taken.
+VOXPOP_HD void step_habit(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
+                          double damping) {
+  const double prior = 1 / population.habit_variance;
+  const double precision = larger(from_fixed(sums.information_habit), 0.0) + prior;
+  const double gradient = from_fixed(sums.gradient_habit) - (a.habit_logit - population.habit_mean) * prior;
+  a.habit_logit += damping * clamped(gradient / precision, -kLongestStep, kLongestStep);
+  a.habit_variance = 1 / precision;
 }
 
 /// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on

@@ -3,6 +3,8 @@
 // block's threads one after another between two barriers. Work is a functor with
 //   VOXPOP_DEVICE void operator()(Block& block) const;
 
+#include <atomic>
+
 #include "voxpop/portable.h"
 
 #if defined(__CUDACC__)
@@ -30,12 +32,12 @@ struct Block {
   }
 };
 
-/// Adds to a sum in device memory that others add to.
+/// Adds to a sum that other blocks, and their threads, add to.
 VOXPOP_HD void add_shared(std::int64_t* sum, std::int64_t value) {
 #if defined(__CUDA_ARCH__)
   atomicAdd(reinterpret_cast<unsigned long long*>(sum), static_cast<unsigned long long>(value));
 #else
-  *sum += value;
+  std::atomic_ref(*sum).fetch_add(value, std::memory_order_relaxed);
 #endif
 }
 

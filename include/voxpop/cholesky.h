@@ -6,16 +6,16 @@
 
 namespace voxpop {
 
-/// Replaces the lower triangle of a positive definite matrix by that of its inverse; returns log |H|. `size` >= 1.
-template <class Real>
-VOXPOP_HD Real invert_positive_definite(Real* data, int size, int stride = 1) {
+/// Replaces the lower triangle of a positive definite matrix by that of its inverse. `size` >= 1. on_pivot(x) is called
+/// for each pivot; the determinant is their product.
+template <class Real, class OnPivot>
+VOXPOP_HD void invert_positive_definite(Real* data, int size, int stride, const OnPivot& on_pivot) {
   const auto at = [=](int i, int j) -> Real& { return data[(i * size + j) * stride]; };
-  Real log_determinant = Real(0);
   for (int j = 0; j < size; ++j) {  // L, its diagonal kept as 1 / L(j, j)
     Real pivot = at(j, j);
     for (int k = 0; k < j; ++k) pivot = pivot - at(j, k) * at(j, k);
     pivot = larger(pivot, Real(1e-30f));
-    log_determinant = log_determinant + logarithm(pivot);
+    on_pivot(pivot);
     const Real inverse = Real(1) / square_root(pivot);
     for (int i = j + 1; i < size; ++i) {
       Real sum = at(i, j);
@@ -36,6 +36,14 @@ VOXPOP_HD Real invert_positive_definite(Real* data, int size, int stride = 1) {
       for (int k = i; k < size; ++k) sum = sum + at(k, i) * at(k, j);
       at(i, j) = sum;
     }
+}
+
+/// The same; returns the logarithm of the determinant.
+template <class Real>
+VOXPOP_HD Real invert_positive_definite(Real* data, int size, int stride = 1) {
+  Real log_determinant = Real(0);
+  invert_positive_definite(data, size, stride,
+                           [&](Real pivot) { log_determinant = log_determinant + logarithm(pivot); });
   return log_determinant;
 }
 

@@ -3,89 +3,13 @@
 // interleave the matrices of several components: element e of one lies at data[e * stride].
 
 #include "voxpop/cholesky.h"
-#include "voxpop/fit_state.h"
-#include "voxpop/vote.h"
+#include "voxpop/views.h"
 
 namespace voxpop {
 
 /// Components of at most this many items and votes are solved whole by one worker.
 inline constexpr std::uint32_t kSmallItems = 32;
 inline constexpr std::uint32_t kSmallVotes = 8192;
-
-/// Groups (src/group) and the EP state, as pointers. Sites are what EP remembers; pair moments follow from them.
-struct FitView {
-  const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
-  const VoteCode* votes;
-  const float* weight = nullptr;       ///< [V] the vote is as so many equal ones; null: each is one
-  float *site_precision, *site_shift;  ///< [V] of one vote each, whatever its weight
-  float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
-  const RaterRecord* raters;
-  Likelihood kind;
-  Blend blend;
-  const VoteScale* scale;
-  const float* click_habits;  ///< [annotators][kHabitLevels]; null but for Blend::kClick
-  const float* covariates;    ///< [S][covariate_count], centred within components; null: none
-  const float* coefficient;   ///< [covariate_count]
-  const Taste* tastes;        ///< [annotators][taste_count]; null: none
-  int covariate_count, taste_count;
-  float stretch = 1;  ///< sites are to be read as if discriminations had been stretched so: see PassOptions
-};
-
-/// How often an annotator gives each answer: levels -kMaxLevels to kMaxLevels towards the left.
-inline constexpr int kHabitLevels = 2 * kMaxLevels + 1;
-
-/// What vote `code` says, and what else it may be.
-VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
-  const int level = code.level();
-  Statement<float> said = statement_of(*view.scale, level);
-  if (view.blend == Blend::kNone) return said;
-  said.share = view.raters[code.annotator()].share;
-  said.mirrored = view.blend == Blend::kMirror;
-  if (view.blend == Blend::kClick && level != kUnseen) {
-    const float* habits = view.click_habits + std::size_t{code.annotator()} * kHabitLevels + kMaxLevels;
-    said.click =
-        code.side_known() ? habits[code.first_on_left() ? level : -level] : 0.5f * (habits[level] + habits[-level]);
-  } else if (view.blend == Blend::kClick) {
-    said.click = 1.0f;
-  }
-  return said;
-}
-
-VOXPOP_HD float weight_of(const FitView& view, std::uint32_t vote) {
-  return view.weight == nullptr ? 1.0f : view.weight[vote];
-}
-
-/// X c of a slot: the mean of its score before votes are seen.
-VOXPOP_HD float prior_mean(const FitView& view, std::uint32_t slot) {
-  float mean = 0;
-  for (int k = 0; k < view.covariate_count; ++k)
-    mean += view.covariates[std::size_t{slot} * view.covariate_count + k] * view.coefficient[k];
-  return mean;
-}
-VOXPOP_HD float prior_difference(const FitView& view, std::uint32_t pair) {
-  if (view.covariate_count == 0) return 0;
-  return prior_mean(view, view.pair_first[pair]) - prior_mean(view, view.pair_second[pair]);
-}
-/// Of feature k between a pair's items.
-VOXPOP_HD float feature_difference(const FitView& view, std::uint32_t pair, int k) {
-  return view.covariates[std::size_t{view.pair_first[pair]} * view.covariate_count + k] -
-         view.covariates[std::size_t{view.pair_second[pair]} * view.covariate_count + k];
-}
-
-/// What an annotator's tastes add to its logit towards a pair's first item, and how uncertain that is.
-struct TasteEffect {
-  float mean = 0, variance = 0;
-};
-VOXPOP_HD TasteEffect taste_effect(const FitView& view, std::uint32_t annotator, std::uint32_t pair) {
-  TasteEffect effect;
-  for (int k = 0; k < view.taste_count; ++k) {
-    const Taste taste = view.tastes[std::size_t{annotator} * view.taste_count + k];
-    const float difference = feature_difference(view, pair, k);
-    effect.mean += taste.mean * difference;
-    effect.variance += taste.variance * difference * difference;
-  }
-  return effect;
-}
 
 /// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
 struct PairSums {
@@ -106,19 +30,45 @@ VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
   return sums;
 }
 
-/// Fills the lower triangle h [size][size] and `shift` [size] of component c, of at most `size` items; those it lacks
-/// touch nothing. Scores are taken relative to their prior means. Returns the ridge: H = I + L leaves the mean of all
-/// scores at precision 1, however many votes there are; differences do not feel it, but rounding does. A ridge along
-/// that direction keeps H as well conditioned as the graph is; finish_component() takes it out again.
-VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
-                                   std::uint32_t stride) {
-  const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+/// The lower triangle h [size][size] and `shift` [size] of a component of at most `size` items before its votes: items
+/// that it lacks touch nothing.
+VOXPOP_HD void clear_component(std::uint32_t size, float* h, float* shift, std::uint32_t stride) {
   for (std::uint32_t i = 0; i < size; ++i) {
     for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] = i == j ? 1.0f : 0.0f;
     shift[i * stride] = 0;
   }
+}
+
+/// The ridge: H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not
+/// feel it, but rounding does. A ridge along that direction keeps H as well conditioned as the graph is;
+/// finish_component() takes it out again. `trace`: of L.
+VOXPOP_HD float add_ridge(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, std::uint32_t stride,
+                          float trace) {
+  const std::uint32_t items = view.component_slots[c + 1] - view.component_slots[c];
+  const float ridge = trace / static_cast<float>(items * items);
+  for (std::uint32_t i = 0; i < items; ++i)
+    for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] += ridge;
+  return ridge;
+}
+
+/// Fills h and `shift` of component c from its votes. Scores are taken relative to their prior means. `views_scratch`:
+/// kViewScratch where votes are in blocks, else null. Returns the ridge.
+VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
+                                   std::uint32_t stride, double* views_scratch = nullptr) {
+  const std::uint32_t slot0 = view.component_slots[c];
+  clear_component(size, h, shift, stride);
   float trace = 0;
-  for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
+  if (views_scratch != nullptr) {
+    for (std::uint32_t b = view.views.component_blocks[c]; b < view.views.component_blocks[c + 1]; ++b)
+      add_view_message(
+          view, b, views_scratch,
+          [&](std::uint32_t i, std::uint32_t j, double x) {
+            h[((i - slot0) * size + j - slot0) * stride] += static_cast<float>(x);
+            if (i == j) trace += static_cast<float>(x);
+          },
+          [&](std::uint32_t i, double x) { shift[(i - slot0) * stride] += static_cast<float>(x); });
+  }
+  for (std::uint32_t p = view.component_pairs[c]; views_scratch == nullptr && p < view.component_pairs[c + 1]; ++p) {
     const PairSums sums = sum_sites(view, p);
     const float precision = static_cast<float>(sums.precision()) * view.stretch * view.stretch;
     const float moved = static_cast<float>(sums.shift()) * view.stretch - precision * prior_difference(view, p);
@@ -130,10 +80,7 @@ VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::ui
     shift[j * stride] -= moved;
     trace += 2 * precision;
   }
-  const float ridge = trace / static_cast<float>(items * items);
-  for (std::uint32_t i = 0; i < items; ++i)
-    for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] += ridge;
-  return ridge;
+  return add_ridge(view, c, size, h, stride, trace);
 }
 
 /// Mean of the scores, once h is inverted.
@@ -151,7 +98,7 @@ VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, 
 /// Twice what moving all scores of component c to their prior means adds to its log evidence.
 VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
   float sum = 0;
-  if (view.covariate_count == 0) return sum;
+  if (!has_prior_means(view)) return sum;
   for (std::uint32_t p = view.component_pairs[c]; p < view.component_pairs[c + 1]; ++p) {
     const PairSums sums = sum_sites(view, p);
     const float offset = prior_difference(view, p);
@@ -184,6 +131,21 @@ VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32
       }
       add(kMaxCovariates + triangle(k, l), static_cast<float>(information));
     }
+  }
+}
+
+/// What component c, solved, says of its items' sources: add(source, field of SourceSums, value). As covariate_terms(),
+/// but of each item alone. `ridge`: as assemble_component() gave it.
+template <class Real, class Add>
+VOXPOP_HD void source_terms(const FitView& view, std::uint32_t c, std::uint32_t size, const Real* h, const Real* mean,
+                            Real ridge, std::uint32_t stride, const Add& add) {
+  const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
+  const auto count = static_cast<Real>(items);
+  const Real known = 1 - 1 / count + 1 / (count * (1 + ridge * count));  // 1 less the variance, the ridge taken out
+  for (std::uint32_t i = 0; i < items; ++i) {
+    const std::uint32_t source = view.slot_source[slot0 + i];
+    add(source, 0, static_cast<float>(mean[i * stride]));
+    add(source, 1, static_cast<float>(known - h[(i * size + i) * stride]));
   }
 }
 
@@ -226,6 +188,22 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   }
   const float largest = sqrtf(change);
   if (largest > sums->change) sums->change = largest;
+}
+
+/// The votes' moments of component c, solved: as finish_component(), whose `sums` this adds to where wanted. `totals`:
+/// what blocks say of the views' variance, where wanted (else null). `scratch`: kViewScratch.
+VOXPOP_HD void finish_views(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h, const float* mean,
+                            std::uint32_t stride, double* scratch, SolveSums* sums, ViewTotals* totals) {
+  const std::uint32_t slot0 = view.component_slots[c];
+  double evidence = 0;
+  const auto mean_of = [&](std::uint32_t slot) { return double{mean[(slot - slot0) * stride]}; };
+  const auto covariance = [&](std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t i = a - slot0, j = b - slot0;
+    return double{h[(i >= j ? i * size + j : j * size + i) * stride]};
+  };
+  for (std::uint32_t b = view.views.component_blocks[c]; b < view.views.component_blocks[c + 1]; ++b)
+    evidence += set_view_moments(view, b, scratch, mean_of, covariance, totals);
+  if (sums != nullptr) sums->log_evidence += to_fixed(evidence);
 }
 
 }  // namespace voxpop

@@ -37,6 +37,26 @@ VOXPOP_HD Real information_bits(Real mean, Real variance) {
   return larger(total - expected, Real(0)) * 1.4426950408889634f;
 }
 
+/// What is said of a pair: see PairLabels.
+template <class Real>
+struct PairLabel {
+  Real probability, better, information;
+};
+
+/// `mean`, `variance`: posterior of d; `discrimination`: the reference annotator's. `view_variance`: another annotator
+/// has its own view of either item; for the information of its vote that is as if it discriminated less (the logistic
+/// function averaged over a normal one).
+template <class Real>
+VOXPOP_HD PairLabel<Real> label_pair(Real mean, Real variance, float discrimination, float view_variance) {
+  const float squared = discrimination * discrimination, seen = 2 * view_variance * squared;
+  const float shrunk = 1 / (1 + 0.39269908f * seen);
+  PairLabel<Real> out;
+  out.probability = exponential(smoothed_logistic<kExact>(mean * discrimination, variance * squared + seen).log_value);
+  out.better = normal_cdf(mean / square_root(variance));
+  out.information = information_bits(mean * (discrimination * sqrtf(shrunk)), variance * (squared * shrunk));
+  return out;
+}
+
 /// A vote against the rest of the evidence.
 template <class Real>
 struct VoteReport {
@@ -46,22 +66,27 @@ struct VoteReport {
   Real log_scale;  ///< its site's part of the log evidence
 };
 
-/// `winner`: 1 the pair's first item, -1 its second. `mean`, `variance`: posterior of d. `part`: part_of() its weight.
-/// Of its annotator the vote is left out for log_scale alone.
+/// `winner`: 1 the pair's first item, -1 its second. `habit`: of ties, where they are answers of their own. `pair`:
+/// posterior of d; `cavity`: what its annotator saw of d, without the vote. `part`: part_of() its weight. Of its
+/// annotator and of habits the vote is left out for log_scale alone.
 template <int kTerms, Likelihood kKind, class Real>
-VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater, Real mean,
-                                       Real variance, const Site<Real>& site, Real part = Real(1)) {
-  const Cavity<Real> cavity = cavity_without(mean, variance, site, part);
+VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater,
+                                       const Habit<Real>& habit, const Cavity<Real>& pair, const Cavity<Real>& cavity,
+                                       const Site<Real>& site, Real part = Real(1)) {
   const Rater<Real> known{rater.discrimination, rater.side_bias, Real(0), Real(0), Real(0)};
   const Logit<Real> eta = logit(known, cavity);
-  const auto own = scaled(annotator_terms(known, cavity, smoothed_vote<kTerms, kKind>(vote, eta).z), part);
-  const auto others = smoothed_vote<kTerms, kKind>(vote, logit(rater_without(rater, own), cavity));
+  const auto told = smoothed_vote<kTerms, kKind>(vote, eta);
+  const auto own = scaled(annotator_terms(known, cavity, told.z), part);
+  Statement<Real> by_others = vote;
+  if (kKind != Likelihood::kBinary && vote.own_ties)
+    by_others.habit = habit_without(habit, scaled(habit_terms(vote.habit, told.habit), part));
+  const auto others = smoothed_vote<kTerms, kKind>(by_others, logit(rater_without(rater, own), cavity));
   VoteReport<Real> out;
   out.log_scale = site_log_scale(others.z.log_value, cavity, site);
   // Where nothing else says who is better, rounding must not decide whether the vote agrees.
   const auto even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
   out.agreement = select(even, Real(0.5f), select(winner * cavity.mean > Real(0), Real(1), Real(0)));
-  out.better = normal_cdf(winner * mean / square_root(variance));
+  out.better = normal_cdf(winner * pair.mean / square_root(pair.variance));
   // Of d alone: the annotator's discrimination is taken at its mean.
   out.bits = information_bits(eta.mean, eta.variance);
   return out;

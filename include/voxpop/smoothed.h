@@ -19,6 +19,14 @@ struct Smoothed {
   Real first, second, third, fourth;
 };
 
+/// The same, two derivatives further: a factor sigma' beside the likelihood, as ties have it, takes one or two. F is
+/// also value exp(log_scale), so that a logarithm serves it and a factor together.
+template <class Real>
+struct Smoothed6 : Smoothed<Real> {
+  Real fifth, sixth;
+  Real value, log_scale;
+};
+
 /// Mixture terms. kFast is within 2.5e-4 of a likelihood, relatively (9e-5 in probability); kExact within 5.2e-8.
 enum : int { kFast = 4, kExact = 8 };
 
@@ -67,10 +75,11 @@ VOXPOP_HD Smoothed<Real> tilted(Real log_value, Real rate, const Smoothed<Real>&
           g.fourth + g.third * rate * 4.0f + g.second * rate2 * 6.0f + g.first * rate3 * 4.0f + rate2 * rate2};
 }
 
-/// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits. In single
-/// precision up to 1e7, and means within +-2e6: beyond, rounding decides which term is the widest.
-template <int kTerms, class Real>
-VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
+namespace detail {
+
+/// Six derivatives, or four and two zeros.
+template <int kTerms, bool kSix, class Real>
+VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
   constexpr LogisticMixture<kTerms> mixture;
   // Where the mass lies on the unlikely side, mostly, some of it is beyond the mixture's limit: sigma(x) = exp(x)
   // sigma(-x), and exp only moves the Gaussian, so F(mean) = exp(mean + variance / 2) F(-mean - variance), which lies
@@ -80,6 +89,7 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   const Real distance = absolute(point);
   const auto likely = point > 0.0f;
   Real shift = Real(0), tail = Real(0), d1 = Real(0), d2 = Real(0), d3 = Real(0), d4 = Real(0);
+  Real d5 = Real(0), d6 = Real(0);
   VOXPOP_UNROLL
   for (int k = 0; k < kTerms; ++k) {
     const Real scale = Real(mixture.scale[k]);
@@ -100,11 +110,20 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
     d2 = d2 + density_slope * slope * z;
     d3 = d3 + density_slope * slope2 * (z2 - 1.0f);
     d4 = d4 + density_slope * slope2 * slope * (z2 - 3.0f) * z;
+    if constexpr (kSix) {
+      const Real density_slope5 = density_slope * slope2 * slope2;
+      d5 = d5 + density_slope5 * ((z2 - 6.0f) * z2 + 3.0f);
+      d6 = d6 + density_slope5 * slope * ((z2 - 10.0f) * z2 + 15.0f) * z;
+    }
   }
   const Real value = select(likely, Real(1) - tail, tail);  // lacks exp(-shift), as the derivatives do
   const Real scale_back = Real(1) / value;
   const Real even = select(likely, Real(0) - scale_back, scale_back);
-  Smoothed<Real> out{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even};
+  Smoothed6<Real> out{{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even},
+                      d5 * scale_back,
+                      d6 * even,
+                      value,
+                      Real(0) - shift};
   if (any(far)) {
     const Smoothed<Real> mirrored{out.log_value, Real(0) - out.first, out.second, Real(0) - out.third, out.fourth};
     const Smoothed<Real> reached = tilted(mean + variance * 0.5f + out.log_value, Real(1), mirrored);
@@ -113,8 +132,30 @@ VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
     out.second = select(far, reached.second, out.second);
     out.third = select(far, reached.third, out.third);
     out.fourth = select(far, reached.fourth, out.fourth);
+    out.log_scale = select(far, mean + variance * 0.5f - shift, out.log_scale);
+    if constexpr (kSix) {  // Leibniz' rule at rate 1, the odd derivatives of the mirrored function with the other sign
+      const Real fifth = mirrored.fourth * 5.0f + mirrored.third * 10.0f + mirrored.second * 10.0f +
+                         mirrored.first * 5.0f + 1.0f - out.fifth;
+      const Real sixth = out.sixth - out.fifth * 6.0f + mirrored.fourth * 15.0f + mirrored.third * 20.0f +
+                         mirrored.second * 15.0f + mirrored.first * 6.0f + 1.0f;
+      out.fifth = select(far, fifth, out.fifth);
+      out.sixth = select(far, sixth, out.sixth);
+    }
   }
   return out;
+}
+
+}  // namespace detail
+
+/// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits. In single
+/// precision up to 1e7, and means within +-2e6: beyond, rounding decides which term is the widest.
+template <int kTerms, class Real>
+VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
+  return detail::smoothed<kTerms, false>(mean, variance);
+}
+template <int kTerms, class Real>
+VOXPOP_HD Smoothed6<Real> smoothed_logistic6(Real mean, Real variance) {
+  return detail::smoothed<kTerms, true>(mean, variance);
 }
 
 }  // namespace voxpop

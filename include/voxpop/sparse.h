@@ -412,10 +412,12 @@ struct TotalSparsePairs {
   }
 };
 
-/// Slot moments where wanted; partial: squares of scores, variances included, and the means' product with the shifts.
+/// Slot moments and sources' sums where wanted; partial: squares of scores, variances included, and the means' product
+/// with the shifts.
 struct FinishSparseRow {
   SparseArrays s;
   float *slot_mean, *slot_variance;  ///< or null
+  SourceSums* sources;               ///< or null; see source_terms()
   VOXPOP_DEVICE void operator()(Block& block) const {
     detail::sum_rows(block, s.items, s.partial, [&](std::uint32_t i, double* sums) {
       const float mean = s.solution[std::size_t{i} * kSparseColumns];
@@ -427,6 +429,11 @@ struct FinishSparseRow {
         shift += (i < s.entries[e].neighbour ? 1 : -1) * s.shift[s.entries[e].pair];
       sums[1] = shift * mean;
       sums[2] = log(static_cast<double>(s.diagonal[i]));
+      if (sources != nullptr) {
+        SourceSums& mine = sources[s.view.slot_source[s.slot0 + i]];
+        add_shared(&mine.gradient, to_fixed(mean));
+        add_shared(&mine.information, to_fixed(1 - 1 / static_cast<float>(s.items) - variance));
+      }
       if (slot_mean == nullptr) return;
       slot_mean[s.slot0 + i] = mean + prior_mean(s.view, s.slot0 + i);
       slot_variance[s.slot0 + i] = variance;

@@ -106,22 +106,24 @@ VOXPOP_HD Site<Real> matched_site(const Rater<Real>& rater, const Cavity<Real>& 
 /// The way a site goes towards its new value. All sites of a component move at once, and some would overshoot for good;
 /// these move half the way: those of annotators of strong discrimination, who may contradict each other; and of those
 /// with few votes, where the annotator as its `others` show it is not the one that the vote was there for, `whole`, but
-/// one that follows the vote.
+/// one that follows the vote. `longest`: how much of the way any site goes.
 template <class Real>
 VOXPOP_HD Site<Real> damped(const Rater<Real>& whole, const Rater<Real>& others, const Site<Real>& before,
-                            const Site<Real>& matched) {
+                            const Site<Real>& matched, float longest) {
   const auto few = others.discrimination_variance > whole.discrimination_variance * 1.02f;
-  const Real step = select(absolute(others.discrimination) > 4.0f, Real(0.5f), select(few, Real(0.5f), Real(1)));
+  const Real step =
+      select(absolute(others.discrimination) > 4.0f, Real(0.5f), select(few, Real(0.5f), Real(1))) * longest;
   return {before.precision + step * (matched.precision - before.precision),
           before.shift + step * (matched.shift - before.shift)};
 }
 
 /// The Gaussian that remains of N(mean, variance) when `part` of a site is taken out: part_of() the vote's weight.
-/// Precision never falls below the prior's, 1/2.
+/// Precision never falls below `least`, the prior's.
 template <class Real>
-VOXPOP_HD Cavity<Real> cavity_without(Real mean, Real variance, const Site<Real>& site, Real part = Real(1)) {
+VOXPOP_HD Cavity<Real> cavity_without(Real mean, Real variance, const Site<Real>& site, Real part = Real(1),
+                                      Real least = Real(0.4999f)) {
   const Real precision = Real(1) / variance;
-  const Real cavity_variance = Real(1) / larger(precision - part * site.precision, Real(0.4999f));
+  const Real cavity_variance = Real(1) / larger(precision - part * site.precision, least);
   return {cavity_variance * (mean * precision - part * site.shift), cavity_variance};
 }
 
@@ -144,20 +146,81 @@ VOXPOP_HD AnnotatorTerms<Real> scaled(const AnnotatorTerms<Real>& terms, Real pa
           terms.information_cross * part, terms.information_beta * part};
 }
 
-/// Gradient of log Z in logit(share), and minus its second derivatives, with gamma and beta too where the rest are
-/// clicks. `meant`: VoteLikelihood::share; the gradients are of log Z in gamma and beta.
+/// Gradient of log Z in logit(share), and minus its second derivative. `meant`: VoteLikelihood::share.
 struct ShareTerms {
-  float gradient, information, cross_gamma, cross_beta;
+  float gradient, information;
 };
-VOXPOP_HD ShareTerms share_terms(float share, float meant, float gradient_gamma, float gradient_beta) {
-  return {meant - share, share * (1 - share) - meant * (1 - meant), (meant - 1) * gradient_gamma,
-          (meant - 1) * gradient_beta};
+VOXPOP_HD ShareTerms share_terms(float share, float meant) {
+  return {meant - share, share * (1 - share) - meant * (1 - meant)};
 }
 
 /// The logit of a share as the annotator's other votes show it: what this vote says is taken out of N(logit, variance),
 /// up to seven tenths of what is known.
 VOXPOP_HD double share_without(double logit, double variance, const ShareTerms& own) {
   return logit - own.gradient / larger(1 / variance - own.information, 0.3 / variance);
+}
+
+/// Gradient of log Z in the logit of a habit h, and minus its second derivative: Z is linear in h.
+template <class Real>
+struct HabitTerms {
+  Real gradient, information;
+};
+template <class Real>
+VOXPOP_HD HabitTerms<Real> habit_terms(Real habit, Real gradient) {
+  return {gradient, gradient * (gradient - Real(1) + habit * 2.0f)};
+}
+
+template <class Real>
+VOXPOP_HD HabitTerms<Real> scaled(const HabitTerms<Real>& terms, Real part) {
+  return {terms.gradient * part, terms.information * part};
+}
+
+template <class Real>
+VOXPOP_HD Real logistic(Real x) {
+  return Real(1) / (exponential(Real(0) - larger(smaller(x, Real(60)), Real(-60))) + 1.0f);
+}
+
+/// E[logistic(x)], x ~ N(mean, variance), nearly: a logistic function is about a normal one (MacKay 1992, eq. 10).
+template <class Real>
+VOXPOP_HD Real mean_logistic(Real mean, Real variance) {
+  return logistic(mean / square_root(variance * 0.39269908f + 1.0f));
+}
+
+/// What is known of the logits of an annotator's habit and of a prompt's, which add up to that of a vote's.
+template <class Real>
+struct Habit {
+  Real mean;                                 ///< of both together
+  Real annotator_variance, prompt_variance;  ///< 0: known
+};
+/// h as the votes show it but this one: what it says of either is taken out, up to nine tenths of what is known.
+template <class Real>
+VOXPOP_HD Real habit_without(const Habit<Real>& habit, const HabitTerms<Real>& own) {
+  const auto rest = [&](Real variance) { return variance / larger(Real(1) - own.information * variance, Real(0.1f)); };
+  const Real variance = rest(habit.annotator_variance) + rest(habit.prompt_variance);
+  return mean_logistic(habit.mean - own.gradient * variance, variance);
+}
+
+/// What a vote says of its annotator's habit, where the prompt's is as its other votes show it; and the other way
+/// round. Taken as known, either would be drawn to none. `habit`: of the vote, h = logistic(habit.mean); `own`: what
+/// the vote says there, of which `part` is taken out.
+template <class Real>
+struct HabitsTold {
+  HabitTerms<Real> annotator, prompt;
+};
+template <class Real>
+VOXPOP_HD HabitsTold<Real> habits_told(const Habit<Real>& habit, Real h, Real gradient, Real part) {
+  const HabitTerms<Real> own = habit_terms(h, gradient);
+  const Real one = Real(1);
+  const Real rate = gradient / larger(h * (one - h), Real(1e-12f));  // d log Z / dh
+  const auto with_other = [&](Real variance) {
+    const Real rest = variance / larger(one - part * own.information * variance, Real(0.1f));
+    const Real slope = one / square_root(rest * 0.39269908f + 1.0f);
+    const Real average = logistic((habit.mean - part * own.gradient * rest) * slope);
+    const Real there = rate / larger(one + rate * (average - h), Real(1e-3f));  // Z is linear in h
+    const Real first = slope * average * (one - average) * there;
+    return HabitTerms<Real>{first, first * (first - slope * (one - average * 2.0f))};
+  };
+  return {with_other(habit.prompt_variance), with_other(habit.annotator_variance)};
 }
 
 /// The annotator as its other votes show it, as a cavity leaves a vote out of d: the normal distribution that remains
@@ -201,14 +264,7 @@ struct ThresholdTerms {
 VOXPOP_HD ThresholdTerms threshold_terms(int level, const Statement<float>& vote, const EdgeTerms<float>& edges) {
   ThresholdTerms out{0, 0, 0, 0, 0, 0};
   const bool bounded = vote.upper < kFar;
-  if (level == kUnseen || vote.sign == 0) return out;
-  if (level == 0) {  // both edges of the band are threshold 1
-    const float gradient = edges.lower + edges.upper;
-    out.lower = 1;
-    out.lower_gradient = gradient;
-    out.lower_information = gradient * gradient - edges.lower2 - edges.upper2;
-    return out;
-  }
+  if (level == kUnseen || level == 0) return out;
   const float shared = bounded ? edges.lower * edges.upper : 0;
   out.lower = level < 0 ? -level : level;
   out.lower_gradient = -edges.lower;  // outwards is down

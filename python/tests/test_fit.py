@@ -31,6 +31,7 @@ def test_frames_agree_with_the_table(table, fitted):
     assert by_id.loc["person 5", "flag"] in ("random", "noisy")
     assert isinstance(by_id["flag"].dtype, pd.CategoricalDtype)
     assert fitted.windows is None
+    assert fitted.sources is None
     assert fitted.provenance["model"] == "rater"
     assert "1800 votes on 300 items" in fitted.summary
     assert "1800 votes by 6 annotators" in repr(fitted)
@@ -62,6 +63,34 @@ def test_today_starts_from_yesterday(table, fitted):
     assert distance(fit.annotators) < 0.3 * distance(alone)
     with pytest.raises(voxpop.BadInputError, match="a fit of model rater, but this one is of model bt"):
         voxpop.fit(table, model="bt", warm_start=yesterday.path, progress=False)
+
+
+def test_scores_of_a_reward_model(table, fitted, tmp_path):
+    scores = fitted.items.set_index("id")["score"] * 3 + 1
+    scores.rename("score").to_csv(tmp_path / "scores.csv")
+    frame = scores.rename("score").reset_index()
+    first = voxpop.fit(table, prior_score=scores, progress=False)
+    assert first.provenance["prior_score"]["xxh3"]
+    for other in scores.to_dict(), frame, tmp_path / "scores.csv":
+        pd.testing.assert_frame_equal(voxpop.fit(table, prior_score=other, progress=False).pairs, first.pairs, rtol=1e-3)
+    assert not np.allclose(first.pairs["margin"], fitted.pairs["margin"], atol=0.05)
+    with pytest.raises(voxpop.BadInputError, match="items have no row"):
+        voxpop.fit(table, prior_score=frame[1:], progress=False)
+    with pytest.raises(voxpop.BadInputError, match="columns id and score"):
+        voxpop.fit(table, prior_score=frame.rename(columns={"score": "reward"}), progress=False)
+
+
+def test_rows_of_votes(table, tmp_path):
+    fit = voxpop.fit(table, progress=False)
+    assert fit.export(tmp_path / "rows.jsonl", "votes")["exported"] > 0
+    rows = [json.loads(line) for line in open(tmp_path / "rows.jsonl")]
+    assert {"annotator", "discrimination", "side_bias", "weight"} <= rows[0].keys()
+
+
+def test_pairs_and_votes_have_evidence(fitted):
+    for frame in fitted.pairs, fitted.votes:
+        assert frame["target"].between(0, 1).all() and (frame["weight"] >= 0).all()
+    assert fitted.pairs["weight"].sum() > 0
 
 
 def test_many_votes_on_one_pair_give_their_share():
@@ -231,3 +260,15 @@ def test_windows_over_time(tmp_path):
     assert str(fit.windows["start"].dt.tz) == "UTC"
     with h5py.File(fit.path) as file:
         assert int(fit.windows["start"].iloc[0].timestamp()) == file["annotators/windows/start"][0]
+
+
+def test_sources_are_a_leaderboard(table):
+    random = np.random.default_rng(5)
+    items = sorted(set(table["left"]) | set(table["right"]))
+    model = dict(zip(items, random.choice(["m", "n", "o"], len(items))))
+    fit = voxpop.fit(table.assign(by=table["left"].map(model), by_other=table["right"].map(model)), source_left="by",
+                     source_right="by_other", progress=False)
+    assert list(fit.sources.columns) == ["id", "score", "std_error"]
+    assert set(fit.sources["id"]) == {"m", "n", "o"}
+    assert fit.sources["score"].is_monotonic_decreasing
+    assert (fit.sources["std_error"] > 0).all()

@@ -37,6 +37,34 @@ def test_every_dataset_by_hand(tmp_path):
         assert list(file["items/features"].attrs["names"]) == ["length"]
 
 
+def sources_of(path):
+    with h5py.File(path) as file:
+        if "items/source" not in file:
+            return None
+        ids = [*file["sources/id"].asstr(), None]  # the last is -1
+        return {item: ids[source] for item, source in zip(file["items/id"].asstr(), file["items/source"])}
+
+
+def test_models_that_wrote_the_items(tmp_path):
+    path = tmp_path / "v.h5"
+    table = pd.DataFrame({"left": ["x", "y", "z"], "right": ["y", "z", "x"], "preference": ["left"] * 3,
+                          "model_left": ["m", "n", "o"], "model_right": ["n", "o", "m"]})
+    voxpop.write_comparisons(table, path)
+    assert sources_of(path) == {"x": "m", "y": "n", "z": "o"}
+    other = table.rename(columns={"model_left": "by", "model_right": "with"})
+    voxpop.write_comparisons(other, path)
+    assert sources_of(path) is None
+    voxpop.write_comparisons(other, path, source_left="by", source_right="with")
+    assert sources_of(path) == {"x": "m", "y": "n", "z": "o"}
+    two = table.assign(model_right=["n", "o", "p"])  # x is of m, and of p
+    voxpop.write_comparisons(two, path)
+    assert sources_of(path) == {"x": None, "y": "n", "z": "o"}
+    with pytest.raises(voxpop.BadInputError, match="another source"):
+        voxpop.write_comparisons(two, path, source_left="model_left", source_right="model_right")
+    voxpop.write_comparisons(table.assign(model_right=["n", None, "m"]), path)
+    assert sources_of(path) is None
+
+
 @pytest.mark.parametrize("dtype", ["object", "string", "category", "string[pyarrow]"])
 def test_dtypes_of_ids(tmp_path, dtype):
     if "pyarrow" in dtype:

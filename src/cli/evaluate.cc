@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -14,6 +15,7 @@
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
 #include "fit/counted_engine.h"
+#include "group/sources.h"
 #include "guards/findings.h"
 
 namespace voxpop {
@@ -23,8 +25,9 @@ using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::vector<std::string> inputs;
-  std::vector<std::string> models = {"bt", "crowd-bt", "rater", "lapse"};
+  std::vector<std::string> models = {"bt", "crowd-bt", "rater"};
   int folds = 5;
+  std::string folds_by;  ///< empty: best_folds()
   std::uint64_t seed = 1;
   std::string gold;
   bool calibrate = false;
@@ -39,6 +42,7 @@ struct Contender {
   Trials decided;
   Score score;
   Estimate all_answers;  ///< log loss of the answers themselves; only with ties or grades
+  double slope = 0;      ///< that all logits were multiplied with, see Calibration; 0: with none
 };
 
 std::vector<float> as_vector(const Column<float>& column) { return {column.begin(), column.end()}; }
@@ -60,7 +64,8 @@ Contender corrected(const Contender& model, const Groups& groups, const std::vec
   std::vector<std::uint8_t> fold_of;
   for (std::size_t v = 0; v < folds.size(); ++v)
     if (groups.votes[v].decided()) fold_of.push_back(folds[v]);
-  Contender out{model.name + "*", {}, find_calibration(model.decided, fold_of).corrected, {}, {}};
+  const Calibration calibration = find_calibration(model.decided, fold_of);
+  Contender out{model.name + "*", {}, calibration.corrected, {}, {}, calibration.slope};
   out.predictions.converged = model.predictions.converged;
   out.score = score(out.decided);
   return out;
@@ -72,6 +77,58 @@ Estimate difference(const Contender& a, const Contender& b) {
   const std::vector<double> others = log_losses(b.decided);
   for (std::size_t i = 0; i < losses.size(); ++i) losses[i] -= others[i];
   return clustered_mean(losses, a.decided.cluster, a.decided.weight);
+}
+
+/// The models on one kind of folds.
+struct Comparison {
+  FoldsBy by;
+  std::vector<Contender> contenders = {};
+  explicit Comparison(FoldsBy kind) : by(kind) {}
+
+  /// What the others are compared with: bt, or else majority vote.
+  const Contender& base() const {
+    const auto plain = std::ranges::find(contenders, "bt", &Contender::name);
+    return plain == contenders.end() ? contenders.front() : *plain;
+  }
+};
+
+const std::map<std::string, FoldsBy> kFoldsBy = {{"vote", FoldsBy::kVote}, {"block", FoldsBy::kBlock}};
+
+const char* name_of(FoldsBy by) { return by == FoldsBy::kBlock ? "block" : "vote"; }
+
+/// The kind of folds that is asked for; or the best, and where that is by block, the other beside it.
+std::vector<FoldsBy> kinds_of_folds(const std::string& wanted, const ViewBlocks& blocks) {
+  if (!wanted.empty()) return {kFoldsBy.at(wanted)};
+  if (best_folds(blocks) == FoldsBy::kVote) return {FoldsBy::kVote};
+  return {FoldsBy::kBlock, FoldsBy::kVote};
+}
+
+/// Which votes are held out together, and why.
+std::string why_folds(const std::string& wanted, FoldsBy by, const ViewBlocks& blocks) {
+  const double percent = 100 * blocks.share();
+  if (by == FoldsBy::kBlock)
+    return fmt::format(
+        "folds by block{}: all that an annotator says of the same items is held out at once, so that another\n"
+        "annotator's opinion is predicted, as labels are; {:.0f} % of votes share items with others of their annotator",
+        wanted.empty() ? "" : ", as asked for", percent);
+  if (wanted.empty() && blocks.shared == blocks.divided)
+    return fmt::format(
+        "folds by vote: {:.0f} % of votes share items with others of their annotator (by block from 30 %)", percent);
+  return fmt::format(
+      "folds by vote{}; {:.0f} % of votes share items with others of their annotator, who predicts its own votes too\n"
+      "well there{}",
+      wanted.empty() ? "" : ", as asked for", percent,
+      10 * (blocks.shared - blocks.divided) > 3 * blocks.of.size()
+          ? "; nobody else says anything of those items, so that these votes cannot tell how well labels are predicted"
+          : "");
+}
+
+/// Models whose hyperparameters came to their largest values.
+std::vector<std::string> warnings_at_caps(const Comparison& comparison) {
+  std::vector<std::string> warnings;
+  for (const Contender& c : comparison.contenders)
+    for (const std::string& warning : c.predictions.at_caps) warnings.push_back(fmt::format("{}: {}", c.name, warning));
+  return warnings;
 }
 
 /// A model against gold labels.
@@ -100,14 +157,35 @@ Json describe(const Score& s) {
           {"reliability", bins}};
 }
 
+/// Models side by side, and each against the others.
+Json describe(const Comparison& comparison, bool all_answers) {
+  Json json;
+  const std::vector<Contender>& contenders = comparison.contenders;
+  for (const Contender& c : contenders) {
+    Json one = describe(c.score);
+    one["converged"] = c.predictions.converged;
+    if (c.slope > 0) one["slope"] = c.slope;
+    if (all_answers && !c.predictions.log_probability.empty()) one["log_loss_all_answers"] = describe(c.all_answers);
+    json["models"][c.name] = one;
+  }
+  for (std::size_t i = 0; i < contenders.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) {
+      Json one = describe(difference(contenders[i], contenders[j]));
+      one.update({{"model", contenders[i].name}, {"minus", contenders[j].name}});
+      json["log_loss_differences"].push_back(one);
+    }
+  return json;
+}
+
 std::string shown(const Estimate& e) { return fmt::format("{:.4f} +- {:.4f}", e.value, e.std_error); }
 
-void print_scores(const std::vector<Contender>& contenders, const Contender& base, bool all_answers) {
+void print_scores(const Comparison& comparison, bool all_answers) {
+  const Contender& base = comparison.base();
   fmt::print("\n{:<11} {:>16}  {:>18}  {:>16}  {:>9}  {:>6} {:>15}  {:>16}", "held out", "log loss",
              fmt::format("minus {}", base.name), "Brier", "accuracy", "ECE", "95 %", "by chance (95 %)");
   if (all_answers) fmt::print("  {:>16}", "all answers");
   fmt::print("\n");
-  for (const Contender& c : contenders) {
+  for (const Contender& c : comparison.contenders) {
     const Score& s = c.score;
     const Estimate more = difference(c, base);
     fmt::print("{:<11} {:>16}  {:>18}  {:>16}  {:>8.2f}%  {:.4f} {:>15}  {:>16}", c.name, shown(s.log_loss),
@@ -180,39 +258,49 @@ int evaluate_command(const Arguments& arguments) {
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
     groups.covariates = find_covariates(votes, groups, options.covariates());
+    if (options.uses_sources()) set_sources(groups, votes);
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
-    weigh_votes(groups, votes, options.vote_use());
+    // Only some models know annotators' own views; for the others votes have weights instead.
+    ViewUse views = ViewUse::kNone;
+    for (const std::string& model : arguments.models)
+      if (const ViewUse use = options.view_use(model, groups, votes); use != ViewUse::kNone) views = use;
+    Groups with_views;
+    if (views != ViewUse::kNone) {
+      with_views = groups;
+      weigh_votes(with_views, votes, options.vote_use(views));
+    }
+    weigh_votes(groups, votes, options.vote_use(ViewUse::kNone));
+    const ViewBlocks blocks = find_view_blocks(groups, votes);  // both have the same votes
+    if (views != ViewUse::kNone) with_views.views = find_views(with_views, blocks);
+    if (with_views.views.empty()) views = ViewUse::kNone;
     if (std::ranges::none_of(groups.votes, [](VoteCode vote) { return vote.decided(); }))
       throw bad_input("{}: every vote is a tie: there is nothing to predict", arguments.inputs.front());
-    const std::vector<std::uint8_t> folds = draw_folds(groups, arguments.folds, arguments.seed, votes.judgement);
+    const std::vector<FoldsBy> kinds = kinds_of_folds(arguments.folds_by, blocks);
     const Clusters clusters = find_clusters(groups);
-
-    std::vector<Contender> contenders;
-    std::vector<GoldResult> gold_results;
-    contenders.push_back(judge("majority", predict_by_majority(groups, folds), groups, clusters));
     const auto prior = std::ranges::find(groups.covariates.names, "prior_score");
-    if (prior != groups.covariates.names.end())
-      contenders.push_back(judge(
-          "prior_score", predict_by_covariate(groups, folds, static_cast<int>(prior - groups.covariates.names.begin())),
-          groups, clusters));
-    Progress progress("evaluating", arguments.models.size() * (arguments.folds + 1), quiet);
+
+    std::vector<GoldResult> gold_results;
+    Progress progress("evaluating", kinds.size() * arguments.models.size() * (arguments.folds + 1), quiet);
     std::uint64_t done = 0;
-    const auto judge_model = [&, used = device](const std::string& model) {
+    const auto judge_model = [&, used = device](const std::string& model, const std::vector<std::uint8_t>& folds,
+                                                std::vector<Contender>& contenders) {
       const auto make = [&](const Groups& all) {
         return make_counted_engine(all, kModels.at(model),
                                    [&](const Groups& some) { return make_engine(used, some, options.memory_limit); });
       };
-      const FitOptions fit_options = options.fit_options(model, groups);
+      const bool has_views = views != ViewUse::kNone && has_discriminations(kModels.at(model));
+      const Groups& fitted = has_views ? with_views : groups;
+      const FitOptions fit_options = options.fit_options(model, fitted, has_views ? views : ViewUse::kNone);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));
       };
-      contenders.push_back(judge(model, predict_held_out(groups, folds, fit_options, make, report), groups, clusters));
+      contenders.push_back(judge(model, predict_held_out(fitted, folds, fit_options, make, report), groups, clusters));
       if (arguments.calibrate) contenders.push_back(corrected(contenders.back(), groups, folds));
-      if (!arguments.gold.empty()) {
-        const auto engine = make(groups);
-        const Fit fit = fit_model(*engine, count_votes(groups), fit_options,
+      if (!arguments.gold.empty() && gold_results.size() <= arguments.models.size()) {  // once
+        const auto engine = make(fitted);
+        const Fit fit = fit_model(*engine, count_votes(fitted), fit_options,
                                   [&](int iteration, double) { report(arguments.folds, iteration); });
-        const Labels labels = make_labels(groups, fit, find_pair_labels(*engine, fit), votes.item_ids.size(), rows);
+        const Labels labels = make_labels(fitted, fit, find_pair_labels(*engine, fit), votes.item_ids.size(), rows);
         const auto compare = [&](const std::string& name, const Column<float>& item_score, Trials trials) {
           gold_results.push_back({name, {}, trials.predicted.size(), {}});
           if (!trials.predicted.empty()) gold_results.back().pairs = score(trials);
@@ -222,47 +310,54 @@ int evaluate_command(const Arguments& arguments) {
         compare(model, labels.items.score, compare_with_gold_pairs(labels, gold));
       }
     };
-    for (const std::string& model : arguments.models) {
-      try {
-        judge_model(model);
-      } catch (const Error& error) {
-        if (error.exit() != Exit::kNotConverged) throw;
-        throw Error(error.exit(), fmt::format("{}: {}", model, error.what()));
-      }
-      done += arguments.folds + 1;
-    }
-
-    const auto plain = std::find_if(contenders.begin(), contenders.end(), [](auto& c) { return c.name == "bt"; });
-    const Contender& base = plain == contenders.end() ? contenders.front() : *plain;
-    const bool all_answers = !groups.answers.binary() && !base.predictions.log_probability.empty();
-    if (arguments.common.json) {
-      Json json = {{"inputs", arguments.inputs},      {"folds", arguments.folds},
-                   {"seed", arguments.seed},          {"ties", options.ties},
-                   {"votes", groups.votes.size()},    {"decided_votes", base.decided.predicted.size()},
-                   {"std_errors_over", clusters.what}};
-      for (const Contender& c : contenders) {
-        Json one = describe(c.score);
-        one["converged"] = c.predictions.converged;
-        if (all_answers && !c.predictions.log_probability.empty())
-          one["log_loss_all_answers"] = describe(c.all_answers);
-        json["models"][c.name] = one;
-      }
-      for (std::size_t i = 0; i < contenders.size(); ++i)
-        for (std::size_t j = 0; j < i; ++j) {
-          Json one = describe(difference(contenders[i], contenders[j]));
-          one.update({{"model", contenders[i].name}, {"minus", contenders[j].name}});
-          json["log_loss_differences"].push_back(one);
+    std::vector<Comparison> comparisons;
+    for (const FoldsBy kind : kinds) {
+      Comparison& one = comparisons.emplace_back(kind);
+      const std::vector<std::uint8_t> folds =
+          kind == FoldsBy::kBlock ? draw_block_folds(groups, blocks, arguments.folds, arguments.seed)
+                                  : draw_folds(groups, arguments.folds, arguments.seed, votes.judgement);
+      one.contenders.push_back(judge("majority", predict_by_majority(groups, folds), groups, clusters));
+      if (prior != groups.covariates.names.end())
+        one.contenders.push_back(
+            judge("prior_score",
+                  predict_by_covariate(groups, folds, static_cast<int>(prior - groups.covariates.names.begin())),
+                  groups, clusters));
+      for (const std::string& model : arguments.models) {
+        try {
+          judge_model(model, folds, one.contenders);
+        } catch (const Error& error) {
+          if (error.exit() != Exit::kNotConverged) throw;
+          throw Error(error.exit(), fmt::format("{}: {}", model, error.what()));
         }
+        done += arguments.folds + 1;
+      }
+    }
+    const Contender& base = comparisons.front().base();
+    const bool all_answers = !groups.answers.binary() && !base.predictions.log_probability.empty();
+    const std::vector<std::string> warnings = warnings_at_caps(comparisons.front());
+    if (arguments.common.json) {
+      Json json = {{"inputs", arguments.inputs},       {"folds", arguments.folds},
+                   {"seed", arguments.seed},           {"ties", options.ties},
+                   {"votes", groups.votes.size()},     {"decided_votes", base.decided.predicted.size()},
+                   {"std_errors_over", clusters.what}, {"folds_by", name_of(kinds.front())},
+                   {"votes_in_blocks", blocks.share()}};
+      json.update(describe(comparisons.front(), all_answers));
+      if (comparisons.size() > 1) json["by_vote"] = describe(comparisons.back(), all_answers);
       for (const GoldResult& r : gold_results) json["gold"].push_back(describe_gold(r, gold));
-      json["warnings"] = warnings_of(findings);
+      json["warnings"] = warnings_of(findings, warnings);
       json["findings"] = to_json(findings);
       fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
       return 0;
     }
     fmt::print(
-        "{} votes in {} folds, each predicted from the others; {} are decided; ties {}; standard errors over {}\n",
-        groups.votes.size(), arguments.folds, base.decided.predicted.size(), options.ties, clusters.what);
-    print_scores(contenders, base, all_answers);
+        "{} votes in {} folds, each predicted from the others; {} are decided; ties {}; standard errors over {}\n{}\n",
+        groups.votes.size(), arguments.folds, base.decided.predicted.size(), options.ties, clusters.what,
+        why_folds(arguments.folds_by, kinds.front(), blocks));
+    for (const Comparison& comparison : comparisons) {
+      if (&comparison != &comparisons.front())
+        fmt::print("\nby vote, with what the annotator itself says of the same items:\n");
+      print_scores(comparison, all_answers);
+    }
     fmt::print(
         "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. 95 %: where the ECE "
         "would\n"
@@ -270,9 +365,10 @@ int evaluate_command(const Arguments& arguments) {
         clusters.what, all_answers ? " All answers: log loss with ties and grades told apart." : "");
     if (arguments.calibrate)
       fmt::print("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
-    print_reliability(contenders);
+    print_reliability(comparisons.front().contenders);
     if (!arguments.gold.empty()) print_gold(gold, gold_results, arguments.gold);
     for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
+    for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
     return 0;
   });
 }
@@ -286,11 +382,17 @@ void add_evaluate(CLI::App& app, Run& run) {
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
   verb.add_option("--models", arguments->models, "Models to compare, with majority vote, separated by commas")
       ->delimiter(',')
-      ->check(CLI::IsMember(kModels))
+      ->check(known_model())
       ->capture_default_str();
-  verb.add_option("--folds", arguments->folds, "Parts that votes are held out in; a pair's votes go to different ones")
+  verb.add_option("--folds", arguments->folds, "Parts that votes are held out in")
       ->check(CLI::Range(2, 100))
       ->capture_default_str();
+  verb.add_option("--folds-by", arguments->folds_by,
+                  "What is held out at once: vote: a pair's votes go to different folds; block: all votes of an "
+                  "annotator that hang together by shared items (a ranking, repeats, both orders of a pair). Default: "
+                  "block, with vote beside it, where more than 30 % of the votes are in blocks with others and other "
+                  "annotators judged their items; else vote")
+      ->check(CLI::IsMember(kFoldsBy));
   verb.add_option(
       "--holdout", arguments->gold,
       "Gold labels to compare fits of all votes with (CSV, TSV, JSONL): columns left, right, preference, or "

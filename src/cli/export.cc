@@ -28,11 +28,12 @@ const std::map<std::string, ExportFormat> kFormats = {
     {"trl", ExportFormat::kTrl},          {"openrlhf", ExportFormat::kOpenRlhf},
     {"nemo", ExportFormat::kNemoAligner}, {"nemo-aligner", ExportFormat::kNemoAligner},
     {"nemo-rl", ExportFormat::kNemoRl},   {"axolotl", ExportFormat::kAxolotl},
-    {"csv", ExportFormat::kCsv},          {"jsonl", ExportFormat::kJsonl}};
+    {"csv", ExportFormat::kCsv},          {"jsonl", ExportFormat::kJsonl},
+    {"votes", ExportFormat::kVotes}};
 
 struct Arguments {
   std::string input, output, format;
-  std::vector<std::string> texts, prompt_texts;
+  std::vector<std::string> texts, prompt_texts, votes;
   std::string split;
   int threads = 0;
   ExportOptions options;
@@ -83,15 +84,36 @@ std::string path_of(const std::string& output, const Part& part) {
   return (path.parent_path() / (path.stem().string() + "." + part.name + path.extension().string())).string();
 }
 
+/// The votes that were fitted, from where they were then or are now; refused if they are others.
+Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, bool quiet) {
+  const Json inputs = fit.provenance.value("inputs", Json::array());
+  const bool named = !paths.empty();
+  for (std::size_t i = 0; !named && i < inputs.size(); ++i) paths.push_back(inputs[i].value("path", ""));
+  Votes votes = read_votes(paths, quiet);
+  bool same = votes.inputs.size() == inputs.size() && votes.annotator_ids.size() == fit.annotator_ids.size() &&
+              votes.item_ids.size() == fit.item_ids.size();
+  for (std::size_t i = 0; same && i < inputs.size(); ++i) same = inputs[i].value("xxh3", "") == votes.inputs[i].xxh3;
+  if (!same)
+    throw bad_input(
+        "{}: was fitted to other votes than {} holds; name the files that it was fitted to, in that order, "
+        "by --votes, or fit again",
+        fit.path, fmt::join(paths, ", "));
+  return votes;
+}
+
 int export_command(Arguments& arguments) {
   return with_threads(used_threads(arguments.threads), [&] {
     const bool quiet = arguments.common.quiet, to_stdout = arguments.output.empty();
     ExportOptions& options = arguments.options;
     options.format = kFormats.at(arguments.format);
     const std::vector<Part> parts = parse_split(arguments.split);
+    const bool of_votes = options.format == ExportFormat::kVotes;
     if (to_stdout && parts.size() > 1) throw usage_error("--split needs -o: the parts are files");
+    if (of_votes && options.expand > 0) throw usage_error("--expand is of pairs; --format votes writes each vote once");
+    if (!of_votes && !arguments.votes.empty()) throw usage_error("--votes is for --format votes alone");
     std::vector<std::string> inputs = arguments.texts;
     inputs.insert(inputs.end(), arguments.prompt_texts.begin(), arguments.prompt_texts.end());
+    inputs.insert(inputs.end(), arguments.votes.begin(), arguments.votes.end());
     inputs.push_back(arguments.input);
     std::vector<std::string> paths;
     std::vector<TextOutput> outputs;
@@ -104,6 +126,12 @@ int export_command(Arguments& arguments) {
     }
     const Stopwatch watch;
     const FitFile fit = read_fit(arguments.input);
+    std::optional<Votes> votes;
+    if (of_votes) {
+      votes = fitted_votes(fit, arguments.votes, quiet);
+      for (const std::string& path : paths)
+        for (const InputFile& input : votes->inputs) require_other_output({input.path}, path);
+    }
     std::optional<Texts> items, prompts;
     if (!arguments.texts.empty()) items.emplace(arguments.texts, fit.item_ids, quiet);
     if (!arguments.prompt_texts.empty()) {
@@ -124,16 +152,30 @@ int export_command(Arguments& arguments) {
       if (*texts && (*texts)->passed_over() > 0)
         note(quiet,
              fmt::format("{} texts are of ids that are not in the fit, and are passed over", (*texts)->passed_over()));
-    Progress progress("exporting", fit.labels.pairs.left.size(), quiet);
-    const ExportCounts counts = export_rows(fit, {items ? &*items : nullptr, prompts ? &*prompts : nullptr}, options,
-                                            outputs, [&](std::uint64_t done) { progress.update(done); });
+    Progress progress("exporting", of_votes ? votes->size() : fit.labels.pairs.left.size(), quiet);
+    const ExportTexts known{items ? &*items : nullptr, prompts ? &*prompts : nullptr};
+    const auto report = [&](std::uint64_t done) { progress.update(done); };
+    const ExportCounts counts = of_votes ? export_votes(fit, *votes, read_vote_counts(arguments.input, votes->size()),
+                                                        known, options, outputs, report)
+                                         : export_rows(fit, known, options, outputs, report);
+    const std::string first_conflict = [&] {
+      if (counts.conflicting == 0) return std::string();
+      const auto& left = of_votes ? votes->left : fit.labels.pairs.left;
+      const auto& right = of_votes ? votes->right : fit.labels.pairs.right;
+      return fmt::format("'{}' and '{}'", shown(fit.item_ids[left[counts.first_conflict]]),
+                         shown(fit.item_ids[right[counts.first_conflict]]));
+    }();
+    const char* const things = of_votes ? "votes" : "pairs";
     if (counts.conflicting > 0)
       note(quiet,
            fmt::format(
-               "{} pairs are left out: the texts of their items name two different prompts, such as those of '{}' "
-               "and '{}'; mend their \"prompt\", or do without with --no-prompts",
-               counts.conflicting, shown(fit.item_ids[fit.labels.pairs.left[counts.first_conflict]]),
-               shown(fit.item_ids[fit.labels.pairs.right[counts.first_conflict]])));
+               "{} {} are left out: the texts of their items name two different prompts, such as those of {}; mend "
+               "their \"prompt\", or do without with --no-prompts",
+               counts.conflicting, things, first_conflict));
+    if (counts.exported == 0 && of_votes)
+      throw bad_input(
+          "{}: no vote is left to export: of {}, {} ties, {} that do not count, {} without texts, {} with two prompts",
+          arguments.input, counts.pairs, counts.ties, counts.uncounted, counts.missing, counts.conflicting);
     if (counts.exported == 0)
       throw bad_input(
           "{}: no pair is left to export: of {}, {} tied, {} undecided, {} with too many flagged votes, {} "
@@ -152,18 +194,22 @@ int export_command(Arguments& arguments) {
                          "all that votes connect; of those there are too few for such shares",
                          parts[i].name));
     const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
-    const Json smoothing = options.expand > 0 ? Json(0.0) : reliability_known ? Json(flip_rate) : Json(nullptr);
+    const Json smoothing = of_votes             ? Json(nullptr)
+                           : options.expand > 0 ? Json(0.0)
+                           : reliability_known  ? Json(flip_rate)
+                                                : Json(nullptr);
     std::FILE* const summary = to_stdout ? stderr : stdout;
     if (to_stdout && quiet) return 0;
     if (arguments.common.json) {
       Json json = {{"format", arguments.format},
-                   {"pairs", counts.pairs},
+                   {things, counts.pairs},
                    {"exported", counts.exported},
                    {"left_out_ties", counts.ties},
                    {"left_out_undecided", counts.undecided},
                    {"left_out_flagged", counts.flagged},
                    {"left_out_missing", counts.missing},
                    {"left_out_conflicting", counts.conflicting},
+                   {"left_out_uncounted", counts.uncounted},
                    {"label_smoothing", smoothing},
                    {"bytes", bytes},
                    {"seconds", seconds}};
@@ -172,15 +218,21 @@ int export_command(Arguments& arguments) {
       fmt::print(summary, "{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
       return 0;
     }
-    fmt::print(summary,
-               "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts{}\n",
-               counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
-               counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
+    if (of_votes)
+      fmt::print(summary,
+                 "{} of {} votes exported; left out: {} ties, {} that do not count in the fit, {} without texts{}\n",
+                 counts.exported, counts.pairs, counts.ties, counts.uncounted, counts.missing,
+                 counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
+    else
+      fmt::print(summary,
+                 "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts{}\n",
+                 counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
+                 counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
     if (!reliability_known)
       fmt::print(summary,
-                 "p_chosen, margins and weights are the prior's, not the data's: these votes say nothing about "
+                 "p_chosen and margins are the prior's, not the data's: these votes say nothing about "
                  "reliability, so no label_smoothing is given\n");
-    else if (options.expand == 0)
+    else if (options.expand == 0 && !of_votes)
       fmt::print(summary,
                  "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
                  "label_smoothing={:.3f}\n",
@@ -197,10 +249,12 @@ int export_command(Arguments& arguments) {
 void add_export(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
   ExportOptions& options = arguments->options;
-  CLI::App& verb = *app.add_subcommand("export", "Rows that reward-model trainers read, a pair a row");
+  CLI::App& verb = *app.add_subcommand("export", "Rows that reward-model trainers read, a row a pair");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
-  verb.add_option("--format", arguments->format,
-                  "Who reads the rows; csv and jsonl: everything that is known of a pair; nemo: nemo-aligner")
+  verb.add_option(
+          "--format", arguments->format,
+          "Who reads the rows; csv and jsonl: everything that is known of a pair; nemo: nemo-aligner; votes: a row a "
+          "vote, with its annotator's discrimination and side bias")
       ->required()
       ->check(CLI::IsMember(kFormats));
   verb.add_option("-o,--output", arguments->output, "File to write; default: standard output");
@@ -215,16 +269,20 @@ void add_export(CLI::App& app, Run& run) {
       ->capture_default_str();
   verb.add_option("--max-flagged", options.max_flagged,
                   "Leave out pairs more than this share of whose votes came from noisy, random, one-sided or "
-                  "adversarial annotators")
+                  "adversarial annotators, or from copies (each account counts)")
       ->check(within(0, 1.0))
       ->capture_default_str();
   verb.add_option("--margin-scale", options.margin_scale, "Multiply margins (logits of the reference annotator)")
       ->check(within(0, 1000.0))
       ->capture_default_str();
-  verb.add_option("--expand", options.expand,
-                  "Write each pair N times, swapped in the share of 1 - p_chosen: soft labels for any trainer. No "
-                  "margin then: it would count twice")
+  verb.add_option(
+          "--expand", options.expand,
+          "Write a pair of average weight N times, others by their weight, swapped in the share of 1 - target: a "
+          "trainer that knows no weights learns the same. No margin then: it would count twice")
       ->check(CLI::Range(1, 1000));
+  verb.add_option("--votes", arguments->votes,
+                  "With --format votes: the files that were fitted, in that order; default: where they were then")
+      ->expected(1, -1);
   verb.add_option("--split", arguments->split,
                   "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together; "
                   "without prompts, all that votes connect");

@@ -8,10 +8,13 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
+#include <tuple>
 
 #include "cli/fit_summary.h"
 #include "cli/model_options.h"
@@ -23,11 +26,18 @@
 #include "core/strings.h"
 #include "core/threads.h"
 #include "evaluate/calibration.h"
+#include "evaluate/held_out.h"
 #include "evaluate/left_out.h"
 #include "fit/counted_engine.h"
+#include "group/gold.h"
+#include "group/sources.h"
+#include "guards/copies.h"
 #include "guards/findings.h"
+#include "guards/lifts.h"
+#include "import/known.h"
 #include "io/checkpoint.h"
 #include "io/fit_file.h"
+#include "label/gold_labels.h"
 #include "label/truth_comparison.h"
 #include "voxpop/version.h"
 
@@ -47,6 +57,8 @@ struct Arguments {
   ModelOptions options;
   std::uint64_t seed = 1;
   std::optional<std::string> warm_start;
+  std::string gold, trust, prior_score;
+  bool force = false;
   bool calibrate = false;
   bool strict = false;
   bool no_compress = false;
@@ -59,9 +71,9 @@ struct Arguments {
 /// Opens engines for one process, or for all ranks.
 using MakeEngine = std::function<std::unique_ptr<Engine>(const Device&, const Groups&)>;
 
-/// Estimated thresholds, from the first on; empty for binary votes.
+/// Thresholds of grades, from the first on, which is 0; empty without grades.
 std::vector<float> thresholds_of(const Fit& fit) {
-  if (fit.answers.binary() || (fit.answers.levels() == 1 && fit.answers.half_ties)) return {};
+  if (fit.answers.levels() == 1) return {};
   return {fit.scale.edge + 1, fit.scale.edge + 1 + fit.answers.levels()};
 }
 
@@ -71,10 +83,13 @@ Json describe_population(const Fit& fit) {
                {"discrimination_mean", population.mean},
                {"discrimination_sd", std::sqrt(population.variance)},
                {"side_bias_sd", std::sqrt(population.side_bias_variance)},
-               {"reference_discrimination", fit.reference_discrimination}};
-  if (fit.model == Model::kLapse)
-    json.update({{"lapse_rate_median", 1 - share_of(population.share_mean)},
-                 {"lapse_rate_logit_sd", std::sqrt(population.share_variance)}});
+               {"reference_discrimination", fit.reference_discrimination},
+               {"score_unit", fit.score_unit},
+               {"view_sd", std::sqrt(fit.view_variance)}};
+  if (fit.scale.own_ties)
+    json.update({{"tie_habit_median", share_of(population.habit_mean)},
+                 {"tie_habit_logit_sd", std::sqrt(population.habit_variance)},
+                 {"prompt_tie_habit_logit_sd", std::sqrt(fit.prompt_variance)}});
   if (fit.model == Model::kCrowdBt)
     json.update({{"eta_median", share_of(population.share_mean)},
                  {"eta_logit_sd", std::sqrt(population.share_variance)},
@@ -101,6 +116,7 @@ Json describe_run(const Arguments& arguments, const Votes& votes, const Limits& 
           {"ties", arguments.options.ties},
           {"repeats", arguments.options.repeats.empty() ? "default" : arguments.options.repeats},
           {"side_bias", !arguments.options.no_side_bias},
+          {"views", fit.view_variance > 0},
           {"strengths", fit.answers.strengths},
           {"thresholds", thresholds_of(fit)},
           {"hyperparameters", describe_population(fit)},
@@ -128,7 +144,7 @@ EarlierFit read_earlier_fit_of(const std::string& model, const std::string& path
 /// Its estimates as priors; warns of what of it cannot be used.
 WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model,
                      std::vector<std::string>& warnings) {
-  WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model);
+  WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model, votes.source_ids);
   for (const InputFile& input : votes.inputs)
     if (earlier.inputs.find(input.xxh3) != std::string::npos)
       warnings.push_back(fmt::format("The votes in {} are in {} already, so that they count twice.", shown(input.path),
@@ -154,6 +170,20 @@ WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups
                     "used.",
                     shown(earlier.file.path)));
   return start;
+}
+
+std::string warn_of_contradicted(const std::vector<std::size_t>& annotators, const Votes& votes,
+                                 const EarlierFit& earlier) {
+  constexpr std::size_t kNamed = 5;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(annotators.size(), kNamed); ++i)
+    names += fmt::format("{}'{}'", i > 0 ? ", " : "", shown(votes.annotator_ids[annotators[i]]));
+  return fmt::format(
+      "The votes of {} annotator{} contradict what {} says of them: {}{}. They are judged by these votes alone. Look "
+      "for "
+      "what changed: swapped sides, another person under the same id, other guidelines.",
+      annotators.size(), annotators.size() == 1 ? "" : "s", shown(earlier.file.path), names,
+      annotators.size() > kNamed ? ", ..." : "");
 }
 
 /// Votes are evidence each: of a file that is given twice, they count twice.
@@ -182,6 +212,21 @@ Json describe_weights(const VoteWeights& weights) {
           {"votes_in_them", weights.in_judgements}};
 }
 
+Json describe_copies(const Copies& copies, const Strings& annotator_ids) {
+  Json clusters = Json::array();
+  for (const CopyCluster& cluster : copies.clusters) {
+    Json members = Json::array();
+    for (const std::uint32_t a : cluster.members) members.push_back(annotator_ids[a]);
+    clusters.push_back({{"annotators", members},
+                        {"comparisons", cluster.comparisons},
+                        {"differing", cluster.differing},
+                        {"differing_expected", cluster.expected},
+                        {"copied", cluster.copied()},
+                        {"p_value_corrected", cluster.p_value}});
+  }
+  return {{"tested", copies.tested}, {"clusters", clusters}};
+}
+
 Json describe_covariates(const CovariateLabels& covariates) {
   Json json = Json::array();
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
@@ -193,12 +238,24 @@ Json describe_covariates(const CovariateLabels& covariates) {
   return json;
 }
 
+/// How sources differ, and the best of them.
+Json describe_sources(const Votes& votes, const SourceLabels& sources, const Fit& fit) {
+  Json best = Json::array();
+  for (const std::size_t row : best_sources(sources, kShownSources))
+    best.push_back({{"id", votes.source_ids[sources.row[row]]},
+                    {"score", sources.score[row]},
+                    {"std_error", sources.std_error[row]}});
+  return {{"count", sources.row.size()}, {"sd", fit.score_unit * fit.source_sd}, {"best", best}};
+}
+
 /// Held-out votes, predicted in five folds, and what they ask for.
-Calibration calibrate(const Votes& votes, const Groups& groups, const FitOptions& fit_options, const Device& device,
-                      const MakeEngine& make, std::uint64_t seed, bool quiet) {
+Calibration calibrate(const Votes& votes, const Groups& groups, const std::optional<ViewBlocks>& blocks,
+                      const FitOptions& fit_options, const Device& device, const MakeEngine& make, std::uint64_t seed,
+                      bool quiet) {
   constexpr int kFolds = 5;
   Progress progress("calibrating", kFolds, quiet);
-  const std::vector<std::uint8_t> folds = draw_folds(groups, kFolds, seed, votes.judgement);
+  const std::vector<std::uint8_t> folds =
+      blocks ? draw_block_folds(groups, *blocks, kFolds, seed) : draw_folds(groups, kFolds, seed, votes.judgement);
   const Predictions predictions = predict_held_out(
       groups, folds, fit_options, [&](const Groups& some) { return make(device, some); },
       [&](int fold, int iteration) {
@@ -206,21 +263,115 @@ Calibration calibrate(const Votes& votes, const Groups& groups, const FitOptions
       });
   std::vector<std::uint8_t> fold_of;
   for (std::size_t v = 0; v < folds.size(); ++v)
-    if (groups.votes[v].decided()) fold_of.push_back(folds[v]);
+    if (groups.is_voted(static_cast<std::uint32_t>(v))) fold_of.push_back(folds[v]);
   return find_calibration(decided_trials(groups, predictions.left, find_clusters(groups)), fold_of);
 }
 
-/// What the fit says of votes that it was not told, or that it is asked to forget, against what came of them.
-Reliability judge_predictions(const std::optional<Calibration>& calibration, const Groups& groups, const Fit& fit,
-                              Engine& engine) {
-  if (calibration && calibration->helps())
-    return reliability(calibration->corrected, "held-out votes in 5 folds, corrected");
-  if (calibration) return reliability(calibration->as_predicted, "held-out votes in 5 folds");
-  return reliability(predict_left_out(groups, fit, engine.sites()), "votes, each predicted from all others");
+/// What the fit says of votes that it is asked to forget, against what came of them, and how these are chosen.
+struct LeftOut {
+  Trials trials;
+  const char* method;
+};
+
+/// `blocks`: what is left out at once, or none.
+LeftOut leave_out(const Groups& groups, const std::optional<ViewBlocks>& blocks, const Fit& fit, Engine& engine) {
+  if (blocks) {
+    Trials by_block = predict_left_out(groups, fit, engine.sites(), 250'000, &*blocks);
+    if (!by_block.predicted.empty())
+      return {std::move(by_block), "votes, each predicted without its annotator's other votes on the same items"};
+  }
+  return {predict_left_out(groups, fit, engine.sites()),
+          blocks
+              ? "votes, each predicted from all others, which include its annotator's on the same items: too good for "
+                "labels; evaluate --folds-by block says more"
+              : "votes, each predicted from all others"};
+}
+
+Reliability judge_predictions(const std::optional<Calibration>& calibration, bool by_block, const LeftOut& left_out) {
+  if (!calibration) return reliability(left_out.trials, left_out.method);
+  const bool helps = calibration->helps();
+  return reliability(
+      helps ? calibration->corrected : calibration->as_predicted,
+      fmt::format("held-out votes in 5 folds{}{}", by_block ? " by block" : "", helps ? ", corrected" : ""));
+}
+
+/// What is known beside the votes.
+struct Known {
+  std::vector<std::uint32_t> trusted;  ///< rows of annotator_ids
+  GoldVotes gold;                      ///< of votes.gold
+};
+
+/// Reads --gold, to the known pairs of the votes' own files, and --trust.
+Known read_known(const Arguments& arguments, Votes& votes) {
+  const bool quiet = arguments.common.quiet;
+  if (!has_discriminations(kModels.at(arguments.model))) {
+    if (!arguments.gold.empty() || !arguments.trust.empty())
+      throw usage_error("--gold and --trust say who votes well, which {} does not ask; use --model rater",
+                        arguments.model);
+    if (votes.gold.size() > 0)
+      note(quiet, fmt::format("{} known pairs (gold) are not used by {}", votes.gold.size(), arguments.model));
+    votes.gold = {};
+    return {};
+  }
+  if (!arguments.gold.empty()) {
+    const KnownPairs more = read_known_pairs(arguments.gold, votes.item_ids, quiet);
+    std::set<std::tuple<std::uint32_t, std::uint32_t, long>> there;  // of the lower item, in thousandths
+    const auto is_new = [&](const KnownPairs& gold, std::size_t row) {
+      const bool turned = gold.left[row] > gold.right[row];
+      const auto [low, high] = std::minmax(gold.left[row], gold.right[row]);
+      return there.emplace(low, high, std::lround(1000 * (turned ? 1 - gold.probability[row] : gold.probability[row])))
+          .second;
+    };
+    for (std::size_t row = 0; row < votes.gold.size(); ++row) is_new(votes.gold, row);
+    for (std::size_t row = 0; row < more.size(); ++row)
+      if (is_new(more, row)) votes.gold.add(more.left[row], more.right[row], more.probability[row]);
+  }
+  return {arguments.trust.empty() ? std::vector<std::uint32_t>{}
+                                  : read_trusted(arguments.trust, votes.annotator_ids, quiet),
+          {}};
+}
+
+/// As FitOptions wants it.
+std::vector<Population> known_annotators(const Groups& groups, const Known& known) {
+  if (known.trusted.empty() && known.gold.discrimination.empty()) return {};
+  std::vector<Population> out(groups.voters(), not_known());
+  for (const std::uint32_t a : known.trusted) out[a] = known_to_be_good();
+  for (const double discrimination : known.gold.discrimination) out.push_back(known_discrimination(discrimination));
+  return out;
+}
+
+Json describe_gold(const Votes& votes, const GoldLabels& gold) {
+  constexpr std::size_t kMost = 100;
+  Json contradicted = Json::array();
+  std::size_t used = 0, against = 0;
+  for (std::size_t row = 0; row < gold.left.size(); ++row) {
+    used += !std::isnan(gold.without[row]);
+    if (gold.contradicted[row] == 0 || ++against > kMost) continue;
+    contradicted.push_back({{"left", votes.item_ids[gold.left[row]]},
+                            {"right", votes.item_ids[gold.right[row]]},
+                            {"given", gold.probability[row]},
+                            {"without", gold.without[row]}});
+  }
+  return {{"pairs", gold.left.size()}, {"used", used}, {"contradicted", against}, {"contradictions", contradicted}};
+}
+
+Json describe_standing(const Fit& fit) {
+  Json json = {{"told", fit.sign_is_told},
+               {"mirrored", fit.mirrored},
+               {"agreement", fit.standing.agreement},
+               {"unrelated", fit.standing.unrelated},
+               {"against", fit.standing.against},
+               {"known_sds", fit.standing.known}};
+  if (fit.rival)
+    json["rival"] = {{"following", fit.rival->following},
+                     {"log_evidence", fit.rival->log_evidence},
+                     {"ordered_alike", fit.rival->ordered_alike}};
+  return json;
 }
 
 /// What a checkpoint must be of.
 Json describe_work(const Arguments& arguments, const Votes& votes, const std::optional<EarlierFit>& earlier) {
+  const auto file = [](const std::string& path) { return path.empty() ? "" : fingerprint(path).xxh3; };
   Json inputs = Json::array();
   for (const InputFile& input : votes.inputs) inputs.push_back(input.xxh3);
   return {{"inputs", inputs},
@@ -228,9 +379,13 @@ Json describe_work(const Arguments& arguments, const Votes& votes, const std::op
           {"ties", arguments.options.ties},
           {"repeats", arguments.options.repeats},
           {"side_bias", !arguments.options.no_side_bias},
+          {"views", arguments.options.views},
           {"ignore", arguments.options.ignore},
           {"no_adversaries", arguments.options.no_adversaries},
           {"warm_start", earlier ? earlier->file.xxh3 : ""},
+          {"gold", file(arguments.gold)},
+          {"trust", file(arguments.trust)},
+          {"prior_score", file(arguments.prior_score)},
           {"max_iterations", arguments.options.max_iterations}};
 }
 
@@ -246,6 +401,10 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
                                [&](const Groups& some) { return make_plain(device, some); });
   };
   const Device device_wanted = parse_device(options.device);
+  if (!has_discriminations(kModels.at(arguments.model)) && options.views == "on")
+    throw usage_error("--views on: {} knows no annotator's own view; use --model rater", arguments.model);
+  if (arguments.model != "crowd-bt" && options.no_adversaries)
+    throw usage_error("--no-adversaries is about the eta of crowd-bt; {} has none", arguments.model);
   std::optional<Checkpoint> checkpoint;
   const auto fit_all = [&] {
     const bool quiet = arguments.common.quiet;
@@ -260,6 +419,12 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     std::optional<EarlierFit> earlier;
     if (arguments.warm_start) earlier = read_earlier_fit_of(arguments.model, *arguments.warm_start);
     Votes votes = read_votes(arguments.inputs, quiet, readers);
+    Known known = read_known(arguments, votes);
+    if (!arguments.prior_score.empty()) {
+      if (!votes.prior_score.empty())
+        note(quiet, fmt::format("the scores of {} are used, not 'items/prior_score'", arguments.prior_score));
+      votes.prior_score = read_prior_scores(arguments.prior_score, votes.item_ids, quiet);
+    }
     seconds.read = watch.lap();
     if (!arguments.checkpoint.empty())
       checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
@@ -270,50 +435,121 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     for (const std::string& name : groups.covariates.left_out)
       note(quiet, fmt::format("'{}' is the same for all items of each component, so it says nothing and is left out",
                               shown(name)));
+    if (options.uses_sources())
+      if (const std::string why_not = set_sources(groups, votes); !why_not.empty())
+        note(quiet, fmt::format("'items/source' is left out: {}", why_not));
     const Limits limits = find_limits(groups, votes);
     std::vector<Finding> findings = find_findings(votes, limits, std::time(nullptr));
-    const VoteWeights weights = weigh_votes(groups, votes, options.vote_use());
+    ViewUse views = options.view_use(arguments.model, groups, votes);
+    const VoteWeights weights = weigh_votes(groups, votes, options.vote_use(views));
+    known.gold = add_gold(groups, votes.gold, votes.item_ids);
+    double share_in_blocks = views == ViewUse::kNone ? sampled_view_share(groups, votes) : 1;
+    std::optional<ViewBlocks> blocks;  // where they say what is to be held out at once
+    if (share_in_blocks > 0.2) blocks = find_view_blocks(groups, votes);
+    if (views != ViewUse::kNone) groups.views = find_views(groups, *blocks);
+    if (views == ViewUse::kAlways && groups.views.empty())
+      note(quiet,
+           "annotators' own views are not modelled: no annotator judged an item twice, or a component has more than "
+           "2,048 items");
+    if (groups.views.empty()) views = ViewUse::kNone;
+    if (blocks) {
+      share_in_blocks = blocks->share();
+      if (best_folds(*blocks) == FoldsBy::kVote) blocks.reset();
+    }
+    const FoldsBy folds_by = blocks ? FoldsBy::kBlock : FoldsBy::kVote;
     seconds.group = watch.lap();
+    Copies copies = suspect_copies(groups);
+    const Column<float> own_weight = copies.clusters.empty() ? Column<float>() : groups.weight;
+    weigh_copies(groups, copies);
     std::unique_ptr<Engine> engine = make(device_used, groups);
     groups.on_device.reset();  // the engine has its own by now
-    FitOptions fit_options = options.fit_options(arguments.model, groups);
+    FitOptions fit_options = options.fit_options(arguments.model, groups, views);
     std::vector<std::string> warnings;  // what is no finding about the votes
     warn_of_twins(votes.inputs, warnings);
     if (earlier) fit_options.warm_start = start_from(*earlier, votes, groups, fit_options.model, warnings);
-    Fit fit;
-    {
+    fit_options.known = known_annotators(groups, known);
+    const auto run_fit = [&](FitKeeper* keeper) {
       Progress progress("fitting", 60, quiet);
-      fit = fit_model(
+      return fit_model(
           *engine, count_votes(groups), fit_options,
           [&](int iteration, double change) {
             progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
                             fmt::format("iteration {}, change {:.1e}", iteration, change));
           },
-          checkpoint ? &*checkpoint : nullptr);
+          keeper);
+    };
+    const auto run_again = [&](FitKeeper* keeper) {
+      engine.reset();
+      engine = make(device_used, groups);
+      return run_fit(keeper);
+    };
+    FitKeeper* first_keeper = checkpoint ? &*checkpoint : nullptr;
+    std::optional<SettledFit> settled;  // for when suspects of copying are cleared
+    if (!copies.clusters.empty()) first_keeper = &settled.emplace(first_keeper);
+    Fit fit = run_fit(first_keeper);
+    if (const auto suspects = copies.numbers(groups.annotators); !copies.clusters.empty()) {
+      copies = confirm_copies(groups, fit, engine->sites(), copies);
+      if (copies.numbers(groups.annotators) != suspects) {  // those who are not are voters again
+        groups.weight = own_weight;
+        weigh_copies(groups, copies);
+        fit = run_again(&*settled);
+      }
     }
-    if (fit.mirrored)
-      warnings.push_back(
-          "Annotators with most of the votes contradict most of the annotators. Scores have the sign that more "
-          "annotators follow. If left and right are swapped in a part of the data, turn that part round.");
+    settled.reset();
+    // Whoever votes otherwise than before is judged anew. That moves scores, so that others may come to fit.
+    constexpr int kRounds = 5;
+    std::vector<std::size_t> contradicted;
+    std::vector<Population> known_before;
+    if (earlier) known_before = fit_options.warm_start->annotators;
+    for (int round = 0; earlier && round < kRounds; ++round) {
+      std::vector<std::size_t> now = find_contradicted(groups, fit, engine->sites(), known_before);
+      if (now == contradicted) break;
+      contradicted = std::move(now);
+      fit_options.warm_start =
+          make_warm_start(*earlier, votes.annotator_ids, groups, fit_options.model, votes.source_ids, contradicted);
+      fit = run_again(nullptr);
+    }
+    share_estimates(groups, copies, fit);
+    if (!contradicted.empty()) warnings.push_back(warn_of_contradicted(contradicted, votes, *earlier));
+    std::ranges::copy(warnings_at_caps(fit), std::back_inserter(warnings));
+    if (!fit.sign_is_told && fit.standing.camps() && !arguments.force) {
+      for (const Finding& finding : findings) tell(fmt::format("{}\n", told(finding)));
+      throw Error(Exit::kNotConverged,
+                  fmt::format("{} Nothing was written. Tell it by --gold or --trust; or write labels all the same by "
+                              "--force",
+                              why_not_told(fit)));
+    }
     seconds.fit = watch.lap();
     std::optional<Calibration> calibration;
     if (arguments.calibrate) try {
-        calibration = calibrate(votes, groups, fit_options, device_used, make, arguments.seed, quiet);
+        calibration = calibrate(votes, groups, blocks, fit_options, device_used, make, arguments.seed, quiet);
       } catch (const Error& error) {
         if (error.exit() != Exit::kNotConverged) throw;
         warnings.push_back(fmt::format("Not calibrated: {}.", error.what()));
       }
     seconds.calibrate = watch.lap();
-    const Reliability told_votes = judge_predictions(calibration, groups, fit, *engine);
+    const Column<float> weight_in_fit = fit.apart.empty() ? Column<float>() : groups.weight;
+    if (!fit.apart.empty()) silence(groups, fit.apart);
+    const LeftOut left_out = leave_out(groups, blocks, fit, *engine);
+    if (!fit.apart.empty()) groups.weight = weight_in_fit;
+    const Reliability told_votes = judge_predictions(calibration, blocks.has_value(), left_out);
+    blocks.reset();
     std::optional<Drift> drift;
     if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
+    const std::vector<Lift> lifts = find_lifts(groups, fit, engine->sites());
     const std::string device = engine->device();
     // Labels and writing need memory of their own: what is done with is given back.
     Labels labels;
     {
       const PairLabels pair_labels = find_pair_labels(*engine, fit);
+      std::optional<GoldLabels> gold;
+      if (votes.gold.size() > 0) gold = label_gold(groups, fit, votes.gold, known.gold, engine->sites());
+      VoteEvidence evidence = find_evidence(groups, fit, engine->sites());
       engine.reset();
-      labels = make_labels(groups, fit, pair_labels, votes.item_ids.size(), votes.size());
+      labels = make_labels(groups, fit, pair_labels, votes.item_ids.size(), votes.size(),
+                           copies.numbers(groups.voters()), &evidence);
+      labels.gold = std::move(gold);
+      if (labels.gold) judge_on_gold(groups, votes.gold, known.gold, labels.annotators);
     }
     labels.drift = std::move(drift);
     groups = Groups();
@@ -331,12 +567,31 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
       warnings.push_back(unsettled + ".");
     }
     Json provenance = describe_run(arguments, votes, limits, fit, device, why, threads);
-    add_fit_findings(labels.annotators, findings);
+    const auto [z, z_of_voters] = agreement_with_others(left_out.trials);
+    const Agreement agreement{z, z_of_voters, left_out.trials.predicted.size()};
+    add_fit_findings(agreement, labels, fit, findings);
+    add_copy_findings(copies, votes.annotator_ids, findings);
+    add_lift_findings(lifts, votes.item_ids, votes.source_ids, votes.annotator_ids, findings);
     provenance["warnings"] = warnings_of(findings, warnings);
     provenance["findings"] = to_json(findings);
     provenance["weights"] = describe_weights(weights);
-    if (earlier) provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
+    provenance["copies"] = describe_copies(copies, votes.annotator_ids);
+    provenance["votes_in_blocks"] = share_in_blocks;
+    provenance["agreement_z"] = {{"by_votes", agreement.z}, {"by_annotators", agreement.z_of_voters}};
+    if (has_discriminations(fit.model) && !earlier) provenance["sign"] = describe_standing(fit);
+    if (!arguments.prior_score.empty())
+      provenance["prior_score"] = {{"path", arguments.prior_score}, {"xxh3", fingerprint(arguments.prior_score).xxh3}};
+    if (labels.gold) provenance["gold"] = describe_gold(votes, *labels.gold);
+    if (!known.trusted.empty())
+      provenance["trusted"] = {{"annotators", known.trusted.size()},
+                               {"vote", fit.standing.trusted},
+                               {"follow", fit.standing.trusted_follow}};
+    if (earlier) {
+      provenance["warm_start"] = describe_start(*earlier, *fit_options.warm_start);
+      provenance["warm_start"]["annotators_contradicted"] = contradicted.size();
+    }
     provenance["covariates"] = describe_covariates(labels.covariates);
+    if (!labels.sources.row.empty()) provenance["sources"] = describe_sources(votes, labels.sources, fit);
     provenance["flip_rate"] = flip_rate(labels);
     provenance["reliability"] = {{"method", told_votes.method},
                                  {"votes", static_cast<std::uint64_t>(told_votes.trials())},
@@ -344,6 +599,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
                                  {"ece_by_chance", told_votes.ece_by_chance()}};
     if (calibration)
       provenance["calibration"] = {{"method", "temperature"},
+                                   {"folds_by", folds_by == FoldsBy::kBlock ? "block" : "vote"},
                                    {"slope", calibration->slope},
                                    {"held_out_votes", calibration->votes},
                                    {"log_loss_gain", calibration->gain.value},
@@ -452,8 +708,8 @@ void add_fit(CLI::App& app, Run& run) {
   verb.add_option("-o,--output", arguments->output, "Fit to write (fit/1)")->required();
   verb.add_option("--model", arguments->model,
                   "bt: all annotators alike; crowd-bt: a probability eta of each that it means its vote (Chen et al. "
-                  "2013); rater: discrimination and side bias of each; lapse: rater, and a lapse rate of each")
-      ->check(CLI::IsMember(kModels))
+                  "2013); rater: discrimination, side bias and habit of ties of each")
+      ->check(known_model())
       ->capture_default_str();
   add_model_options(verb, arguments->options);
   verb.add_option(
@@ -462,6 +718,23 @@ void add_fit(CLI::App& app, Run& run) {
           "votes need not be fitted together with old ones; scores are then in its unit")
       ->type_name("FIT.h5")
       ->check(not_empty);
+  verb.add_option(
+          "--gold", arguments->gold,
+          "Pairs whose answer is known (CSV, TSV, JSONL: left, right, preference, which may be how probable it is "
+          "that the left item is better): evidence in the fit, beside the group 'gold' of the votes' files")
+      ->type_name("FILE")
+      ->check(not_empty);
+  verb.add_option("--trust", arguments->trust, "Annotators known to be good (CSV, TSV, JSONL: annotator)")
+      ->type_name("FILE")
+      ->check(not_empty);
+  verb.add_option("--prior-score", arguments->prior_score,
+                  "Scores of items by a reward model (CSV, TSV, JSONL: id, score), on any scale, in place of "
+                  "'items/prior_score': each item's score is normal about a multiple of it")
+      ->type_name("FILE")
+      ->check(not_empty);
+  verb.add_flag("--force", arguments->force,
+                "Write labels also where two camps contradict each other and nobody can tell which of them is right; "
+                "else such a fit exits with 5");
   verb.add_option("--seed", arguments->seed, "Of the folds of --calibrate; the models draw nothing at random")
       ->check(kSeedRange)
       ->capture_default_str();

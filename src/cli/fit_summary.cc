@@ -15,18 +15,28 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Annotators' ids, all as wide as the longest of these rows, cut where that is very long.
-std::vector<std::string> names_to_show(const Votes& votes, const std::vector<std::size_t>& rows) {
+/// Ids of rows, all as wide as the longest of them, cut where that is very long.
+template <class IdOf>
+std::vector<std::string> names_to_show(const std::vector<std::size_t>& rows, const IdOf& id_of) {
   constexpr std::size_t kLeast = 16, kMost = 40;
   std::vector<std::string> names;
   std::size_t width = kLeast;
-  for (const std::size_t a : rows) {
-    const std::string id = shown(votes.annotator_ids[a]);
+  for (const std::size_t row : rows) {
+    const std::string id = shown(id_of(row));
     names.push_back(id.size() <= kMost ? id : shortened(id, kMost - 3));
     width = std::max(width, names.back().size());
   }
   for (std::string& name : names) name.resize(width, ' ');
   return names;
+}
+
+std::vector<std::string> annotators_named(const Votes& votes, const std::vector<std::size_t>& rows) {
+  return names_to_show(rows, [&](std::size_t a) { return votes.annotator_ids[a]; });
+}
+
+/// An estimate in its column; a dash where nothing is known of it, such as of side bias where no side is known.
+std::string with_error(float value, float error) {
+  return std::isnan(error) ? fmt::format("{:>7}{:9}", "-", "") : fmt::format("{:>7.2f} +- {:<5.2f}", value, error);
 }
 
 /// Rows of annotators worth a look: the most active of each flag that is not ok, at most `most` in all.
@@ -53,6 +63,18 @@ void print_covariates(const CovariateLabels& covariates) {
   }
 }
 
+/// A leaderboard of the models that wrote the items.
+void print_sources(const Votes& votes, const SourceLabels& sources) {
+  if (sources.row.empty()) return;
+  const std::vector<std::size_t> rows = best_sources(sources, kShownSources);
+  fmt::print("\n{} of {} sources of items, the best first (logits of the reference annotator; 0: their mean):\n",
+             rows.size(), sources.row.size());
+  const std::vector<std::string> names =
+      names_to_show(rows, [&](std::size_t row) { return votes.source_ids[sources.row[row]]; });
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    fmt::print("{} {:>7.2f} +- {:.2f}\n", names[i], sources.score[rows[i]], sources.std_error[rows[i]]);
+}
+
 /// How much less than one each the votes weigh, and why.
 void print_weights(const VoteWeights& weights, const Limits& limits) {
   std::vector<std::string> why;
@@ -68,6 +90,39 @@ void print_weights(const VoteWeights& weights, const Limits& limits) {
   if (std::abs(weights.total - static_cast<double>(limits.votes)) < 0.5 && why.empty()) return;
   fmt::print("the votes weigh as {:.0f}{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
              fmt::join(why, "; "));
+}
+
+/// Where 95 % of a normal population of logits lies, as shares in per cent.
+std::string middle_shares(double logit, double sd) {
+  return fmt::format("{:.0f} to {:.0f} %", 100 * share_of(logit - 1.96 * sd), 100 * share_of(logit + 1.96 * sd));
+}
+
+/// What ties are taken for, and how far annotators' own views go.
+void print_habits(const Fit& fit) {
+  const Population& population = fit.population;
+  if (fit.scale.own_ties) {
+    fmt::print("ties: who sees no difference ties {:.0f} % of the time", 100 * share_of(population.habit_mean));
+    if (population.habit_variance > 0)
+      fmt::print("; in 95 % of annotators like these {}",
+                 middle_shares(population.habit_mean, std::sqrt(population.habit_variance)));
+    if (fit.prompt_variance > 0)
+      fmt::print("; on 95 % of such prompts {}", middle_shares(population.habit_mean, std::sqrt(fit.prompt_variance)));
+    fmt::print(" (each one's: annotators/tie_habit{})\n", fit.prompt_variance > 0 ? ", components/tie_habit" : "");
+  }
+  if (fit.view_variance > 0)
+    fmt::print(
+        "views: each annotator sees an item in its own way: {:.2f} (sd) about its score, where scores are 1 (sd) about "
+        "their mean. So its votes about the same items, such as a ranking, count as one view of them, not as so many "
+        "votes (--views)\n",
+        std::sqrt(fit.view_variance));
+}
+
+/// Who are counted as fewer voters than they are ids.
+void print_copies(const Column<std::int32_t>& copies) {
+  const auto members = std::ranges::count_if(copies, [](std::int32_t cluster) { return cluster >= 0; });
+  if (members > 0)
+    fmt::print("{} annotators are copies of one another; they count as {} voter{}\n", members,
+               *std::ranges::max_element(copies) + 1, *std::ranges::max_element(copies) > 0 ? "s" : "");
 }
 
 /// Annotators whose windows differ by more than chance, the surest first.
@@ -97,7 +152,7 @@ void print_drift(const Votes& votes, const Drift& drift) {
       "corrected p < 0.01){}\n",
       rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
   rows.resize(std::min<std::size_t>(rows.size(), 5));
-  const std::vector<std::string> names = names_to_show(votes, rows);
+  const std::vector<std::string> names = annotators_named(votes, rows);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto [first, last] = first_and_last(drift.windows, rows[i]);
     fmt::print("{} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", names[i], first, last, drift.corrected_p_value[rows[i]]);
@@ -120,17 +175,12 @@ std::string strongest_taste(const Labels& labels, std::size_t annotator) {
   return text;
 }
 
-/// An estimate in its column; a dash where nothing is known of it, such as of side bias where no side is known.
-std::string with_error(float value, float error) {
-  return std::isnan(error) ? fmt::format("{:>7}{:9}", "-", "") : fmt::format("{:>7.2f} +- {:<5.2f}", value, error);
-}
-
 void print_annotators(const Votes& votes, const Labels& labels) {
   const AnnotatorLabels& annotators = labels.annotators;
   const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
   fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
              votes.truth ? " (truth: discrimination, side bias, kind)" : "");
-  const std::vector<std::string> names = names_to_show(votes, rows);
+  const std::vector<std::string> names = annotators_named(votes, rows);
   const std::size_t width = names.empty() ? 0 : names.front().size();
   fmt::print("{:<{}} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", width, "votes", "discrimination",
              "side bias", "agreement", "flag", "p");
@@ -139,10 +189,11 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   fmt::print("\n");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::size_t a = rows[i];
-    fmt::print("{} {:>8}  {}  {}  {:>9.2f}  {:<13} {:>5.2f}", names[i], annotators.votes[a],
+    const float sure = annotators.flag_probability[a];
+    fmt::print("{} {:>8}  {}  {}  {:>9.2f}  {:<13} {:>5}", names[i], annotators.votes[a],
                with_error(annotators.discrimination[a], annotators.discrimination_se[a]),
                with_error(annotators.side_bias[a], annotators.side_bias_se[a]), annotators.agreement[a],
-               flag_names()[annotators.flag[a]], annotators.flag_probability[a]);
+               flag_names()[annotators.flag[a]], std::isnan(sure) ? "-" : fmt::format("{:.2f}", sure));
     if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
       fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
@@ -155,6 +206,42 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   fmt::print("flags:");
   for (std::size_t f = 0; f < counts.size(); ++f) fmt::print("{} {} {}", f ? "," : "", counts[f], flag_names()[f]);
   fmt::print("\n");
+}
+
+/// How annotators did on known pairs, and which answers all else contradicts.
+void print_gold(const Votes& votes, const Labels& labels) {
+  constexpr std::size_t kMost = 10;
+  const GoldLabels& gold = *labels.gold;
+  double given = 0, right = 0;
+  for (std::size_t a = 0; a < labels.annotators.gold_votes.size(); ++a) {
+    const double here = labels.annotators.gold_votes[a];
+    given += here;
+    if (here > 0) right += here * labels.annotators.gold_right[a];
+  }
+  const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
+  fmt::print("\ngold: {} known pairs", gold.left.size());
+  if (static_cast<std::size_t>(used) < gold.left.size())
+    fmt::print(" ({} used: of the others, no votes connect the items)", used);
+  if (given > 0)
+    fmt::print(
+        "; of {:.0f} votes on those whose answer is sure (0.9 or more) {:.1f} % are right (each annotator's: "
+        "annotators/gold_right)",
+        given, 100 * right / given);
+  const auto against = static_cast<std::size_t>(std::ranges::count(gold.contradicted, 1));
+  fmt::print("; {} answer{} against all else{}\n", against, against == 1 ? " is" : "s are",
+             against > kMost ? ", ten of them:"
+             : against > 0   ? ":"
+                             : "");
+  for (std::size_t row = 0, shown_rows = 0; row < gold.left.size() && shown_rows < kMost; ++row) {
+    if (gold.contradicted[row] == 0) continue;
+    ++shown_rows;
+    const bool left = gold.probability[row] > 0.5f;  // is the better one, by the answer
+    const std::uint32_t better = left ? gold.left[row] : gold.right[row],
+                        worse = left ? gold.right[row] : gold.left[row];
+    fmt::print("  gold says that {} is better than {}; without it the fit gives that {:.2f}\n",
+               shown(votes.item_ids[better]), shown(votes.item_ids[worse]),
+               left ? gold.without[row] : 1 - gold.without[row]);
+  }
 }
 
 }  // namespace
@@ -176,6 +263,7 @@ void print_summary(const FitSummary& s) {
              count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
                                                              : fmt::format(" by {} annotators", s.limits.annotators));
   print_weights(s.weights, s.limits);
+  print_copies(s.labels.annotators.copies);
   fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", s.model, s.ties, s.limits.ties,
              s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
              s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));
@@ -189,16 +277,24 @@ void print_summary(const FitSummary& s) {
   const double sure =
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
-  const bool is_prior = has_kind(s.findings, kReliabilityUnknown);
-  if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
-    fmt::print("{:.1f} % of votes are expected to have picked the better item{}; ", 100 * (1 - flipped),
-               is_prior ? " (by the prior alone: the votes do not say)" : "");
-  fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
+  if (has_kind(s.findings, kReliabilityUnknown)) {
+    fmt::print("how often votes are right and who is reliable cannot be told from these votes\n");
+  } else {
+    if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
+      fmt::print("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
+    fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
+  }
   if (s.told_votes.trials() > 0)
     fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
                s.told_votes.method);
   print_covariates(s.labels.covariates);
+  print_sources(s.votes, s.labels.sources);
+  print_habits(s.fit);
   if (s.fit.model != Model::kBradleyTerry) print_annotators(s.votes, s.labels);
+  if (const Standing& standing = s.fit.standing; standing.trusted > 0)
+    fmt::print("\ntrusted: {} of {} annotators who are known to be good follow the scores\n", standing.trusted_follow,
+               standing.trusted);
+  if (s.labels.gold) print_gold(s.votes, s.labels);
   if (s.labels.drift) print_drift(s.votes, *s.labels.drift);
   if (s.votes.truth) {
     const TruthComparison t = compare_with_truth(s.labels, *s.votes.truth);

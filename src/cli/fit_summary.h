@@ -43,6 +43,9 @@ std::string why_not_converged(const Fit& fit, int max_iterations);
 /// On stdout, for people.
 void print_summary(const FitSummary& summary);
 
+/// Sources that are printed.
+inline constexpr std::size_t kShownSources = 10;
+
 /// What held-out votes ask for, in one line.
 std::string told(const Calibration& calibration);
 

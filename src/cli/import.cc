@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "import/detect.h"
 #include "import/import_votes.h"
+#include "import/known.h"
 #include "import/presets.h"
 
 namespace voxpop {
@@ -20,7 +21,7 @@ struct ImportArguments {
   std::vector<std::string> inputs;
   std::string output;
   ImportOptions options;
-  std::string preset;
+  std::string preset, gold;
   bool detect = false, list_presets = false;
   std::string read_as;  ///< how --preset auto found that the files are to be read
   bool no_compress = false;
@@ -41,6 +42,8 @@ nlohmann::ordered_json summary_of(const ImportArguments& arguments, const Votes&
                                     {"items", votes.item_ids.size()},
                                     {"annotators", votes.annotator_ids.size()},
                                     {"prompts", votes.prompt_ids.size()},
+                                    {"sources", votes.source_ids.size()},
+                                    {"gold", votes.gold.size()},
                                     {"left", left / weight},
                                     {"right", right / weight},
                                     {"tie", std::max(0.0, 1 - (left + right) / weight)},
@@ -70,10 +73,12 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
     fmt::print("{}\n", summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }
-  fmt::print("{}: {}, {}, {}, {}\n", arguments.output, counted(votes.size(), "vote"),
+  fmt::print("{}: {}, {}, {}, {}{}\n", arguments.output, counted(votes.size(), "vote"),
              counted(votes.item_ids.size(), "item"),
              votes.anonymous.empty() ? counted(votes.annotator_ids.size(), "annotator") : "the votes name no annotator",
-             counted(votes.prompt_ids.size(), "prompt"));
+             counted(votes.prompt_ids.size(), "prompt"),
+             votes.source_ids.size() == 0 ? "" : ", " + counted(votes.source_ids.size(), "source"));
+  if (votes.gold.size() > 0) fmt::print("{} whose answer is known (gold)\n", counted(votes.gold.size(), "pair"));
   if (!votes.weight.empty()) fmt::print("weights add up to {:.6g}\n", summary["weight"].get<double>());
   if (votes.unknown_sides.empty())
     fmt::print("left {:.1f} %, right {:.1f} %, tie {:.1f} %\n", 100 * summary["left"].get<double>(),
@@ -173,6 +178,11 @@ void add_vote_options(CLI::App& verb, ImportOptions& options) {
   column("--weight", options.weight, "The vote's weight, above 0; 1 is a vote");
   column("--count", options.count, "The row stands for so many votes");
   column("--judgement", options.judgement, "Rows of one value are one act of judging");
+  column("--source-left,--source-winner,--source-chosen", options.source_left,
+         "The model that wrote the left (winning) response; default: model_left, where there is one. '' for none");
+  column("--source-right,--source-loser,--source-rejected", options.source_right,
+         "The model that wrote the right response; default: model_right, where there is one. '' for none");
+  column("--source", options.source, "The model that wrote the ranked item");
   column("--text-left", options.text_left, "The left item's text; without --left the item's id is its hash");
   column("--text-right", options.text_right, "The right item's text");
   column("--text-winner,--text-chosen", options.text_winner, "The winner's text, as --text-left");
@@ -237,12 +247,15 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
       arguments.read_as =
           fmt::format("read as with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
     }
+    // Of texts, models may write the same one: only who names the columns says that they do not.
+    arguments.options.strict_sources = arguments.options.source_left || arguments.options.source;
     if (!words.empty() && words.front() == "--preset") words = find_preset(words.back()).arguments();
     apply_options(words, verb, arguments.options);
   }
   OutputFile output(arguments.output);
   ImportReport report;
-  const Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &report);
+  Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &report);
+  if (!arguments.gold.empty()) votes.gold = read_known_pairs(arguments.gold, votes.item_ids, arguments.common.quiet);
   write_votes(output, votes, !arguments.no_compress);
   report_import(arguments, votes, report);
   return 0;
@@ -263,6 +276,10 @@ void add_import(CLI::App& app, Run& run) {
   verb.add_flag("--list-presets", arguments->list_presets, "List the presets and the options that each stands for");
   verb.add_flag("--detect", arguments->detect, "Print the command that would read the file, and why");
   add_vote_options(verb, options);
+  verb.add_option("--gold", arguments->gold,
+                  "Pairs whose answer is known, for 'fit' (CSV, TSV, JSONL: left, right, preference, as 'fit --gold' "
+                  "has it): they go into the file beside the votes")
+      ->type_name("FILE");
   verb.add_flag("--no-compress", arguments->no_compress, "Write the file without compression");
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop import votes.csv.gz -o votes.h5 --map \"A>B=left,B>A=right,tie=tie\"");

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <new>
 #include <string_view>
@@ -123,6 +124,20 @@ void open_standard_streams() {
     if (fcntl(number, F_GETFD) < 0) open("/dev/null", number == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
 }
 
+/// Memory that is missing where no exception may pass, as in a thread that starts. Nothing is allocated here.
+[[noreturn]] void end_at_once() {
+  try {
+    if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::bad_alloc&) {
+    for (const std::string_view part :
+         {std::string_view("voxpop: "), std::string_view(voxpop::kOutOfMemory), std::string_view("\n")})
+      if (write(STDERR_FILENO, part.data(), part.size()) < 0) break;
+    _exit(static_cast<int>(voxpop::Exit::kInternal));
+  } catch (...) {
+  }
+  std::abort();
+}
+
 int refused_thread(const std::exception& error) {
   print_error(fmt::format("cannot start a thread: {}; lower --threads, or raise the limits on memory and processes",
                           error.what()));
@@ -165,6 +180,7 @@ int run_and_report(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   open_standard_streams();
+  std::set_terminate(end_at_once);
   // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
   _exit(run_and_report(argc, argv));
 }

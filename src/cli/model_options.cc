@@ -5,10 +5,23 @@
 
 namespace voxpop {
 
+CLI::Validator known_model() {
+  const CLI::Validator members = CLI::IsMember(kModels);
+  return CLI::Validator(
+      [members](std::string& name) -> std::string {
+        if (name == "lapse")
+          return "lapse is no model any more: what it found in real votes was how often each annotator ties, which "
+                 "rater has now; use rater";
+        return members(name);
+      },
+      members.get_description());
+}
+
 void add_model_options(CLI::App& verb, ModelOptions& options) {
-  verb.add_option("--ties", options.ties,
-                  "model: a tie is an answer of its own, a band around even whose width is estimated (Rao and Kupper "
-                  "1967); half: half a vote to each side; drop: ties do not count")
+  verb.add_option(
+          "--ties", options.ties,
+          "model: a tie is an answer of its own kind, the likelier the closer the items are and the more the "
+          "annotator or the prompt has a habit of ties; half: half a vote to each side; drop: ties do not count")
       ->check(CLI::IsMember(kTies))
       ->capture_default_str();
   verb.add_option(
@@ -18,6 +31,14 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           "but all where the file says that they are independent, and of votes that are judgements of their own "
           "(comparisons/judgement) or name no annotator")
       ->check(CLI::IsMember(kRepeats));
+  verb.add_option(
+          "--views", options.views,
+          "Whether an annotator's votes about the same items (a ranking, both orders of a pair) rest on its own "
+          "view of them, so that they agree more with each other than with others' votes; model rater alone. "
+          "auto: on for rankings; and where 40 % of the votes share items with others of their annotator, if "
+          "the votes show that it is so")
+      ->check(CLI::IsMember(kViews))
+      ->capture_default_str();
   verb.add_flag("--no-side-bias", options.no_side_bias, "Learn no side bias, as of votes whose sides are not known");
   verb.add_option("--device", options.device,
                   "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
@@ -36,9 +57,10 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--ignore", options.ignore,
-                  "What is known of items that should not be used, separated by commas: prior_score, features")
+                  "What is known of items that should not be used, separated by commas: prior_score, features, "
+                  "sources")
       ->delimiter(',')
-      ->check(CLI::IsMember({"prior_score", "features"}));
+      ->check(CLI::IsMember({"prior_score", "features", "sources"}));
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
 }
 

@@ -8,24 +8,31 @@
 #include "cli/commands.h"
 #include "fit/device.h"
 #include "fit/fit.h"
+#include "group/views.h"
 #include "group/weights.h"
 
 namespace voxpop {
 
 // What the choices on the command line mean.
 inline const std::map<std::string, Model> kModels = {
-    {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}, {"lapse", Model::kLapse}};
+    {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}};
+/// Takes the models' names; says what became of one that was retired.
+CLI::Validator known_model();
 inline const std::map<std::string, Ties> kTies = {
     {"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 
 inline const std::map<std::string, Repeats> kRepeats = {
     {"all", Repeats::kAll}, {"first", Repeats::kFirst}, {"last", Repeats::kLast}, {"one", Repeats::kOne}};
 
+inline const std::map<std::string, ViewChoice> kViews = {
+    {"auto", ViewChoice::kAuto}, {"on", ViewChoice::kOn}, {"off", ViewChoice::kOff}};
+
 /// Options of every verb that fits.
 struct ModelOptions {
   std::string ties = "model";
   std::string repeats;  ///< empty: as VoteUse has it
   bool no_side_bias = false;
+  std::string views = "auto";
   std::string device = "auto";
   std::size_t memory_limit = 0;
   int threads = 0;
@@ -33,19 +40,27 @@ struct ModelOptions {
   bool no_adversaries = false;
   std::vector<std::string> ignore;
 
-  VoteUse vote_use() const {
+  VoteUse vote_use(ViewUse views_used) const {
     return {.repeats = repeats.empty() ? std::nullopt : std::optional(kRepeats.at(repeats)),
-            .side_bias = !no_side_bias};
+            .side_bias = !no_side_bias,
+            .views = views_used != ViewUse::kNone};
+  }
+  /// Only rater knows annotators' own views.
+  ViewUse view_use(const std::string& model, const Groups& groups, const Votes& votes) const {
+    return has_discriminations(kModels.at(model)) ? choose_views(groups, votes, kViews.at(views)) : ViewUse::kNone;
   }
   CovariateChoice covariates() const {
     const auto used = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };
     return {.prior_score = used("prior_score"), .features = used("features")};
   }
-  FitOptions fit_options(const std::string& model, const Groups& groups) const {
+  bool uses_sources() const { return std::ranges::find(ignore, "sources") == ignore.end(); }
+  FitOptions fit_options(const std::string& model, const Groups& groups, ViewUse views_used) const {
     return {.model = kModels.at(model),
             .answers = groups.answers,
             .covariates = groups.covariates.count(),
             .tastes = groups.covariates.features,
+            .sources = static_cast<int>(groups.sources),
+            .views = views_used,
             .adversaries = !no_adversaries,
             .max_iterations = max_iterations};
   }

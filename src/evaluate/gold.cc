@@ -6,10 +6,12 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/error.h"
 #include "core/progress.h"
-#include "import/import_votes.h"
+#include "import/known.h"
+#include "import/table.h"
 
 namespace voxpop {
 namespace {
@@ -21,16 +23,6 @@ double number_of(std::string_view text, const std::string& path, std::uint64_t l
   if (problem != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
     throw bad_input("{}: line {}: column '{}' is '{}'; it must be a number", path, line, column, shown(text));
   return value;
-}
-
-int preference_of(std::string_view text, const std::string& path, std::uint64_t line) {
-  static const std::map<std::string_view, int> kPreferences = {{"left", 1}, {"right", -1}, {"tie", 0},
-                                                               {"1", 1},    {"-1", -1},    {"0", 0}};
-  const auto found = kPreferences.find(trimmed(text));
-  if (found == kPreferences.end())
-    throw bad_input("{}: line {}: column 'preference' is '{}'; it must be left, right, tie, 1, -1 or 0", path, line,
-                    shown(text));
-  return found->second;
 }
 
 /// `better(low, high, pair)`: the chance that the item of lower index is better; pair: its place among the labels.
@@ -69,6 +61,9 @@ Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
   enum { kLeft, kRight, kPreference, kItem, kGold, kRank };
   const auto optional = [](const char* name) { return TableColumn{name, "--holdout", false}; };
   std::size_t rows = 0;
+  KnownAnswers answers(path);
+  std::vector<std::pair<std::size_t, std::size_t>> pairs;
+  std::unordered_set<std::size_t> valued;
   read_table(file, table_format_of(path),
              {optional("left"), optional("right"), optional("preference"), optional("item"), optional("gold"),
               optional("rank")},
@@ -76,23 +71,20 @@ Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
                ++rows;
                const auto& value = row.values;
                if (value[kLeft] && value[kRight] && value[kPreference]) {
-                 const int preference = preference_of(*value[kPreference], path, row.line);
-                 const std::size_t left = find(*value[kLeft]), right = find(*value[kRight]);
-                 if (left == votes.item_ids.size() || right == votes.item_ids.size()) {
-                   ++gold.unknown;
-                 } else if (preference == 0) {
-                   ++gold.ties;
-                 } else {
-                   gold.left.push_back(static_cast<std::uint32_t>(left));
-                   gold.right.push_back(static_cast<std::uint32_t>(right));
-                   gold.preference.push_back(static_cast<std::int8_t>(preference));
-                 }
+                 if (trimmed(*value[kLeft]) == trimmed(*value[kRight]))
+                   throw bad_input("{}: line {}: '{}' is compared with itself; drop the row", path, row.line,
+                                   shown(trimmed(*value[kLeft])));
+                 answers.add(*value[kPreference], row.line);
+                 pairs.emplace_back(find(*value[kLeft]), find(*value[kRight]));
                } else if (value[kItem] && (value[kGold] || value[kRank])) {
                  const double worth = value[kGold] ? number_of(*value[kGold], path, row.line, "gold")
                                                    : -number_of(*value[kRank], path, row.line, "rank");
                  const std::size_t item = find(*value[kItem]);
                  if (item == votes.item_ids.size()) {
                    ++gold.unknown;
+                 } else if (!valued.insert(item).second) {
+                   throw bad_input("{}: line {}: '{}' has a gold value already; keep one of them", path, row.line,
+                                   shown(trimmed(*value[kItem])));
                  } else {
                    gold.item.push_back(static_cast<std::uint32_t>(item));
                    gold.value.push_back(worth);
@@ -104,6 +96,19 @@ Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
                      path, row.line);
                }
              });
+  const std::vector<float> probability = answers.probabilities();
+  for (std::size_t row = 0; row < pairs.size(); ++row) {
+    const auto [left, right] = pairs[row];
+    if (left == votes.item_ids.size() || right == votes.item_ids.size()) {
+      ++gold.unknown;
+    } else if (probability[row] == 0.5f) {
+      ++gold.ties;
+    } else {
+      gold.left.push_back(static_cast<std::uint32_t>(left));
+      gold.right.push_back(static_cast<std::uint32_t>(right));
+      gold.preference.push_back(probability[row] > 0.5f ? 1 : -1);
+    }
+  }
   if (gold.item.empty() && gold.left.empty())
     throw bad_input("{}: none of its {} rows is a gold label of items in {}", path, rows, votes.inputs.front().path);
   return gold;

@@ -17,7 +17,7 @@ struct Gold {
   std::size_t ties = 0;
 };
 
-/// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (left, right, tie; 1, -1, 0), or item and one of
+/// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (see KnownAnswers), or item and one of
 /// gold (larger is better) or rank (smaller is better). Throws Error(kBadInput) naming file, line and value.
 Gold read_gold(const std::string& path, const Votes& votes, bool quiet);
 

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "evaluate/answer_model.h"
+#include "fit/answer_model.h"
 #include "voxpop/hash.h"
 
 namespace voxpop {
@@ -45,6 +45,10 @@ std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, co
 
 }  // namespace
 
+FoldsBy best_folds(const ViewBlocks& blocks) {
+  return 10 * blocks.divided > 3 * blocks.of.size() ? FoldsBy::kBlock : FoldsBy::kVote;
+}
+
 std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
                                      const Column<std::uint32_t>& judgement) {
   std::vector<std::uint8_t> fold(groups.votes.size());
@@ -54,8 +58,22 @@ std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint6
       fold[v] = static_cast<std::uint8_t>(next++ % static_cast<unsigned>(folds));
     if (judgement.empty()) return;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-      if (const std::uint32_t act = judgement[groups.vote_row[v]]; act != kNoJudgement)
+      if (groups.is_gold(groups.votes[v]))
+        continue;
+      else if (const std::uint32_t act = judgement[groups.vote_row[v]]; act != kNoJudgement)
         fold[v] = static_cast<std::uint8_t>(mixed(mixed(seed) + act) % static_cast<unsigned>(folds));
+  });
+  return fold;
+}
+
+std::vector<std::uint8_t> draw_block_folds(const Groups& groups, const ViewBlocks& blocks, int folds,
+                                           std::uint64_t seed) {
+  std::vector<std::uint8_t> fold(groups.votes.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.components(), [&](std::size_t c) {
+    const std::uint64_t first = mixed(mixed(seed) + c) % static_cast<unsigned>(folds);
+    const ComponentRange range = groups.range(static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(c + 1));
+    for (std::uint32_t v = range.vote; v < range.vote_end; ++v)
+      fold[v] = static_cast<std::uint8_t>((first + blocks.of[v]) % static_cast<unsigned>(folds));
   });
   return fold;
 }
@@ -72,9 +90,10 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
   seen.all_seen = false;
   const int count = 1 + *std::max_element(folds.begin(), folds.end());
   for (int fold = 0; fold < count; ++fold) {
+    if (std::ranges::find(folds, fold) == folds.end()) continue;
     for (std::size_t v = 0; v < folds.size(); ++v) {
       const VoteCode vote = groups.votes[v];
-      seen.votes[v] = folds[v] == fold ? vote.held_out() : vote;
+      seen.votes[v] = folds[v] == fold && !groups.is_gold(vote) ? vote.held_out() : vote;
     }
     const auto engine = make(seen);
     Fit fit;
@@ -85,11 +104,15 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
       throw Error(error.exit(), fmt::format("fold {} of {}: {}", fold + 1, count, error.what()));
     }
     out.converged = out.converged && fit.converged;
+    out.at_caps = warnings_at_caps(fit);
     const AnswerModel model(seen, fit);
+    const Posterior& posterior = fit.posterior;
     for_pairs(groups, [&](std::size_t p) {
-      const Cavity<double> known{fit.posterior.pair_mean[p], fit.posterior.pair_variance[p]};
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
         if (folds[v] != fold) continue;
+        const Cavity<double> known = posterior.vote_mean.empty()
+                                         ? Cavity<double>{posterior.pair_mean[p], posterior.pair_variance[p]}
+                                         : Cavity<double>{posterior.vote_mean[v], posterior.vote_variance[v]};
         const Answer answer = model.of(groups.votes[v], static_cast<std::uint32_t>(p), known);
         out.left[v] = left_if_decided(answer);
         if (all_answers) out.log_probability[v] = static_cast<float>(std::log(answer[answer_of(groups.votes[v])]));
@@ -128,7 +151,7 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       if (out.log_probability.empty()) continue;
       const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
       double given = 1, votes = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);  // none is impossible
-      for (int k = 0; k < kHabitLevels; ++k) votes += all[k] - totals[folds[v]][k];
+      for (int k = 0; k < kAnswers; ++k) votes += all[k] - totals[folds[v]][k];
       for (const std::size_t k : {answer, mirrored}) given += 0.5 * (all[k] - totals[folds[v]][k]);
       const double share = given / votes;  // of this answer, whichever the side, in the other folds
       out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
@@ -176,7 +199,7 @@ Trials decided_trials(const Groups& groups, const std::vector<float>& left, cons
   Trials trials;
   for (std::size_t v = 0; v < groups.votes.size(); ++v) {
     const VoteCode vote = groups.votes[v];
-    if (!vote.decided()) continue;
+    if (!groups.is_voted(static_cast<std::uint32_t>(v))) continue;
     trials.predicted.push_back(left[v]);
     trials.outcome.push_back((vote.winner() > 0) == vote.first_on_left() ? 1 : 0);
     trials.cluster.push_back(clusters.of[v]);

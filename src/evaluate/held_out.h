@@ -6,8 +6,16 @@
 
 #include "evaluate/score.h"
 #include "fit/fit.h"
+#include "group/view_blocks.h"
 
 namespace voxpop {
+
+/// What is held out at once: a vote, so that its annotator's other votes on the same items may give it away; or all of
+/// them (ViewBlocks), so that what is predicted is another annotator's opinion, as labels are.
+enum class FoldsBy { kVote, kBlock };
+
+/// By block where more than 30 % of the votes lie in blocks with others, and other blocks say something of their items.
+FoldsBy best_folds(const ViewBlocks& blocks);
 
 /// The fold in which each vote is held out [V], below `folds`. A pair's votes are spread over the folds, so that each
 /// is predicted from the pair's others, where it has any; where the first one goes is drawn with `seed`. Votes of one
@@ -15,12 +23,17 @@ namespace voxpop {
 std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
                                      const Column<std::uint32_t>& judgement = {});
 
+/// The same where blocks are held out together: a component's blocks are spread over the folds.
+std::vector<std::uint8_t> draw_block_folds(const Groups& groups, const ViewBlocks& blocks, int folds,
+                                           std::uint64_t seed);
+
 /// What is said of each vote without having seen it [V].
 struct Predictions {
   std::vector<float> left;             ///< probability that the vote, if decided, goes left
   std::vector<float> log_probability;  ///< natural logarithm of the probability of the answer given, ties and grades
                                        ///< told apart; empty where the model has none (ties as half votes)
   bool converged = true;               ///< in every fold
+  std::vector<std::string> at_caps;    ///< warnings_at_caps() of the last fold
 };
 
 /// A model's predictions: for each fold, a fit of all other votes. `make` opens an engine for groups; `report(fold,

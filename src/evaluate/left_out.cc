@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <unordered_map>
+#include <unordered_set>
 
-#include "evaluate/answer_model.h"
-#include "group/share.h"
+#include "fit/answer_model.h"
+#include "fit/refit.h"
+#include "label/drift.h"
 #include "voxpop/hash.h"
 
 namespace voxpop {
@@ -17,22 +21,28 @@ struct LeftOut {
   std::uint32_t vote, pair;
 };
 
-/// A component's votes are left out in so many turns: one at a time, or of more votes a twentieth.
+/// A component's votes, or blocks, are left out in so many turns: one at a time, or of more a twentieth.
 constexpr std::uint32_t kTurns = 20;
 /// As much work, in votes, may copies be; and all turns of a component a third of it.
 constexpr double kMostWork = 600'000;
 
-std::uint32_t turns_of(const Groups& groups, std::uint32_t component) {
-  return std::min(groups.votes_of(component), kTurns);
-}
+/// What is left out at once.
+struct Units {
+  const Groups& groups;
+  const ViewBlocks* blocks;  ///< null: each vote is a unit
 
-double work_of_turns(const Groups& groups, std::uint32_t component) {
-  return turns_of(groups, component) * work_on(groups, component);
-}
-
-bool can_refit(const Groups& groups, std::uint32_t component) {
-  return groups.items_of(component) <= kDenseItems && work_of_turns(groups, component) <= kMostWork / 3;
-}
+  std::uint32_t of(std::uint32_t vote) const { return blocks != nullptr ? blocks->of[vote] : vote; }
+  std::uint32_t count_in(std::uint32_t component) const {
+    const ComponentRange range = groups.range(component, component + 1);
+    if (blocks == nullptr) return range.vote_end - range.vote;
+    return *std::max_element(blocks->of.begin() + range.vote, blocks->of.begin() + range.vote_end) + 1 - of(range.vote);
+  }
+  std::uint32_t turns_of(std::uint32_t component) const { return std::min(count_in(component), kTurns); }
+  double work_of_turns(std::uint32_t component) const { return turns_of(component) * work_on(groups, component); }
+  bool can_refit(std::uint32_t component) const {
+    return groups.items_of(component) <= kDenseItems && work_of_turns(component) <= kMostWork / 3;
+  }
+};
 
 /// A component that is solved again, without some of its votes.
 struct Turn {
@@ -40,37 +50,41 @@ struct Turn {
   std::size_t first, end;  ///< of the votes that are left out
 };
 
-/// Decided votes, some `most` of them by a hash, and fewer where solving again takes long: those by turns, then those
-/// of components that are not solved again.
+/// Decided votes, and of blocks all, some `most` of them by a hash, and fewer where solving again takes long: those by
+/// turns, then those of components that are not solved again.
 struct Chosen {
   std::vector<LeftOut> votes;
   std::vector<Turn> turns;
 };
 
-Chosen choose_left_out(const Groups& groups, std::size_t most) {
+Chosen choose_left_out(const Groups& groups, const Units& units, std::size_t most) {
   double work = 0;
   for (std::uint32_t c = 0; c < groups.components(); ++c)
-    if (can_refit(groups, c)) work += work_of_turns(groups, c);
+    if (units.can_refit(c)) work += units.work_of_turns(c);
   const std::size_t step =
       std::max((groups.votes.size() + most - 1) / most, static_cast<std::size_t>(std::ceil(work / kMostWork)));
   Chosen chosen;
   const auto choose = [&](std::uint32_t c, const auto& wanted) {
     for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-        if (groups.votes[v].decided() && wanted(v)) chosen.votes.push_back({v, p});
+        if ((units.blocks != nullptr ? groups.votes[v].seen() && !groups.is_gold(groups.votes[v])
+                                     : groups.is_voted(v)) &&
+            wanted(v))
+          chosen.votes.push_back({v, p});
   };
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
-    if (!can_refit(groups, c)) continue;
-    const std::uint32_t begin = groups.range(c, c + 1).vote, turns = turns_of(groups, c);
+    if (!units.can_refit(c)) continue;
+    const std::uint32_t begin = groups.range(c, c + 1).vote, turns = units.turns_of(c);
+    if (units.blocks != nullptr && turns == 1) continue;  // nothing else is said of its items
     for (std::uint32_t turn = 0; turn < turns; ++turn) {
       if (mixed(begin + turn) % step != 0) continue;
       const std::size_t first = chosen.votes.size();
-      choose(c, [&](std::uint32_t v) { return (v - begin) % turns == turn; });
+      choose(c, [&](std::uint32_t v) { return (units.of(v) - units.of(begin)) % turns == turn; });
       if (chosen.votes.size() > first) chosen.turns.push_back({c, first, chosen.votes.size()});
     }
   }
-  for (std::uint32_t c = 0; c < groups.components(); ++c)
-    if (!can_refit(groups, c)) choose(c, [&](std::uint32_t v) { return mixed(v) % step == 0; });
+  for (std::uint32_t c = 0; c < groups.components() && units.blocks == nullptr; ++c)
+    if (!units.can_refit(c)) choose(c, [&](std::uint32_t v) { return mixed(v) % step == 0; });
   return chosen;
 }
 
@@ -78,78 +92,177 @@ Chosen choose_left_out(const Groups& groups, std::size_t most) {
 /// from the fit's sites; annotators stay as they are. The cavity is something else: votes that say the same hold back
 /// each other's sites, and with one of them gone the others would say more. Cavities leave them as they are, and so err
 /// to the side that the vote was against.
-void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen,
+void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen, bool by_block,
                    std::vector<Cavity<double>>& known) {
-  constexpr int kMostSweeps = 10;
   Share share;
   for (const Turn& turn : chosen.turns) share.push_back(groups.range(turn.component, turn.component + 1));
   Groups copies = take_share(groups, share);
-  copies.all_seen = false;
-  if (blend_of(fit.model) == Blend::kClick) copies.click_habits = find_click_habits(groups);
-  EngineState state;
-  std::vector<std::size_t> pair(chosen.votes.size());
+  std::vector<std::size_t> pair(chosen.votes.size()), copy(chosen.votes.size());  // of each vote, in the copies
+  std::size_t votes = 0, pairs = 0;
   for (std::size_t t = 0; t < share.size(); ++t) {
-    const std::size_t votes = state.sites.shift.size(), pairs = state.pair_mean.size();
-    append(state.sites.precision, sites.precision, share[t].vote, share[t].vote_end);
-    append(state.sites.shift, sites.shift, share[t].vote, share[t].vote_end);
-    append(state.pair_mean, fit.posterior.pair_mean, share[t].pair, share[t].pair_end);
-    append(state.pair_variance, fit.posterior.pair_variance, share[t].pair, share[t].pair_end);
     for (std::size_t i = chosen.turns[t].first; i < chosen.turns[t].end; ++i) {
       const std::size_t vote = votes + chosen.votes[i].vote - share[t].vote;
+      copy[i] = vote;
       pair[i] = pairs + chosen.votes[i].pair - share[t].pair;
-      if (copies.weight_of(static_cast<std::uint32_t>(vote)) > 1) {  // the others of so many equal ones stay
-        copies.weight[vote] -= 1;
-        continue;
-      }
-      state.sites.precision[vote] = state.sites.shift[vote] = 0;
-      copies.votes[vote] = copies.votes[vote].held_out();
+      leave_out(copies, vote, by_block);
     }
+    votes += share[t].vote_end - share[t].vote;
+    pairs += share[t].pair_end - share[t].pair;
   }
-  const auto engine = make_cpu_engine(copies, *choose_kernels());
-  engine->load(state);
-  const Raters raters(records_of(fit.annotators), fit.tastes);
-  PassOptions pass;
-  pass.exact = true;
-  pass.uncertain = has_discriminations(fit.model);
-  pass.blend = blend_of(fit.model);
-  pass.scale = fit.scale;
-  std::ranges::copy(fit.coefficient, pass.coefficient);
-  for (int sweep = 0; sweep < kMostSweeps; ++sweep)
-    if (engine->update_components(raters, pass).solved.change <= kSettled) break;
-  FitRun none;
-  state = engine->save(none);
+  const Posterior rest = solve_again(copies, fit, state_of(fit, sites, share));
   for (const Turn& turn : chosen.turns)
     for (std::size_t i = turn.first; i < turn.end; ++i)
-      known[i] = {state.pair_mean[pair[i]], state.pair_variance[pair[i]]};
+      known[i] = rest.vote_mean.empty() ? Cavity<double>{rest.pair_mean[pair[i]], rest.pair_variance[pair[i]]}
+                                        : Cavity<double>{rest.vote_mean[copy[i]], rest.vote_variance[copy[i]]};
+}
+
+/// What is known of the pair of each vote without it.
+std::vector<Cavity<double>> know_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen,
+                                         bool by_block) {
+  std::vector<Cavity<double>> known;
+  for (const auto& [v, p] : chosen.votes) known.push_back(cavity_of_vote(groups, fit, sites, v, p));
+  refit_without(groups, fit, sites, chosen, by_block, known);
+  return known;
 }
 
 }  // namespace
 
-Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most) {
-  const Chosen chosen = choose_left_out(groups, most);
-  std::vector<Cavity<double>> known;
-  for (const auto& [v, p] : chosen.votes)
-    known.push_back(cavity_without<double>(fit.posterior.pair_mean[p], fit.posterior.pair_variance[p],
-                                           {sites.precision[v], sites.shift[v]}, part_of(double{groups.weight_of(v)})));
-  refit_without(groups, fit, sites, chosen, known);
-  std::vector<std::size_t> in_order(chosen.votes.size());
-  std::iota(in_order.begin(), in_order.end(), std::size_t{0});
-  std::ranges::sort(in_order, {}, [&](std::size_t i) { return chosen.votes[i].vote; });
+Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most,
+                        const ViewBlocks* blocks) {
+  const Chosen chosen = choose_left_out(groups, {groups, blocks}, most);
+  const std::vector<Cavity<double>> known = know_without(groups, fit, sites, chosen, blocks != nullptr);
   const AnswerModel model(groups, fit);
+  const auto part = [&](std::size_t i) {
+    const double weight = groups.weight_of(chosen.votes[i].vote);
+    return blocks != nullptr ? weight : part_of(weight);
+  };
+  // What a vote's block says of its annotator, but for the vote itself.
+  std::vector<AnnotatorTerms<double>> own(blocks != nullptr ? chosen.votes.size() : 0);
+  for (const Turn& turn : chosen.turns) {
+    if (blocks == nullptr) break;
+    std::unordered_map<std::uint32_t, AnnotatorTerms<double>> all;
+    for (std::size_t i = turn.first; i < turn.end; ++i) {
+      const auto [v, p] = chosen.votes[i];
+      own[i] = model.terms(groups.votes[v], p, known[i], part(i), fit.annotators[groups.votes[v].annotator()]);
+      AnnotatorTerms<double>& total = all[blocks->of[v]];
+      total = sum(total, own[i]);
+    }
+    for (std::size_t i = turn.first; i < turn.end; ++i)
+      own[i] = sum(all[blocks->of[chosen.votes[i].vote]], scaled(own[i], -1.0));
+  }
+  std::vector<std::size_t> in_order;
+  for (std::size_t i = 0; i < chosen.votes.size(); ++i)
+    if (groups.is_voted(chosen.votes[i].vote)) in_order.push_back(i);
+  std::ranges::sort(in_order, {}, [&](std::size_t i) { return chosen.votes[i].vote; });
+  std::vector<bool> is_repeat;  // of its annotator's vote on the same pair
+  std::unordered_set<std::uint64_t> judged;
+  for (const std::size_t i : in_order) {
+    const auto [v, p] = chosen.votes[i];
+    is_repeat.push_back(!judged.insert(std::uint64_t{p} << 32 | groups.votes[v].annotator()).second);
+  }
   Trials trials;
-  trials.predicted.resize(chosen.votes.size());
-  trials.outcome.resize(chosen.votes.size());
-  trials.cluster.resize(chosen.votes.size());
-  if (!groups.weight.empty()) trials.weight.resize(chosen.votes.size());
-  oneapi::tbb::parallel_for(std::size_t{0}, chosen.votes.size(), [&](std::size_t i) {
-    const auto [v, p] = chosen.votes[in_order[i]];
-    trials.predicted[i] = left_if_decided(
-        model.of_left_out(groups.votes[v], p, known[in_order[i]], part_of(double{groups.weight_of(v)})));
+  trials.predicted.resize(in_order.size());
+  trials.blind.resize(in_order.size());
+  trials.outcome.resize(in_order.size());
+  trials.cluster.resize(in_order.size());
+  trials.voter.resize(in_order.size());
+  if (!groups.weight.empty()) trials.weight.resize(in_order.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, in_order.size(), [&](std::size_t i) {
+    const std::size_t at = in_order[i];
+    const auto [v, p] = chosen.votes[at];
+    const auto predict = [&](const Cavity<double>& items) {
+      return left_if_decided(
+          model.of_left_out(groups.votes[v], p, items, part(at), own.empty() ? AnnotatorTerms<double>{} : own[at]));
+    };
+    trials.predicted[i] = predict(known[at]);
+    trials.blind[i] = predict({0, 2});
+    if (is_repeat[i]) trials.blind[i] = std::numeric_limits<float>::quiet_NaN();
     trials.outcome[i] = (groups.votes[v].winner() > 0) == groups.votes[v].first_on_left() ? 1 : 0;
     trials.cluster[i] = p;
+    trials.voter[i] = groups.votes[v].annotator();
     if (!groups.weight.empty()) trials.weight[i] = groups.weight[v];
   });
   return trials;
+}
+
+AgreementTest agreement_with_others(const Trials& left_out) {
+  const auto logit_of = [](double p) {
+    p = std::clamp(p, 1e-6, 1 - 1e-6);
+    return std::log(p / (1 - p));
+  };
+  double score = 0, squares = 0, weights = 0;
+  struct Own {
+    double score = 0, weight = 0;
+  };
+  std::unordered_map<std::uint32_t, Own> voters;
+  for (std::size_t i = 0; i < left_out.predicted.size(); ++i) {
+    if (std::isnan(left_out.blind[i])) continue;
+    const double told = logit_of(left_out.predicted[i]) - logit_of(left_out.blind[i]), weight = left_out.weight_of(i);
+    const double term = weight * (left_out.outcome[i] - left_out.blind[i]) * told;
+    score += term;
+    squares += term * term;
+    weights += weight;
+    Own& own = voters[left_out.voter[i]];
+    own.score += term;
+    own.weight += weight;
+  }
+  if (squares <= 0) return {};
+  double apart = 0;  // between voters, about the mean: what one does on all its votes alike
+  for (const auto& [voter, own] : voters) {
+    const double off = own.score - score * own.weight / weights;
+    apart += off * off;
+  }
+  const auto count = static_cast<double>(voters.size());
+  if (voters.size() > 1) apart *= count / (count - 1);
+  return {score / std::sqrt(2 * squares), score / std::sqrt(2 * std::max(squares, apart))};
+}
+
+std::vector<std::size_t> find_contradicted(const Groups& groups, const Fit& fit, const Sites& sites,
+                                           const std::vector<Population>& priors) {
+  if (!has_discriminations(fit.model)) return {};
+  const Chosen chosen = choose_left_out(groups, {groups, nullptr}, 250'000);
+  const std::vector<Cavity<double>> known = know_without(groups, fit, sites, chosen, false);
+  const AnswerModel model(groups, fit);
+  struct Sums {
+    double g0 = 0, g1 = 0, j00 = 0, j01 = 0, j11 = 0;
+  };
+  std::vector<Sums> sums(priors.size());
+  for (std::size_t i = 0; i < chosen.votes.size(); ++i) {
+    const auto [v, p] = chosen.votes[i];
+    const VoteCode vote = groups.votes[v];
+    const Population& prior = priors[vote.annotator()];
+    AnnotatorPosterior at;
+    at.discrimination = prior.mean;
+    at.side_bias = prior.side_bias_mean;
+    const AnnotatorTerms<double> terms = model.terms(vote, p, known[i], part_of(double{groups.weight_of(v)}), at);
+    const double x = terms.gradient_gamma, y = terms.gradient_beta;
+    Sums& own = sums[vote.annotator()];
+    own.g0 += x;
+    own.g1 += y;
+    own.j00 += x * x;
+    own.j01 += x * y;
+    own.j11 += y * y;
+  }
+  Column<float> p_value(priors.size(), std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t a = 0; a < priors.size(); ++a) {
+    const Sums& s = sums[a];
+    if (s.j00 <= 0) continue;
+    const double v0 = priors[a].variance, v1 = priors[a].side_bias_variance;
+    const double c00 = s.j00 + s.j00 * v0 * s.j00 + s.j01 * v1 * s.j01;
+    const double c01 = s.j01 + s.j00 * v0 * s.j01 + s.j01 * v1 * s.j11;
+    const double c11 = s.j11 + s.j01 * v0 * s.j01 + s.j11 * v1 * s.j11;
+    const double determinant = c00 * c11 - c01 * c01;
+    const double statistic = determinant > 1e-9 * c00 * c11  // else no side is known
+                                 ? (c11 * s.g0 * s.g0 - 2 * c01 * s.g0 * s.g1 + c00 * s.g1 * s.g1) / determinant
+                                 : s.g0 * s.g0 / c00;
+    p_value[a] = static_cast<float>(chi_squared_tail(statistic, 2));
+  }
+  constexpr float kLevel = 0.001f;
+  const Column<float> corrected = holm(p_value);
+  std::vector<std::size_t> found;
+  for (std::size_t a = 0; a < corrected.size(); ++a)
+    if (corrected[a] < kLevel) found.push_back(a);
+  return found;
 }
 
 }  // namespace voxpop

@@ -11,10 +11,12 @@ struct Estimate {
 
 /// Predicted chances against what came of them.
 struct Trials {
-  std::vector<float> predicted;        ///< [n], of outcome 1
-  std::vector<std::int8_t> outcome;    ///< [n], 0 or 1
-  std::vector<std::uint32_t> cluster;  ///< [n], ascending: trials of one cluster are not taken as independent
-  std::vector<float> weight = {};      ///< [n], a trial counts as so many; empty: each once
+  std::vector<float> predicted;           ///< [n], of outcome 1
+  std::vector<std::int8_t> outcome;       ///< [n], 0 or 1
+  std::vector<std::uint32_t> cluster;     ///< [n], ascending: trials of one cluster are not taken as independent
+  std::vector<float> weight = {};         ///< [n], a trial counts as so many; empty: each once
+  std::vector<float> blind = {};          ///< [n], the same by who knows nothing of the items; empty: not asked
+  std::vector<std::uint32_t> voter = {};  ///< [n], whose vote it is; empty: not asked
   double weight_of(std::size_t i) const { return weight.empty() ? 1.0 : double{weight[i]}; }
 };
 

@@ -46,7 +46,9 @@ class Parts {
   }
 
   std::size_t of(std::uint32_t item) const {
-    return of_[fit_.prompt.empty() ? static_cast<std::uint32_t>(fit_.labels.items.component[item]) : fit_.prompt[item]];
+    if (!fit_.prompt.empty()) return of_[fit_.prompt[item]];
+    const std::int32_t component = fit_.labels.items.component[item];
+    return component < 0 ? 0 : of_[component];  // -1: none of its votes counts
   }
 
  private:
@@ -54,7 +56,7 @@ class Parts {
   std::vector<std::uint8_t> of_;
 };
 
-enum class Verdict { kExported, kTie, kUndecided, kFlagged, kMissing, kConflicting };
+enum class Verdict { kExported, kTie, kUndecided, kFlagged, kMissing, kConflicting, kUncounted };
 
 Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& options) {
   const double better = std::max(pairs.probability_better[p], 1 - pairs.probability_better[p]);
@@ -68,19 +70,69 @@ Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& opti
 /// Makes the rows of pairs.
 class RowWriter {
  public:
-  RowWriter(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options)
+  RowWriter(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options, double mean_weight)
       : fit_(fit),
         texts_(texts),
         options_(options),
+        mean_weight_(mean_weight),
         ids_stand_in_(texts.items == nullptr && is_for_trainers(options.format)) {}
 
   /// Appends the pair's rows and returns how many; or why there are none.
-  std::variant<int, Verdict> append(std::size_t p, std::string& out) {
+  std::variant<std::uint64_t, Verdict> append(std::size_t p, std::string& out) {
     const PairColumns& pairs = fit_.labels.pairs;
     const bool left_chosen = pairs.probability_better[p] >= 0.5f;
     const std::uint32_t chosen = left_chosen ? pairs.left[p] : pairs.right[p];
     const std::uint32_t rejected = left_chosen ? pairs.right[p] : pairs.left[p];
     ExportRow row{};
+    if (const Verdict verdict = set_items(chosen, rejected, row); verdict != Verdict::kExported) return verdict;
+    row.votes = pairs.votes[p];
+    row.p_chosen = left_chosen ? pairs.probability[p] : 1 - pairs.probability[p];
+    row.p_better = left_chosen ? pairs.probability_better[p] : 1 - pairs.probability_better[p];
+    row.margin = static_cast<float>(options_.margin_scale * std::abs(pairs.margin[p]));
+    row.margin_se = static_cast<float>(options_.margin_scale * pairs.margin_se[p]);
+    row.target = left_chosen ? pairs.target[p] : 1 - pairs.target[p];
+    row.weight = pairs.weight[p];
+    if (options_.expand == 0) {
+      append_row(options_.format, row, out);
+      return std::uint64_t{1};
+    }
+    // Rounded up or down at random, so that over many pairs the sums are right.
+    const std::uint32_t items[2] = {chosen, rejected};
+    const double rows = options_.expand * double{row.weight} / mean_weight_;
+    const auto rounded = [&](double x, std::uint64_t more) {
+      return static_cast<std::uint64_t>(x + uniform(items, sizeof items, options_.seed + more));
+    };
+    const std::uint64_t kept = rounded(rows * double{row.target}, 0),
+                        swapped = rounded(rows * (1 - double{row.target}), 1);
+    row.expanded = true;
+    row.target = 1;
+    row.weight = static_cast<float>(mean_weight_ / options_.expand);
+    for (std::uint64_t i = 0; i < kept + swapped; ++i) {
+      if (i == kept) swap_sides(row);
+      append_row(options_.format, row, out);
+    }
+    return kept + swapped;
+  }
+
+  /// Appends the row of a decided vote.
+  std::variant<std::uint64_t, Verdict> append_vote(const Votes& votes, std::size_t v, float count, std::string& out) {
+    const bool left_chosen = votes.preference[v] > 0;
+    ExportRow row{};
+    const Verdict verdict =
+        set_items(left_chosen ? votes.left[v] : votes.right[v], left_chosen ? votes.right[v] : votes.left[v], row);
+    if (verdict != Verdict::kExported) return verdict;
+    const std::uint32_t annotator = votes.annotator[v];
+    json_id(fit_.annotator_ids[annotator], annotator_);
+    const AnnotatorLabels& known = fit_.labels.annotators;
+    const bool side_known = !contains(votes.unknown_sides, static_cast<std::uint32_t>(v));
+    const float bias = side_known ? known.side_bias[annotator] : 0.0f;
+    append_vote_row(row, {annotator_, known.discrimination[annotator], left_chosen ? bias : -bias, count}, out);
+    return std::uint64_t{1};
+  }
+
+ private:
+  /// Ids and texts of a row; kExported, or why it is left out.
+  Verdict set_items(std::uint32_t chosen, std::uint32_t rejected, ExportRow& row) {
     json_id(fit_.item_ids[chosen], chosen_id_);
     json_id(fit_.item_ids[rejected], rejected_id_);
     row.chosen_id = chosen_id_;
@@ -132,30 +184,8 @@ class RowWriter {
       require_no_marks(row.rejected, "item", fit_.item_ids[rejected]);
       require_no_marks(row.prompt, "the prompt of item", fit_.item_ids[chosen]);
     }
-    row.votes = pairs.votes[p];
-    row.p_chosen = left_chosen ? pairs.probability[p] : 1 - pairs.probability[p];
-    row.p_better = left_chosen ? pairs.probability_better[p] : 1 - pairs.probability_better[p];
-    row.margin = static_cast<float>(options_.margin_scale * std::abs(pairs.margin[p]));
-    row.margin_se = static_cast<float>(options_.margin_scale * pairs.margin_se[p]);
-    row.weight = std::max(2 * row.p_chosen - 1, 0.0f);
-    if (options_.expand == 0) {
-      append_row(options_.format, row, out);
-      return 1;
-    }
-    // Rounded up or down at random, so that over many pairs the shares are right.
-    const std::uint32_t items[2] = {chosen, rejected};
-    const int kept =
-        static_cast<int>(options_.expand * double{row.p_chosen} + uniform(items, sizeof items, options_.seed));
-    row.expanded = true;
-    row.weight = 1 / static_cast<float>(options_.expand);
-    for (int i = 0; i < options_.expand; ++i) {
-      if (i == kept) swap_sides(row);
-      append_row(options_.format, row, out);
-    }
-    return options_.expand;
+    return Verdict::kExported;
   }
-
- private:
   static void json_id(std::string_view id, std::string& out) {
     out.clear();
     append_json_string(id, out);
@@ -194,9 +224,16 @@ class RowWriter {
   const FitFile& fit_;
   const ExportTexts& texts_;
   const ExportOptions& options_;
-  bool ids_stand_in_;  ///< for texts that were not given
-  std::string prompt_id_, chosen_id_, rejected_id_;
+  double mean_weight_;  ///< of the fit's pairs
+  bool ids_stand_in_;   ///< for texts that were not given
+  std::string prompt_id_, chosen_id_, rejected_id_, annotator_;
 };
+
+double mean_of(const Column<float>& weights) {
+  double sum = 0;
+  for (const float weight : weights) sum += weight;
+  return sum > 0 ? sum / static_cast<double>(weights.size()) : 1;
+}
 
 /// Rows of consecutive pairs.
 struct Block {
@@ -211,6 +248,7 @@ void add(const ExportCounts& some, ExportCounts& all) {
   all.flagged += some.flagged;
   all.missing += some.missing;
   all.conflicting += some.conflicting;
+  all.uncounted += some.uncounted;
   all.first_conflict = std::min(all.first_conflict, some.first_conflict);
   all.expected_flips += some.expected_flips;
   for (std::size_t part = 0; part < all.rows.size(); ++part) all.rows[part] += some.rows[part];
@@ -222,23 +260,23 @@ void count_left_out(Verdict why, std::uint64_t pair, ExportCounts& counts) {
   counts.flagged += why == Verdict::kFlagged;
   counts.missing += why == Verdict::kMissing;
   counts.conflicting += why == Verdict::kConflicting;
+  counts.uncounted += why == Verdict::kUncounted;
   if (why == Verdict::kConflicting) counts.first_conflict = std::min(counts.first_conflict, pair);
 }
 
-}  // namespace
-
-ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
-                         std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report) {
-  const PairColumns& pairs = fit.labels.pairs;
-  const Parts parts(fit, options);
-  ExportCounts total;
-  total.pairs = pairs.left.size();
-  total.rows.assign(outputs.size(), 0);
+/// Rows of things of one kind, `total` of them, so many in a block. `make(writer, i, part's text)`.
+template <class Part, class Make, class Done>
+ExportCounts export_blocks(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+                           std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report,
+                           std::size_t total, std::size_t in_block, const Part& part_of, const Make& make,
+                           const Done& done) {
+  ExportCounts counts;
+  counts.pairs = total;
+  counts.rows.assign(outputs.size(), 0);
   for (TextOutput& output : outputs) output.write(header_of(options.format));
-  // An expanded pair is as many rows: all blocks' rows are in memory at a time.
-  const std::size_t block_pairs = std::max<std::size_t>(kRowsPerBlock / std::max(options.expand, 1), 1);
+  const double mean_weight = mean_of(fit.labels.pairs.weight);
   std::vector<Block> blocks(4 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency()));
-  for (std::size_t begin = 0; begin < total.pairs; begin += blocks.size() * block_pairs) {
+  for (std::size_t begin = 0; begin < total; begin += blocks.size() * in_block) {
     report(begin);
     oneapi::tbb::parallel_for(std::size_t{0}, blocks.size(), [&](std::size_t b) {
       Block& block = blocks[b];
@@ -246,28 +284,68 @@ ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const Exp
       for (std::string& text : block.text) text.clear();
       block.counts = {};
       block.counts.rows.assign(outputs.size(), 0);
-      RowWriter writer(fit, texts, options);
-      const std::size_t first = std::min(begin + b * block_pairs, pairs.left.size());
-      for (std::size_t p = first; p < std::min(first + block_pairs, pairs.left.size()); ++p) {
-        const std::size_t part = parts.of(pairs.left[p]);
-        std::variant<int, Verdict> done = judge(pairs, p, options);
-        if (std::get<Verdict>(done) == Verdict::kExported) done = writer.append(p, block.text[part]);
-        if (const Verdict* const left_out = std::get_if<Verdict>(&done)) {
-          count_left_out(*left_out, p, block.counts);
+      RowWriter writer(fit, texts, options, mean_weight);
+      const std::size_t first = std::min(begin + b * in_block, total);
+      for (std::size_t i = first; i < std::min(first + in_block, total); ++i) {
+        const std::size_t part = part_of(i);
+        const std::variant<std::uint64_t, Verdict> made = make(writer, i, block.text[part]);
+        if (const Verdict* const left_out = std::get_if<Verdict>(&made)) {
+          count_left_out(*left_out, i, block.counts);
           continue;
         }
-        const int rows = std::get<int>(done);
         ++block.counts.exported;
-        block.counts.rows[part] += static_cast<std::uint64_t>(rows);
-        block.counts.expected_flips += std::min(pairs.probability[p], 1 - pairs.probability[p]);
+        block.counts.rows[part] += std::get<std::uint64_t>(made);
+        done(i, block.counts);
       }
     });
     for (const Block& block : blocks) {
-      add(block.counts, total);
+      add(block.counts, counts);
       for (std::size_t part = 0; part < outputs.size(); ++part) outputs[part].write(block.text[part]);
     }
   }
-  return total;
+  return counts;
+}
+
+}  // namespace
+
+ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+                         std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report) {
+  const PairColumns& pairs = fit.labels.pairs;
+  if (pairs.target.size() != pairs.left.size())
+    throw bad_input("{}: no dataset 'pairs/target'; an earlier version wrote it: fit again", fit.path);
+  const Parts parts(fit, options);
+  // An expanded pair is as many rows: all blocks' rows are in memory at a time.
+  double most = 1;
+  if (options.expand > 0 && !pairs.weight.empty())
+    most = options.expand * double{*std::ranges::max_element(pairs.weight)} / mean_of(pairs.weight);
+  constexpr double kMost{kRowsPerBlock};
+  const auto in_block = static_cast<std::size_t>(std::clamp(kMost / most, 1.0, kMost));
+  return export_blocks(
+      fit, texts, options, outputs, report, pairs.left.size(), in_block,
+      [&](std::size_t p) { return parts.of(pairs.left[p]); },
+      [&](RowWriter& writer, std::size_t p, std::string& out) -> std::variant<std::uint64_t, Verdict> {
+        if (const Verdict verdict = judge(pairs, p, options); verdict != Verdict::kExported) return verdict;
+        return writer.append(p, out);
+      },
+      [&](std::size_t p, ExportCounts& counts) {
+        counts.expected_flips += std::min(pairs.probability[p], 1 - pairs.probability[p]);
+      });
+}
+
+ExportCounts export_votes(const FitFile& fit, const Votes& votes, const Column<float>& count, const ExportTexts& texts,
+                          const ExportOptions& options, std::vector<TextOutput>& outputs,
+                          const std::function<void(std::uint64_t)>& report) {
+  constexpr float kHardlyAny = 1e-4f;  // what the fit leaves of votes that do not count
+  const Parts parts(fit, options);
+  return export_blocks(
+      fit, texts, options, outputs, report, votes.size(), kRowsPerBlock,
+      [&](std::size_t v) { return parts.of(votes.left[v]); },
+      [&](RowWriter& writer, std::size_t v, std::string& out) -> std::variant<std::uint64_t, Verdict> {
+        if (votes.preference[v] == 0) return Verdict::kTie;
+        if (!(count[v] > kHardlyAny)) return Verdict::kUncounted;
+        return writer.append_vote(votes, v, count[v], out);
+      },
+      [](std::size_t, ExportCounts&) {});
 }
 
 }  // namespace voxpop

@@ -11,11 +11,11 @@
 namespace voxpop {
 
 /// Who reads the rows; what each format holds is in docs/formats.md.
-enum class ExportFormat { kTrl, kOpenRlhf, kNemoAligner, kNemoRl, kAxolotl, kCsv, kJsonl };
+enum class ExportFormat { kTrl, kOpenRlhf, kNemoAligner, kNemoRl, kAxolotl, kCsv, kJsonl, kVotes };
 
 /// Whether a trainer reads its rows; else they are a table of what is known, and texts are extra.
 inline bool is_for_trainers(ExportFormat format) {
-  return format != ExportFormat::kCsv && format != ExportFormat::kJsonl;
+  return format != ExportFormat::kCsv && format != ExportFormat::kJsonl && format != ExportFormat::kVotes;
 }
 
 struct ExportOptions {
@@ -23,7 +23,7 @@ struct ExportOptions {
   double min_probability = 0.5;  ///< that the chosen item is the better one, from 1/2 to 1; below: undecided
   double max_flagged = 1;        ///< share of a pair's votes that flagged annotators may have
   double margin_scale = 1;       ///< margins times this
-  int expand = 0;          ///< rows a pair, swapped as often as the rejected item would win; 0: one row, not swapped
+  int expand = 0;  ///< rows a pair of average weight, swapped in the share of 1 - target; 0: a row a pair
   bool keep_ties = false;  ///< pairs more than half of whose votes are ties
   bool keep_undecided = false;
   bool drop_missing = false;          ///< pairs without a text, else an error
@@ -33,11 +33,12 @@ struct ExportOptions {
 };
 
 struct ExportCounts {
-  std::uint64_t pairs = 0, exported = 0;  ///< pairs in the fit, and in rows
+  std::uint64_t pairs = 0, exported = 0;  ///< pairs (or votes) in the fit, and in rows
   /// Left out; the first reason that holds. Conflicting: the texts of the pair's items name two prompts.
   std::uint64_t ties = 0, undecided = 0, flagged = 0, missing = 0, conflicting = 0;
   std::uint64_t first_conflict = kNoPair;  ///< row of the first such pair
   static constexpr std::uint64_t kNoPair = ~std::uint64_t{0};
+  std::uint64_t uncounted = 0;      ///< votes that do not count in the fit
   double expected_flips = 0;        ///< sum of 1 - p_chosen over exported pairs
   std::vector<std::uint64_t> rows;  ///< [parts]
 };
@@ -55,5 +56,11 @@ struct ExportTexts {
 /// turns.
 ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
                          std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report);
+
+/// The same, a row for each decided vote that counts, in the order of the input. `votes`: those that were fitted, their
+/// items and annotators in the fit's order; `count`: as how many votes each counts.
+ExportCounts export_votes(const FitFile& fit, const Votes& votes, const Column<float>& count, const ExportTexts& texts,
+                          const ExportOptions& options, std::vector<TextOutput>& outputs,
+                          const std::function<void(std::uint64_t)>& report);
 
 }  // namespace voxpop

@@ -17,7 +17,11 @@ void append(std::string& out, const Args&... args) {
 }
 
 void append_number(std::string& out, const char* key, float value) {
-  fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"{}\":{:.6g}"), key, value);
+  append(out, ",\"", key, "\":");
+  if (value == 0 || value == 1)  // as most targets of few votes are
+    out += value == 0 ? '0' : '1';
+  else
+    fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:.6g}"), value);
 }
 
 /// `"prompt":"...","chosen":"...","rejected":"..."`, the prompt under a name of its own.
@@ -29,6 +33,7 @@ void append_texts(const ExportRow& row, const char* prompt_key, std::string& out
 /// What no trainer asks for yet, and users do.
 void append_strength(const ExportRow& row, std::string& out) {
   append_number(out, "p_chosen", row.p_chosen);
+  append_number(out, "target", row.target);
   append_number(out, "weight", row.weight);
 }
 
@@ -86,21 +91,30 @@ void append_nemo_rl_row(const ExportRow& row, std::string& out) {
   out += "}\n";
 }
 
-constexpr const char* kTextKeys[] = {"prompt", "chosen", "rejected"};
-
-void append_jsonl_row(const ExportRow& row, std::string& out) {
+/// `{"prompt_id":...,"chosen_id":...,"rejected_id":...`
+void append_ids(const ExportRow& row, std::string& out) {
   out += '{';
   if (!row.prompt_id.empty()) append(out, "\"prompt_id\":", row.prompt_id, ",");
   append(out, "\"chosen_id\":", row.chosen_id, ",\"rejected_id\":", row.rejected_id);
+}
+
+/// `,"prompt":...,"chosen":...,"rejected":...}`, those that there are.
+void append_known_texts(const ExportRow& row, std::string& out) {
+  constexpr const char* kKeys[] = {"prompt", "chosen", "rejected"};
+  const std::string_view texts[] = {row.prompt, row.chosen, row.rejected};
+  for (int i = 0; i < 3; ++i)
+    if (!texts[i].empty()) append(out, ",\"", kKeys[i], "\":", texts[i]);
+  out += "}\n";
+}
+
+void append_jsonl_row(const ExportRow& row, std::string& out) {
+  append_ids(row, out);
   fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"votes\":{}"), row.votes);
   append_number(out, "p_better", row.p_better);
   append_number(out, "margin", row.margin);
   append_number(out, "margin_se", row.margin_se);
   append_strength(row, out);
-  const std::string_view texts[] = {row.prompt, row.chosen, row.rejected};
-  for (int i = 0; i < 3; ++i)
-    if (!texts[i].empty()) append(out, ",\"", kTextKeys[i], "\":", texts[i]);
-  out += "}\n";
+  append_known_texts(row, out);
 }
 
 /// A JSON value as a CSV field: strings as their text, lists as JSON.
@@ -121,8 +135,8 @@ void append_csv_row(const ExportRow& row, std::string& out) {
     append_field(id, out);
     out += ',';
   }
-  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}"), row.votes, row.p_better,
-                 row.margin, row.margin_se, row.p_chosen, row.weight);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}"), row.votes,
+                 row.p_better, row.margin, row.margin_se, row.p_chosen, row.target, row.weight);
   for (const std::string_view text : {row.prompt, row.chosen, row.rejected}) {
     out += ',';
     append_field(text, out);
@@ -134,7 +148,7 @@ void append_csv_row(const ExportRow& row, std::string& out) {
 
 std::string_view header_of(ExportFormat format) {
   return format == ExportFormat::kCsv ? "prompt_id,chosen_id,rejected_id,votes,p_better,margin,margin_se,p_chosen,"
-                                        "weight,prompt,chosen,rejected\n"
+                                        "target,weight,prompt,chosen,rejected\n"
                                       : "";
 }
 
@@ -167,8 +181,18 @@ void append_row(ExportFormat format, const ExportRow& row, std::string& out) {
     case ExportFormat::kCsv:
       return append_csv_row(row, out);
     case ExportFormat::kJsonl:
+    case ExportFormat::kVotes:  // whose rows are VoteRows
       return append_jsonl_row(row, out);
   }
+}
+
+void append_vote_row(const ExportRow& items, const VoteRow& vote, std::string& out) {
+  append_ids(items, out);
+  append(out, ",\"annotator\":", vote.annotator);
+  append_number(out, "discrimination", vote.discrimination);
+  append_number(out, "side_bias", vote.side_bias);
+  append_number(out, "weight", vote.count);
+  append_known_texts(items, out);
 }
 
 void append_json_string(std::string_view text, std::string& out) {

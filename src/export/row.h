@@ -13,9 +13,17 @@ struct ExportRow {
   std::string_view prompt, chosen, rejected;
   std::string_view prompt_id, chosen_id, rejected_id;
   std::uint32_t votes;
-  float p_chosen, p_better, margin, margin_se, weight;
-  bool expanded;  ///< its label's strength is in how many rows say the opposite: no margin beside that
+  float p_chosen, p_better, margin, margin_se;
+  float target, weight;  ///< evidence_label(), towards the chosen item
+  bool expanded;         ///< its label's strength is in how many rows say the opposite: no margin beside that
 };
+
+/// One vote; the chosen item is the one it is for.
+struct VoteRow {
+  std::string_view annotator;              ///< JSON
+  float discrimination, side_bias, count;  ///< the side bias is towards the chosen item
+};
+void append_vote_row(const ExportRow& items, const VoteRow& vote, std::string& out);
 
 /// The format's first line, or "".
 std::string_view header_of(ExportFormat format);

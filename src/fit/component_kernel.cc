@@ -1,6 +1,7 @@
 #include "fit/component_kernel.h"
 
 #include "fit/pack.h"
+#include "fit/view_packs.h"
 #include "voxpop/label.h"
 
 namespace voxpop::VOXPOP_TARGET {
@@ -9,19 +10,22 @@ namespace {
 constexpr std::uint32_t kColumns = 256;          // 1 KiB a quantity: all in the first-level cache
 constexpr std::uint32_t kStage = kColumns - 16;  // votes staged at a time
 
-/// Votes of one stage as columns, so that packs load whole. One-sided votes, which cost half, come first, in packs of
+/// Votes of one stage as columns, so that packs load whole. Simple votes, which cost less, come first, in packs of
 /// their own. Columns between and behind hold harmless values.
 struct alignas(64) Stage {
-  float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns], click[kColumns];
-  float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];
+  float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns];
+  float habit[kColumns], habit_variance[kColumns], prompt_variance[kColumns];  // of ties: see Habit
+  float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];  // of what the annotator saw
+  float pair_mean[kColumns], pair_variance[kColumns];
   float weight[kColumns], part[kColumns];  // part_of() the weight
   float site_precision[kColumns], site_shift[kColumns];
   float gamma[kColumns], beta[kColumns], gamma_variance[kColumns], covariance[kColumns], beta_variance[kColumns];
   float spread[kColumns], slope[kColumns];
   float difference[kMaxCovariates][kColumns];             // of each feature, for tastes
-  float terms[12][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
+  float terms[15][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
   std::uint16_t column[kStage];                           // of each vote
-  std::uint32_t columns, one_sided;                       // in use, whole packs; those that begin with one-sided votes
+  std::uint32_t component[kStage];                        // of each vote, with own ties
+  std::uint32_t columns, simple;                          // in use, whole packs; those that begin with simple votes
 };
 
 /// Rows of Stage::terms.
@@ -32,6 +36,10 @@ enum {
   kInformationCross,
   kInformation1,
   kShare,
+  kHabitGradient,
+  kHabitInformation,
+  kPromptGradient,
+  kPromptInformation,
   kLower,
   kUpper,
   kLower2,
@@ -49,13 +57,28 @@ constexpr std::uint32_t whole_packs(std::uint32_t columns) { return (columns + k
 
 void set_harmless(Stage& s, std::uint32_t begin, std::uint32_t end) {
   for (std::uint32_t c = begin; c < end; ++c) {
-    s.sign[c] = s.winner[c] = s.side[c] = s.variance[c] = s.gamma[c] = 1.0f;
-    s.mean[c] = s.site_precision[c] = s.site_shift[c] = s.beta[c] = s.lower[c] = 0.0f;
+    s.sign[c] = s.winner[c] = s.side[c] = s.variance[c] = s.pair_variance[c] = s.gamma[c] = 1.0f;
+    s.pair_mean[c] = s.mean[c] = s.site_precision[c] = s.site_shift[c] = s.beta[c] = s.lower[c] = 0.0f;
     s.gamma_variance[c] = s.covariance[c] = s.beta_variance[c] = s.spread[c] = s.slope[c] = 0.0f;
     s.upper[c] = kFar;
-    s.share[c] = s.click[c] = 0.5f;
+    s.share[c] = 0.5f;
+    s.habit[c] = s.habit_variance[c] = s.prompt_variance[c] = 0.0f;
     s.weight[c] = s.part[c] = 1.0f;
   }
+}
+
+/// Votes of one strength beside ties that are answers of their own: all are simple.
+void place_decided_and_ties(const VoteCode* votes, std::uint32_t count, Stage& s) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const int level = votes[i].level();
+    s.column[i] = static_cast<std::uint16_t>(i);
+    s.sign[i] = static_cast<float>((level > 0) - (level < 0));
+    s.winner[i] = level == kUnseen ? 0.0f : s.sign[i];
+    s.lower[i] = level == kUnseen ? -kFar : 0.0f;
+    s.upper[i] = kFar;
+  }
+  s.simple = s.columns = whole_packs(count);
+  set_harmless(s, count, s.columns);
 }
 
 /// The column of each vote, and what the votes say.
@@ -68,41 +91,45 @@ void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count
     }
     s.columns = whole_packs(count);
     set_harmless(s, count, s.columns);
+  } else if (kKind == Likelihood::kOrdinal && view.scale->own_ties && !(view.scale->edge[2] < kFar)) {
+    place_decided_and_ties(votes, count, s);
   } else {
     Statement<float> said[kStage];
-    std::uint32_t open = 0, next_open = 0;
+    std::uint32_t simple = 0, next_simple = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       said[i] = statement_of(view, votes[i]);
-      open += said[i].one_sided;
+      simple += said[i].simple;
     }
-    std::uint32_t next_bounded = s.one_sided = whole_packs(open);
-    s.columns = whole_packs(next_bounded + count - open);
-    set_harmless(s, open, next_bounded);
-    set_harmless(s, next_bounded + count - open, s.columns);
+    std::uint32_t next_other = s.simple = whole_packs(simple);
+    s.columns = whole_packs(next_other + count - simple);
+    set_harmless(s, simple, next_other);
+    set_harmless(s, next_other + count - simple, s.columns);
     for (std::uint32_t i = 0; i < count; ++i) {
-      const std::uint32_t c = said[i].one_sided ? next_open++ : next_bounded++;
+      const std::uint32_t c = said[i].simple ? next_simple++ : next_other++;
       s.column[i] = static_cast<std::uint16_t>(c);
       s.sign[c] = said[i].sign;
       s.lower[c] = said[i].lower;
       s.upper[c] = said[i].upper;
       s.share[c] = said[i].share;
-      s.click[c] = said[i].click;
       s.winner[c] = static_cast<float>(votes[i].winner());
     }
   }
 }
 
 template <Likelihood kKind>
-void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& pair, Stage& s,
-                 const VotePass& pass) {
+void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& component,
+                 std::uint32_t& pair, Stage& s, const VotePass& pass) {
   // By the two low bits of a vote; looked up, not branched on: votes are as unpredictable as branches get.
   constexpr float kSide[4] = {0.0f, 0.0f, -1.0f, 1.0f};
+  const bool own_ties = kKind != Likelihood::kBinary && view.scale->own_ties;
+  const bool has_views = view.view_variance > 0;
   place_votes<kKind>(view, view.votes + begin, count, s);
   for (std::uint32_t i = 0; i < count; ++pair) {
     const float mean = view.pair_mean[pair], variance = view.pair_variance[pair];
     const std::uint32_t pair_end = view.pair_votes[pair + 1] - begin, stop = pair_end < count ? pair_end : count;
     float difference[kMaxCovariates];
     for (int k = 0; k < view.taste_count; ++k) difference[k] = feature_difference(view, pair, k);
+    while (own_ties && view.component_pairs[component + 1] <= pair) ++component;
     for (; i < stop; ++i) {
       const VoteCode code = view.votes[begin + i];
       const RaterRecord& rater = view.raters[code.annotator()];
@@ -113,6 +140,14 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
       s.part[c] = part_of(weight);
       s.mean[c] = mean;
       s.variance[c] = variance;
+      if (pass.report != nullptr) {
+        s.pair_mean[c] = mean;
+        s.pair_variance[c] = variance;
+      }
+      if (has_views) {
+        s.mean[c] = view.views.mean[begin + i];
+        s.variance[c] = view.views.variance[begin + i];
+      }
       s.gamma[c] = rater.discrimination;
       s.beta[c] = rater.side_bias * side;
       if (pass.uncertain) {
@@ -126,6 +161,13 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
         s.beta[c] += taste.mean * difference[k];
         if (pass.uncertain) s.beta_variance[c] += taste.variance * difference[k] * difference[k];
       }
+      if (own_ties) {
+        const Habit<float> habit = habit_of(view, code.annotator(), component);
+        s.component[i] = component;
+        s.habit[c] = habit.mean;
+        s.habit_variance[c] = habit.annotator_variance;
+        s.prompt_variance[c] = habit.prompt_variance;
+      }
       if (pass.grid != nullptr) {
         s.spread[c] = rater.grid_spread;
         s.slope[c] = rater.grid_slope * side;
@@ -138,19 +180,24 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
 }
 
 template <Likelihood kKind>
-VOXPOP_HD Statement<Pack> load_statement(const Stage& s, std::uint32_t c, bool mirrored) {
+VOXPOP_HD Statement<Pack> load_statement(const FitView& view, const Stage& s, std::uint32_t c) {
   Statement<Pack> said{Pack::load(s.sign + c), Pack(0), Pack(kFar)};
   if constexpr (kKind != Likelihood::kBinary) {
     said.lower = Pack::load(s.lower + c);
     said.upper = Pack::load(s.upper + c);
-    said.one_sided = c < s.one_sided;
+    said.simple = c < s.simple;
+    said.own_ties = view.scale->own_ties;
+    if (said.own_ties) said.habit = logistic(Pack::load(s.habit + c));
   }
   if constexpr (kKind == Likelihood::kMixture) {
     said.share = Pack::load(s.share + c);
-    said.click = Pack::load(s.click + c);
-    said.mirrored = mirrored;
+    said.mirrored = view.blend == Blend::kMirror;
   }
   return said;
+}
+
+VOXPOP_HD Habit<Pack> load_habit(const Stage& s, std::uint32_t i) {
+  return {Pack::load(s.habit + i), Pack::load(s.habit_variance + i), Pack::load(s.prompt_variance + i)};
 }
 
 VOXPOP_HD Rater<Pack> load_known_rater(const Stage& s, std::uint32_t i) {
@@ -162,10 +209,10 @@ VOXPOP_HD Rater<Pack> load_uncertain_rater(const Stage& s, std::uint32_t i) {
           Pack::load(s.covariance + i), Pack::load(s.beta_variance + i)};
 }
 
-VOXPOP_HD Cavity<Pack> load_cavity(const Stage& s, std::uint32_t i) {
+VOXPOP_HD Cavity<Pack> load_cavity(const FitView& view, const Stage& s, std::uint32_t i) {
   return cavity_without(Pack::load(s.mean + i), Pack::load(s.variance + i),
                         Site<Pack>{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)},
-                        Pack::load(s.part + i));
+                        Pack::load(s.part + i), Pack(least_precision(view)));
 }
 
 /// A taste moves the logit as a side bias does, times the difference between the pair's items.
@@ -184,6 +231,25 @@ void add_taste_terms(const FitView& view, const VoteCode* votes, std::uint32_t c
   }
 }
 
+/// What the votes of a stage say of annotators' habits of ties, and of their prompts'.
+void add_habit_terms(const VoteCode* votes, std::uint32_t count, const Stage& s, const VotePass& pass) {
+  HabitSums of_prompt{};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    AnnotatorSums& sums = pass.sums[votes[i].annotator()];
+    const std::uint32_t c = s.column[i];
+    const float weight = s.weight[c];
+    add(sums.gradient_habit, to_fixed(weight * s.terms[kHabitGradient][c]), pass.shared);
+    add(sums.information_habit, to_fixed(weight * s.terms[kHabitInformation][c]), pass.shared);
+    if (pass.prompts == nullptr) continue;
+    of_prompt.gradient += to_fixed(weight * s.terms[kPromptGradient][c]);
+    of_prompt.information += to_fixed(weight * s.terms[kPromptInformation][c]);
+    if (i + 1 < count && s.component[i + 1] == s.component[i]) continue;
+    add(pass.prompts[s.component[i]].gradient, of_prompt.gradient, true);
+    add(pass.prompts[s.component[i]].information, of_prompt.information, true);
+    of_prompt = {};
+  }
+}
+
 /// What the votes of a stage say of their annotators, added up.
 template <Likelihood kKind>
 void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32_t count, const Stage& s,
@@ -199,14 +265,12 @@ void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32
     add_weighted(sums.information_cross, s.terms[kInformationCross][c] * side);
     add_weighted(sums.information_beta, s.terms[kInformation1][c] * side * side);
     if constexpr (kKind == Likelihood::kMixture) {
-      const ShareTerms share =
-          share_terms(s.share[c], s.terms[kShare][c], s.terms[kGradient0][c], s.terms[kGradient1][c] * side);
+      const ShareTerms share = share_terms(s.share[c], s.terms[kShare][c]);
       add_weighted(sums.gradient_share, share.gradient);
       add_weighted(sums.information_share, share.information);
-      add_weighted(sums.cross_share_gamma, share.cross_gamma);
-      add_weighted(sums.cross_share_beta, share.cross_beta);
     }
   }
+  if (kKind != Likelihood::kBinary && view.scale->own_ties) add_habit_terms(votes, count, s, pass);
   if (pass.tastes != nullptr) add_taste_terms<kKind>(view, votes, count, s, pass);
   if (pass.grid == nullptr) return;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -235,10 +299,9 @@ void add_threshold_terms(const VoteCode* votes, std::uint32_t count, const Stage
 template <int kTerms, Likelihood kKind>
 VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s,
                             const VotePass& pass) {
-  const bool mirrored = view.blend == Blend::kMirror;
   for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
-    const Cavity<Pack> cavity = load_cavity(s, i);
-    const Statement<Pack> said = load_statement<kKind>(s, i, mirrored);
+    const Cavity<Pack> cavity = load_cavity(view, s, i);
+    Statement<Pack> said = load_statement<kKind>(view, s, i);
     Rater<Pack> rater = load_known_rater(s, i);
     auto likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
     const auto terms = annotator_terms(rater, cavity, likelihood.z);
@@ -253,6 +316,15 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
         likelihood.edges.upper.store(s.terms[kUpper] + i);
         likelihood.edges.lower2.store(s.terms[kLower2] + i);
         likelihood.edges.upper2.store(s.terms[kUpper2] + i);
+        if (said.own_ties) {
+          Habit<Pack> habit = load_habit(s, i);
+          if (!pass.uncertain) habit.annotator_variance = habit.prompt_variance = Pack(0);
+          const HabitsTold<Pack> told = habits_told(habit, said.habit, likelihood.habit, Pack::load(s.part + i));
+          told.annotator.gradient.store(s.terms[kHabitGradient] + i);
+          told.annotator.information.store(s.terms[kHabitInformation] + i);
+          told.prompt.gradient.store(s.terms[kPromptGradient] + i);
+          told.prompt.information.store(s.terms[kPromptInformation] + i);
+        }
       }
       if constexpr (kKind == Likelihood::kMixture) likelihood.share.store(s.terms[kShare] + i);
     }
@@ -271,18 +343,55 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
     if (pass.update_sites) {
       Rater<Pack> whole = rater;
       if (pass.uncertain) {
+        const Pack part = Pack::load(s.part + i);
         whole = load_uncertain_rater(s, i);
-        rater = rater_without(whole, scaled(terms, Pack::load(s.part + i)));
+        rater = rater_without(whole, scaled(terms, part));
+        if (kKind != Likelihood::kBinary && said.own_ties)
+          said.habit = habit_without(load_habit(s, i), scaled(habit_terms(said.habit, likelihood.habit), part));
         likelihood = smoothed_vote<kTerms, kKind>(said, logit(rater, cavity));
       }
       const Site<Pack> before{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-      const Site<Pack> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z));
+      const Site<Pack> site = damped(whole, rater, before, matched_site(rater, cavity, likelihood.z), view.site_step);
       site.precision.store(s.site_precision + i);
       site.shift.store(s.site_shift + i);
     }
   }
   if (pass.sums != nullptr) add_annotator_terms<kKind>(view, votes, count, s, pass);
   if (kKind != Likelihood::kBinary && pass.thresholds != nullptr) add_threshold_terms(votes, count, s, pass);
+}
+
+/// Not inlined: it is large, and its callers do not need to be fast.
+template <Likelihood kKind>
+__attribute__((noinline)) VoteLikelihood<Pack> exact_vote(const Statement<Pack>& said, const Logit<Pack>& eta) {
+  return smoothed_vote<kExact, kKind>(said, eta);
+}
+
+/// What each vote says of its pair: log p(vote | d) at d's posterior mean, averaged over its annotator as the others of
+/// its votes show it. With the logit N(m, v), m = gamma d + beta and v the annotator's part, dm = gamma, dv = 2 (var d
+/// + cov), and the heat equation turns derivatives in v into those in m.
+template <Likelihood kKind>
+VOXPOP_HD void tell_evidence(const FitView& view, Stage& s, const VotePass& pass) {
+  for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
+    Statement<Pack> said = load_statement<kKind>(view, s, i);
+    Rater<Pack> rater = load_known_rater(s, i);
+    if (pass.uncertain) {
+      const Cavity<Pack> cavity = load_cavity(view, s, i);
+      const auto there = exact_vote<kKind>(said, logit(rater, cavity));
+      const Pack part = Pack::load(s.part + i);
+      const auto own = scaled(annotator_terms(rater, cavity, there.z), part);
+      rater = rater_without(load_uncertain_rater(s, i), own);
+      if (kKind != Likelihood::kBinary && said.own_ties)
+        said.habit = habit_without(load_habit(s, i), scaled(habit_terms(said.habit, there.habit), part));
+    }
+    const Pack d = Pack::load(s.mean + i), gamma = rater.discrimination;
+    const auto z = exact_vote<kKind>(said, logit(rater, Cavity<Pack>{d, Pack(0)})).z;
+    const Pack spread = rater.discrimination_variance * d + rater.covariance;  // half of dv
+    const Pack first = z.first * gamma + z.second * spread;
+    const Pack second = z.second * (gamma * gamma + rater.discrimination_variance) +
+                        (z.third * gamma * 2.0f + z.fourth * spread) * spread;
+    first.store(s.terms[0] + i);
+    (first * first - second).store(s.terms[1] + i);
+  }
 }
 
 /// What is said of annotators at the end, and the sites' part of the log evidence.
@@ -292,9 +401,10 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
   for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
     const Rater<Pack> rater = pass.uncertain ? load_uncertain_rater(s, i) : load_known_rater(s, i);
     const Site<Pack> site{Pack::load(s.site_precision + i), Pack::load(s.site_shift + i)};
-    const auto report = report_vote<kTerms, kKind>(
-        Pack::load(s.winner + i), load_statement<kKind>(s, i, view.blend == Blend::kMirror), rater,
-        Pack::load(s.mean + i), Pack::load(s.variance + i), site, Pack::load(s.part + i));
+    const Cavity<Pack> pair{Pack::load(s.pair_mean + i), Pack::load(s.pair_variance + i)};
+    const auto report =
+        report_vote<kTerms, kKind>(Pack::load(s.winner + i), load_statement<kKind>(view, s, i), rater, load_habit(s, i),
+                                   pair, load_cavity(view, s, i), site, Pack::load(s.part + i));
     report.agreement.store(s.terms[0] + i);
     report.better.store(s.terms[1] + i);
     report.bits.store(s.terms[2] + i);
@@ -315,12 +425,21 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
 }
 
 template <Likelihood kKind>
-void process(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair, const VotePass& pass) {
+void process(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t component, std::uint32_t pair,
+             const VotePass& pass) {
   Stage stage;
   for (std::uint32_t at = begin; at < end; at += kStage) {
     const std::uint32_t count = end - at < kStage ? end - at : kStage;
-    stage_votes<kKind>(view, at, count, pair, stage, pass);
+    stage_votes<kKind>(view, at, count, component, pair, stage, pass);
     const VoteCode* votes = view.votes + at;
+    if (pass.gradient != nullptr) {
+      tell_evidence<kKind>(view, stage, pass);
+      for (std::uint32_t i = 0; i < count; ++i) {
+        pass.gradient[at + i] = stage.terms[0][stage.column[i]];
+        pass.curvature[at + i] = stage.terms[1][stage.column[i]];
+      }
+      continue;
+    }
     if (pass.report != nullptr)
       report_stage<kExact, kKind>(view, votes, count, stage, pass);
     else if (pass.exact)
@@ -336,20 +455,21 @@ void process(const FitView& view, std::uint32_t begin, std::uint32_t end, std::u
   }
 }
 
-void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t pair,
-                   const VotePass& pass) {
+void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, std::uint32_t component,
+                   std::uint32_t pair, const VotePass& pass) {
   switch (view.kind) {
     case Likelihood::kBinary:
-      return process<Likelihood::kBinary>(view, begin, end, pair, pass);
+      return process<Likelihood::kBinary>(view, begin, end, component, pair, pass);
     case Likelihood::kOrdinal:
-      return process<Likelihood::kOrdinal>(view, begin, end, pair, pass);
+      return process<Likelihood::kOrdinal>(view, begin, end, component, pair, pass);
     case Likelihood::kMixture:
-      return process<Likelihood::kMixture>(view, begin, end, pair, pass);
+      return process<Likelihood::kMixture>(view, begin, end, component, pair, pass);
   }
 }
 
 void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
-                      float* slot_variance, SolveSums& sums, CovariateSums* covariates) {
+                      float* slot_variance, SolveSums& sums, CovariateSums* covariates, SourceSums* sources,
+                      ViewTotals* views) {
   std::uint32_t size = 0;  // the largest in the batch; smaller ones are padded with items that nothing touches
   for (std::uint32_t lane = 0; lane < n; ++lane) {
     const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
@@ -358,28 +478,48 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   float* h = scratch;                       // [size][size][lanes], lower triangle
   float* shift = h + size * size * kLanes;  // [size][lanes]
   float* mean = shift + size * kLanes;      // [size][lanes]
+  float* views_scratch = mean + size * kLanes;
   float ridge[kLanes];
   if (n < static_cast<std::uint32_t>(kLanes)) {  // empty lanes: identity
     for (std::uint32_t i = 0; i < size * size; ++i) Pack(i % (size + 1) == 0 ? 1 : 0).store(h + i * kLanes);
     for (std::uint32_t i = 0; i < size; ++i) Pack(0).store(shift + i * kLanes);
   }
-  for (std::uint32_t lane = 0; lane < n; ++lane)
-    ridge[lane] = assemble_component(view, begin + lane, size, h + lane, shift + lane, kLanes);
+  const bool has_views = view.view_variance > 0;
+  const ComponentBatch batch{view, begin, n, size, h, shift, mean};
+  if (has_views) {
+    float trace[kLanes] = {};
+    for (std::uint32_t lane = 0; lane < n; ++lane) clear_component(size, h + lane, shift + lane, kLanes);
+    add_messages_of_views(batch, views_scratch, trace);
+    for (std::uint32_t lane = 0; lane < n; ++lane)
+      ridge[lane] = add_ridge(view, begin + lane, size, h + lane, kLanes, trace[lane]);
+  } else {
+    for (std::uint32_t lane = 0; lane < n; ++lane)
+      ridge[lane] = assemble_component(view, begin + lane, size, h + lane, shift + lane, kLanes);
+  }
   Pack* matrix = reinterpret_cast<Pack*>(h);
   const Pack log_determinant = invert_positive_definite(matrix, static_cast<int>(size));
   multiply_component(matrix, reinterpret_cast<Pack*>(shift), reinterpret_cast<Pack*>(mean), size, 1);
   for (std::uint32_t lane = 0; lane < n; ++lane)
     finish_component(view, begin + lane, size, h + lane, shift + lane, mean + lane, ridge[lane],
                      log_determinant.v[lane], kLanes, slot_mean, slot_variance, &sums);
-  if (covariates == nullptr) return;
-  auto* fields = reinterpret_cast<std::int64_t*>(covariates);
+  if (has_views) set_moments_of_views(batch, views_scratch, slot_mean == nullptr ? nullptr : &sums.log_evidence, views);
+  if (covariates != nullptr) {
+    auto* fields = reinterpret_cast<std::int64_t*>(covariates);
+    for (std::uint32_t lane = 0; lane < n; ++lane)
+      covariate_terms(view, begin + lane, size, h + lane, mean + lane, kLanes,
+                      [&](int field, float value) { fields[field] += to_fixed(value); });
+  }
+  if (sources == nullptr) return;
+  auto* fields = reinterpret_cast<std::int64_t*>(sources);
   for (std::uint32_t lane = 0; lane < n; ++lane)
-    covariate_terms(view, begin + lane, size, h + lane, mean + lane, kLanes,
-                    [&](int field, float value) { fields[field] += to_fixed(value); });
+    source_terms(view, begin + lane, size, h + lane, mean + lane, ridge[lane], kLanes,
+                 [&](std::uint32_t source, int field, float value) {
+                   fields[2 * std::size_t{source} + field] += to_fixed(value);
+                 });
 }
 
-void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float* probability,
-                 float* better, float* information) {
+void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, float discrimination, float view_variance,
+                 float* probability, float* better, float* information) {
   alignas(64) float mean[kLanes], variance[kLanes], out[3][kLanes];
   for (std::uint32_t at = begin; at < end; at += kLanes) {
     const std::uint32_t count =
@@ -389,10 +529,10 @@ void label_pairs(const FitView& view, std::uint32_t begin, std::uint32_t end, fl
       variance[i] = i < count ? view.pair_variance[at + i] : 1;
     }
     const Pack m = Pack::load(mean), v = Pack::load(variance);
-    const Pack logit_mean = m * discrimination, logit_variance = v * discrimination * discrimination;
-    exponential(smoothed_logistic<kExact>(logit_mean, logit_variance).log_value).store(out[0]);
-    normal_cdf(m / square_root(v)).store(out[1]);
-    information_bits(logit_mean, logit_variance).store(out[2]);
+    const PairLabel<Pack> label = label_pair(m, v, discrimination, view_variance);
+    label.probability.store(out[0]);
+    label.better.store(out[1]);
+    label.information.store(out[2]);
     __builtin_memcpy(probability + at, out[0], count * sizeof(float));
     __builtin_memcpy(better + at, out[1], count * sizeof(float));
     __builtin_memcpy(information + at, out[2], count * sizeof(float));

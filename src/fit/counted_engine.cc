@@ -56,7 +56,9 @@ class CountedEngine : public Engine {
     return sites_;
   }
 
-  PairLabels label_pairs(float discrimination) override { return engine_->label_pairs(discrimination); }
+  PairLabels label_pairs(float discrimination, float view_variance) override {
+    return engine_->label_pairs(discrimination, view_variance);
+  }
 
  private:
   /// Votes were nobody's in the engine: what they say of their annotators is found once for each kind of vote, and
@@ -70,10 +72,14 @@ class CountedEngine : public Engine {
       for (std::size_t p = range.begin(); p < range.end(); ++p)
         for (std::uint32_t v = once.pair_votes[p]; v < once.pair_votes[p + 1]; ++v) {
           const VoteCode vote = once.votes[v];
+          Statement<float> said = statement_of(options.scale, vote.level());
+          said.habit = 0.5f;  // the log scale is not wanted here, and nothing else depends on it
+          const Cavity<float> pair{posterior.pair_mean[p], posterior.pair_variance[p]};
+          const Site<float> site{sites.precision[v], sites.shift[v]};
+          const float part = part_of(once.weight_of(v));
           reports[v] = report_vote<kExact, Likelihood::kOrdinal>(
-              static_cast<float>(vote.winner()), statement_of(options.scale, vote.level()),
-              Rater<float>{rater.discrimination, 0, 0, 0, 0}, posterior.pair_mean[p], posterior.pair_variance[p],
-              Site<float>{sites.precision[v], sites.shift[v]}, part_of(once.weight_of(v)));
+              static_cast<float>(vote.winner()), said, Rater<float>{rater.discrimination, 0, 0, 0, 0},
+              Habit<float>{0, 0, 0}, pair, cavity_without(pair.mean, pair.variance, site, part), site, part);
         }
     });
     constexpr std::size_t kPrivateAnnotators = 1 << 16;

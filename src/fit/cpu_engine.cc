@@ -6,15 +6,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "fit/dense.h"
 #include "fit/engine.h"
 #include "fit/sparse.h"
 #include "fit/tbb_backend.h"
 #include "voxpop/fixed_point.h"
+#include "voxpop/views.h"
 
 namespace voxpop {
 namespace {
+
+static_assert(kMostItemsWithViews == kDenseItems);
 
 /// Up to this many annotators every thread adds to sums of its own; beyond, all add to one array, atomically. Both give
 /// the same bits, since integers add in any order.
@@ -32,8 +36,11 @@ struct Partial {
   std::vector<ReportSums> report;
   std::vector<TasteSums> tastes;
   CovariateSums covariates{};
+  std::vector<SourceSums> sources;
   Thresholds thresholds{};
   std::int64_t log_scale = 0;
+  PromptTotals prompts;
+  ViewTotals views;
   SolveSums solved;
   std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
 };
@@ -53,10 +60,12 @@ void add_solved(SolveSums& total, const SolveSums& part) {
   total.log_evidence += part.log_evidence;
 }
 
-void add_covariates(CovariateSums& total, const CovariateSums& part) {
+/// Of sums that consist of integers alone.
+template <class Sums>
+void add_fields(Sums& total, const Sums& part) {
   auto* out = reinterpret_cast<std::int64_t*>(&total);
   const auto* in = reinterpret_cast<const std::int64_t*>(&part);
-  for (int k = 0; k < kCovariateFields; ++k) out[k] += in[k];
+  for (std::size_t k = 0; k < sizeof(Sums) / sizeof(std::int64_t); ++k) out[k] += in[k];
 }
 
 class CpuEngine : public Engine {
@@ -66,7 +75,11 @@ class CpuEngine : public Engine {
         kernels_(kernels),
         sites_{Column<float>(groups.votes.size(), 0.0f), Column<float>(groups.votes.size(), 0.0f)},
         pair_mean_(groups.pairs(), 0.0f),
-        pair_variance_(groups.pairs(), 2.0f) {
+        pair_variance_(groups.pairs(), 2.0f),
+        prompts_(groups.answers.own_ties() ? groups.components() : 0),
+        prompt_sums_(prompts_.size()),
+        vote_mean_(groups.views.empty() ? 0 : groups.votes.size()),
+        vote_variance_(vote_mean_.size()) {
     // Small components come first in the groups' order, except those with very many votes, which are met on the way.
     std::uint32_t small = 0;
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
@@ -94,15 +107,18 @@ class CpuEngine : public Engine {
     if (options.annotators) result.annotators.assign(groups_.annotators, AnnotatorSums{});
     if (options.annotators) result.tastes.assign(raters.tastes.size(), TasteSums{});
     if (options.grid) result.grid.assign(groups_.annotators, GridSums{});
+    if (options.annotators) result.sources.assign(groups_.sources, SourceSums{});
     Threads threads;
     SolveSums solved;
     const bool wants_covariates = options.annotators && groups_.covariates.count() > 0;
+    const bool wants_sources = options.annotators && groups_.sources > 0;
     const auto prepare = [&](Partial& part, bool last) {
       VotePass pass{.exact = options.exact, .uncertain = options.uncertain, .shared = shared()};
       if (last && options.annotators) pass.sums = own(part.annotators, result.annotators);
       if (last && options.annotators && !raters.tastes.empty()) pass.tastes = own(part.tastes, result.tastes);
       if (last && options.grid) pass.grid = own(part.grid, result.grid);
-      if (last && options.annotators && !groups_.answers.binary()) pass.thresholds = part.thresholds.data();
+      if (last && options.annotators && groups_.answers.levels() > 1) pass.thresholds = part.thresholds.data();
+      if (last && moves_prompts(options)) pass.prompts = prompt_sums_.data();
       return pass;
     };
     // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
@@ -112,26 +128,35 @@ class CpuEngine : public Engine {
       for (const Large& large : large_) {
         SolveSums earlier;
         solve_large(votes, large, nullptr, nullptr, last ? solved : earlier,
-                    last && wants_covariates ? &result.covariates : nullptr);
+                    last && wants_covariates ? &result.covariates : nullptr,
+                    last && wants_sources ? result.sources.data() : nullptr, last ? &result.views : nullptr);
         pass_over_votes(votes, large.component, threads, [&](Partial& part) { return prepare(part, last); });
+        if (last && moves_prompts(options)) move_prompt(large.component, options, result.prompts);
       }
     }
     over_batches(options.stride, [&](const Batch& batch) {
       Partial& part = threads.local();
+      if (wants_sources && part.sources.empty()) part.sources.assign(groups_.sources, SourceSums{});
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
         const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
         const bool last = sweep + 1 == options.sweeps;
         SolveSums earlier;
         kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
-                       last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr);
+                       last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr,
+                       last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
         batch_votes(votes, batch, prepare(part, last));
       }
+      for (std::uint32_t c = batch.begin; moves_prompts(options) && c < batch.begin + batch.count; ++c)
+        move_prompt(c, options, part.prompts);
     });
     for (const Partial& part : threads) {
       add_sums(result.annotators, part.annotators);
       add_sums(result.grid, part.grid);
       add_sums(result.tastes, part.tastes);
-      add_covariates(result.covariates, part.covariates);
+      add_sums(result.sources, part.sources);
+      add_fields(result.covariates, part.covariates);
+      add_fields(result.prompts, part.prompts);
+      add_fields(result.views, part.views);
       add_solved(solved, part.solved);
       for (std::size_t k = 0; k < part.thresholds.size(); ++k) {
         result.thresholds[k].gradient += part.thresholds[k].gradient;
@@ -159,13 +184,13 @@ class CpuEngine : public Engine {
                       .log_scale = &part.log_scale};
     };
     for (const Large& large : large_) {
-      solve_large(votes, large, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr);
+      solve_large(votes, large, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr, nullptr, nullptr);
       pass_over_votes(votes, large.component, threads, prepare);
     }
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
       kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
-                     out.slot_variance.data(), part.solved, nullptr);
+                     out.slot_variance.data(), part.solved, nullptr, nullptr, nullptr);
       batch_votes(votes, batch, prepare(part));
     });
     std::int64_t log_scale = 0;
@@ -177,13 +202,19 @@ class CpuEngine : public Engine {
     out.log_evidence = from_fixed(solved.log_evidence) + from_fixed(log_scale);
     out.pair_mean = pair_mean_;
     out.pair_variance = pair_variance_;
+    if (options.view_variance > 0) {
+      out.vote_mean = vote_mean_;
+      out.vote_variance = vote_variance_;
+    }
+    out.prompts = prompts_;
+    for (TieHabit& prompt : out.prompts) prompt.mean -= options.prompt_shift;
     return out;
   }
 
   const Sites& sites() override { return sites_; }
 
   EngineState save(FitRun&) override {
-    EngineState out{sites_, pair_mean_, pair_variance_, {}};
+    EngineState out{sites_, pair_mean_, pair_variance_, prompts_, {}};
     for (const Large& large : large_)
       if (large.sparse != nullptr) large.sparse->save(out.solutions);
     return out;
@@ -193,20 +224,21 @@ class CpuEngine : public Engine {
     sites_ = state.sites;
     pair_mean_ = state.pair_mean;
     pair_variance_ = state.pair_variance;
+    prompts_ = state.prompts;
     const float* solutions = state.solutions.data();
     for (const Large& large : large_)
       if (large.sparse != nullptr) solutions = large.sparse->load(solutions);
   }
 
-  PairLabels label_pairs(float discrimination) override {
+  PairLabels label_pairs(float discrimination, float view_variance) override {
     PairLabels labels;
     const auto pairs = static_cast<std::uint32_t>(groups_.pairs());
     for (auto* column : {&labels.probability, &labels.better, &labels.information}) column->resize(pairs);
-    const Raters none({});
+    const Raters none;
     constexpr std::uint32_t kPairsPerTask = 1 << 14;
     oneapi::tbb::parallel_for(std::uint32_t{0}, (pairs + kPairsPerTask - 1) / kPairsPerTask, [&](std::uint32_t task) {
       kernels_.labels(view(none, {}), task * kPairsPerTask, std::min(pairs, (task + 1) * kPairsPerTask), discrimination,
-                      labels.probability.data(), labels.better.data(), labels.information.data());
+                      view_variance, labels.probability.data(), labels.better.data(), labels.information.data());
     });
     return labels;
   }
@@ -223,11 +255,26 @@ class CpuEngine : public Engine {
     std::unique_ptr<SparseSolver<TbbBackend>> sparse;
   };
   static void solve_large(const FitView& votes, const Large& large, float* slot_mean, float* slot_variance,
-                          SolveSums& sums, CovariateSums* covariates) {
-    if (large.sparse == nullptr)
-      solve_dense(votes, large.component, slot_mean, slot_variance, sums, covariates);
-    else
-      large.sparse->solve(votes, nullptr, slot_mean, slot_variance, &sums, covariates);
+                          SolveSums& sums, CovariateSums* covariates, SourceSums* sources, ViewTotals* views) {
+    if (large.sparse == nullptr) {
+      solve_dense(votes, large.component, slot_mean, slot_variance, sums, covariates, sources, views);
+      return;
+    }
+    large.sparse->solve(votes, nullptr, slot_mean, slot_variance, &sums, covariates, sources);
+    if (votes.view_variance > 0)  // there, none are modelled
+      for (std::uint32_t p = votes.component_pairs[large.component]; p < votes.component_pairs[large.component + 1];
+           ++p)
+        for (std::uint32_t v = votes.pair_votes[p]; v < votes.pair_votes[p + 1]; ++v) {
+          votes.views.mean[v] = votes.pair_mean[p];
+          votes.views.variance[v] = votes.pair_variance[p];
+        }
+  }
+
+  bool moves_prompts(const PassOptions& options) const {
+    return options.annotators && options.prompt_variance > 0 && !prompts_.empty();
+  }
+  void move_prompt(std::uint32_t component, const PassOptions& options, PromptTotals& totals) {
+    step_prompt(prompts_[component], std::exchange(prompt_sums_[component], {}), options, totals);
   }
 
   bool shared() const { return groups_.annotators > kPrivateAnnotators; }
@@ -241,7 +288,6 @@ class CpuEngine : public Engine {
   }
 
   FitView view(const Raters& raters, const PassOptions& options, float stretch = 1) {
-    if (options.blend == Blend::kClick && click_habits_.empty()) click_habits_ = find_click_habits(groups_);
     return {groups_.component_slots.data(),
             groups_.component_pairs.data(),
             groups_.pair_first.data(),
@@ -257,13 +303,22 @@ class CpuEngine : public Engine {
             likelihood_kind(groups_, options.blend),
             options.blend,
             &options.scale,
-            click_habits_.data(),
+            raters.habits.data(),
+            prompts_.data(),
             groups_.covariates.value.data(),
             options.coefficient,
             raters.tastes.data(),
             groups_.covariates.count(),
             static_cast<int>(raters.tastes.size() / std::max<std::size_t>(groups_.annotators, 1)),
-            stretch};
+            stretch,
+            groups_.slot_source.empty() ? nullptr : groups_.slot_source.data(),
+            raters.source_score.data(),
+            options.prompt_shift,
+            vote_mean_.empty() ? 0.0f : options.view_variance,
+            options.site_step,
+            {groups_.views.component_blocks.data(), groups_.views.block_slots.data(), groups_.views.slot.data(),
+             groups_.views.block_votes.data(), groups_.views.vote.data(), groups_.views.first.data(),
+             groups_.views.second.data(), vote_mean_.data(), vote_variance_.data()}};
   }
 
   template <class Work>
@@ -282,7 +337,7 @@ class CpuEngine : public Engine {
   void batch_votes(const FitView& votes, const Batch& batch, const VotePass& pass) {
     const std::uint32_t first = groups_.component_pairs[batch.begin];
     const std::uint32_t last = groups_.component_pairs[batch.begin + batch.count];
-    kernels_.votes(votes, groups_.pair_votes[first], groups_.pair_votes[last], first, pass);
+    kernels_.votes(votes, groups_.pair_votes[first], groups_.pair_votes[last], batch.begin, first, pass);
   }
 
   template <class Prepare>
@@ -295,7 +350,7 @@ class CpuEngine : public Engine {
       const auto pair =
           static_cast<std::uint32_t>(std::upper_bound(first, last, begin) - groups_.pair_votes.begin() - 1);
       Partial& part = threads.local();
-      kernels_.votes(votes, begin, end, pair, prepare(part));
+      kernels_.votes(votes, begin, end, c, pair, prepare(part));
     });
   }
 
@@ -306,7 +361,9 @@ class CpuEngine : public Engine {
   std::vector<Large> large_;
   Sites sites_;
   Column<float> pair_mean_, pair_variance_;
-  std::vector<float> click_habits_;
+  Column<TieHabit> prompts_;
+  std::vector<HabitSums> prompt_sums_;
+  Column<float> vote_mean_, vote_variance_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "fit/dense.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
 
 #include <Eigen/Cholesky>
@@ -10,15 +11,46 @@
 #include "voxpop/fixed_point.h"
 
 namespace voxpop {
+namespace {
+
+/// What a block of votes says of the scores.
+struct Message {
+  struct Entry {
+    std::uint32_t i, j;
+    double x;
+  };
+  std::vector<Entry> h, shift;
+};
+
+/// Calls find(block, scratch) for the blocks of component c, in parallel, and take() of what it returns, in order.
+template <class Find, class Take>
+void for_view_blocks(const FitView& view, std::uint32_t c, const Find& find, const Take& take) {
+  constexpr std::uint32_t kAtOnce = 2048;
+  using Found = decltype(find(0u, static_cast<double*>(nullptr)));
+  const std::uint32_t end = view.views.component_blocks[c + 1];
+  for (std::uint32_t first = view.views.component_blocks[c]; first < end; first += kAtOnce) {
+    std::vector<Found> found(std::min(kAtOnce, end - first));
+    oneapi::tbb::parallel_for(
+        oneapi::tbb::blocked_range<std::uint32_t>(0, static_cast<std::uint32_t>(found.size()), 64),
+        [&](const auto& range) {
+          std::vector<double> scratch(kViewScratch);
+          for (std::uint32_t i = range.begin(); i < range.end(); ++i) found[i] = find(first + i, scratch.data());
+        });
+    for (const Found& one : found) take(one);
+  }
+}
+
+}  // namespace
 
 void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,
-                 CovariateSums* covariates) {
+                 CovariateSums* covariates, SourceSums* sources, ViewTotals* views) {
   const std::uint32_t slot0 = view.component_slots[c];
   const Eigen::Index items = view.component_slots[c + 1] - slot0;
   const std::uint32_t pair0 = view.component_pairs[c], pair_end = view.component_pairs[c + 1];
 
+  const bool has_views = view.view_variance > 0;
   std::vector<double> precision(pair_end - pair0), shift(pair_end - pair0);
-  oneapi::tbb::parallel_for(pair0, pair_end, [&](std::uint32_t p) {
+  oneapi::tbb::parallel_for(pair0, has_views ? pair0 : pair_end, [&](std::uint32_t p) {
     const PairSums pair = sum_sites(view, p);
     precision[p - pair0] = pair.precision() * view.stretch * view.stretch;
     shift[p - pair0] = pair.shift() * view.stretch - precision[p - pair0] * prior_difference(view, p);
@@ -27,7 +59,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);
   Eigen::VectorXd b = Eigen::VectorXd::Zero(items);
   double trace = 0;
-  for (std::uint32_t p = pair0; p < pair_end; ++p) {
+  for (std::uint32_t p = pair0; !has_views && p < pair_end; ++p) {
     const Eigen::Index i = view.pair_first[p] - slot0, j = view.pair_second[p] - slot0;
     h(i, i) += precision[p - pair0];
     h(j, j) += precision[p - pair0];
@@ -36,6 +68,28 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     b(j) -= shift[p - pair0];
     trace += 2 * precision[p - pair0];
   }
+  if (has_views)
+    for_view_blocks(
+        view, c,
+        [&](std::uint32_t block, double* scratch) {
+          Message message;
+          add_view_message(
+              view, block, scratch,
+              [&](std::uint32_t i, std::uint32_t j, double x) {
+                message.h.push_back({i, j, x});
+              },
+              [&](std::uint32_t i, double x) {
+                message.shift.push_back({i, i, x});
+              });
+          return message;
+        },
+        [&](const Message& message) {
+          for (const auto& [i, j, x] : message.h) {
+            h(i - slot0, j - slot0) += x;
+            if (i == j) trace += x;
+          }
+          for (const auto& [i, j, x] : message.shift) b(i - slot0) += x;
+        });
   // The ridge along the mean of all scores: see assemble_component().
   const auto count = static_cast<double>(items);
   const double ridge = trace / (count * count);
@@ -68,6 +122,28 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     view.pair_mean[p] = static_cast<float>(difference);
     view.pair_variance[p] = static_cast<float>(variance);
   });
+  double evidence = 0;
+  if (has_views) {
+    struct Seen {
+      ViewTotals totals;
+      double evidence;
+    };
+    const auto mean_of = [&](std::uint32_t slot) { return mean(slot - slot0); };
+    const auto covariance = [&](std::uint32_t i, std::uint32_t j) { return inverse(i - slot0, j - slot0); };
+    for_view_blocks(
+        view, c,
+        [&](std::uint32_t block, double* scratch) {
+          Seen seen{};
+          seen.evidence = set_view_moments(view, block, scratch, mean_of, covariance, &seen.totals);
+          return seen;
+        },
+        [&](const Seen& seen) {
+          evidence += seen.evidence;
+          if (views == nullptr) return;
+          views->score += seen.totals.score;
+          views->information += seen.totals.information;
+        });
+  }
   const double along = 1 / (count * (1 + ridge * count));
   double squares = 0;
   for (Eigen::Index i = 0; i < items; ++i) {
@@ -82,12 +158,21 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   sums.freedom += items - 1;
   if (slot_mean != nullptr) {
     const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
-    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant));
+    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant) + evidence);
   }
-  if (covariates == nullptr) return;
-  auto* fields = reinterpret_cast<std::int64_t*>(covariates);
-  covariate_terms(view, c, static_cast<std::uint32_t>(items), inverse.data(), mean.data(), 1,
-                  [&](int field, float value) { fields[field] += to_fixed(value); });
+  const auto size = static_cast<std::uint32_t>(items);
+  if (covariates != nullptr) {
+    auto* fields = reinterpret_cast<std::int64_t*>(covariates);
+    covariate_terms(view, c, size, inverse.data(), mean.data(), 1,
+                    [&](int field, float value) { fields[field] += to_fixed(value); });
+  }
+  if (sources != nullptr) {
+    auto* fields = reinterpret_cast<std::int64_t*>(sources);
+    source_terms(view, c, size, inverse.data(), mean.data(), ridge, 1,
+                 [&](std::uint32_t source, int field, float value) {
+                   fields[2 * std::size_t{source} + field] += to_fixed(value);
+                 });
+  }
 }
 
 }  // namespace voxpop

@@ -15,8 +15,14 @@ using Thresholds = std::array<ThresholdSums, kMaxLevels + 1>;
 /// The annotators as passes read them.
 struct Raters {
   std::vector<RaterRecord> records;  ///< [annotators]
+  std::vector<TieHabit> habits;      ///< [annotators]
   std::vector<Taste> tastes;         ///< [annotators][tastes] or empty
-  Raters(std::vector<RaterRecord> r, std::vector<Taste> t = {}) : records(std::move(r)), tastes(std::move(t)) {}
+  std::vector<float> source_score;   ///< [sources]: what items are judged about
+  Raters() = default;
+  Raters(std::vector<RaterRecord> r, std::vector<Taste> t = {}, std::vector<float> s = {})
+      : records(std::move(r)), habits(records.size()), tastes(std::move(t)), source_score(std::move(s)) {}
+  explicit Raters(const std::vector<AnnotatorPosterior>& annotators, std::vector<Taste> t = {},
+                  std::vector<float> s = {});
 };
 
 struct PassResult {
@@ -25,26 +31,31 @@ struct PassResult {
   std::vector<GridSums> grid;             ///< [annotators] or empty
   Thresholds thresholds{};
   CovariateSums covariates{};
+  PromptTotals prompts;
+  ViewTotals views;
+  std::vector<SourceSums> sources;  ///< [sources] or empty
   SolveSums solved;
 };
 
-/// Annotators as passes over votes want them.
-std::vector<RaterRecord> records_of(const std::vector<AnnotatorPosterior>& annotators);
+std::vector<float> scores_of(const std::vector<Source>& sources);
 
 /// A fit on its way.
 struct FitRun {
   FitState state;
   std::vector<AnnotatorPosterior> annotators;
   std::vector<Taste> tastes;            ///< [annotators][state.tastes]
-  std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count
-  std::vector<Population> priors;       ///< [annotators] where state.own_priors
+  std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count; 0 of those who are not of the population
+  std::vector<Population> priors;       ///< [annotators] where state.own_priors or state.some_known: see prior_of()
   std::vector<Taste> taste_priors;      ///< [annotators][state.tastes] where state.own_tastes
+  std::vector<Source> sources;          ///< [state.sources]
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.
 struct Posterior {
   Column<float> slot_mean, slot_variance;  ///< [S]
   Column<float> pair_mean, pair_variance;  ///< [P] of score(first) - score(second)
+  Column<TieHabit> prompts;                ///< [C] what each adds to annotators' habits of ties; with own ties
+  Column<float> vote_mean, vote_variance;  ///< [V] of what its annotator saw of that; empty without own views
   std::vector<ReportSums> annotators;      ///< [annotators]
   double log_evidence = 0;                 ///< EP's log p(votes), each by its annotator's others; without hyperpriors
 };
@@ -62,6 +73,7 @@ struct Sites {
 struct EngineState {
   Sites sites;
   Column<float> pair_mean, pair_variance;  ///< [P]
+  Column<TieHabit> prompts;                ///< [C] as they are kept, see step_prompt(); empty without own ties
   Column<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
 };
 
@@ -82,8 +94,9 @@ class Engine {
   virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
   /// The sites that the last posterior rests on. They last as long as the engine, and until it goes on.
   virtual const Sites& sites() = 0;
-  /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units.
-  virtual PairLabels label_pairs(float discrimination) = 0;
+  /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units; `view_variance`:
+  /// of annotators' own views.
+  virtual PairLabels label_pairs(float discrimination, float view_variance = 0) = 0;
 };
 
 /// Solved in one go, many at a time.
@@ -96,10 +109,6 @@ inline constexpr std::uint32_t kSampleUnit = 16;
 
 /// Which terms the votes of these groups have. Binary ones are written without thresholds, which is fastest.
 Likelihood likelihood_kind(const Groups& groups, Blend blend);
-
-/// [annotators][kHabitLevels]: how probable each answer is when an annotator clicks without looking: as often as it
-/// occurs among all of its votes, with one more vote spread over all answers; or what the groups say it is.
-std::vector<float> find_click_habits(const Groups& groups);
 
 /// Components beyond the small ones, up to this many items, are dense: one Cholesky in double precision. Larger ones
 /// are sparse.

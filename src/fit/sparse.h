@@ -63,9 +63,10 @@ class SparseSolver {
   }
 
   /// Solves the component from its sites: pair moments in `view`, slot moments where wanted (else null; with them the
-  /// log evidence), and what it adds to `solved` and `covariates` (null: not wanted), which lie where the work is done.
+  /// log evidence), and what it adds to `solved`, `covariates` and `sources` (null: not wanted), which lie where the
+  /// work is done.
   void solve(const FitView& view, const PassOptions* pass, float* slot_mean, float* slot_variance, SolveSums* solved,
-             CovariateSums* covariates) {
+             CovariateSums* covariates, SourceSums* sources) {
     SparseArrays s{view,
                    pass,
                    component_,
@@ -107,7 +108,7 @@ class SparseSolver {
     if (project) project_columns(s, 0);
     backend_.launch(pair_blocks(), kSparseThreads, kBytes, FinishSparsePair{s});
     alone(TotalSparsePairs{s, pair_blocks(), solved, quadratic});
-    over_rows(FinishSparseRow{s, slot_mean, slot_variance});
+    over_rows(FinishSparseRow{s, slot_mean, slot_variance, sources});
     alone(TotalSparseRows{s, row_blocks(), solved, quadratic, log_determinant});
     if (project) alone(AddSparseCovariates{projection_.data(), products_.data(), view.covariate_count, covariates});
   }

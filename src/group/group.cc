@@ -144,14 +144,15 @@ CountedPairs count_pairs(std::size_t rows, std::uint32_t items, const Ends& ends
 }  // namespace
 
 Answers find_answers(const Column<std::int8_t>& preference, Ties ties) {
-  std::array<bool, kMaxLevels + 1> used{};
-  for (const std::int8_t p : preference) used[std::min(std::abs(p), kMaxLevels)] = true;
+  std::array<std::size_t, kMaxLevels + 1> used{};
+  for (const std::int8_t p : preference) ++used[std::min(std::abs(p), kMaxLevels)];
   Answers answers;
   answers.strengths.clear();
   for (int strength = 1; strength <= kMaxLevels; ++strength)
-    if (used[strength]) answers.strengths.push_back(strength);
+    if (used[strength] > 0) answers.strengths.push_back(strength);
   if (answers.strengths.empty()) answers.strengths = {1};  // all are ties
-  answers.ties = used[0] && ties != Ties::kDrop;
+  answers.ties = used[0] > 0 && ties != Ties::kDrop;
+  if (answers.ties) answers.tie_share = static_cast<double>(used[0]) / static_cast<double>(preference.size());
   answers.half_ties = answers.ties && ties == Ties::kHalf;
   return answers;
 }
@@ -205,6 +206,7 @@ Groups group_votes(Votes& votes, Ties ties) {
   Groups groups;
   groups.annotators = votes.annotator_ids.size();
   groups.answers = find_answers(votes.preference, ties);
+  groups.answers.components = order.size();
   const auto levels = levels_of(groups.answers);
   groups.component_slots.assign(1, 0);
   Column<std::uint32_t> component_votes(1, 0);

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -11,7 +12,7 @@
 
 namespace voxpop {
 
-/// How a tie counts: as what it is, a band around even (Rao and Kupper 1967); as half a vote to each side; not at all.
+/// How a tie counts: as an answer of its own (likelihood.h); as half a vote to each side; not at all.
 enum class Ties { kModel, kHalf, kDrop };
 
 /// The answers that votes give.
@@ -19,6 +20,9 @@ struct Answers {
   std::vector<int> strengths = {1};  ///< the strengths that occur, ascending: level k + 1 of a vote is strengths[k]
   bool ties = false;                 ///< whether any vote is a tie
   bool half_ties = false;            ///< which is then half a vote to each side
+  double tie_share = 0;              ///< of the votes that count
+  std::size_t components = 0;        ///< of all the votes
+  bool own_ties() const { return ties && !half_ties; }  ///< ties are an answer of their own
   int levels() const { return static_cast<int>(strengths.size()); }
   bool binary() const { return levels() == 1 && !ties; }
   bool operator==(const Answers&) const = default;
@@ -44,6 +48,20 @@ struct ComponentRange {
   std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
 };
 
+/// Whether a fit models annotators' own views of items (voxpop/views.h): it finds out, or does.
+enum class ViewUse { kNone, kTested, kAlways };
+
+/// Votes of an annotator that rest on one view of some items, as blocks; a component's are neighbours. B blocks.
+struct Views {
+  Column<std::uint32_t> component_blocks;  ///< [C + 1] first block of each component
+  Column<std::uint32_t> block_slots;       ///< [B + 1] where a block's slots begin in ...
+  Column<std::uint32_t> slot;              ///< ... these, which ascend within a block
+  Column<std::uint32_t> block_votes;       ///< [B + 1] where its votes begin in ...
+  Column<std::uint32_t> vote;              ///< [V] ... these
+  Column<std::uint32_t> first, second;     ///< [V] as `vote`: places of its pair's items among the block's slots
+  bool empty() const { return vote.empty(); }
+};
+
 /// Votes in the order in which they are fitted: component by component (small ones first), within it pair by pair.
 /// A component is a set of items that votes connect; scores of two components are never compared. A *slot* is an item's
 /// place in that order. Sizes below: C components, S slots, P pairs, V votes.
@@ -59,11 +77,15 @@ struct Groups {
   Column<float> given_weight;             ///< [V] what the file says of that, for counts; empty: each is one
   Column<std::uint32_t> vote_row;         ///< [V] row in the input
   std::size_t annotators = 0;
+  std::uint32_t gold_from = 0xffffffffu;  ///< annotators from here on stand for known answers: add_gold()
   Answers answers;
-  Covariates covariates;                 ///< none unless set: find_covariates()
-  std::vector<float> click_habits;       ///< of all votes, where these are a share of them: find_click_habits()
-  bool all_seen = true;                  ///< false where votes are held out: VoteCode::seen()
-  std::optional<GroupArrays> on_device;  ///< a second copy, which an engine on that device starts from
+  Covariates covariates;                  ///< none unless set: find_covariates()
+  Column<std::uint32_t> slot_source;      ///< [S] source of each slot's item; empty unless set: set_sources()
+  std::size_t sources = 0;                ///< that have items here; the last may be of those whose source is not known
+  std::vector<std::uint32_t> source_row;  ///< rows of Votes::source_ids, of the sources that are known
+  Views views;                            ///< none unless set: find_views()
+  bool all_seen = true;                   ///< false where votes are held out: VoteCode::seen()
+  std::optional<GroupArrays> on_device;   ///< a second copy, which an engine on that device starts from
 
   GroupArrays arrays() const {
     return {component_slots.data(),
@@ -77,6 +99,12 @@ struct Groups {
   }
   float weight_of(std::uint32_t vote) const { return weight.empty() ? 1.0f : weight[vote]; }
   float given_weight_of(std::uint32_t vote) const { return given_weight.empty() ? 1.0f : given_weight[vote]; }
+  /// Whether a vote stands for a known answer.
+  bool is_gold(VoteCode vote) const { return vote.annotator() >= gold_from; }
+  /// Whether somebody said who is better.
+  bool is_voted(std::uint32_t vote) const { return votes[vote].decided() && !is_gold(votes[vote]); }
+  /// Annotators who are somebody.
+  std::size_t voters() const { return std::min<std::size_t>(annotators, gold_from); }
   std::size_t components() const { return component_slots.size() - 1; }
   std::size_t pairs() const { return pair_first.size(); }
   std::uint32_t items_of(std::size_t component) const {

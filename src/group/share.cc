@@ -9,6 +9,28 @@ void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from
   for (std::size_t i = begin + 1; i <= end; ++i) to.push_back(from[i] + move);
 }
 
+/// The views of a run, behind those of earlier runs.
+void append_views(Groups& out, const Groups& groups, const ComponentRange& run) {
+  const Views& from = groups.views;
+  Views& to = out.views;
+  for (auto* offsets : {&to.component_blocks, &to.block_slots, &to.block_votes})
+    if (offsets->empty()) offsets->push_back(0);
+  const std::uint32_t block = from.component_blocks[run.component], end = from.component_blocks[run.component_end];
+  const std::uint32_t listed = from.block_votes[block], listed_end = from.block_votes[end];
+  // Slots and votes are numbered anew, modulo 2^32: the run's first ones come behind all that are there by now.
+  const auto components = static_cast<std::uint32_t>(to.component_blocks.size()) - 1;
+  const std::uint32_t slots = out.component_slots[components] - run.slot;
+  const auto votes = static_cast<std::uint32_t>(to.vote.size()) - run.vote;
+  append_offsets(to.component_blocks, from.component_blocks, run.component, run.component_end);
+  append_offsets(to.block_votes, from.block_votes, block, end);
+  append_offsets(to.block_slots, from.block_slots, block, end);
+  for (std::uint32_t k = from.block_slots[block]; k < from.block_slots[end]; ++k)
+    to.slot.push_back(from.slot[k] + slots);
+  for (std::uint32_t k = listed; k < listed_end; ++k) to.vote.push_back(from.vote[k] + votes);
+  append(to.first, from.first, listed, listed_end);
+  append(to.second, from.second, listed, listed_end);
+}
+
 }  // namespace
 
 Groups take_share(const Groups& groups, const Share& share) {
@@ -44,12 +66,15 @@ Groups take_share(const Groups& groups, const Share& share) {
     append(out.votes, groups.votes, run.vote, run.vote_end);
     if (!groups.weight.empty()) append(out.weight, groups.weight, run.vote, run.vote_end);
     append(out.covariates.value, groups.covariates.value, run.slot * columns, run.slot_end * columns);
+    if (groups.sources > 0) append(out.slot_source, groups.slot_source, run.slot, run.slot_end);
   }
+  for (std::size_t r = 0; r < share.size() && !groups.views.empty(); ++r) append_views(out, groups, share[r]);
   out.annotators = groups.annotators;
   out.answers = groups.answers;
   out.covariates.names = groups.covariates.names;
   out.covariates.sd = groups.covariates.sd;
   out.covariates.features = groups.covariates.features;
+  out.sources = groups.sources;
   out.all_seen = groups.all_seen;
   return out;
 }

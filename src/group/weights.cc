@@ -12,6 +12,7 @@
 #include <span>
 #include <utility>
 
+#include "group/view_blocks.h"
 #include "voxpop/hash.h"
 
 namespace voxpop {
@@ -65,8 +66,16 @@ double share_of_judgement(Order& order) {
 }
 
 /// Multiplies weights by what their judgements leave of them.
-void share_judgements(const Groups& groups, const Votes& votes, Column<float>& weight, VoteWeights& out) {
+/// Where annotators' own views are modelled, they say that: only votes without such are weighed then.
+void share_judgements(const Groups& groups, const Votes& votes, bool views, Column<float>& weight, VoteWeights& out) {
   if (votes.judgement.empty()) return;
+  ViewBlocks blocks;
+  std::vector<bool> viewed;
+  if (views) {
+    blocks = find_view_blocks(groups, votes);
+    viewed = find_viewed(groups, blocks);
+    if (std::ranges::count(viewed, false) == 0) return;
+  }
   // Votes by judgement, then by annotator: nobody judges for another.
   struct Part {
     std::uint32_t judgement, annotator, vote, pair;
@@ -83,7 +92,7 @@ void share_judgements(const Groups& groups, const Votes& votes, Column<float>& w
   for (std::uint32_t p = 0; p < groups.pairs(); ++p)
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       const std::uint32_t judgement = votes.judgement[groups.vote_row[v]];
-      if (judgement != kNoJudgement && size[judgement] > 1)
+      if (judgement != kNoJudgement && size[judgement] > 1 && !(views && viewed[blocks.of[v]]))
         parts.push_back({judgement, groups.votes[v].annotator(), v, p});
     }
   oneapi::tbb::parallel_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
@@ -248,7 +257,7 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
                               [&](std::size_t v) { weight[v] = votes.weight[groups.vote_row[v]]; });
     groups.given_weight = weight;
   }
-  share_judgements(groups, votes, weight, out);
+  share_judgements(groups, votes, use.views, weight, out);
   share_repeats(groups, votes, use.repeats, weight, out);
   if (out.dropped > 0) {
     drop_votes(groups, weight);
@@ -261,7 +270,15 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
   return out;
 }
 
+void silence(Groups& groups, const std::vector<bool>& silent) {
+  if (groups.weight.empty()) groups.weight.assign(groups.votes.size(), 1.0f);
+  groups.on_device.reset();
+  for (std::size_t v = 0; v < groups.votes.size(); ++v)
+    if (silent[groups.votes[v].annotator()]) groups.weight[v] *= kNextToNothing;
+}
+
 std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike) {
+  if (!groups.views.empty()) return std::nullopt;  // each vote has a place in its block
   const std::size_t pairs = groups.pairs();
   std::vector<std::pair<std::uint32_t, std::uint32_t>> buffer;
   std::size_t votes = 0, left = 0;
@@ -305,8 +322,10 @@ std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotat
   g.annotators = groups.annotators;
   g.answers = groups.answers;
   g.covariates = groups.covariates;
+  g.slot_source = groups.slot_source;
+  g.source_row = groups.source_row;
+  g.sources = groups.sources;
   g.all_seen = groups.all_seen;
-  g.click_habits = groups.click_habits;
   g.votes.resize(counts.back());
   g.weight.resize(counts.back());
   oneapi::tbb::parallel_for(Range(0, pairs, 16), [&](const Range& range) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "group/group.h"
 
@@ -14,6 +15,7 @@ struct VoteUse {
   /// None: kOne, but kAll of votes that somebody said to be independent: by the file, or as judgements of their own.
   std::optional<Repeats> repeats;
   bool side_bias = true;  ///< false: sides of all votes are taken as unknown, so that no side bias is learnt
+  bool views = false;     ///< annotators' own views are modelled, which say what votes of a judgement are worth
 };
 
 /// What weigh_votes() did.
@@ -37,6 +39,12 @@ struct VoteWeights {
 /// that are better than others: the best of K weighs 2 / K a pair, pairs without a common item 1. Repeated votes that
 /// count as one weigh together no more than 1. Votes that name no annotator repeat nobody's.
 VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use);
+
+/// What votes that do not count are multiplied by. Not 0: a fit's votes all say something of their annotators.
+inline constexpr float kNextToNothing = 1e-6f;
+
+/// Lets the votes of some annotators weigh next to nothing: `silent` [annotators].
+void silence(Groups& groups, const std::vector<bool>& silent);
 
 /// Votes that say the same counted into one vote of their weight.
 struct CountedVotes {

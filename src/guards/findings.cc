@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "core/strings.h"
 #include "guards/guards.h"
@@ -15,6 +16,19 @@ constexpr std::array<const char*, 3> kLevels = {"note", "care", "do_not_train"};
 
 void sort_by_level(std::vector<Finding>& findings) {
   std::ranges::stable_sort(findings, std::greater(), &Finding::level);
+}
+
+/// Expected share of votes that tell the better item, where those of adversarial annotators say the opposite: the fit
+/// takes them so. NaN where it is of nobody known.
+double right_or_turned(const AnnotatorLabels& annotators) {
+  double right = 0, votes = 0;
+  for (std::size_t a = 0; a < annotators.expected_accuracy.size(); ++a) {
+    const double accuracy = annotators.expected_accuracy[a], own = annotators.votes[a];
+    if (std::isnan(accuracy) || own == 0) continue;
+    right += own * (static_cast<Flag>(annotators.flag[a]) == Flag::kAdversarial ? 1 - accuracy : accuracy);
+    votes += own;
+  }
+  return right / votes;
 }
 
 }  // namespace
@@ -33,23 +47,28 @@ std::vector<Finding> find_findings(const Votes& votes, const Limits& limits, std
   return findings;
 }
 
-void add_fit_findings(const AnnotatorLabels& annotators, std::vector<Finding>& findings) {
-  std::uint64_t against = 0, judged = 0;
-  for (std::size_t a = 0; a < annotators.flag.size(); ++a) {
-    const auto flag = static_cast<Flag>(annotators.flag[a]);
-    if (annotators.votes[a] == 0 || flag == Flag::kTooFewVotes) continue;
-    ++judged;
-    against += flag == Flag::kAdversarial;
+void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit, std::vector<Finding>& findings) {
+  if (!has_kind(findings, kReliabilityUnknown) && agreement.is_chance()) {
+    findings.push_back(
+        {kReliabilityUnknown, Level::kDoNotTrain,
+         fmt::format(
+             "Votes agree with one another no more than coin tosses may (of {} votes, each predicted from the "
+             "others, z = {:.1f}; 3 would tell). How often votes are right, who is reliable and which items are "
+             "better cannot be told from these votes: p_chosen, margins and label_smoothing are the prior's, "
+             "not the data's.",
+             agreement.votes, agreement.z),
+         kWhatWouldTell});
+    sort_by_level(findings);
   }
-  if (against < 2 || 2 * against < judged) return;
-  findings.push_back(
-      {"mostly_adversarial", Level::kDoNotTrain,
-       fmt::format("{} of {} annotators come out as voting against quality. Two camps contradict each other, and votes "
-                   "alone cannot say which of them is right: left and right may be swapped in the data of one of them, "
-                   "and all labels with them.",
-                   against, judged),
-       "Judge some pairs yourself and compare: voxpop evaluate VOTES.h5 --holdout gold.csv. Then turn the swapped "
-       "source round: voxpop import FILE --map \"left=right,right=left,tie=tie\""});
+  if (has_kind(findings, kReliabilityUnknown)) forget_reliability(labels);
+  guard_sign(labels.annotators, fit, findings);
+  if (const double right = right_or_turned(labels.annotators); right < kHardlyRight)
+    findings.push_back({"hardly_right", Level::kDoNotTrain,
+                        fmt::format("Votes are expected to tell the better item in {:.1f} %, hardly more often than by "
+                                    "chance (those of adversarial annotators turned round).",
+                                    100 * right),
+                        kWhatWouldTell});
+  if (labels.gold) guard_gold(*labels.gold, findings);
   sort_by_level(findings);
 }
 
@@ -58,7 +77,8 @@ bool has_kind(const std::vector<Finding>& findings, std::string_view kind) {
 }
 
 std::string told(const Finding& finding) {
-  std::string text = fmt::format("{}: {}", finding.level == Level::kNote ? "NOTE" : "WARNING", finding.text);
+  constexpr std::array<const char*, 3> kNames = {"NOTE", "WARNING", "DO NOT TRAIN"};
+  std::string text = fmt::format("{}: {}", kNames[static_cast<std::size_t>(finding.level)], finding.text);
   if (!finding.remedy.empty()) text += "\n  " + finding.remedy;
   return text;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fit/fit.h"
 #include "group/limits.h"
 #include "label/labels.h"
 
@@ -25,13 +26,29 @@ struct Finding {
 /// `now`: seconds since 1970.
 std::vector<Finding> find_findings(const Votes& votes, const Limits& limits, std::int64_t now);
 
-/// Adds what a fit itself makes suspicious: more annotators who vote against quality than who follow it.
-void add_fit_findings(const AnnotatorLabels& annotators, std::vector<Finding>& findings);
+/// What left-out votes say about whether votes follow anything: agreement_with_others() in evaluate/left_out.h.
+struct Agreement {
+  double z = 0, z_of_voters = 0;
+  std::size_t votes = 0;
+  /// So few votes would not tell even where all agree. An annotator who looks good by chance makes all its votes weigh
+  /// too much, which is seen between annotators; but not of few or very different ones.
+  bool is_chance() const { return votes >= 50 && (z < 3 || (z_of_voters < 3 && z < kBeyondDoubt)); }
+  static constexpr double kBeyondDoubt = 8;  ///< of 310 simulated files of coin tosses none came so far
+};
+
+/// Votes that tell the better item no more often than this are hardly better than coin tosses, whose fits come as far.
+inline constexpr double kHardlyRight = 0.6;
+
+/// Adds what a fit itself makes suspicious: votes that agree no more than by chance; annotators who vote against
+/// quality, or follow other scores than the rest, so many that nobody can tell who is right; known answers that the fit
+/// contradicts. Where votes say nothing of reliability, labels forget it: forget_reliability().
+void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit, std::vector<Finding>& findings);
 
 /// Whether one of them is of that kind.
 bool has_kind(const std::vector<Finding>& findings, std::string_view kind);
 
-/// For a terminal: "WARNING: ..." or "NOTE: ...", and the remedy on a line of its own; ends without a line break.
+/// For a terminal: "DO NOT TRAIN: ...", "WARNING: ..." or "NOTE: ...", and the remedy on a line of its own; ends
+/// without a line break.
 std::string told(const Finding& finding);
 
 /// Texts of those that deserve care or worse, then `others`: the list `warnings` of provenance.

@@ -54,8 +54,7 @@ Finding reliability_unknown(const Limits& limits, bool all_anonymous) {
                       all_anonymous ? ""
                                     : " Discriminations are not identified: what is said of annotators is what is "
                                       "usual in the population."),
-          "Collect second votes on some hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit both "
-          "together. Without them the order of each pair is its one vote's, and nothing more is known"};
+          kWhatWouldTell};
 }
 
 Finding repeated_votes(const Limits& limits) {

@@ -69,7 +69,8 @@ Detected detect(const std::string& path, std::optional<TableFormat> format) {
   std::vector<std::string> shown_names;
   for (const std::string& name : names) shown_names.push_back(shown(name));
   throw bad_input(
-      "{}: is of no shape that is known; its columns are {}. Say what they are: --left, --right, --preference, or "
+      "{}: is of no shape that is known; its columns are {}. Say what they are: --left, --right, --preference; --item, "
+      "--rank, --group-by of rankings; or "
       "--winner, --loser, ... ('voxpop import --help')",
       path, fmt::join(shown_names, ", "));
 }

@@ -33,7 +33,9 @@ struct ImportOptions {
   Name annotator, prompt, timestamp;  ///< none: the column of that name where there is one
   Name within;                        ///< an item is a prompt of this column and an id
   Name weight, count, judgement;
-  Name unnamed;  ///< votes without annotator: "together" as one, or "each" as one of its own
+  Name source_left, source_right, source;  ///< the model that wrote a response; none: model_left and model_right
+  bool strict_sources = true;              ///< a response of two models is an error, else its source is not known
+  Name unnamed;                            ///< votes without annotator: "together" as one, or "each" as one of its own
 
   // Texts, for export: in columns of their own, else in those that name the items.
   Name text_left, text_right, text_winner, text_loser, item_text, prompt_text, texts_out;

@@ -22,9 +22,9 @@ constexpr Preset kPresets[] = {
      "--text-chosen chosen --text-rejected rejected --common-prompt --prompt prompt_id --annotator \"\""},
     {"ultrafeedback", "ratings of several models' completions", "instruction models completions",
      "--each completions --item model --item-text response --rating overall_score --within instruction --prompt-text "
-     "instruction"},
+     "instruction --source model"},
     {"nectar", "a list of answers with their ranks", "prompt answers num_responses",
-     "--each answers --item answer --item-text answer --rank rank --within prompt --prompt-text prompt"},
+     "--each answers --item answer --item-text answer --rank rank --within prompt --prompt-text prompt --source model"},
     {"oasst", "a row a reply, ranked among those to the same message (OpenAssistant)", "message_id parent_id rank",
      "--rank rank --item message_id --item-text text --group-by parent_id --prompt parent_id --annotator \"\" "
      "--timestamp \"\""},
@@ -57,7 +57,8 @@ constexpr Preset kPresets[] = {
     {"multipref", "MultiPref, the overall preference of all its annotators",
      "completion_a completion_b normal_worker_annotations expert_worker_annotations",
      "--each normal_worker_annotations --each expert_worker_annotations --left completion_a --right completion_b "
-     "--within prompt_id --prompt-text text --annotator evaluator --timestamp timestamp --preference overall_pref "
+     "--source-left model_a --source-right model_b --within prompt_id --prompt-text text --annotator evaluator "
+     "--timestamp timestamp --preference overall_pref "
      "--map "
      "A-is-clearly-better=2,A-is-slightly-better=1,Tie=0,B-is-slightly-better=-1,B-is-clearly-better=-2"},
     {"shp", "Stanford Human Preferences; labels 1: A is better", "human_ref_A human_ref_B labels post_id",

@@ -70,6 +70,9 @@ class ItemColumns {
   ItemColumns(const ImportOptions& options, ColumnList& columns, const Name& left, const char* usual_left,
               const Name& left_text, const Name& right, const char* usual_right, const Name& right_text)
       : common_prompt_(options.common_prompt) {
+    const auto named = [](const Name& name) { return name && !name->empty(); };
+    if (named(options.source_left) != named(options.source_right) || options.source)
+      throw usage_error("--source-left and --source-right go together; --source is of a ranked item");
     if (left_text.has_value() != right_text.has_value())
       throw usage_error("texts come for both items or for none: name a column for each");
     const auto id = [&](const Name& name, const char* usual, const char* aside) {
@@ -82,10 +85,16 @@ class ItemColumns {
     right_ = ids ? id(right, usual_right, usual_right) : ColumnList::kNone;
     left_text_ = columns.add(left_text, "--text-left", Lists::kAny);
     right_text_ = columns.add(right_text, "--text-right", Lists::kAny);
+    // Columns of the usual names are taken, unless it is models that are judged.
+    const bool usual = !options.source_left && left != "model_left" && right != "model_right";
+    left_source_ =
+        usual ? columns.add("model_left", "--source-left", false) : columns.add(options.source_left, "--source-left");
+    right_source_ = usual ? columns.add("model_right", "--source-right", false)
+                          : columns.add(options.source_right, "--source-right");
   }
 
-  NamedItem left(const Row& row) const { return item(row, left_, left_text_); }
-  NamedItem right(const Row& row) const { return item(row, right_, right_text_); }
+  NamedItem left(const Row& row) const { return item(row, left_, left_text_, left_source_); }
+  NamedItem right(const Row& row) const { return item(row, right_, right_text_, right_source_); }
 
   /// Both, and what they share as the row's prompt where that is asked for; valid until the next call.
   std::pair<NamedItem, NamedItem> both(const Row& row, Source& source) {
@@ -102,11 +111,11 @@ class ItemColumns {
   }
 
  private:
-  static NamedItem item(const Row& row, std::size_t id, std::size_t text) {
-    return {value_of(row, id).value_or(""), value_of(row, text).value_or("")};
+  static NamedItem item(const Row& row, std::size_t id, std::size_t text, std::size_t source) {
+    return {value_of(row, id).value_or(""), value_of(row, text).value_or(""), value_of(row, source).value_or("")};
   }
   bool common_prompt_;
-  std::size_t left_, right_, left_text_, right_text_;
+  std::size_t left_, right_, left_text_, right_text_, left_source_, right_source_;
   CommonPrompt common_;
 };
 
@@ -367,7 +376,9 @@ class RankingShape : public Shape {
     const std::string& names = low_is_best_ ? *o.rank : *o.rating;
     const auto values = split_names(names);
     name_ = names;
+    if (o.source_left || o.source_right) throw usage_error("of ranked items --source is the source");
     if (values.size() == 1) {
+      source_ = columns.add(o.source, "--source");
       if (!o.item && !o.item_text) throw usage_error("{} needs --item: the column with the ranked item", option);
       if (o.each.empty() && !o.group_by)
         throw usage_error("{} needs --group-by: the columns that say which rows are one ranking", option);
@@ -377,6 +388,7 @@ class RankingShape : public Shape {
       group_ = columns.add(o.group_by, "--group-by");
       return;
     }
+    if (o.source) throw usage_error("--source is of one item a row, not of {} {} columns", values.size(), option);
     // A row is a ranking: a column an item, whose name is the id or which has one beside it.
     const auto items = o.item ? split_names(*o.item) : std::vector<std::string>();
     if (o.item && items.size() != values.size())
@@ -395,7 +407,8 @@ class RankingShape : public Shape {
                   items_[i] == ColumnList::kNone ? NamedItem{ids_[i], {}} : NamedItem{*row.values[items_[i]], {}});
       return close(open_);
     }
-    const NamedItem item{value_of(row, items_[0]).value_or(""), value_of(row, text_).value_or("")};
+    const NamedItem item{value_of(row, items_[0]).value_or(""), value_of(row, text_).value_or(""),
+                         value_of(row, source_).value_or("")};
     if (group_ == ColumnList::kNone) {
       if (!open_.empty() && (open_.front().source.path != &path || record_ != row.record)) close(open_);
       record_ = row.record;
@@ -419,7 +432,7 @@ class RankingShape : public Shape {
 
  private:
   struct Entry {
-    std::string item, text, annotator, prompt, within, judgement, prompt_text;
+    std::string item, text, item_source, annotator, prompt, within, judgement, prompt_text;
     double value;
     Source source;
   };
@@ -437,9 +450,9 @@ class RankingShape : public Shape {
       throw bad_input("{}: line {}: over {} items in one ranking; does --group-by say which rows are one?", path,
                       row.line, kMostRanked);
     const Source source = votes_.source(path, row);
-    ranking.push_back({std::string(item.id), std::string(item.text), std::string(source.annotator),
-                       std::string(source.prompt), std::string(source.within), std::string(source.judgement),
-                       std::string(source.prompt_text), *value, source});
+    ranking.push_back({std::string(item.id), std::string(item.text), std::string(item.source),
+                       std::string(source.annotator), std::string(source.prompt), std::string(source.within),
+                       std::string(source.judgement), std::string(source.prompt_text), *value, source});
   }
 
   void close(std::vector<Entry>& ranking) {
@@ -455,8 +468,8 @@ class RankingShape : public Shape {
         source.annotator = better.annotator, source.prompt = better.prompt, source.within = better.within;
         source.judgement = better.judgement, source.prompt_text = better.prompt_text;
         try {
-          votes_.add(source, {{better.item, better.text},
-                              {worse.item, worse.text},
+          votes_.add(source, {{better.item, better.text, better.item_source},
+                              {worse.item, worse.text, worse.item_source},
                               static_cast<std::int8_t>(tie ? 0 : 1),
                               1,
                               judgement});
@@ -473,7 +486,7 @@ class RankingShape : public Shape {
   std::string name_;
   std::vector<std::string> ids_;
   std::vector<std::size_t> values_, items_;
-  std::size_t text_ = ColumnList::kNone, group_ = ColumnList::kNone;
+  std::size_t text_ = ColumnList::kNone, group_ = ColumnList::kNone, source_ = ColumnList::kNone;
   std::vector<Entry> open_;  ///< the ranking of the current record
   std::uint64_t record_ = 0, alone_ = 0;
   std::unordered_map<std::string, std::size_t> place_of_;

@@ -235,8 +235,8 @@ void BadRows::leave_out(const Error& error) {
 Error no_column(const std::string& path, const TableColumn& column, const std::vector<std::string>& names) {
   std::vector<std::string> there;
   for (const std::string& name : names) there.push_back("'" + shown(name) + "'");
-  return bad_input("{}: no column '{}'; its columns are {} (choose one with {} NAME)", path, shown(column.name),
-                   fmt::join(there, ", "), column.option);
+  return bad_input("{}: no column '{}'; its columns are {}{}", path, shown(column.name), fmt::join(there, ", "),
+                   column.option.empty() ? "" : fmt::format(" (choose one with {} NAME)", column.option));
 }
 
 void append_joined(std::string_view part, bool last, std::string& out) {

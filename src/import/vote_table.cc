@@ -16,6 +16,7 @@ namespace voxpop {
 namespace {
 
 constexpr std::uint32_t kNoPrompt = 0xffffffffu;
+constexpr std::uint32_t kTwoSources = kNoSource - 1;
 constexpr double kLargestWeight = 1e6;
 constexpr std::string_view kAnonymous = "anonymous";
 /// A longer id is a text: its hash is the id.
@@ -65,6 +66,7 @@ VoteTable::VoteTable(const ImportOptions& options, ColumnList& columns, BadRows&
   count_ = columns.add(options.count, "--count");
   judgement_ = columns.add(options.judgement, "--judgement");
   prompt_text_ = columns.add(options.prompt_text, "--prompt-text", Lists::kAny);
+  strict_sources_ = options.strict_sources && (options.source_left || options.source);
   if (options.texts_out) texts_.emplace(*options.texts_out);
   hash_ids_ = options.texts_out && !options.text_left && !options.text_winner && !options.item_text;
 }
@@ -126,6 +128,8 @@ std::string VoteTable::column_of(Kind kind) const {
       return name(options_.annotator, {}, "annotator");
     case Kind::kPrompt:
       return name(options_.prompt, options_.within, "prompt");
+    case Kind::kSource:
+      return name(options_.source, options_.source_left, "model_left");
   }
   return {};
 }
@@ -138,7 +142,10 @@ void VoteTable::require_valid(Kind kind, std::string_view id, const Source& sour
 }
 
 std::uint32_t VoteTable::number(Kind kind, std::string_view id, const Source& source) {
-  IdTable& table = kind == Kind::kAnnotator ? annotators_ : kind == Kind::kPrompt ? prompts_ : items_;
+  IdTable& table = kind == Kind::kAnnotator ? annotators_
+                   : kind == Kind::kPrompt  ? prompts_
+                   : kind == Kind::kSource  ? sources_
+                                            : items_;
   const auto [index, is_new] = table.number(id);
   if (is_new) require_valid(kind, id, source);
   return index;
@@ -188,6 +195,23 @@ void VoteTable::require_prompt(std::string_view item, std::string_view prompt, c
       shown(column), shown(item), shown(prompt), shown(before));
 }
 
+void VoteTable::require_source(std::string_view item, std::string_view item_source, const Source& source) const {
+  const auto index = items_.find(item);
+  if (!strict_sources_ || item_source.empty() || !index || *index >= votes_.source.size()) return;
+  if (votes_.source[*index] == kNoSource || sources_.ids()[votes_.source[*index]] == item_source) return;
+  throw bad_row(source,
+                "item '{}' is of source '{}' here, of '{}' before; an item has one (--source-left '' does without)",
+                shown(item), shown(item_source), shown(sources_.ids()[votes_.source[*index]]));
+}
+
+void VoteTable::set_source(std::uint32_t item, std::string_view item_source, const Source& source) {
+  if (item_source.empty()) return;
+  if (votes_.source.size() <= item) votes_.source.resize(item + std::size_t{1}, kNoSource);
+  const std::uint32_t number_here = number(Kind::kSource, item_source, source);
+  std::uint32_t& mine = votes_.source[item];
+  mine = mine == kNoSource || mine == number_here ? number_here : kTwoSources;
+}
+
 void VoteTable::add(const Source& source, const ImportedVote& vote) {
   if (votes_.size() == kMaxVotes) throw bad_row(source, "over {} votes; import fewer", kMaxVotes);
   const std::string_view left = item_id(vote.left, source, buffer_[0]);
@@ -215,9 +239,14 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
     require_prompt(left, prompt, source);
     require_prompt(right, prompt, source);
   }
+  const std::string_view sources[] = {short_id(trimmed(vote.left.source), buffer_[3]),
+                                      short_id(trimmed(vote.right.source), source_id_)};
+  require_source(left, sources[0], source);
+  require_source(right, sources[1], source);
   if (bad_rows_.allowed())
-    for (const auto& [kind, id] : {std::pair(Kind::kLeft, left), std::pair(Kind::kRight, right),
-                                   std::pair(Kind::kAnnotator, annotator), std::pair(Kind::kPrompt, prompt)})
+    for (const auto& [kind, id] :
+         {std::pair(Kind::kLeft, left), std::pair(Kind::kRight, right), std::pair(Kind::kAnnotator, annotator),
+          std::pair(Kind::kPrompt, prompt), std::pair(Kind::kSource, sources[0]), std::pair(Kind::kSource, sources[1])})
       require_valid(kind, id, source);
 
   const std::uint32_t prompt_index = prompt.empty() ? kNoPrompt : number(Kind::kPrompt, prompt, source);
@@ -233,6 +262,8 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
   };
   votes_.left.push_back(number_item(Kind::kLeft, left, vote.left));
   votes_.right.push_back(number_item(Kind::kRight, right, vote.right));
+  set_source(votes_.left.back(), sources[0], source);
+  set_source(votes_.right.back(), sources[1], source);
   votes_.annotator.push_back(number(Kind::kAnnotator, annotator, source));
   votes_.preference.push_back(vote.preference);
   if (source.timestamp)
@@ -292,6 +323,13 @@ Votes VoteTable::finish() {
   } else {
     votes_.prompt_ids = prompts_.release();
   }
+  if (const auto two = std::ranges::count(votes_.source, kTwoSources); two > 0) {
+    note(fmt::format("{} items are of two sources each ({}), so that theirs is not known", two,
+                     column_of(Kind::kSource)));
+    std::ranges::replace(votes_.source, kTwoSources, kNoSource);
+  }
+  if (!votes_.source.empty()) votes_.source.resize(items_.ids().size(), kNoSource);
+  votes_.source_ids = sources_.release();
   if (!unreadable_time_.empty())
     note(fmt::format("column 'timestamp' holds no time ({}), so it is left alone", unreadable_time_));
   else if (!votes_.timestamp.empty() && without_time_ > 0)

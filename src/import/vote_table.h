@@ -47,6 +47,7 @@ struct Source {
 struct NamedItem {
   std::string_view id;    ///< empty: the text stands for it
   std::string_view text;  ///< empty: none, or the id is the text
+  std::string_view source = {};
 };
 
 struct ImportedVote {
@@ -70,7 +71,7 @@ class VoteTable {
   Votes finish();
 
  private:
-  enum class Kind { kLeft, kRight, kAnnotator, kPrompt };
+  enum class Kind { kLeft, kRight, kAnnotator, kPrompt, kSource };
   /// The name of its column, for messages.
   std::string column_of(Kind kind) const;
   std::uint32_t number(Kind kind, std::string_view id, const Source& source);
@@ -79,6 +80,9 @@ class VoteTable {
   std::string_view item_id(const NamedItem& item, const Source& source, std::string& buffer) const;
   std::string_view annotator_id(const Source& source);
   void require_prompt(std::string_view item, std::string_view prompt, const Source& source) const;
+  /// Throws where the item was of another source before, and that is an error.
+  void require_source(std::string_view item, std::string_view item_source, const Source& source) const;
+  void set_source(std::uint32_t item, std::string_view item_source, const Source& source);
   void note_example(const Source& source, const ImportedVote& vote);
   void note_ids_with_blanks();
 
@@ -86,17 +90,17 @@ class VoteTable {
   BadRows& bad_rows_;
   ImportReport& report_;
   std::size_t annotator_, prompt_, within_, timestamp_, weight_, count_, judgement_, prompt_text_;
-  bool prompt_named_, timestamp_named_, hash_ids_;
+  bool prompt_named_, timestamp_named_, hash_ids_, strict_sources_;
 
   Votes votes_;
-  IdTable items_, annotators_, prompts_, judgements_;
+  IdTable items_, annotators_, prompts_, judgements_, sources_;
   std::optional<TextsOutput> texts_;
   std::uint32_t next_judgement_ = 0;
   std::uint64_t unnamed_ = 0, without_prompt_ = 0, without_time_ = 0;
   std::array<std::uint64_t, 4> times_of_unit_{};
   std::string first_without_prompt_, unreadable_time_;
   std::array<std::string, 3> examples_;  ///< the first vote for the left, for the right, and the first tie
-  std::string buffer_[4], name_;
+  std::string buffer_[4], name_, source_id_;
 };
 
 /// Of a long text, or a list of messages: 32 hex digits of its XXH3-128.

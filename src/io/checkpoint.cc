@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kSchema = "checkpoint/1";
 /// Another number for every change of what is kept, or of how a fit goes on.
-constexpr int kFormat = 2;
+constexpr int kFormat = 4;
 
 // Everything is kept as it lies in memory: every bit counts, and nobody else reads it.
 template <class T>
@@ -59,10 +59,12 @@ void for_columns(FitRun& run, EngineState& state, const Act& act) {
   act("state", &run.state, 1);
   act("annotators", run.annotators.data(), run.annotators.size());
   act("tastes", run.tastes.data(), run.tastes.size());
+  act("sources", run.sources.data(), run.sources.size());
   act("site_precision", state.sites.precision.data(), state.sites.precision.size());
   act("site_shift", state.sites.shift.data(), state.sites.shift.size());
   act("pair_mean", state.pair_mean.data(), state.pair_mean.size());
   act("pair_variance", state.pair_variance.data(), state.pair_variance.size());
+  act("prompts", state.prompts.data(), state.prompts.size());
   act("solutions", state.solutions.data(), state.solutions.size());
 }
 

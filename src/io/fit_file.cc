@@ -116,6 +116,9 @@ AnnotatorLabels read_annotators(const FitReader& read, std::size_t annotators) {
         std::pair{"annotators/flag_probability", &out.flag_probability}})
     *column = read.floats(name, annotators);
   out.flag = read.flags("annotators/flag", annotators);
+  if (read.file().has("annotators/copies"))
+    out.copies =
+        read.integers<std::int32_t>("annotators/copies", annotators, -1, static_cast<std::int64_t>(annotators) - 1);
   return out;
 }
 
@@ -133,6 +136,10 @@ PairColumns read_pairs(const FitReader& read, std::size_t items) {
   out.margin = read.floats_within("pairs/margin", pairs, -kMargin, kMargin);
   out.margin_se = read.floats_within("pairs/margin_se", pairs, 0, kMargin);
   out.information_gain = read.floats_within("pairs/information_gain", pairs, 0, kAny);
+  if (read.file().has("pairs/target")) {
+    out.target = read.floats_within("pairs/target", pairs, 0, 1);
+    out.weight = read.floats_within("pairs/weight", pairs, 0, kAny);
+  }
   return out;
 }
 
@@ -212,18 +219,27 @@ Population read_population(const nlohmann::ordered_json& provenance, const std::
   const auto logit = [](double share) { return std::log(share / (1 - share)); };
   Population out;
   out.mean = number("/hyperparameters/discrimination_mean");
-  if (model == "rater" || model == "lapse") {
+  if (model == "rater") {
     out.variance = variance("/hyperparameters/discrimination_sd");
     out.side_bias_variance = variance("/hyperparameters/side_bias_sd");
   }
-  if (model == "lapse") {
-    out.share_mean = -logit(number("/hyperparameters/lapse_rate_median"));
-    out.share_variance = variance("/hyperparameters/lapse_rate_logit_sd");
-  } else if (model == "crowd-bt") {
+  if (provenance.contains("/hyperparameters/tie_habit_median"_json_pointer)) {
+    out.habit_mean = logit(number("/hyperparameters/tie_habit_median"));
+    if (model == "rater") out.habit_variance = variance("/hyperparameters/tie_habit_logit_sd");
+  }
+  if (model == "crowd-bt") {
     out.share_mean = logit(number("/hyperparameters/eta_median"));
     out.share_variance = variance("/hyperparameters/eta_logit_sd");
   }
   return out;
+}
+
+/// Scores of sources, where there are any.
+void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
+  if (!read.file().has("sources/id")) return;
+  ids = read.file().read_strings("sources/id");
+  sources.score = read.floats_within("sources/score", ids.size(), -kAny, kAny);
+  sources.std_error = read.floats_within("sources/std_error", ids.size(), kPositive, kAny);
 }
 
 }  // namespace
@@ -254,6 +270,15 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
     if (!covariates.taste_sd.empty()) file.write("covariates/taste_sd", covariates.taste_sd);
   }
 
+  const SourceLabels& sources = labels.sources;
+  if (!sources.row.empty()) {
+    Strings ids;
+    for (const std::uint32_t row : sources.row) ids.push_back(votes.source_ids[row]);
+    file.write("sources/id", ids);
+    file.write("sources/score", sources.score);
+    file.write("sources/std_error", sources.std_error);
+  }
+
   const AnnotatorLabels& annotators = labels.annotators;
   file.write("annotators/id", votes.annotator_ids);
   file.write("annotators/votes", annotators.votes);
@@ -263,9 +288,10 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.write("annotators/side_bias", annotators.side_bias);
   file.write("annotators/side_bias_se", annotators.side_bias_se);
   for (const auto& [name, column] :
-       {std::pair{"annotators/lapse_rate", &annotators.lapse_rate},
-        std::pair{"annotators/lapse_rate_low", &annotators.lapse_rate_low},
-        std::pair{"annotators/lapse_rate_high", &annotators.lapse_rate_high},
+       {std::pair{"annotators/tie_habit", &annotators.tie_habit},
+        std::pair{"annotators/tie_habit_se", &annotators.tie_habit_se},
+        std::pair{"components/tie_habit", &labels.components.tie_habit},
+        std::pair{"components/tie_habit_se", &labels.components.tie_habit_se},
         std::pair{"annotators/eta", &annotators.eta}, std::pair{"annotators/eta_se", &annotators.eta_se}})
     if (!column->empty()) file.write(name, *column);
   if (!annotators.taste.empty()) {
@@ -275,8 +301,23 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.write("annotators/agreement", annotators.agreement);
   file.write("annotators/expected_accuracy", annotators.expected_accuracy);
   file.write("annotators/bits_per_vote", annotators.bits_per_vote);
+  if (!annotators.gold_votes.empty()) {
+    file.write("annotators/gold_votes", annotators.gold_votes);
+    file.write("annotators/gold_right", annotators.gold_right);
+    file.write("annotators/gold_right_low", annotators.gold_right_low);
+    file.write("annotators/gold_right_high", annotators.gold_right_high);
+  }
   file.write_enum("annotators/flag", annotators.flag, flag_names());
   file.write("annotators/flag_probability", annotators.flag_probability);
+  if (!annotators.copies.empty()) file.write("annotators/copies", annotators.copies);
+
+  if (labels.gold) {
+    file.write("gold/left", labels.gold->left);
+    file.write("gold/right", labels.gold->right);
+    file.write("gold/probability", labels.gold->probability);
+    file.write("gold/probability_without", labels.gold->without);
+    file.write("gold/contradicted", labels.gold->contradicted);
+  }
 
   if (labels.drift) {
     const Drift& drift = *labels.drift;
@@ -309,6 +350,10 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.write("pairs/margin", pairs.margin);
   file.write("pairs/margin_se", pairs.margin_se);
   file.write("pairs/information_gain", pairs.information_gain);
+  if (!pairs.target.empty()) {
+    file.write("pairs/target", pairs.target);
+    file.write("pairs/weight", pairs.weight);
+  }
 
   std::vector<float> trials, predicted, observed;
   for (const ReliabilityBin& bin : reliability.bins) {
@@ -321,6 +366,11 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.write("reliability/observed", observed);
 
   file.write("votes/probability_correct", labels.vote_probability_correct);
+  if (!labels.vote_target.empty()) {
+    file.write("votes/target", labels.vote_target);
+    file.write("votes/weight", labels.vote_weight);
+  }
+  if (!labels.vote_count.empty()) file.write("votes/count", labels.vote_count);
   double total = 0;
   auto& seconds = provenance["seconds"];
   seconds["write"] = watch.seconds();
@@ -345,6 +395,7 @@ FitFile read_fit(const std::string& path) {
   }
   out.labels.items = read_items(read, items);
   out.labels.annotators = read_annotators(read, annotators);
+  read_sources(read, out.source_ids, out.labels.sources);
   out.labels.pairs = read_pairs(read, items);
   const PairColumns& pairs = out.labels.pairs;
   for (std::size_t p = 0; p < pairs.left.size(); ++p) {
@@ -365,6 +416,12 @@ FitFile read_fit(const std::string& path) {
   return out;
 }
 
+Column<float> read_vote_counts(const std::string& path, std::size_t votes) {
+  const FitReader read(path);
+  if (!read.file().has("votes/count")) return Column<float>(votes, 1.0f);
+  return read.floats_within("votes/count", votes, 0, kAny);
+}
+
 EarlierFit read_earlier_fit(const std::string& path) {
   const FitReader read(path);
   const InputHdf5& file = read.file();
@@ -375,6 +432,9 @@ EarlierFit read_earlier_fit(const std::string& path) {
   out.model = require<std::string>(provenance, "/model", path);
   out.population = read_population(provenance, out.model, path);
   out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
+  out.score_unit = out.reference_discrimination;  // of files that do not say
+  if (provenance.contains(nlohmann::ordered_json::json_pointer("/hyperparameters/score_unit")))
+    out.score_unit = require<double>(provenance, "/hyperparameters/score_unit", path);
   if (out.model == "crowd-bt")
     out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
   for (const double strength : require<std::vector<double>>(provenance, "/strengths", path))
@@ -392,13 +452,15 @@ EarlierFit read_earlier_fit(const std::string& path) {
   const std::size_t annotators = out.annotator_ids.size();
   out.annotators = read_annotators(read, annotators);
   const auto shares = [&](const char* name) { return read.floats_within(name, annotators, 0, 1); };
-  if (out.model == "lapse") {
-    out.annotators.lapse_rate = shares("annotators/lapse_rate");
-    out.annotators.lapse_rate_high = shares("annotators/lapse_rate_high");
-  } else if (out.model == "crowd-bt") {
+  if (file.has("annotators/tie_habit")) {
+    out.annotators.tie_habit = shares("annotators/tie_habit");
+    out.annotators.tie_habit_se = read.floats_within("annotators/tie_habit_se", annotators, 0, kAny);
+  }
+  if (out.model == "crowd-bt") {
     out.annotators.eta = shares("annotators/eta");
     out.annotators.eta_se = read.floats_within("annotators/eta_se", annotators, 0, kAny);
   }
+  read_sources(read, out.source_ids, out.sources);
   if (!file.has("covariates/name")) return out;
   CovariateLabels& covariates = out.covariates;
   covariates.names = file.read_strings("covariates/name");

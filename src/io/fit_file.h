@@ -20,6 +20,7 @@ struct FitFile {
   Strings item_ids, annotator_ids;
   Strings prompt_ids;            ///< empty where the votes had none
   Column<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
+  Strings source_ids;            ///< as labels.sources; empty where items had none
   Labels labels;
   Reliability reliability;
   nlohmann::ordered_json provenance;
@@ -28,6 +29,9 @@ struct FitFile {
 /// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
 /// are not read.
 FitFile read_fit(const std::string& path);
+
+/// As how many votes each of the fit's votes counts.
+Column<float> read_vote_counts(const std::string& path, std::size_t votes);
 
 /// Reads what a later fit can start from: neither items, pairs nor votes.
 EarlierFit read_earlier_fit(const std::string& path);

@@ -147,14 +147,38 @@ ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_
   return prompts;
 }
 
+/// Which source each item of a file has, such as the model that wrote it; -1 in the file: not known.
+struct ItemSources {
+  Column<std::uint32_t> of_item;  ///< [items] row of `ids`, or kNoSource; empty where the file has none
+  Strings ids;
+};
+
+ItemSources read_sources(const InputHdf5& file, std::size_t items, std::size_t known_sources) {
+  const std::string name = "items/source";
+  ItemSources sources;
+  if (!file.has(name)) return sources;
+  if (!file.has("sources/id"))
+    throw bad_input("{}: '{}' is there, but not 'sources/id', the names of the sources; add it", file.path(), name);
+  sources.ids = read_ids(file, "sources/id", known_sources, kNoRow);
+  require_rows(file, name, file.rows(name), items, "items/id");
+  const auto last = static_cast<std::int64_t>(sources.ids.size()) - 1;
+  const Column<std::int64_t> given =
+      file.read_integers<std::int64_t>(name, {0, items}, -1, last, [&](std::uint64_t row, const std::string& value) {
+        return bad_input("{}: '{}' row {} is {}; source indices run from 0 to {}, and -1 is a source not known",
+                         file.path(), name, row, value, last);
+      });
+  for (const std::int64_t source : given)
+    sources.of_item.push_back(source < 0 ? kNoSource : static_cast<std::uint32_t>(source));
+  return sources;
+}
+
 void append_mapped(Column<std::uint32_t>& column, const Column<std::uint32_t>& file_rows,
                    const std::vector<std::uint32_t>& joint) {
   column.reserve(column.size() + file_rows.size());
   for (const std::uint32_t row : file_rows) column.push_back(joint[row]);
 }
 
-Column<std::int8_t> read_preferences(const InputHdf5& file, Rows some) {
-  const std::string name = "comparisons/preference";
+Column<std::int8_t> read_preferences(const InputHdf5& file, const std::string& name, Rows some) {
   return file.read_integers<std::int8_t>(
       name, some, -kMaxLevels, kMaxLevels, [&](std::uint64_t row, const std::string& value) {
         return bad_input("{}: '{}' row {} is {}; it must be above 0 (left), below 0 (right) or 0 (tie), from -{} to {}",
@@ -324,12 +348,44 @@ class JoinedNumbers {
   std::vector<std::size_t> known_;  // per file: items that were there before it
 };
 
+/// Group gold, in rows of the file's items. Ties say of no item that it is better: they are left out.
+KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, bool quiet) {
+  KnownPairs known;
+  if (!file.has("gold/left")) return known;
+  const Rows all{0, file.rows("gold/left")};
+  for (const char* name : {"gold/right", "gold/preference", "gold/probability"})
+    if (file.has(name) || std::string_view(name) != "gold/probability")
+      require_rows(file, name, file.rows(name), all.count(), "gold/left");
+  if (all.count() == 0) return known;
+  const Column<std::uint32_t> left = file.read_indices("gold/left", all, item_ids.size(), "item indices");
+  const Column<std::uint32_t> right = file.read_indices("gold/right", all, item_ids.size(), "item indices");
+  const Column<std::int8_t> preference = read_preferences(file, "gold/preference", all);
+  std::vector<double> probability;
+  if (file.has("gold/probability")) probability = file.read_floats("gold/probability");
+  std::uint64_t ties = 0;
+  for (std::size_t row = 0; row < all.count(); ++row) {
+    if (left[row] == right[row])
+      throw bad_input("{}: 'gold/right' row {} is {} ('{}'), the same item as on the left; drop the row", file.path(),
+                      row, right[row], shown(item_ids[right[row]]));
+    const double chance =
+        probability.empty() ? 0.5 * (1 + (preference[row] > 0) - (preference[row] < 0)) : probability[row];
+    if (!(chance >= 0 && chance <= 1))
+      throw bad_input("{}: 'gold/probability' row {} is {}; it must be from 0 to 1", file.path(), row, chance);
+    if (chance == 0.5)
+      ++ties;
+    else
+      known.add(left[row], right[row], static_cast<float>(chance));
+  }
+  if (ties > 0) note(quiet, fmt::format("{}: {} gold pairs are ties, which are not used", file.path(), ties));
+  return known;
+}
+
 std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::size_t annotators,
                                 std::size_t features) {
   if (!file.has("truth/score")) return std::nullopt;
   require_rows(file, "truth/score", file.rows("truth/score"), items, "items/id");
-  for (const char* name :
-       {"truth/discrimination", "truth/side_bias", "truth/kind", "truth/lapse_rate", "truth/drifts", "truth/bursts"})
+  for (const char* name : {"truth/discrimination", "truth/side_bias", "truth/kind", "truth/tie_habit",
+                           "truth/lapse_rate", "truth/drifts", "truth/bursts"})
     if (file.has(name)) require_rows(file, name, file.rows(name), annotators, "annotators/id");
   const auto require_numbers = [&](const std::string& name, std::uint64_t numbers, std::uint64_t most) {
     if (numbers > most)
@@ -353,6 +409,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
     return std::vector<std::int8_t>(read.begin(), read.end());
   };
   truth.thresholds = floats("truth/thresholds");
+  truth.tie_habit = floats("truth/tie_habit");
   truth.lapse_rate = floats("truth/lapse_rate");
   truth.feature_coefficients = floats("truth/feature_coefficients");
   if (file.has("truth/taste")) truth.taste = file.read_matrix("truth/taste");
@@ -377,15 +434,22 @@ void note_unused(const InputHdf5& file, bool quiet, std::vector<std::string>& al
                                               "comparisons/judgement",
                                               "items/id",
                                               "items/prompt",
+                                              "items/source",
                                               "items/prior_score",
                                               "items/features",
                                               "annotators/id",
                                               "prompts/id",
+                                              "sources/id",
+                                              "gold/left",
+                                              "gold/right",
+                                              "gold/preference",
+                                              "gold/probability",
                                               "truth/score",
                                               "truth/kind",
                                               "truth/discrimination",
                                               "truth/side_bias",
                                               "truth/thresholds",
+                                              "truth/tie_habit",
                                               "truth/lapse_rate",
                                               "truth/feature_coefficients",
                                               "truth/taste",
@@ -465,6 +529,7 @@ class FingerprintMeanwhile {
 Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others) {
   Votes votes;
   JoinedIds items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
+  JoinedIds sources(votes.source_ids);
   JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
   std::uint32_t next_judgement = 0;
@@ -491,7 +556,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     FingerprintMeanwhile input(paths[f]);
     Column<std::uint32_t> left = file.read_indices("comparisons/left", all, item_ids.size(), "item indices");
     Column<std::uint32_t> right = file.read_indices("comparisons/right", all, item_ids.size(), "item indices");
-    Column<std::int8_t> preference = read_preferences(file, all);
+    Column<std::int8_t> preference = read_preferences(file, "comparisons/preference", all);
 
     Column<float> weight;
     if (file.has("comparisons/weight")) {
@@ -527,18 +592,23 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     ItemPrompts file_prompts = read_prompts(file, item_ids, votes.prompt_ids.size());
     check_pairs(file, left, right, file_prompts, item_ids);
 
+    ItemSources file_sources = read_sources(file, item_ids.size(), votes.source_ids.size());
     ItemNumbers file_prior_score = read_prior_score(file, item_ids.size());
     ItemNumbers file_features = read_features(file, item_ids.size());
+    KnownPairs gold = read_known_pairs(file, item_ids, quiet);
     every_file_has_prompts = every_file_has_prompts && !file_prompts.of_item.empty();
     if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
       votes.truth = read_truth(file, item_ids.size(), annotator_ids.size(), file_features.columns);
       votes.prior_score = std::move(file_prior_score.values);
       votes.features = std::move(file_features.values);
       votes.feature_names = std::move(file_features.names);
+      votes.gold = std::move(gold);
       votes.item_ids = std::move(item_ids);
       votes.annotator_ids = std::move(annotator_ids);
       votes.prompt_ids = std::move(file_prompts.ids);
       votes.prompt = std::move(file_prompts.of_item);
+      votes.source_ids = std::move(file_sources.ids);
+      votes.source = std::move(file_sources.of_item);
       votes.left = std::move(left);
       votes.right = std::move(right);
       votes.annotator = std::move(annotator);
@@ -561,6 +631,23 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
           joint = prompt_rows[prompt];
         }
       }
+      if (!file_sources.of_item.empty()) {
+        const auto source_rows = sources.join(file_sources.ids);
+        votes.source.resize(votes.item_ids.size(), kNoSource);
+        for (std::size_t i = 0; i < item_ids.size(); ++i) {
+          const std::uint32_t source = file_sources.of_item[i];
+          if (source == kNoSource) continue;
+          std::uint32_t& joint = votes.source[item_rows[i]];
+          if (joint != kNoSource && joint != source_rows[source])
+            throw bad_input("{}: 'items/source' row {}: item '{}' is of source '{}' here, but '{}' in an earlier file",
+                            file.path(), i, shown(item_ids[i]), shown(file_sources.ids[source]),
+                            shown(votes.source_ids[joint]));
+          joint = source_rows[source];
+        }
+      }
+      append_mapped(votes.gold.left, gold.left, item_rows);
+      append_mapped(votes.gold.right, gold.right, item_rows);
+      votes.gold.probability.insert(votes.gold.probability.end(), gold.probability.begin(), gold.probability.end());
       append_mapped(votes.left, left, item_rows);
       append_mapped(votes.right, right, item_rows);
       append_mapped(votes.annotator, annotator, annotators.join(annotator_ids));
@@ -585,6 +672,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     if (!votes.timestamp.empty()) note(quiet, "'comparisons/timestamp' is left out: not all files have it");
     votes.timestamp.clear();
   }
+  if (!votes.source.empty()) votes.source.resize(votes.item_ids.size(), kNoSource);
   if (!every_file_has_prompts) {
     votes.prompt.clear();
     votes.prompt_ids = Strings();
@@ -615,12 +703,29 @@ void write_votes(OutputFile& output, const Votes& votes, bool compress) {
     file.write("items/prompt", votes.prompt);
     file.write("prompts/id", votes.prompt_ids);
   }
+  if (!votes.source.empty()) {
+    Column<std::int32_t> source(votes.source.size());
+    std::ranges::transform(votes.source, source.begin(),
+                           [](std::uint32_t s) { return s == kNoSource ? -1 : static_cast<std::int32_t>(s); });
+    file.write("items/source", source);
+    file.write("sources/id", votes.source_ids);
+  }
   if (!votes.prior_score.empty()) file.write("items/prior_score", votes.prior_score);
   if (!votes.features.empty()) {
     file.write_matrix("items/features", votes.features, votes.feature_names.size());
     file.write_attribute("items/features", "names", votes.feature_names);
   }
   if (!anonymous) file.write("annotators/id", votes.annotator_ids);
+  if (votes.gold.size() > 0) {
+    Column<std::int8_t> preference(votes.gold.size());
+    std::ranges::transform(votes.gold.probability, preference.begin(),
+                           [](float chance) { return chance > 0.5f ? 1 : -1; });
+    file.write("gold/left", votes.gold.left);
+    file.write("gold/right", votes.gold.right);
+    file.write("gold/preference", preference);
+    if (std::ranges::any_of(votes.gold.probability, [](float chance) { return chance > 0 && chance < 1; }))
+      file.write("gold/probability", votes.gold.probability);
+  }
   if (votes.truth) {
     const Truth& truth = *votes.truth;
     file.write("truth/score", truth.score);
@@ -628,6 +733,7 @@ void write_votes(OutputFile& output, const Votes& votes, bool compress) {
     file.write("truth/side_bias", truth.side_bias);
     file.write("truth/kind", truth.kind);
     if (!truth.thresholds.empty()) file.write("truth/thresholds", truth.thresholds);
+    if (!truth.tie_habit.empty()) file.write("truth/tie_habit", truth.tie_habit);
     if (!truth.lapse_rate.empty()) file.write("truth/lapse_rate", truth.lapse_rate);
     if (!truth.feature_coefficients.empty()) file.write("truth/feature_coefficients", truth.feature_coefficients);
     if (!truth.taste.empty()) file.write_matrix("truth/taste", truth.taste, votes.feature_names.size());

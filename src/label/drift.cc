@@ -9,6 +9,8 @@
 #include <numeric>
 #include <unsupported/Eigen/SpecialFunctions>
 
+#include "fit/answer_model.h"
+#include "fit/refit.h"
 #include "voxpop/component.h"
 #include "voxpop/label.h"
 
@@ -37,11 +39,10 @@ class Reader {
         fit_(fit),
         sites_(sites),
         timestamp_(timestamp),
-        raters_(records_of(fit.annotators)),
+        answers_(groups, fit),
         pair_of_(groups.votes.size()),
         first_of_(groups.annotators + 1, 0),
         by_annotator_(groups.votes.size()) {
-    if (blend_of(fit.model) == Blend::kClick) habits_ = find_click_habits(groups);
     for (const VoteCode vote : groups.votes) ++first_of_[vote.annotator() + 1];
     std::partial_sum(first_of_.begin(), first_of_.end(), first_of_.begin());
     std::vector<std::uint32_t> next(first_of_.begin(), first_of_.end() - 1);
@@ -68,28 +69,13 @@ class Reader {
 
  private:
   Seen read(std::uint32_t v) const {
-    FitView view{};
-    view.pair_first = groups_.pair_first.data();
-    view.pair_second = groups_.pair_second.data();
-    view.raters = raters_.data();
-    view.blend = blend_of(fit_.model);
-    view.scale = &fit_.scale;
-    view.click_habits = habits_.data();
-    view.covariates = groups_.covariates.value.data();
-    view.covariate_count = groups_.covariates.count();
-    view.tastes = fit_.tastes.data();
-    view.taste_count = static_cast<int>(fit_.taste_sd.size());
     const VoteCode vote = groups_.votes[v];
     const std::uint32_t pair = pair_of_[v];
-    const Statement<float> said = statement_of(view, vote);
-    const Cavity<double> cavity =
-        cavity_without<double>(fit_.posterior.pair_mean[pair], fit_.posterior.pair_variance[pair],
-                               {sites_.precision[v], sites_.shift[v]}, part_of(double{groups_.weight_of(v)}));
     const double winner = vote.winner();
-    return {{said.sign, said.lower, said.upper, said.share, said.click, said.one_sided, said.mirrored},
-            cavity,
+    return {answers_.statement(vote, pair),
+            cavity_of_vote(groups_, fit_, sites_, v, pair),
             vote.side(),
-            taste_effect(view, vote.annotator(), pair).mean,
+            answers_.taste(vote, pair),
             groups_.weight_of(v),
             winner == 0 ? double{kNan}
                         : normal_cdf(winner * fit_.posterior.pair_mean[pair] /
@@ -101,8 +87,7 @@ class Reader {
   const Fit& fit_;
   const Sites& sites_;
   const Column<std::int64_t>& timestamp_;
-  std::vector<RaterRecord> raters_;
-  std::vector<float> habits_;
+  const AnswerModel answers_;
   Column<std::uint32_t> pair_of_;
   std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] where its votes begin in ...
   Column<std::uint32_t> by_annotator_;   ///< [V]
@@ -204,9 +189,9 @@ Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const
   const Reader reader(groups, fit, sites, timestamp);
   const bool rates = has_discriminations(fit.model);
   Drift out;
-  for (auto* column : {&out.statistic, &out.p_value, &out.corrected_p_value}) column->assign(groups.annotators, kNan);
-  std::vector<WindowColumns> parts(groups.annotators);
-  oneapi::tbb::parallel_for(std::size_t{0}, groups.annotators, [&](std::size_t a) {
+  for (auto* column : {&out.statistic, &out.p_value, &out.corrected_p_value}) column->assign(groups.voters(), kNan);
+  std::vector<WindowColumns> parts(groups.voters());
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.voters(), [&](std::size_t a) {
     if (reader.count(a) < kFewest) return;
     const std::vector<Seen> votes = reader.votes_of(a);
     const std::vector<std::size_t> bounds = window_bounds(votes.size());

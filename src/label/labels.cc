@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 
+#include "core/scratch_memory.h"
 #include "group/weights.h"
 #include "voxpop/fixed_point.h"
 
@@ -35,20 +38,26 @@ double weight_of_pair(const Groups& groups, std::size_t pair) {
 
 ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) {
   ItemLabels out;
-  const auto unit = static_cast<float>(fit.reference_discrimination);
+  const auto unit = static_cast<float>(fit.score_unit);
   out.score.assign(items, 0.0f);
   out.std_error.assign(items, unit);  // nothing known: the prior, sd 1 in prior units
   out.votes.assign(items, 0);
   out.component.assign(items, -1);
   Column<std::uint32_t> component_of(items, 0);
-  for (std::size_t c = 0; c < groups.components(); ++c)
+  for (std::size_t c = 0; c < groups.components(); ++c) {
+    const auto begin = fit.posterior.slot_mean.begin() + groups.component_slots[c];
+    // Scores are centred already, but for what sources add.
+    const float centre = groups.sources == 0 ? 0
+                                             : std::accumulate(begin, begin + groups.items_of(c), 0.0f) /
+                                                   static_cast<float>(groups.items_of(c));
     for (std::uint32_t slot = groups.component_slots[c]; slot < groups.component_slots[c + 1]; ++slot) {
       const std::uint32_t item = groups.slot_item[slot];
-      out.score[item] = unit * fit.posterior.slot_mean[slot];
+      out.score[item] = unit * (fit.posterior.slot_mean[slot] - centre);
       out.std_error[item] = unit * std::sqrt(fit.posterior.slot_variance[slot]);
       out.component[item] = 0;
       component_of[item] = static_cast<std::uint32_t>(c);
     }
+  }
   if (groups.given_weight.empty()) {
     for (std::size_t p = 0; p < groups.pairs(); ++p) {
       const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
@@ -79,7 +88,7 @@ CovariateLabels label_covariates(const Groups& groups, const Fit& fit) {
   CovariateLabels out;
   for (int k = 0; k < groups.covariates.count(); ++k) {
     out.names.push_back(groups.covariates.names[k]);
-    const double unit = fit.reference_discrimination / groups.covariates.sd[k];
+    const double unit = fit.score_unit / groups.covariates.sd[k];
     out.coefficient.push_back(static_cast<float>(fit.coefficient[k] * unit));
     out.coefficient_se.push_back(static_cast<float>(fit.coefficient_se[k] * unit));
   }
@@ -94,7 +103,7 @@ Column<float> control_scores(const Groups& groups, const Fit& fit, Column<float>
   for (std::size_t slot = 0; slot < groups.slot_item.size(); ++slot)
     for (int k = 0; k < known.features; ++k)
       score[groups.slot_item[slot]] -=
-          static_cast<float>(fit.reference_discrimination * fit.coefficient[k]) * known.value[slot * known.count() + k];
+          static_cast<float>(fit.score_unit * fit.coefficient[k]) * known.value[slot * known.count() + k];
   return score;
 }
 
@@ -115,17 +124,35 @@ Rating rate_annotator(const AnnotatorPosterior& a, const Fit& fit) {
   return {(2 * eta - 1) / reference, 2 * eta * (1 - eta) * std::sqrt(a.share_variance) / reference, kNan};
 }
 
-void add_share(const AnnotatorPosterior& a, Model model, AnnotatorLabels& out) {
-  const double sd = std::sqrt(a.share_variance);
-  const auto share = [&](double sds) { return static_cast<float>(share_of(a.share_logit + sds * sd)); };
-  if (model == Model::kLapse) {
-    out.lapse_rate.push_back(1 - share(0));
-    out.lapse_rate_low.push_back(1 - share(1.96));
-    out.lapse_rate_high.push_back(1 - share(-1.96));
-  } else if (model == Model::kCrowdBt) {
-    out.eta.push_back(share(0));
-    out.eta_se.push_back(share(0) * (1 - share(0)) * static_cast<float>(sd));
+/// Whether nothing is known of an annotator's discrimination but its population: its votes take less than a twentieth
+/// off the prior's sd, and alone could not tell the reference annotator from votes at random by one standard error.
+bool is_prior_alone(const AnnotatorPosterior& a, const Fit& fit) {
+  if (!has_discriminations(fit.model)) return false;
+  const double own = 1 / a.discrimination_variance - 1 / fit.population.variance;
+  return a.discrimination_variance > 0.95 * 0.95 * fit.population.variance &&
+         own * fit.reference_discrimination * fit.reference_discrimination < 1;
+}
+
+/// A share and its error, from the moments of its logit.
+void add_share(double logit, double variance, Column<float>& share, Column<float>& error) {
+  const double at = share_of(logit);
+  share.push_back(static_cast<float>(at));
+  error.push_back(static_cast<float>(at * (1 - at) * std::sqrt(variance)));
+}
+
+ComponentLabels label_components(const Groups& groups, const Fit& fit, const ItemLabels& items) {
+  ComponentLabels out;
+  if (fit.prompt_variance == 0) return out;
+  out.tie_habit.resize(groups.components());
+  out.tie_habit_se.resize(groups.components());
+  for (std::size_t c = 0; c < groups.components(); ++c) {
+    const TieHabit prompt = fit.posterior.prompts[c];
+    const std::int32_t row = items.component[groups.slot_item[groups.component_slots[c]]];
+    const double habit = share_of(fit.population.habit_mean + prompt.mean);
+    out.tie_habit[row] = static_cast<float>(habit);
+    out.tie_habit_se[row] = static_cast<float>(kHabitError * habit * (1 - habit) * std::sqrt(prompt.variance));
   }
+  return out;
 }
 
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
@@ -136,12 +163,13 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   std::vector<std::uint32_t> votes(given.size());
   std::ranges::transform(given, votes.begin(), rounded_votes);
   const std::vector<double> weight = groups.weight.empty() ? given : weigh_annotators(groups);
-  out.votes.assign(votes.begin(), votes.end());
+  out.votes.assign(votes.begin(), votes.begin() + static_cast<std::ptrdiff_t>(groups.voters()));
   out.distinct_pairs = count_distinct_pairs(groups);
+  out.distinct_pairs.resize(groups.voters());
   std::vector<bool> sided(groups.annotators, false);
   for (const VoteCode vote : groups.votes)
     if (vote.side_known()) sided[vote.annotator()] = true;
-  for (std::size_t a = 0; a < groups.annotators; ++a) {
+  for (std::size_t a = 0; a < groups.voters(); ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
     Rating rating = rate_annotator(posterior, fit);
@@ -151,15 +179,23 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
     out.discrimination_se.push_back(static_cast<float>(rating.discrimination_se));
     out.side_bias.push_back(static_cast<float>(side_bias));
     out.side_bias_se.push_back(static_cast<float>(rating.side_bias_se));
-    add_share(posterior, fit.model, out);
+    if (fit.scale.own_ties)
+      add_share(posterior.habit_logit, kHabitError * kHabitError * posterior.habit_variance, out.tie_habit,
+                out.tie_habit_se);
+    if (fit.model == Model::kCrowdBt) add_share(posterior.share_logit, posterior.share_variance, out.eta, out.eta_se);
     const double decided = from_fixed(sums.decided);
     out.agreement.push_back(ratio(sums.agreement, decided));
     out.expected_accuracy.push_back(ratio(sums.better, decided));
     out.bits_per_vote.push_back(ratio(sums.bits, weight[a]));
-    const auto [flag, probability] = fit.model == Model::kBradleyTerry
-                                         ? std::pair(Flag::kOk, kNan)
-                                         : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias,
-                                                          rating.side_bias_se, out.distinct_pairs[a]);
+    auto [flag, probability] =
+        fit.model == Model::kBradleyTerry
+            ? std::pair(Flag::kOk, kNan)
+            : flag_annotator(rating.discrimination, rating.discrimination_se, side_bias, rating.side_bias_se,
+                             out.distinct_pairs[a], fit.reference_discrimination);
+    if (flag == Flag::kOk && is_prior_alone(posterior, fit)) {
+      flag = Flag::kUnknown;
+      probability = kNan;
+    }
     out.flag.push_back(static_cast<std::int8_t>(flag));
     out.flag_probability.push_back(probability);
     for (std::size_t k = 0; k < fit.taste_sd.size(); ++k) {
@@ -176,7 +212,7 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
 }
 
 PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels& labels,
-                         const Column<std::int8_t>& flags) {
+                         const Column<std::int8_t>& flags, const Column<EvidenceLabel>& evidence) {
   struct Key {
     std::uint64_t items;
     std::uint32_t pair;
@@ -186,13 +222,16 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
   for (std::uint32_t p = 0; p < order.size(); ++p)
     order[p] = {std::uint64_t{groups.slot_item[groups.pair_first[p]]} << 32 | groups.slot_item[groups.pair_second[p]],
                 p};
+  std::erase_if(order, [&](const Key& key) { return groups.is_gold(groups.votes[groups.pair_votes[key.pair]]); });
   oneapi::tbb::parallel_sort(order);
   PairColumns out;
   for (auto* column : {&out.left, &out.right, &out.votes, &out.ties, &out.flagged_votes}) column->resize(order.size());
   for (auto* column :
        {&out.wins_left, &out.probability, &out.probability_better, &out.margin, &out.margin_se, &out.information_gain})
     column->resize(order.size());
-  const auto unit = static_cast<float>(fit.reference_discrimination);
+  if (!evidence.empty())
+    for (auto* column : {&out.target, &out.weight}) column->resize(order.size());
+  const auto unit = static_cast<float>(fit.score_unit);
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t row) {
     const std::uint32_t p = order[row].pair;
     out.left[row] = static_cast<std::uint32_t>(order[row].items >> 32);
@@ -204,7 +243,7 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
       votes += weight;
       lead += weight * groups.votes[v].winner();
       if (!groups.votes[v].decided()) ties += weight;
-      if (is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]))) flagged += weight;
+      if (weight > 0 && is_suspicious(static_cast<Flag>(flags[groups.votes[v].annotator()]))) flagged += weight;
     }
     out.votes[row] = rounded_votes(votes);
     out.wins_left[row] = static_cast<float>(0.5 * (votes + lead));
@@ -215,58 +254,184 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     out.margin[row] = unit * fit.posterior.pair_mean[p];
     out.margin_se[row] = unit * std::sqrt(fit.posterior.pair_variance[p]);
     out.information_gain[row] = labels.information[p];
+    if (evidence.empty()) return;
+    out.target[row] = evidence[p].target;
+    out.weight[row] = evidence[p].weight;
   });
   return out;
+}
+
+/// The largest weight that a vote's evidence may have: kMostWorth times what it has where the difference is 0, gamma^2
+/// of a decided vote (or gamma, with target 1), in units of the reference annotator; twice that of ties and grades.
+double most_weight(const Groups& groups, const Fit& fit, std::uint32_t vote) {
+  constexpr double kMostWorth = 4;
+  const AnnotatorPosterior& a = fit.annotators[groups.votes[vote].annotator()];
+  const double gamma =
+      std::hypot(a.discrimination, std::sqrt(std::max<double>(a.discrimination_variance, 0))) / fit.score_unit;
+  return kMostWorth * groups.weight_of(vote) * std::max(gamma, gamma * gamma) *
+         (std::abs(groups.votes[vote].level()) == 1 ? 1 : 2);
+}
+
+/// The evidence of each pair [P].
+Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const VoteEvidence& evidence) {
+  Column<EvidenceLabel> out(groups.pairs());
+  const double unit = fit.score_unit;
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
+    double gradient = 0, curvature = 0, most = 0;
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      gradient += double{groups.weight_of(v)} * evidence.gradient[v];
+      curvature += double{groups.weight_of(v)} * evidence.curvature[v];
+      most += most_weight(groups, fit, v);
+    }
+    out[p] = evidence_label(gradient / unit, curvature / (unit * unit), unit * fit.posterior.pair_mean[p], most);
+  });
+  return out;
+}
+
+/// The evidence of each vote; takes `evidence` apart. One column at a time: rows are not in the order of votes, and
+/// where memory is short, each more of them is read from a file and written back.
+void label_votes(const Groups& groups, const Fit& fit, VoteEvidence& evidence, std::size_t rows, Labels& labels) {
+  constexpr std::uint32_t kAtOnce = 1 << 16;
+  const double unit = fit.score_unit;
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
+    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+      const double weight = groups.weight_of(v), turn = groups.votes[v].first_on_left() ? 1 : -1;
+      const EvidenceLabel label =
+          evidence_label(turn * weight * evidence.gradient[v] / unit, weight * evidence.curvature[v] / (unit * unit),
+                         turn * unit * fit.posterior.pair_mean[p], most_weight(groups, fit, v));
+      evidence.gradient[v] = label.target;
+      evidence.curvature[v] = label.weight;
+    }
+  });
+  const auto in_rows = [&](float none, const auto& value_of) {
+    Column<float> out(rows, none);
+    for (std::uint32_t v = 0; v < groups.votes.size(); ++v) {
+      if (!groups.is_gold(groups.votes[v])) out[groups.vote_row[v]] = value_of(v);
+      if (v % kAtOnce == 0) ScratchMemory::keep_within_limit();
+    }
+    return out;
+  };
+  labels.vote_target = in_rows(0.5f, [&](std::uint32_t v) { return evidence.gradient[v]; });
+  evidence.gradient = {};
+  labels.vote_weight = in_rows(0, [&](std::uint32_t v) { return evidence.curvature[v]; });
+  evidence.curvature = {};
+  if (groups.weight.empty() && groups.votes.size() >= rows) return;  // all count, as one each
+  labels.vote_count = in_rows(0, [&](std::uint32_t v) { return groups.weight_of(v); });
+  if (std::ranges::all_of(labels.vote_count, [](float count) { return count == 1; })) labels.vote_count.clear();
 }
 
 }  // namespace
 
 const std::vector<std::string>& flag_names() {
-  static const std::vector<std::string> names = {"ok",           "noisy",       "random",
-                                                 "side_clicker", "adversarial", "too_few_votes"};
+  static const std::vector<std::string> names = {"ok",          "noisy",         "random",  "side_clicker",
+                                                 "adversarial", "too_few_votes", "unknown", "copies"};
   return names;
 }
 
+namespace {
+
+/// To 13 binary digits, 6 in 100,000: what is finer is noise, and takes room in the file.
+float rounded(double x) {
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
+  return std::bit_cast<float>((bits + 0x200u) & ~0x3ffu);
+}
+
+}  // namespace
+
+EvidenceLabel evidence_label(double gradient, double curvature, double difference, double most) {
+  constexpr double kNothing = 1e-12;
+  const double left = 1 / (1 + std::exp(-difference)), right = 1 / (1 + std::exp(difference));
+  if (!(std::abs(gradient) > kNothing) && !(curvature > kNothing)) return {0.5f, 0};
+  const double weight = std::min(std::max(curvature, 0.0) / std::max(left * right, 1e-30), most);
+  // gradient = weight (target - left)
+  if (gradient > weight * right) return {1, rounded(std::min(gradient / std::max(right, 1e-30), most))};
+  if (-gradient > weight * left) return {0, rounded(std::min(-gradient / std::max(left, 1e-30), most))};
+  return {rounded(std::clamp(left + gradient / weight, 0.0, 1.0)), rounded(weight)};
+}
+
 std::pair<Flag, float> flag_annotator(double discrimination, double discrimination_se, double side_bias,
-                                      double side_bias_se, std::uint32_t distinct_pairs) {
+                                      double side_bias_se, std::uint32_t distinct_pairs, double unit) {
   const auto below = [&](double x) { return normal_below(x, discrimination, discrimination_se); };
-  const double one_sided = std::isnan(side_bias_se) ? 0
-                                                    : normal_below(-1, side_bias, side_bias_se) + 1 -
-                                                          normal_below(1, side_bias, side_bias_se);
+  const auto beyond = [&](double limit) {
+    return std::isnan(side_bias_se)
+               ? 0
+               : normal_below(-limit, side_bias, side_bias_se) + 1 - normal_below(limit, side_bias, side_bias_se);
+  };
+  const double one_sided = beyond(1);
+  // A logistic function of N(b, v) is on average about that of b / sqrt(1 + pi v / 8); that of 2.94 is 0.95.
+  const double spread = unit * discrimination * std::numbers::sqrt2;
+  const double blind = beyond(2.94 * std::sqrt(1 + std::numbers::pi / 8 * spread * spread));
   std::array<double, 5> probability{};
   probability[static_cast<int>(Flag::kAdversarial)] = below(-0.1);
   probability[static_cast<int>(Flag::kSideClicker)] = one_sided * (below(0.6) - below(-0.1));
   probability[static_cast<int>(Flag::kRandom)] = (1 - one_sided) * (below(0.15) - below(-0.1));
   probability[static_cast<int>(Flag::kNoisy)] = (1 - one_sided) * (below(0.6) - below(0.15));
   probability[static_cast<int>(Flag::kOk)] = 1 - below(0.6);
+  for (const Flag flag : {Flag::kOk, Flag::kNoisy, Flag::kRandom}) {
+    double& sighted = probability[static_cast<int>(flag)];
+    probability[static_cast<int>(Flag::kSideClicker)] += blind * sighted;
+    sighted *= 1 - blind;
+  }
   const auto best = std::max_element(probability.begin(), probability.end());
   const bool told = distinct_pairs > 1 && (*best >= 0.75 || discrimination_se <= 0.15);
   return {told ? static_cast<Flag>(best - probability.begin()) : Flag::kTooFewVotes, static_cast<float>(*best)};
 }
 
 PairLabels find_pair_labels(Engine& engine, const Fit& fit) {
-  PairLabels pairs = engine.label_pairs(static_cast<float>(fit.reference_discrimination));
+  PairLabels pairs =
+      engine.label_pairs(static_cast<float>(fit.reference_discrimination), static_cast<float>(fit.view_variance));
   if (fit.model == Model::kCrowdBt)
     for (float& p : pairs.probability) p = static_cast<float>(0.5 + (p - 0.5) * (2 * fit.reference_share - 1));
   return pairs;
 }
 
-Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs, std::size_t items, std::size_t rows) {
+Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs, std::size_t items, std::size_t rows,
+                   Column<std::int32_t> copies, VoteEvidence* evidence) {
+  constexpr float kSureOfCopies = 0.99f;  // corrected p < 0.01
   Labels labels;
   labels.items = label_items(groups, fit, items);
+  labels.components = label_components(groups, fit, labels.items);
   labels.items.controlled_score = control_scores(groups, fit, labels.items.score);
   labels.annotators = label_annotators(groups, fit);
+  for (std::size_t a = 0; a < copies.size(); ++a) {
+    if (copies[a] < 0) continue;
+    labels.annotators.flag[a] = static_cast<std::int8_t>(Flag::kCopies);
+    labels.annotators.flag_probability[a] = kSureOfCopies;
+  }
+  labels.annotators.copies = std::move(copies);
   labels.covariates = label_covariates(groups, fit);
-  labels.pairs = pair_columns(groups, fit, pairs, labels.annotators.flag);
+  labels.sources = label_sources(groups, fit);
+  Column<EvidenceLabel> pair_evidence;
+  if (evidence != nullptr) {
+    pair_evidence = sum_evidence(groups, fit, *evidence);
+    label_votes(groups, fit, *evidence, rows, labels);
+  }
+  labels.pairs = pair_columns(groups, fit, pairs, labels.annotators.flag, pair_evidence);
   labels.vote_probability_correct.assign(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      if (!groups.votes[v].decided()) continue;
+      if (!groups.is_voted(v)) continue;
       labels.vote_probability_correct[groups.vote_row[v]] =
           groups.votes[v].winner() > 0 ? pairs.better[p] : 1 - pairs.better[p];
     }
   });
   return labels;
+}
+
+void forget_reliability(Labels& labels) {
+  AnnotatorLabels& annotators = labels.annotators;
+  const bool others = std::ranges::any_of(annotators.flag, [](std::int8_t flag) {
+    return is_suspicious(static_cast<Flag>(flag)) && static_cast<Flag>(flag) != Flag::kCopies;
+  });
+  for (std::size_t a = 0; a < annotators.flag.size(); ++a) {
+    if (annotators.flag[a] == static_cast<std::int8_t>(Flag::kCopies))
+      continue;  // answers alike are alike all the same
+    annotators.flag[a] = static_cast<std::int8_t>(Flag::kUnknown);
+    annotators.flag_probability[a] = kNan;
+  }
+  std::ranges::fill(annotators.expected_accuracy, kNan);
+  if (others) std::ranges::fill(labels.pairs.flagged_votes, 0u);  // else they are of copies
+  std::ranges::fill(labels.vote_probability_correct, kNan);
 }
 
 double flip_rate(const Labels& labels) {

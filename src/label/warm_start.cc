@@ -20,7 +20,8 @@ bool is_likely(double mean, double variance) { return std::abs(mean) <= 100 && v
 
 bool is_proper(const Population& prior) {
   return is_likely(prior.mean, prior.variance) && is_likely(prior.side_bias_mean, prior.side_bias_variance) &&
-         is_likely(prior.share_mean, prior.share_variance) && std::isfinite(prior.share_votes);
+         is_likely(prior.habit_mean, prior.habit_variance) && is_likely(prior.share_mean, prior.share_variance) &&
+         std::isfinite(prior.share_votes);
 }
 
 /// Of a published error without what was added to it; rounding leaves a hundredth of it at least.
@@ -29,19 +30,11 @@ double variance_without(double added, double error) {
 }
 
 void set_share(Population& prior, const AnnotatorLabels& known, std::uint32_t row) {
-  if (!known.lapse_rate.empty()) {
-    const double high = logit_of(known.lapse_rate_high[row]);
-    prior.share_mean = -logit_of(known.lapse_rate[row]);
-    prior.share_variance = squared((high + prior.share_mean) / 1.96);
-  } else if (!known.eta.empty()) {
-    const double eta = known.eta[row];
-    prior.share_mean = logit_of(eta);
-    prior.share_variance = squared(known.eta_se[row] / (eta * (1 - eta)));
-  } else {
-    return;
-  }
-  const double share = share_of(prior.share_mean);
-  prior.share_votes = 1 / (prior.share_variance * share * (1 - share));
+  if (known.eta.empty()) return;
+  const double eta = known.eta[row];
+  prior.share_mean = logit_of(eta);
+  prior.share_variance = squared(known.eta_se[row] / (eta * (1 - eta)));
+  prior.share_votes = 1 / (prior.share_variance * eta * (1 - eta));
 }
 
 Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
@@ -54,6 +47,11 @@ Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
         squared(unit) * variance_without(kMethodError * known.discrimination[row], known.discrimination_se[row]);
     prior.side_bias_mean = known.side_bias[row];
     prior.side_bias_variance = squared(known.side_bias_se[row]);
+    if (!known.tie_habit.empty()) {
+      const double habit = known.tie_habit[row];
+      prior.habit_mean = logit_of(habit);
+      prior.habit_variance = squared(known.tie_habit_se[row] / (kHabitError * habit * (1 - habit)));
+    }
   }
   set_share(prior, known, row);
   return is_proper(prior) ? prior : earlier.population;
@@ -74,14 +72,12 @@ EarlierRows find_annotators(const EarlierFit& earlier, const Strings& annotator_
 }
 
 bool same_answers(const EarlierFit& earlier, const Answers& answers) {
-  const bool tie_band = !earlier.thresholds.empty() && earlier.thresholds[0] > 0;
-  return earlier.strengths == answers.strengths && tie_band == (answers.ties && !answers.half_ties);
+  return earlier.strengths == answers.strengths && earlier.annotators.tie_habit.empty() == !answers.own_ties();
 }
 
 VoteScale scale_of(const std::vector<float>& thresholds) {
   VoteScale scale{};
   std::copy(thresholds.begin(), thresholds.end(), scale.edge + 1);
-  scale.edge[0] = -scale.edge[1];
   return scale;
 }
 
@@ -99,7 +95,7 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const EarlierRo
   double squares = 0;  // see share_tastes()
   for (std::size_t a = 0; a < earlier.annotator_ids.size(); ++a)
     if (earlier.annotators.votes[a] > 0) squares += squared(earlier.annotators.discrimination[a]);
-  const auto unit_of = [&](std::size_t k) { return sd[k] / earlier.reference_discrimination; };
+  const auto unit_of = [&](std::size_t k) { return sd[k] / earlier.score_unit; };
   for (std::size_t k = 0; k < sd.size(); ++k)
     if (!is_likely(known.coefficient[k] * unit_of(k), squared(known.coefficient_se[k] * unit_of(k)))) return;
   for (std::size_t k = 0; k < sd.size(); ++k) {
@@ -128,6 +124,30 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const EarlierRo
     }
 }
 
+/// Sources' scores as priors; new sources are as the earlier ones vary.
+std::vector<Source> sources_from(const EarlierFit& earlier, const Groups& groups, const Strings& source_ids) {
+  const SourceLabels& known = earlier.sources;
+  const std::size_t count = known.score.size();
+  if (groups.sources == 0 || count == 0) return {};
+  IdTable table;
+  for (std::size_t row = 0; row < count; ++row) {
+    table.number(earlier.source_ids[row]);
+    if (!is_likely(known.score[row] / earlier.score_unit, squared(known.std_error[row] / earlier.score_unit)))
+      return {};
+  }
+  double squares = 0;
+  for (std::size_t row = 0; row < count; ++row) squares += squared(known.score[row]) + squared(known.std_error[row]);
+  const double unit = 1 / earlier.score_unit;
+  const double variance = (squared(unit) * squares + 0.2) / (static_cast<double>(count) + 2);  // see spread_sources()
+  std::vector<Source> out(groups.sources, Source{.variance = variance, .prior_variance = variance});
+  for (std::size_t g = 0; g < groups.source_row.size(); ++g)
+    if (const auto row = table.find(source_ids[groups.source_row[g]])) {
+      out[g].score = out[g].prior = unit * known.score[*row];
+      out[g].variance = out[g].prior_variance = squared(unit * known.std_error[*row]);
+    }
+  return out;
+}
+
 }  // namespace
 
 std::string improper_part(const EarlierFit& earlier) {
@@ -135,6 +155,7 @@ std::string improper_part(const EarlierFit& earlier) {
   if (!is_proper(earlier.population) || earlier.population.mean < 1e-3) return "a population";
   if (!(earlier.reference_discrimination >= 1e-3 && earlier.reference_discrimination <= 100))
     return "a reference_discrimination";
+  if (!(earlier.score_unit >= 1e-3 && earlier.score_unit <= 100)) return "a score_unit";
   if (earlier.model == "crowd-bt" && !(earlier.reference_share > 0.5 && earlier.reference_share <= 1))
     return "a reference_eta";
   if (earlier.thresholds.empty() && earlier.strengths.size() > 1) return "thresholds";
@@ -146,19 +167,27 @@ std::string improper_part(const EarlierFit& earlier) {
   return "";
 }
 
-WarmStart make_warm_start(const EarlierFit& earlier, const Strings& annotator_ids, const Groups& groups, Model model) {
+WarmStart make_warm_start(const EarlierFit& earlier, const Strings& annotator_ids, const Groups& groups, Model model,
+                          const Strings& source_ids, const std::vector<std::size_t>& changed) {
   const EarlierRows rows = find_annotators(earlier, annotator_ids);
   const std::vector<std::uint32_t> votes_of = count_votes(groups);
   WarmStart start;
   start.population = earlier.population;
+  start.knows_habits = !earlier.annotators.tie_habit.empty();
   start.reference_discrimination = earlier.reference_discrimination;
   start.reference_share = earlier.reference_share;
   for (std::size_t a = 0; a < rows.size(); ++a) {
     start.annotators.push_back(rows[a] ? prior_of(earlier, *rows[a], model) : earlier.population);
     if (votes_of[a] > 0) ++(rows[a] ? start.known : start.unknown);
   }
+  for (const std::size_t a : changed) {
+    Population& prior = start.annotators[a] = earlier.population;
+    prior.variance = std::max(prior.variance, squared(prior.mean));
+    prior.side_bias_variance = std::max(prior.side_bias_variance, 1.0);
+  }
   if (same_answers(earlier, groups.answers)) start.scale = scale_of(earlier.thresholds);
   if (same_covariates(earlier, groups.covariates)) set_covariates(start, earlier, rows, groups);
+  start.sources = sources_from(earlier, groups, source_ids);
   return start;
 }
 

@@ -26,8 +26,8 @@ struct Order {
   enum class Act { kRead, kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
   std::uint64_t engine = 0;  ///< whose work it is: several may be open
   PassOptions options{};
-  std::size_t tastes = 0;
-  float discrimination = 0;
+  std::size_t tastes = 0, sources = 0;
+  float discrimination = 0, view_variance = 0;
   Device device{};
   std::size_t memory_limit = 0;
   int exit_code = 0;
@@ -59,21 +59,29 @@ void for_columns(SomeGroups& groups, const Act& act) {
   act(groups.pair_votes);
   act(groups.votes);
   act(groups.weight);
+  act(groups.views.component_blocks);
+  act(groups.views.block_slots);
+  act(groups.views.slot);
+  act(groups.views.block_votes);
+  act(groups.views.vote);
+  act(groups.views.first);
+  act(groups.views.second);
   act(groups.covariates.value);
   act(groups.covariates.sd);
+  act(groups.slot_source);
   act(groups.answers.strengths);
 }
 
 /// The rest of it.
 struct Shape {
-  std::size_t annotators = 0;
+  std::size_t annotators = 0, sources = 0;
   int features = 0;
   bool ties = false, half_ties = false, all_seen = true;
 };
 
 void send_groups(Ranks& ranks, int to, const Groups& groups) {
-  const Shape shape{groups.annotators, groups.covariates.features, groups.answers.ties, groups.answers.half_ties,
-                    groups.all_seen};
+  const Shape shape{groups.annotators,   groups.sources,           groups.covariates.features,
+                    groups.answers.ties, groups.answers.half_ties, groups.all_seen};
   ranks.send(to, &shape, sizeof shape);
   for_columns(groups, [&](const auto& column) { send_column(ranks, to, column); });
 }
@@ -84,6 +92,7 @@ Groups receive_groups(Ranks& ranks) {
   ranks.receive(0, &shape, sizeof shape);
   for_columns(groups, [&](auto& column) { receive_column(ranks, 0, column); });
   groups.annotators = shape.annotators;
+  groups.sources = shape.sources;
   groups.covariates.features = shape.features;
   groups.covariates.names.resize(groups.covariates.sd.size());
   groups.answers.ties = shape.ties;
@@ -180,8 +189,8 @@ class RankReaders : public ColumnReaders {
 /// One rank's share of the components, and the engine for it; none where there is nothing to do.
 class Part {
  public:
-  Part(Ranks& ranks, Groups groups, const Groups* all, Device device, std::size_t memory_limit)
-      : ranks_(ranks), all_(all), groups_(std::move(groups)) {
+  Part(Ranks& ranks, Groups groups, Device device, std::size_t memory_limit)
+      : ranks_(ranks), groups_(std::move(groups)) {
     if (groups_.components() > 0)
       engine_ = make_engine(device_of_rank(device, ranks.local_rank()), groups_, memory_limit);
   }
@@ -193,16 +202,19 @@ class Part {
   /// The whole result at the leader, elsewhere this rank's part.
   PassResult update(const Raters& raters, const PassOptions& options) {
     PassResult pass;
-    share_habits(options);
     if (engine_) pass = engine_->update_components(raters, options);
     if (options.annotators) pass.annotators.resize(groups_.annotators);
     if (options.annotators) pass.tastes.resize(raters.tastes.size());
+    if (options.annotators) pass.sources.resize(groups_.sources);
     if (options.grid) pass.grid.resize(groups_.annotators);
     sum(pass.annotators.data(), pass.annotators.size());
     sum(pass.tastes.data(), pass.tastes.size());
+    sum(pass.sources.data(), pass.sources.size());
     sum(pass.grid.data(), pass.grid.size());
     sum(pass.thresholds.data(), pass.thresholds.size());
     sum(&pass.covariates, 1);
+    sum(&pass.prompts, 1);
+    sum(&pass.views, 1);
     for (std::int64_t* total : {&pass.solved.squares, &pass.solved.freedom, &pass.solved.log_evidence}) sum(total, 1);
     pass.solved.change = ranks_.largest(pass.solved.change);
     return pass;
@@ -211,7 +223,6 @@ class Part {
   /// Sums at the leader; moments of this rank's part.
   Posterior posterior(const Raters& raters, const PassOptions& options) {
     Posterior out;
-    share_habits(options);
     if (engine_) out = engine_->posterior(raters, options);
     out.annotators.resize(groups_.annotators);
     sum(out.annotators.data(), out.annotators.size());
@@ -222,14 +233,6 @@ class Part {
   }
 
  private:
-  /// How annotators click is found in all votes.
-  void share_habits(const PassOptions& options) {
-    if (options.blend != Blend::kClick || !groups_.click_habits.empty()) return;
-    if (all_ != nullptr) groups_.click_habits = find_click_habits(*all_);
-    groups_.click_habits.resize(groups_.annotators * kHabitLevels);
-    ranks_.broadcast(groups_.click_habits.data(), groups_.click_habits.size() * sizeof(float));
-  }
-
   /// `Sums` consist of integers alone.
   template <class Sums>
   void sum(Sums* sums, std::size_t count) {
@@ -238,7 +241,6 @@ class Part {
   }
 
   Ranks& ranks_;
-  const Groups* all_;  ///< at the leader
   Groups groups_;
   std::unique_ptr<Engine> engine_;
 };
@@ -246,7 +248,9 @@ class Part {
 /// The annotators, from the leader to all.
 void share_raters(Ranks& ranks, Raters& raters) {
   ranks.broadcast(raters.records.data(), raters.records.size() * sizeof(RaterRecord));
+  ranks.broadcast(raters.habits.data(), raters.habits.size() * sizeof(TieHabit));
   ranks.broadcast(raters.tastes.data(), raters.tastes.size() * sizeof(Taste));
+  ranks.broadcast(raters.source_score.data(), raters.source_score.size() * sizeof(float));
 }
 
 class RankedEngine : public Engine {
@@ -257,7 +261,7 @@ class RankedEngine : public Engine {
     shares_ = deal_components(groups, ranks.size(), stride);
     const Exchange exchange(*this, {.act = Order::Act::kOpen, .device = device, .memory_limit = memory_limit});
     for (int rank = 1; rank < ranks.size(); ++rank) send_groups(ranks, rank, take_share(groups, shares_[rank]));
-    part_ = std::make_unique<Part>(ranks, take_share(groups, shares_[0]), &groups, device, memory_limit);
+    part_ = std::make_unique<Part>(ranks, take_share(groups, shares_[0]), device, memory_limit);
   }
   ~RankedEngine() override {
     if (!ranks_.busy()) const Exchange exchange(*this, {.act = Order::Act::kClose});
@@ -266,14 +270,14 @@ class RankedEngine : public Engine {
   std::string device() const override { return fmt::format("{}, {} ranks", part_->device(), ranks_.size()); }
 
   PassResult update_components(const Raters& raters, const PassOptions& options) override {
-    const Exchange exchange(*this, {.act = Order::Act::kUpdate, .options = options, .tastes = raters.tastes.size()});
+    const Exchange exchange(*this, with_raters(Order::Act::kUpdate, raters, options));
     Raters shared = raters;
     share_raters(ranks_, shared);
     return part_->update(raters, options);
   }
 
   Posterior posterior(const Raters& raters, const PassOptions& options) override {
-    const Exchange exchange(*this, {.act = Order::Act::kPosterior, .options = options, .tastes = raters.tastes.size()});
+    const Exchange exchange(*this, with_raters(Order::Act::kPosterior, raters, options));
     Raters shared = raters;
     share_raters(ranks_, shared);
     Posterior own = part_->posterior(raters, options);
@@ -283,6 +287,11 @@ class RankedEngine : public Engine {
     for (const auto column : kSlotMoments)
       gather(own.*column, out.*column, &ComponentRange::slot, &ComponentRange::slot_end);
     for (const auto column : kPairMoments) gather_pairs(own.*column, out.*column);
+    gather_prompts(own.prompts, out.prompts);
+    if (options.view_variance > 0) {
+      gather_votes(std::move(own.vote_mean), out.vote_mean);
+      gather_votes(std::move(own.vote_variance), out.vote_variance);
+    }
     return out;
   }
 
@@ -295,10 +304,11 @@ class RankedEngine : public Engine {
     return sites_;
   }
 
-  PairLabels label_pairs(float discrimination) override {
-    const Exchange exchange(*this, {.act = Order::Act::kLabels, .discrimination = discrimination});
+  PairLabels label_pairs(float discrimination, float view_variance) override {
+    const Exchange exchange(
+        *this, {.act = Order::Act::kLabels, .discrimination = discrimination, .view_variance = view_variance});
     PairLabels own, out;
-    if (part_->engine()) own = part_->engine()->label_pairs(discrimination);
+    if (part_->engine()) own = part_->engine()->label_pairs(discrimination, view_variance);
     for (const auto column : kPairLabels) gather_pairs(own.*column, out.*column);
     return out;
   }
@@ -311,6 +321,7 @@ class RankedEngine : public Engine {
     gather_votes(own.sites.shift, out.sites.shift);
     gather_pairs(own.pair_mean, out.pair_mean);
     gather_pairs(own.pair_variance, out.pair_variance);
+    gather_prompts(own.prompts, out.prompts);
     gather_solutions(own.solutions, out.solutions);
     return out;
   }
@@ -325,6 +336,7 @@ class RankedEngine : public Engine {
         append(part.sites.shift, state.sites.shift, run.vote, run.vote_end);
         append(part.pair_mean, state.pair_mean, run.pair, run.pair_end);
         append(part.pair_variance, state.pair_variance, run.pair, run.pair_end);
+        if (groups_.answers.own_ties()) append(part.prompts, state.prompts, run.component, run.component_end);
       }
       for_solutions([&](std::uint32_t c, std::size_t at, std::size_t count) {
         if (owns(share, c)) append(part.solutions, state.solutions, at, at + count);
@@ -343,6 +355,7 @@ class RankedEngine : public Engine {
     act(state.sites.shift);
     act(state.pair_mean);
     act(state.pair_variance);
+    act(state.prompts);
     act(state.solutions);
   }
 
@@ -362,6 +375,10 @@ class RankedEngine : public Engine {
     int before_;
   };
 
+  static Order with_raters(Order::Act act, const Raters& raters, const PassOptions& options) {
+    return {.act = act, .options = options, .tastes = raters.tastes.size(), .sources = raters.source_score.size()};
+  }
+
   static bool owns(const Share& share, std::uint32_t c) {
     const auto behind = std::upper_bound(
         share.begin(), share.end(), c, [](std::uint32_t at, const ComponentRange& run) { return at < run.component; });
@@ -369,7 +386,8 @@ class RankedEngine : public Engine {
   }
 
   /// Every rank's part of a column to its place in the whole.
-  void gather(Column<float>& own, Column<float>& all, std::uint32_t ComponentRange::*begin,
+  template <class T>
+  void gather(Column<T>& own, Column<T>& all, std::uint32_t ComponentRange::*begin,
               std::uint32_t ComponentRange::*end) {
     std::size_t rows = 0;
     for (const Share& share : shares_)
@@ -383,6 +401,12 @@ class RankedEngine : public Engine {
         from += run.*end - run.*begin;
       }
     }
+  }
+  void gather_prompts(Column<TieHabit>& own, Column<TieHabit>& all) {
+    if (groups_.answers.own_ties())
+      gather(own, all, &ComponentRange::component, &ComponentRange::component_end);
+    else
+      for (int rank = 1; rank < ranks_.size(); ++rank) receive_column(ranks_, rank, own);
   }
   void gather_pairs(Column<float>& own, Column<float>& all) {
     gather(own, all, &ComponentRange::pair, &ComponentRange::pair_end);
@@ -435,16 +459,18 @@ std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::m
 
 int serve_leader(Ranks& ranks) {
   std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
-  const auto send = [&](const Column<float>& column) { send_column(ranks, 0, column); };
+  const auto send = [&](const auto& column) { send_column(ranks, 0, column); };
   for (;;) {
     Order order{};
     ranks.broadcast(&order, sizeof order);
     std::unique_ptr<Part>& part = parts[order.engine];
     Engine* engine = part ? part->engine() : nullptr;
-    Raters raters({});
+    Raters raters;
     if (order.act == Order::Act::kUpdate || order.act == Order::Act::kPosterior) {
       raters.records.resize(part->groups().annotators);
+      raters.habits.resize(part->groups().annotators);
       raters.tastes.resize(order.tastes);
+      raters.source_score.resize(order.sources);
       share_raters(ranks, raters);
     }
     switch (order.act) {
@@ -452,7 +478,7 @@ int serve_leader(Ranks& ranks) {
         RankReaders::read(ranks);
         break;
       case Order::Act::kOpen:
-        part = std::make_unique<Part>(ranks, receive_groups(ranks), nullptr, order.device, order.memory_limit);
+        part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
         break;
       case Order::Act::kUpdate:
         part->update(raters, order.options);
@@ -461,6 +487,11 @@ int serve_leader(Ranks& ranks) {
         const Posterior own = part->posterior(raters, order.options);
         for (const auto column : kSlotMoments) send(own.*column);
         for (const auto column : kPairMoments) send(own.*column);
+        send(own.prompts);
+        if (order.options.view_variance > 0) {
+          send(own.vote_mean);
+          send(own.vote_variance);
+        }
         break;
       }
       case Order::Act::kSites: {
@@ -470,7 +501,7 @@ int serve_leader(Ranks& ranks) {
         break;
       }
       case Order::Act::kLabels: {
-        const PairLabels own = engine ? engine->label_pairs(order.discrimination) : PairLabels();
+        const PairLabels own = engine ? engine->label_pairs(order.discrimination, order.view_variance) : PairLabels();
         for (const auto column : kPairLabels) send(own.*column);
         break;
       }

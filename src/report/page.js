@@ -172,7 +172,7 @@ function showAnnotators() {
     : "This model (bt) takes all annotators as alike and rates nobody; fit with --model rater to see them apart.";
   if (rated) {
     const few = rows.length <= 150; // whiskers for all of so many can still be told apart
-    const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes"].includes(row[FLAG])) : rows;
+    const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes", "unknown"].includes(row[FLAG])) : rows;
     const sets = () => {
       const list = Object.keys(flags).map((flag) => ({
         label: flag, whiskers: few, pointRadius: 4, pointHoverRadius: 7,
@@ -183,7 +183,7 @@ function showAnnotators() {
       })).filter((set) => set.data.length > 0);
       if (cells) {
         const most = Math.max(...cells.map((cell) => cell[2]));
-        list.push({label: "ok or too_few_votes, by number", backgroundColor: colour("ok") + "66",
+        list.push({label: "ok, too_few_votes or unknown, by number", backgroundColor: colour("ok") + "66",
           borderColor: colour("ok") + "66", data: cells.map(([x, y, n]) => ({x, y, n})),
           pointRadius: (context) => 1.5 + 10 * Math.sqrt((context.raw?.n ?? 0) / most)});
       }
@@ -229,6 +229,18 @@ function showAnnotators() {
     const wanted = event.target.value.toLowerCase();
     rest(filter((row) => row[ID].toLowerCase().includes(wanted) || row[FLAG].includes(wanted)));
   });
+}
+
+function showSources() {
+  const {sources} = summary;
+  element("sources").hidden = !sources;
+  if (!sources) return;
+  element("source-text").textContent = sources.total > sources.rows.length
+    ? `The best ${count(sources.rows.length)} of ${count(sources.total)} are below; all are in ${summary.file}, sources/.` : "";
+  fillTable(element("source-table"), [
+    {title: "source", value: (r) => r[0], left: true},
+    {title: "score", value: (r) => r[1], text: (r) => withError(r[1], r[2])},
+  ], sources.rows);
 }
 
 const day = (seconds) => {
@@ -306,6 +318,7 @@ function showOrigin() {
 showVerdict();
 showReliability();
 showAnnotators();
+showSources();
 showDrift();
 showDisputes();
 showBudget();

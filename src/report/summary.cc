@@ -19,14 +19,14 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestId = 200;        // bytes that the page shows of one
 constexpr std::size_t kMostAnnotators = 2000;  ///< rows of the table, and points of the chart; more become cells
+constexpr std::size_t kMostSources = 200;
 constexpr std::size_t kMostDisputes = 25;
 constexpr std::size_t kMostDrifters = 6;
-constexpr float kSure = 0.9f;                ///< probability from which on a flag is spoken of
-constexpr float kChanged = 0.01f;            ///< corrected p-value of a change over time
-constexpr double kPoorEce = 0.03;            ///< calibration error beyond chance that deserves a look
-constexpr double kUselessEce = 0.10;         ///< and one that forbids training on the labels
-constexpr double kNoBetterThanChance = 0.6;  ///< expected accuracy that votes at random reach, too
-constexpr double kFewKnown = 0.05;           ///< share of pairs whose better item is known
+constexpr float kSure = 0.9f;         ///< probability from which on a flag is spoken of
+constexpr float kChanged = 0.01f;     ///< corrected p-value of a change over time
+constexpr double kPoorEce = 0.03;     ///< calibration error beyond chance that deserves a look
+constexpr double kUselessEce = 0.10;  ///< and one that forbids training on the labels
+constexpr double kFewKnown = 0.05;    ///< share of pairs whose better item is known
 
 /// A number with few digits, or null where there is none.
 Json number(double x, double unit = 1e-4) {
@@ -96,9 +96,9 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
     add("calibration", Level::kCare, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
   add("known_pairs",
-      !totals.reliability_known || totals.accuracy >= kNoBetterThanChance
-          ? totals.known_pairs < kFewKnown ? Level::kCare : Level::kNote
-          : Level::kDoNotTrain,  // also where the accuracy is NaN: nothing is decided
+      totals.reliability_known && std::isnan(totals.accuracy) ? Level::kDoNotTrain  // nothing is decided
+      : totals.known_pairs < kFewKnown                        ? Level::kCare
+                                                              : Level::kNote,
       fmt::format("The better item is known with 95 % for {:.1f} % of pairs{}.", 100 * totals.known_pairs,
                   std::isnan(totals.accuracy)
                       ? ""
@@ -190,9 +190,9 @@ Json describe_annotators(const FitFile& fit) {
     table.push_back({shortened(fit.annotator_ids[a], kLongestId), annotators.votes[a],
                      number(annotators.discrimination[a]), number(annotators.discrimination_se[a]),
                      std::isnan(annotators.side_bias_se[a]) ? Json(nullptr) : number(annotators.side_bias[a]),
-                     number(annotators.side_bias_se[a]),
-                     number(annotators.agreement[a]), number(annotators.expected_accuracy[a]),
-                     flag_names()[annotators.flag[a]], number(annotators.flag_probability[a]),
+                     number(annotators.side_bias_se[a]), number(annotators.agreement[a]),
+                     number(annotators.expected_accuracy[a]), flag_names()[annotators.flag[a]],
+                     number(annotators.flag_probability[a]),
                      fit.labels.drift ? number(fit.labels.drift->corrected_p_value[a], 1e-12) : Json(nullptr)});
   Json counts = Json::object();
   for (std::size_t f = 0; f < flags.size(); ++f) counts[flag_names()[f]] = flags[f];
@@ -200,6 +200,17 @@ Json describe_annotators(const FitFile& fit) {
       {"total", voters}, {"rated", fit.provenance.value("model", "") != "bt"}, {"flags", counts}, {"rows", table}};
   if (voters > rows.size()) out["cells"] = cells(annotators);
   return out;
+}
+
+/// The best of the models that wrote the items.
+Json describe_sources(const FitFile& fit) {
+  const SourceLabels& sources = fit.labels.sources;
+  if (sources.score.empty()) return nullptr;
+  Json rows = Json::array();
+  for (const std::size_t row : best_sources(sources, kMostSources))
+    rows.push_back(
+        {shortened(fit.source_ids[row], kLongestId), number(sources.score[row]), number(sources.std_error[row])});
+  return {{"total", sources.score.size()}, {"rows", rows}};
 }
 
 /// Expected accuracy of all votes of annotators with windows, in 24 spans of equal length.
@@ -347,6 +358,7 @@ nlohmann::ordered_json summarize_fit(const FitFile& fit) {
           {"known_pairs", number(totals.known_pairs)},
           {"reliability", describe_reliability(fit.reliability)},
           {"annotators", describe_annotators(fit)},
+          {"sources", describe_sources(fit)},
           {"drift", describe_drift(fit)},
           {"prompts", describe_prompts(fit)},
           {"pairs", describe_pairs(fit)},

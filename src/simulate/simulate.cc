@@ -22,6 +22,7 @@ constexpr double kItemSd = 2.0;
 /// Pareto exponent of vote volumes: of 300 annotators the busiest gives some 5 % of the votes.
 constexpr double kVolumeShape = 1.5;
 constexpr double kLapseSd = 0.7;  // of the lapse rates' logits
+constexpr double kHabitSd = 0.7;  // of the logits of habits of ties
 /// mix: every so many prompts a hub, compared with so many items.
 constexpr std::uint64_t kHubEvery = 100, kHubPairs = 100;
 constexpr std::int64_t kFirstSecond = 1767571200;  // 2026-01-05 00:00 UTC
@@ -31,7 +32,7 @@ constexpr double kDriftTo = 0.25;  // of the discrimination
 constexpr std::size_t kTimedVotes = 10;
 
 /// Streams of one seed: an option's draws leave those of all others as they are.
-enum class Stream : std::uint64_t { kVotes, kLapses, kFeatures, kTaste, kPriorScore, kTimes };
+enum class Stream : std::uint64_t { kVotes, kLapses, kFeatures, kTaste, kPriorScore, kTimes, kTies };
 
 /// Draws that are the same on every platform, which the standard library's distributions are not.
 class Random {
@@ -92,16 +93,34 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
   return truth;
 }
 
-/// The tie threshold that makes the share of ties what was asked for (bisection on the votes' own logits).
-double tie_threshold(double share, const std::vector<double>& logits) {
-  double low = 0, high = 50;
-  for (int i = 0; i < 60; ++i) {
-    const double threshold = (low + high) / 2;
-    double ties = 0;
-    for (const double eta : logits) ties += 1 / (1 + std::exp(eta - threshold)) - 1 / (1 + std::exp(eta + threshold));
-    (ties < share * static_cast<double>(logits.size()) ? low : high) = threshold;
+/// Chance of a tie, by the habit of whoever votes: the chance where no difference is seen.
+double tie_chance(double habit, double eta) { return 4 * habit * logistic(eta) * logistic(-eta); }
+
+/// Sets annotators' habits of ties so that the share of ties is what was asked for: `own` is each one's distance from
+/// their centre, in logits, and `meant` tells which votes can be ties.
+std::vector<double> tie_habits(double share, const std::vector<double>& own, const std::vector<double>& logits,
+                               const Column<std::uint32_t>& annotator, const std::vector<bool>& clicks) {
+  std::vector<double> most(own.size(), 0);  // of each annotator's votes
+  double votes = 0, all = 0;
+  for (std::size_t v = 0; v < logits.size(); ++v) {
+    votes += 1;
+    if (!clicks.empty() && clicks[v]) continue;
+    most[annotator[v]] += tie_chance(1, logits[v]);
+    all += tie_chance(1, logits[v]);
   }
-  return low;
+  require(share * votes <= 0.98 * all,
+          fmt::format("--ties {}: only {:.2g} of these votes can be ties, even where whoever sees no difference always "
+                      "says so",
+                      share, 0.98 * all / votes));
+  double low = -50, high = 50;
+  std::vector<double> habits(own.size());
+  for (int i = 0; i < 60; ++i) {
+    const double centre = (low + high) / 2;
+    double ties = 0;
+    for (std::size_t a = 0; a < own.size(); ++a) ties += most[a] * (habits[a] = logistic(centre + own[a]));
+    (ties < share * votes ? low : high) = centre;
+  }
+  return habits;
 }
 
 struct Sizes {
@@ -368,23 +387,19 @@ void draw_preferences(const SimulateOptions& o, const std::vector<double>& logit
   Random clicks(o.seed, Stream::kLapses);
   std::vector<bool> lapsed;
   if (o.lapse_rate > 0) lapsed = draw_lapses(o, votes.annotator, truth, clicks);
-  double threshold = 0;
+  Random habits(o.seed, Stream::kTies);
   if (o.ties > 0) {
-    std::vector<double> meant;
-    for (std::size_t v = 0; v < logits.size(); ++v)
-      if (lapsed.empty() || !lapsed[v]) meant.push_back(logits[v]);
-    const double share = o.ties * static_cast<double>(logits.size()) / static_cast<double>(meant.size());
-    require(share <= 0.95,
-            fmt::format("--ties {}: only {} of {} votes are not clicks", o.ties, meant.size(), logits.size()));
-    threshold = tie_threshold(share, meant);
+    std::vector<double> own;
+    for (std::uint64_t a = 0; a < o.annotators; ++a) own.push_back(kHabitSd * habits.normal());
+    truth.tie_habit = tie_habits(o.ties, own, logits, votes.annotator, lapsed);
   }
   const int grades = std::max(1, static_cast<int>(o.grades));
-  for (std::uint64_t k = 0; k < o.grades; ++k) truth.thresholds.push_back(threshold + static_cast<double>(k));
+  for (std::uint64_t k = 0; k < o.grades; ++k) truth.thresholds.push_back(static_cast<double>(k));
   votes.preference.reserve(logits.size());
   for (std::size_t v = 0; v < logits.size(); ++v) {
     const double latent = logits[v] + random.logistic();
-    const double beyond = std::abs(latent) - threshold;
-    int strength = beyond > 0 ? 1 + static_cast<int>(std::min(beyond, grades - 1.0)) : 0;
+    int strength = 1 + static_cast<int>(std::min(std::abs(latent), grades - 1.0));
+    if (o.ties > 0 && habits.uniform() < tie_chance(truth.tie_habit[votes.annotator[v]], logits[v])) strength = 0;
     bool left = latent > 0;
     if (!lapsed.empty() && lapsed[v]) {
       left = clicks.uniform() < logistic(truth.side_bias[votes.annotator[v]]);

@@ -32,8 +32,10 @@ struct SimulateOptions {
   std::uint64_t votes_per_pair = 4;    ///< by different annotators
   std::uint64_t annotators = 500;      ///< their volumes follow a Pareto law
   Mix mix;
-  double ties = 0;           ///< share of votes that are ties, up to 0.95
-  std::uint64_t grades = 0;  ///< 1 to 9: strengths of a vote, thresholds a logit apart above the ties'; 0: signs only
+  /// Share of votes that are ties. Annotators have habits of their own: the chance of a tie where they see no
+  /// difference, logit-normal, sd 0.7.
+  double ties = 0;
+  std::uint64_t grades = 0;  ///< 1 to 9: strengths of a vote, thresholds a logit apart; 0: signs only
   /// Up to 0.9: the median annotator's share of clicks, which go to the side that the side bias alone would choose,
   /// with any strength, never as ties. The annotators' own: logit-normal, sd 0.7.
   double lapse_rate = 0;

@@ -23,18 +23,19 @@ from voxpop.files import Folder, Path, written_beside
 from voxpop.program import options, run
 from voxpop.read import READING, comparisons_of
 
-Model = Literal["bt", "crowd-bt", "rater", "lapse"]
+Model = Literal["bt", "crowd-bt", "rater"]
 
 
 class Fit:
     """A fit/1 file. Frames are read when first asked for; docs/formats.md has every column, its unit and its range."""
 
     def __init__(self, path: Path, *, summary: str = "", index: pd.Index[Any] | None = None,
-                 folder: Folder | None = None) -> None:
+                 folder: Folder | None = None, votes: Folder | None = None) -> None:
         self.path = os.fspath(path)
         self.summary = summary  #: what the program printed
         self._index = index
         self._folder = folder  # goes when the Fit goes
+        self._votes = votes  # as well: where export(path, "votes") finds the votes
         self._opened = self._mark()
         with self._open() as file:
             if file.attrs.get("voxpop_schema") != "fit/1":
@@ -103,8 +104,16 @@ class Fit:
         return self._frame("annotators")
 
     @cached_property
+    def sources(self) -> pd.DataFrame | None:
+        """A row a source of items (the model that wrote them), the best first: id, score, std_error; None without sources."""
+        with self._open() as file:
+            if "sources" not in file:
+                return None
+        return self._frame("sources").sort_values("score", ascending=False, ignore_index=True)
+
+    @cached_property
     def pairs(self) -> pd.DataFrame:
-        """A row a pair: left and right (item ids), votes, probability, probability_better, margin, information_gain."""
+        """A row a pair: left and right (item ids), votes, probability, probability_better, margin, target, weight, ..."""
         frame = self._frame("pairs")
         ids = self._strings("items/id")
         for side in "left", "right":
@@ -113,7 +122,7 @@ class Fit:
 
     @cached_property
     def votes(self) -> pd.DataFrame:
-        """A row a vote, in the input's order and with its index: probability_correct, NaN for ties."""
+        """A row a vote, in the input's order and with its index: probability_correct (NaN for ties), target, weight."""
         frame = self._frame("votes")
         return frame if self._index is None else frame.set_axis(self._index)
 
@@ -142,9 +151,10 @@ class Fit:
             shutil.copyfile(self.path, beside)
 
     def to_parquet(self, folder: Path) -> None:
-        """Writes items.parquet, annotators.parquet, pairs.parquet, votes.parquet (and windows.parquet). Needs pyarrow."""
+        """Writes items.parquet, annotators.parquet, pairs.parquet, votes.parquet (and windows.parquet, sources.parquet).
+        Needs pyarrow."""
         os.makedirs(folder, exist_ok=True)
-        for name in "items", "annotators", "pairs", "votes", "windows":
+        for name in "items", "annotators", "pairs", "votes", "windows", "sources":
             frame: pd.DataFrame | None = getattr(self, name)
             if frame is not None:
                 frame.to_parquet(FilePath(folder) / f"{name}.parquet")
@@ -199,6 +209,23 @@ def _warn(provenance: Mapping[str, Any]) -> None:
             warnings.warn(text, VotesWarning, stacklevel=3)
 
 
+def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame, folder: Folder) -> str:
+    """The scores as a file that the program reads."""
+    if isinstance(scores, (str, os.PathLike)):
+        if not os.fspath(scores).endswith(".parquet"):
+            return os.fspath(scores)
+        scores = pd.read_parquet(scores)
+    if isinstance(scores, pd.DataFrame):
+        if not {"id", "score"} <= set(scores.columns):
+            raise BadInputError("prior_score: the frame needs columns id and score")
+        frame = scores[["id", "score"]]
+    else:
+        frame = pd.DataFrame({"id": [str(key) for key in scores.keys()], "score": list(dict(scores).values())})
+    path = folder.file("scores.csv")
+    frame.to_csv(path, index=False)
+    return path
+
+
 def fit(
     votes: Any,
     *,
@@ -207,6 +234,7 @@ def fit(
     repeats: Literal["all", "first", "last", "one"] | None = None,
     no_side_bias: bool = False,
     warm_start: Fit | Path | None = None,
+    prior_score: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame | None = None,
     output: Path | None = None,
     progress: bool = True,
     **more: Any,
@@ -220,6 +248,8 @@ def fit(
     more: other options of 'voxpop fit' by their names: calibrate=True, strict=True, threads=8, device="cuda".
     warm_start: an earlier fit of the same model: what it knows of annotators is their prior here, so that new votes need
         not be fitted together with old ones.
+    prior_score: a reward model's scores, on any scale: by item's id, a frame with columns id and score, or a file of such
+        (.csv, .tsv, .jsonl, .parquet). Every item must have one.
     output: where to keep the fit; by default it goes when the Fit goes.
     progress: show the program's progress and notes on sys.stderr.
 
@@ -227,13 +257,16 @@ def fit(
     wrong about the votes, with what mends it, and of a fit that did not converge.
     """
     reading = {name: more.pop(name) for name in READING & more.keys()}
-    index, paths, _read_folder = comparisons_of(votes, reading)
+    index, paths, read_folder = comparisons_of(votes, reading)
     folder = Folder() if output is None else None
     path = folder.file("fit.h5") if folder is not None else os.fspath(output or "")
     if warm_start is not None:
         more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
+    scores = Folder() if prior_score is not None else None
+    if scores is not None and prior_score is not None:
+        more["prior_score"] = _score_file(prior_score, scores)
     chosen = options({"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias})
     summary = run("fit", *paths, "-o", path, *chosen, *options(more), progress=progress)
-    made = Fit(path, summary=summary, index=index, folder=folder)
+    made = Fit(path, summary=summary, index=index, folder=folder, votes=read_folder)
     _warn(made.provenance)
     return made

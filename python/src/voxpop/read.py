@@ -165,6 +165,9 @@ def read(
     text_chosen: str | None = None,
     text_rejected: str | None = None,
     prompt_text: str | None = None,
+    source_left: str | None = None,
+    source_right: str | None = None,
+    source: str | None = None,
     common_prompt: bool = False,
     texts_out: Path | None = None,
     prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
@@ -175,8 +178,8 @@ def read(
     votes: a DataFrame, a pyarrow Table, a Hugging Face Dataset or DatasetDict (all of its splits), a list of dicts
         (which may be nested), a dict of columns, or the path (or paths) of Parquet, CSV, TSV, JSONL or JSON files.
     preset: the shape of a tool's or data set's files ('voxpop import --list-presets'), or "auto".
-    left, right, preference, annotator, prompt, timestamp, map, prior_score, features: as in write_comparisons(). "" turns
-        one of annotator, prompt, timestamp off.
+    left, right, preference, annotator, prompt, timestamp, map, source_left, source_right, prior_score, features: as in
+        write_comparisons(). "" turns one of annotator, prompt, timestamp, source_left off.
     The others are the options of 'voxpop import' of the same names (docs/formats.md): winner="chosen_id",
         loser="rejected_id"; scale="1..5"; wide=["alice", "bob"]; each="annotations".
 
@@ -188,7 +191,8 @@ def read(
     return _read(votes, plain, given)
 
 
-_PLAIN = ("left", "right", "preference", "annotator", "prompt", "timestamp", "map", "prior_score", "features")
+_PLAIN = ("left", "right", "preference", "annotator", "prompt", "timestamp", "map", "source_left", "source_right", "prior_score",
+          "features")
 #: Names of read()'s options, which voxpop.fit() takes, too.
 READING = frozenset(inspect.signature(read).parameters) - {"votes"}
 

@@ -108,6 +108,26 @@ def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, co
     return of_item
 
 
+def _item_sources(votes: pd.DataFrame, source_left: str | None, source_right: str | None, left: Indices, right: Indices,
+                  items: int) -> tuple[Indices, npt.NDArray[np.object_]]:
+    """The source of each item, -1 where it is not known, and the sources' ids, none where there are none. Columns that
+    nobody named say nothing of an item of which they say two things."""
+    named = source_left is not None or source_right is not None
+    names = source_left or "model_left", source_right or "model_right"
+    of_item = np.full(items, -1)
+    if not named and not (set(names) <= set(votes.columns) and votes[list(names)].notna().all(axis=None)):
+        return of_item, np.array([], dtype=object)
+    columns = [_column(votes, name) for name in names]
+    (left_source, right_source), ids = _ids(columns)
+    of_item[left], of_item[right] = left_source, right_source
+    for column, rows, source in zip(columns, (left, right), (left_source, right_source)):
+        same = of_item[rows] == source
+        if named:
+            _require(same, column, "but the item of this row comes with another source elsewhere")
+        of_item[rows[~same]] = -1
+    return of_item, ids
+
+
 def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.float64]:
     frame = pd.DataFrame({name: values}) if not isinstance(values, pd.DataFrame) else values
     frame = frame.set_axis(frame.index.map(str))
@@ -130,6 +150,8 @@ def write_comparisons(
     prompt: str | None = None,
     timestamp: str | None = None,
     map: Mapping[Any, str | int] | None = None,
+    source_left: str | None = None,
+    source_right: str | None = None,
     prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
     features: pd.DataFrame | None = None,
 ) -> None:
@@ -140,6 +162,8 @@ def write_comparisons(
         0, or a grade to +-9, > 0 for the left item; `map` says what other values mean: {"A>B": "left"}. Times are
         datetimes or seconds since 1970. Numbers without a negative one are refused: 0/1, 1/2 or 1 to 5 mean different
         things in different tables.
+    source_left, source_right: columns with the model that wrote each response; where None, model_left and model_right, if
+        there are such.
     prior_score: an existing reward model's score of each item, by id. features: [items x features], by id.
 
     The file appears under its name when it is complete. Raises BadInputError naming column, row (from 0) and value, and
@@ -169,6 +193,10 @@ def write_comparisons(
         (rows,), ids = _ids([optional["prompt"]])
         columns["items/prompt"] = _item_prompts(left_row, right_row, rows, len(items), optional["prompt"]).astype(np.uint32)
         columns["prompts/id"] = ids.astype(text)
+    of_item, ids = _item_sources(votes, source_left, source_right, left_row, right_row, len(items))
+    if len(ids) > 0:
+        columns["items/source"] = of_item.astype(np.int32)
+        columns["sources/id"] = ids.astype(text)
     if "timestamp" in optional:
         columns["comparisons/timestamp"] = _seconds(optional["timestamp"])
     if prior_score is not None:

@@ -1,0 +1,30 @@
+#pragma once
+#include "group/group.h"
+#include "voxpop/fit_view.h"
+
+namespace voxpop {
+
+/// The groups as passes see them. EP's state and the annotators are to be set yet.
+inline FitView view_of(const Groups& groups) {
+  FitView view{};
+  view.component_slots = groups.component_slots.data();
+  view.component_pairs = groups.component_pairs.data();
+  view.pair_first = groups.pair_first.data();
+  view.pair_second = groups.pair_second.data();
+  view.pair_votes = groups.pair_votes.data();
+  view.votes = groups.votes.data();
+  view.weight = groups.weight.empty() ? nullptr : groups.weight.data();
+  const Views& views = groups.views;
+  view.views = {views.component_blocks.data(),
+                views.block_slots.data(),
+                views.slot.data(),
+                views.block_votes.data(),
+                views.vote.data(),
+                views.first.data(),
+                views.second.data(),
+                nullptr,
+                nullptr};
+  return view;
+}
+
+}  // namespace voxpop

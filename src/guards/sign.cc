@@ -1,0 +1,99 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "guards/guards.h"
+
+namespace voxpop {
+namespace {
+
+constexpr const char* kTellIt =
+    "Judge some pairs yourself (50 are a good start), or name annotators whom you trust: voxpop fit VOTES.h5 -o FIT.h5 "
+    "--gold gold.csv, or --trust annotators.csv";
+/// Of the annotators, by their voices: so many who vote the other way round are a camp.
+constexpr double kCamp = 0.2;
+/// A lead that a few more annotators would turn.
+constexpr double kNarrowLead = 0.3;
+
+void guard_rival(const Fit& fit, std::vector<Finding>& findings) {
+  const Rival& rival = *fit.rival;
+  const double gain = rival.log_evidence - fit.posterior.log_evidence;
+  const bool told = fit.standing.known_tells();
+  findings.push_back(
+      {"rival_solution", told ? Level::kCare : Level::kDoNotTrain,
+       fmt::format(
+           "The votes allow two solutions, which order {:.0f} % of the pairs alike: one camp of annotators agrees "
+           "with itself on other scores than the rest do. {}; those who follow the other one lead those who "
+           "contradict it by {:.2f} of 1, and its log evidence is {:.1f} {}. A ring of accounts, copied votes or "
+           "one judge under several names look like this.",
+           100 * rival.ordered_alike,
+           told ? "What is known decided for this one" : "This one is what more annotators follow", rival.following,
+           std::abs(gain), gain > 0 ? "higher" : "lower"),
+       kTellIt});
+}
+
+}  // namespace
+
+void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<Finding>& findings) {
+  const std::vector<std::uint64_t> voices = find_voices({annotators.votes.begin(), annotators.votes.end()});
+  std::uint64_t against = 0, judged = 0, against_voices = 0, judged_voices = 0;
+  for (std::size_t a = 0; a < annotators.flag.size(); ++a) {
+    const auto flag = static_cast<Flag>(annotators.flag[a]);
+    if (annotators.votes[a] == 0 || flag == Flag::kTooFewVotes) continue;
+    ++judged;
+    judged_voices += voices[a];
+    if (flag != Flag::kAdversarial) continue;
+    ++against;
+    against_voices += voices[a];
+  }
+  const Standing& standing = fit.standing;
+  const double camp = 0.5 * (1 - standing.unrelated - standing.agreement);
+  if (!fit.sign_is_told)
+    findings.push_back({"sign_unknown", Level::kDoNotTrain, why_not_told(fit), kTellIt});
+  else if (against >= 2 && 2 * against_voices >= judged_voices && !standing.known_tells())
+    findings.push_back(
+        {"mostly_adversarial", Level::kDoNotTrain,
+         fmt::format(
+             "{} of {} annotators come out as voting against quality. Two camps contradict each other, and votes "
+             "alone cannot say which of them is right: left and right may be swapped in the data of one of them, "
+             "and all labels with them.",
+             against, judged),
+         fmt::format("{}. If left and right are swapped in one source, turn it round: voxpop import FILE --map "
+                     "\"left=right,right=left,tie=tie\"",
+                     kTellIt)});
+  else if (against >= 2 && (camp >= kCamp || fit.mirrored))
+    findings.push_back(
+        {"two_camps",
+         standing.known_tells()             ? Level::kNote
+         : standing.agreement < kNarrowLead ? Level::kDoNotTrain
+                                            : Level::kCare,
+         fmt::format(
+             "{} of the {} annotators with enough votes contradict the others{}. {}; if left and right are swapped in "
+             "their data, turn that part round.",
+             against, judged, fit.mirrored && !standing.known_tells() ? ", and gave most of the votes" : "",
+             standing.known_tells() ? "What is known says that they are wrong"
+                                    : "Scores have the sign that more annotators follow, which may be the wrong one"),
+         standing.known_tells() ? "" : kTellIt});
+  if (fit.rival) guard_rival(fit, findings);
+}
+
+void guard_gold(const GoldLabels& gold, std::vector<Finding>& findings) {
+  const auto against = std::ranges::count(gold.contradicted, 1);
+  double by_chance = 0;  // so many are found of right answers
+  for (const float p : gold.without) {
+    const double least = std::min(p, 1 - p);
+    if (least < kContradicted) by_chance += least;
+  }
+  if (static_cast<double>(against) <= by_chance + 2 * std::sqrt(by_chance)) return;
+  const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
+  findings.push_back(
+      {"gold_contradicted", Level::kCare,
+       fmt::format("{} of {} known answers (gold) contradict all other votes: without them the fit gives "
+                   "them less than 5 %.",
+                   against, used),
+       "Look at them (gold/contradicted in the fit's file, \"gold\" with --json): a wrong answer there "
+       "weighs more than many votes."});
+}
+
+}  // namespace voxpop
