@@ -24,7 +24,8 @@ python -m pip install --quiet --disable-pip-version-check --no-deps ./python
 
 cmake -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_CUDA=AUTO -DVOXPOP_TESTS=ON -DVOXPOP_BENCH=ON
 cmake --build build/test -j"$jobs"
-ctest --test-dir build/test --no-tests=error --output-on-failure -j"$jobs"
+# Tests of killed processes and of Slurm go by the clock: on a busy machine one may fail that passes when run again.
+ctest --test-dir build/test --no-tests=error --output-on-failure -j"$jobs" --repeat until-pass:2
 
 if [[ $asan == yes ]]; then
   cmake --preset asan

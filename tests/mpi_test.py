@@ -29,6 +29,7 @@ environment = dict(
     OMPI_ALLOW_RUN_AS_ROOT="1",
     OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
     OMPI_MCA_rmaps_base_oversubscribe="1",
+    OMPI_MCA_mpi_yield_when_idle="1",  # else ranks that wait take the cores of those that work
     OMPI_MCA_btl_tcp_if_include="lo",
 )
 
