@@ -241,6 +241,9 @@ def methods(program, folder, world, train, rounds=2):
         again = fit(program, folder, world, prior=train(world.x, rows)(world.x))
         rows = Rows(again["pairs/left"], again["pairs/right"], again["pairs/target"], again["pairs/weight"])
         yield f"voxpop, loop, {turn} round{'s' if turn > 1 else ''}", rows
+    np.save(os.path.join(folder, "embeddings.npy"), world.x.astype(np.float32))
+    e = fit(program, folder, world, "--embeddings", os.path.join(folder, "embeddings.npy"))
+    yield "voxpop, embeddings, target and weight", Rows(*pair, e["pairs/target"], e["pairs/weight"])
     yield "true annotators", Rows(world.left, world.right, voted, 1, world.gamma[world.who], world.beta[world.who])
 
 

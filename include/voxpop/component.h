@@ -1,6 +1,6 @@
 #pragma once
-// A small component's posterior from its sites: H = I + sum of precisions, Cholesky, mean and covariance. Callers
-// interleave the matrices of several components: element e of one lies at data[e * stride].
+// A small component's posterior from its sites: H = P + sum of precisions (P is I, but for embeddings), Cholesky, mean
+// and covariance. Callers interleave the matrices of several components: element e of one lies at data[e * stride].
 
 #include "voxpop/cholesky.h"
 #include "voxpop/views.h"
@@ -32,11 +32,15 @@ VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
 
 /// The lower triangle h [size][size] and `shift` [size] of a component of at most `size` items before its votes: items
 /// that it lacks touch nothing.
-VOXPOP_HD void clear_component(std::uint32_t size, float* h, float* shift, std::uint32_t stride) {
+VOXPOP_HD void clear_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
+                               std::uint32_t stride) {
   for (std::uint32_t i = 0; i < size; ++i) {
     for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] = i == j ? 1.0f : 0.0f;
     shift[i * stride] = 0;
   }
+  if (view.prior.mean == nullptr) return;
+  for (std::uint32_t i = 0; i < view.component_slots[c + 1] - view.component_slots[c]; ++i)
+    for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] = prior_precision(view, c, i, j);
 }
 
 /// The ridge: H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not
@@ -56,7 +60,7 @@ VOXPOP_HD float add_ridge(const FitView& view, std::uint32_t c, std::uint32_t si
 VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
                                    std::uint32_t stride, double* views_scratch = nullptr) {
   const std::uint32_t slot0 = view.component_slots[c];
-  clear_component(size, h, shift, stride);
+  clear_component(view, c, size, h, shift, stride);
   float trace = 0;
   if (views_scratch != nullptr) {
     for (std::uint32_t b = view.views.component_blocks[c]; b < view.views.component_blocks[c + 1]; ++b)
@@ -108,9 +112,34 @@ VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
   return sum;
 }
 
+/// Of P x, the i-th number; P as prior_precision().
+template <class Real>
+VOXPOP_HD Real prior_product(const FitView& view, std::uint32_t c, std::uint32_t i, const Real* x,
+                             std::uint32_t stride) {
+  if (view.prior.mean == nullptr) return x[i * stride];
+  Real sum = 0;
+  for (std::uint32_t j = 0; j < view.component_slots[c + 1] - view.component_slots[c]; ++j)
+    sum += prior_precision(view, c, i, j) * x[j * stride];
+  return sum;
+}
+
+/// Of P h P, the i-th number of the diagonal; `h` as covariate_terms() has it.
+template <class Real>
+VOXPOP_HD Real prior_spread(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t size, const Real* h,
+                            std::uint32_t stride) {
+  if (view.prior.mean == nullptr) return h[(i * size + i) * stride];
+  const std::uint32_t items = view.component_slots[c + 1] - view.component_slots[c];
+  Real sum = 0;
+  for (std::uint32_t j = 0; j < items; ++j)
+    for (std::uint32_t k = 0; k < items; ++k)
+      sum += prior_precision(view, c, i, j) * prior_precision(view, c, i, k) *
+             h[(j >= k ? j * size + k : k * size + j) * stride];
+  return sum;
+}
+
 /// What component c, solved, says of the coefficients: add(field of CovariateSums, value). `h`: the inverse, of which
-/// the lower triangle is read; `mean`: scores relative to their prior means. By Fisher's identity the gradient is X'
-/// E[scores]; by Louis' the information X' (I - covariance) X. The ridge does not matter: columns of X are centred.
+/// the lower triangle is read; `mean`: scores relative to their prior means. By Fisher's identity the gradient is X' P
+/// E[scores]; by Louis' the information X' (P - P covariance P) X. The ridge does not matter: columns of X are centred.
 template <class Real, class Add>
 VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32_t size, const Real* h,
                                const Real* mean, std::uint32_t stride, const Add& add) {
@@ -118,16 +147,23 @@ VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32
   const auto x = [&](std::uint32_t i, int k) {
     return view.covariates[std::size_t{slot0 + i} * view.covariate_count + k];
   };
+  const auto px = [&](std::uint32_t i, int k) {  // of P X
+    if (view.prior.mean == nullptr) return x(i, k);
+    float sum = 0;
+    for (std::uint32_t j = 0; j < items; ++j) sum += prior_precision(view, c, i, j) * x(j, k);
+    return sum;
+  };
   for (int k = 0; k < view.covariate_count; ++k) {
     Real gradient = 0;
-    for (std::uint32_t i = 0; i < items; ++i) gradient += x(i, k) * mean[i * stride];
+    for (std::uint32_t i = 0; i < items; ++i) gradient += px(i, k) * mean[i * stride];
     add(k, static_cast<float>(gradient));
     for (int l = 0; l <= k; ++l) {
       Real information = 0;
       for (std::uint32_t i = 0; i < items; ++i) {
         Real moved = 0;
-        for (std::uint32_t j = 0; j < items; ++j) moved += h[(i >= j ? i * size + j : j * size + i) * stride] * x(j, l);
-        information += x(i, k) * (x(i, l) - moved);
+        for (std::uint32_t j = 0; j < items; ++j)
+          moved += h[(i >= j ? i * size + j : j * size + i) * stride] * px(j, l);
+        information += px(i, k) * (x(i, l) - moved);
       }
       add(kMaxCovariates + triangle(k, l), static_cast<float>(information));
     }
@@ -144,9 +180,22 @@ VOXPOP_HD void source_terms(const FitView& view, std::uint32_t c, std::uint32_t 
   const Real known = 1 - 1 / count + 1 / (count * (1 + ridge * count));  // 1 less the variance, the ridge taken out
   for (std::uint32_t i = 0; i < items; ++i) {
     const std::uint32_t source = view.slot_source[slot0 + i];
-    add(source, 0, static_cast<float>(mean[i * stride]));
-    add(source, 1, static_cast<float>(known - h[(i * size + i) * stride]));
+    const Real prior = prior_precision(view, c, i, i) - 1;
+    add(source, 0, static_cast<float>(prior_product(view, c, i, mean, stride)));
+    add(source, 1, static_cast<float>(known + prior - prior_spread(view, c, i, size, h, stride)));
   }
+}
+
+/// Item i's part of E[s' P s], scores s relative to their prior means: their square where P is I. `along`: the variance
+/// of the mean score, which is left out.
+VOXPOP_HD float expected_square(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t size,
+                                const float* h, const float* mean, float along, std::uint32_t stride) {
+  const float m = mean[i * stride];
+  if (view.prior.mean == nullptr) return m * m + (h[(i * size + i) * stride] - along);
+  float spread = 0;
+  for (std::uint32_t j = 0; j < view.component_slots[c + 1] - view.component_slots[c]; ++j)
+    spread += prior_precision(view, c, i, j) * h[(i >= j ? i * size + j : j * size + i) * stride];
+  return m * prior_product(view, c, i, mean, stride) + spread - along;
 }
 
 /// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to
@@ -173,7 +222,7 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   float squares = 0;
   for (std::uint32_t i = 0; i < items; ++i) {
     const float m = mean[i * stride], variance = h[(i * size + i) * stride] - along;
-    squares += m * m + variance;
+    squares += expected_square(view, c, i, size, h, mean, along, stride);
     if (slot_mean == nullptr) continue;
     slot_mean[slot0 + i] = m + prior_mean(view, slot0 + i);
     slot_variance[slot0 + i] = variance > 0 ? variance : 0;

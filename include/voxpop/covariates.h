@@ -18,7 +18,10 @@ struct CovariateSums {
 inline constexpr int kCovariateFields = static_cast<int>(sizeof(CovariateSums) / sizeof(std::int64_t));
 
 /// Place of element (k, l), l <= k, of a lower triangle.
-VOXPOP_HD constexpr int triangle(int k, int l) { return k * (k + 1) / 2 + l; }
+template <class Index>
+VOXPOP_HD constexpr Index triangle(Index k, Index l) {
+  return k * (k + 1) / 2 + l;
+}
 
 /// Sums of one annotator's votes for one feature.
 struct TasteSums {

@@ -33,12 +33,14 @@ struct PassOptions {
   float prompt_variance = 0, prompt_shift = 0, prompt_damping = 1;
   float site_step = 1;      ///< how much of the way to their new values sites go
   float view_variance = 0;  ///< of annotators' own views, in units of scores: see views.h; 0: there are none
+  float prior_scale = 0;    ///< of what embeddings say: see PriorArrays
 };
 
 /// What solving components adds up: integers and a maximum, so in any order.
 struct SolveSums {
-  float change = 0;               ///< largest change of a pair's mean in the last sweep, in posterior sds
-  std::int64_t squares = 0;       ///< fixed point: posterior E[score^2], scores centred in their component, summed ...
+  float change = 0;  ///< largest change of a pair's mean in the last sweep, in posterior sds
+  /// Fixed point: posterior E[s'Ps], scores s relative to prior means (P is I, but for embeddings), summed ...
+  std::int64_t squares = 0;
   std::int64_t freedom = 0;       ///< ... over so many degrees of freedom: items minus one, of each component
   std::int64_t log_evidence = 0;  ///< fixed point: the components' part; only with slot moments
 };
@@ -127,6 +129,10 @@ struct FitState {
   double prompt_step = 0.7, last_prompt_move = 0;  ///< see settle_prompts()
   bool tests_views = false;                        ///< whether annotators have own views is not known yet
   double view_variance = 0;                        ///< 0: they have none
+  /// Of what embeddings say of scores (src/fit/score_prior.h), in prior units; 0: nothing is said yet; and its sd at
+  /// scale 1.
+  double prior_scale = 0, prior_explained = 0;
+  double haste = 1;  ///< of the scores' sd: see expansion()
   double coefficient[kMaxCovariates] = {}, coefficient_variance[kMaxCovariates] = {};
   double last_coefficient[kMaxCovariates] = {};  ///< an iteration ago, before the stretch
   double coefficient_prior[kMaxCovariates] = {}, coefficient_prior_variance[kMaxCovariates] = {};
@@ -193,6 +199,7 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
   pass.prompt_shift = static_cast<float>(s.prompt_shift);
   pass.prompt_damping = static_cast<float>(s.damping);
   pass.view_variance = static_cast<float>(s.view_variance);
+  pass.prior_scale = static_cast<float>(s.prior_scale);
   if (s.last_sweeps >= kFreeLastSweeps) pass.site_step = s.last_sweeps < 2 * kFreeLastSweeps ? 0.5f : 0.25f;
   return pass;
 }
@@ -362,9 +369,9 @@ inline constexpr double kFirstTasteVariance = 0.05, kCoefficientVariance = 9;
 /// Where it left nothing, coefficients in prior units would have no end, and the unit would be nothing.
 inline constexpr double kMostExplained = 5;
 
-/// The standard deviation of X c, nearly: columns of X have sd 1.
+/// The standard deviation of X c and of what embeddings say, nearly: columns of X have sd 1.
 VOXPOP_HD double explained(const FitState& s) {
-  double squares = 0;
+  double squares = s.prior_scale * s.prior_scale * s.prior_explained * s.prior_explained;
   for (int k = 0; k < s.covariates; ++k) squares += s.coefficient[k] * s.coefficient[k];
   return sqrt(squares);
 }
@@ -501,7 +508,9 @@ VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
 /// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
 /// all scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set
 /// back to 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor:
-/// where p(scores | sd) N(mean * sd; 1, 100) peaks, with the hyperprior of the discriminations' mean.
+/// where p(scores | sd) N(mean * sd; 1, 100) peaks, with the hyperprior of the discriminations' mean. Beside prior
+/// means by embeddings, votes tell discriminations from these means, and the sd creeps: there its steps are lengthened
+/// by FitState::haste, EM's information to that of the votes.
 VOXPOP_HD double expansion(const SolveSums& solved, double mean) {
   const double squares = from_fixed(solved.squares), freedom = static_cast<double>(solved.freedom);
   double low = 0.7, high = 1.4;
@@ -589,9 +598,9 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
                                  double others) {
   const Population before = s.population;
   const double step = next.mean - before.mean;
-  s.stretch = is_warm(s) && !s.own_priors
-                  ? smaller(1 + s.damping * (expansion(solved, next.mean) - 1), kLargestMean / next.mean)
-                  : 1.0;
+  double sd = expansion(solved, next.mean);
+  if (s.haste > 1) sd = exp(clamped(s.haste * log(sd), -0.35, 0.35));
+  s.stretch = is_warm(s) && !s.own_priors ? smaller(1 + s.damping * (sd - 1), kLargestMean / next.mean) : 1.0;
   if (explained(s) > 0.999 * kMostExplained) s.stretch = larger(s.stretch, 1.0);  // else coefficients would go on
   next.mean *= s.stretch;
   next.variance =
@@ -652,6 +661,7 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
   // What comes of the test of views may move all.
   const bool settled = at_rest && !s.tests_views;
   for (int k = 0; k < s.covariates; ++k) s.coefficient[k] /= s.stretch;  // in units of the scores' sd, as scores are
+  s.prior_scale /= s.stretch;
   s.view_variance /= s.stretch * s.stretch;
   ++s.iterations;
   if (settled && s.stride > 1) {

@@ -12,6 +12,15 @@ struct ViewArrays {
   float *mean, *variance;  ///< [V] posterior of the impressions' difference, first less second
 };
 
+/// What embeddings say of scores before votes are seen (src/fit/score_prior.h), as pointers.
+struct PriorArrays {
+  const float* mean = nullptr;               ///< [S]; null: nothing is said, and scores have precision I
+  const float* precision = nullptr;          ///< of a component's scores about it: lower triangles, ...
+  const std::uint64_t* component = nullptr;  ///< ... [C] where that of each component begins
+  float scale = 0;                           ///< of the mean, in prior units
+  float least = 1;                           ///< no eigenvalue of a P is below it
+};
+
 /// Groups (src/group) and the EP state, as pointers. Sites are what EP remembers; pair moments follow from them.
 struct FitView {
   const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
@@ -37,6 +46,7 @@ struct FitView {
   float view_variance = 0;
   float site_step = 1;  ///< see damped()
   ViewArrays views{};
+  PriorArrays prior{};
 };
 
 /// What vote `code` says, and what else it may be.
@@ -62,22 +72,35 @@ VOXPOP_HD Impression impression_of(const FitView& view, std::uint32_t vote, std:
   if (view.view_variance > 0) return {view.views.mean[vote], view.views.variance[vote]};
   return {view.pair_mean[pair], view.pair_variance[pair]};
 }
-/// A cavity's precision is not below that of the prior, 1 / (2 + 2 w), but for rounding.
-VOXPOP_HD float least_precision(const FitView& view) { return 0.4999f / (1 + view.view_variance); }
+/// A cavity's precision is not below that of the prior, 1 / (2 / p + 2 w), but for rounding; `prior`: p.
+VOXPOP_HD float least_precision(float prior, float view_variance) {
+  return 0.4999f * prior / (1 + prior * view_variance);
+}
+VOXPOP_HD float least_precision(const FitView& view) {
+  return least_precision(view.prior.mean == nullptr ? 1.0f : view.prior.least, view.view_variance);
+}
 
 VOXPOP_HD float weight_of(const FitView& view, std::uint32_t vote) {
   return view.weight == nullptr ? 1.0f : view.weight[vote];
 }
 
-/// X c of a slot and its source's score: the mean of its own before votes are seen.
+/// X c of a slot, its source's score and what its embedding says: the mean of its own before votes are seen.
 VOXPOP_HD float prior_mean(const FitView& view, std::uint32_t slot) {
   float mean = 0;
   for (int k = 0; k < view.covariate_count; ++k)
     mean += view.covariates[std::size_t{slot} * view.covariate_count + k] * view.coefficient[k];
   if (view.slot_source != nullptr) mean += view.source_score[view.slot_source[slot]];
+  if (view.prior.mean != nullptr) mean += view.prior.scale * view.prior.mean[slot];
   return mean;
 }
-VOXPOP_HD bool has_prior_means(const FitView& view) { return view.covariate_count > 0 || view.slot_source != nullptr; }
+VOXPOP_HD bool has_prior_means(const FitView& view) {
+  return view.covariate_count > 0 || view.slot_source != nullptr || view.prior.mean != nullptr;
+}
+/// P of component c between its i-th and j-th item: the precision of its scores before votes are seen. P 1 = 1.
+VOXPOP_HD float prior_precision(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t j) {
+  if (view.prior.mean == nullptr) return i == j ? 1.0f : 0.0f;
+  return view.prior.precision[view.prior.component[c] + triangle(i >= j ? i : j, i >= j ? j : i)];
+}
 VOXPOP_HD float prior_difference(const FitView& view, std::uint32_t pair) {
   if (!has_prior_means(view)) return 0;
   return prior_mean(view, view.pair_first[pair]) - prior_mean(view, view.pair_second[pair]);

@@ -80,6 +80,23 @@ def test_scores_of_a_reward_model(table, fitted, tmp_path):
         voxpop.fit(table, prior_score=frame.rename(columns={"score": "reward"}), progress=False)
 
 
+def test_embeddings_are_read_by_id(tmp_path):
+    random = np.random.default_rng(1)
+    x = {f"i{i}": random.normal(size=3).astype(np.float32) for i in range(400)}
+    left, right = [f"i{i}" for i in range(0, 400, 2)] * 3, [f"i{i}" for i in range(1, 400, 2)] * 3
+    better = np.array([x[a][0] - x[b][0] for a, b in zip(left, right)]) + random.logistic(size=600) > 0
+    table = pd.DataFrame({"left": left, "right": right, "annotator": random.integers(0, 9, 600).astype(str),
+                          "preference": np.where(better, "left", "right")})
+    fit = voxpop.fit(table, embeddings=x, progress=False)
+    assert fit.embedding is not None and fit.embedding["coefficient"].idxmax() == 0 and len(fit.embedding) == 3
+    frame = pd.DataFrame(x).T.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(voxpop.fit(table, embeddings=frame, progress=False).pairs, fit.pairs)
+    assert voxpop.fit(table, progress=False).embedding is None
+    for bad in {"i0": [1.0]}, {**x, "i0": x["i0"][:2]}, {key: "text" for key in x}, {}:
+        with pytest.raises(voxpop.BadInputError):
+            voxpop.fit(table, embeddings=bad, progress=False)
+
+
 def test_rows_of_votes(table, tmp_path):
     fit = voxpop.fit(table, progress=False)
     assert fit.export(tmp_path / "rows.jsonl", "votes")["exported"] > 0

@@ -246,7 +246,7 @@ Json describe_gold(const GoldResult& r, const Gold& gold) {
 
 int evaluate_command(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
-  const Device wanted = parse_device(options.device);
+  parse_device(options.device);  // says what is wrong before anything is read
   return with_threads(used_threads(options.threads), [&] {
     const bool quiet = arguments.common.quiet;
     limit_memory(options, "");
@@ -254,9 +254,11 @@ int evaluate_command(const Arguments& arguments) {
     Gold gold;
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, quiet);
     const std::size_t rows = votes.size();
-    const auto [device, why] = choose_device(wanted, rows);
+    const auto embeddings = read_embeddings(options, arguments.inputs, votes, quiet);
+    const auto [device, why] = choose_device(options, votes, embeddings.get());
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
+    groups.embeddings = embeddings;
     groups.covariates = find_covariates(votes, groups, options.covariates());
     if (options.uses_sources()) set_sources(groups, votes);
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));

@@ -238,6 +238,14 @@ Json describe_covariates(const CovariateLabels& covariates) {
   return json;
 }
 
+Json describe_embedding(const EmbeddingLabels& labels, const Embeddings& embeddings) {
+  return {{"source", embeddings.source},
+          {"dimensions", embeddings.dimensions},
+          {"variance_explained", labels.explained},
+          {"variance_explained_se", labels.explained_se},
+          {"rounds", labels.rounds}};
+}
+
 /// How sources differ, and the best of them.
 Json describe_sources(const Votes& votes, const SourceLabels& sources, const Fit& fit) {
   Json best = Json::array();
@@ -386,6 +394,7 @@ Json describe_work(const Arguments& arguments, const Votes& votes, const std::op
           {"gold", file(arguments.gold)},
           {"trust", file(arguments.trust)},
           {"prior_score", file(arguments.prior_score)},
+          {"embeddings", file(arguments.options.embeddings)},
           {"max_iterations", arguments.options.max_iterations}};
 }
 
@@ -400,7 +409,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     return make_counted_engine(groups, kModels.at(arguments.model),
                                [&](const Groups& some) { return make_plain(device, some); });
   };
-  const Device device_wanted = parse_device(options.device);
+  parse_device(options.device);  // says what is wrong before anything is read
   if (!has_discriminations(kModels.at(arguments.model)) && options.views == "on")
     throw usage_error("--views on: {} knows no annotator's own view; use --model rater", arguments.model);
   if (arguments.model != "crowd-bt" && options.no_adversaries)
@@ -421,16 +430,22 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     Votes votes = read_votes(arguments.inputs, quiet, readers);
     Known known = read_known(arguments, votes);
     if (!arguments.prior_score.empty()) {
+      if (!options.uses("prior_score"))
+        throw usage_error("--prior-score and --ignore prior_score contradict each other");
       if (!votes.prior_score.empty())
         note(quiet, fmt::format("the scores of {} are used, not 'items/prior_score'", arguments.prior_score));
       votes.prior_score = read_prior_scores(arguments.prior_score, votes.item_ids, quiet);
     }
+    const auto embeddings = read_embeddings(options, arguments.inputs, votes, quiet);
     seconds.read = watch.lap();
+    if (embeddings != nullptr && !arguments.checkpoint.empty())
+      throw usage_error("--checkpoint keeps no embeddings; leave it out, or them by --ignore embedding");
     if (!arguments.checkpoint.empty())
       checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
                          quiet);
-    const auto [device_used, why] = choose_device(device_wanted, votes.size());
+    const auto [device_used, why] = choose_device(options, votes, embeddings.get());
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
+    groups.embeddings = embeddings;
     groups.covariates = find_covariates(votes, groups, options.covariates());
     for (const std::string& name : groups.covariates.left_out)
       note(quiet, fmt::format("'{}' is the same for all items of each component, so it says nothing and is left out",
@@ -591,6 +606,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
       provenance["warm_start"]["annotators_contradicted"] = contradicted.size();
     }
     provenance["covariates"] = describe_covariates(labels.covariates);
+    if (labels.embedding) provenance["embedding"] = describe_embedding(*labels.embedding, *embeddings);
     if (!labels.sources.row.empty()) provenance["sources"] = describe_sources(votes, labels.sources, fit);
     provenance["flip_rate"] = flip_rate(labels);
     provenance["reliability"] = {{"method", told_votes.method},

@@ -53,6 +53,12 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 }
 
 /// What is known of items, and what it says of their scores.
+void print_embedding(const std::optional<EmbeddingLabels>& embedding) {
+  if (!embedding) return;
+  fmt::print("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of the items' scores\n",
+             embedding->coefficient.size(), 100 * embedding->explained, 100 * embedding->explained_se);
+}
+
 void print_covariates(const CovariateLabels& covariates) {
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
     fmt::print("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
@@ -288,6 +294,7 @@ void print_summary(const FitSummary& s) {
     fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
                s.told_votes.method);
   print_covariates(s.labels.covariates);
+  print_embedding(s.labels.embedding);
   print_sources(s.votes, s.labels.sources);
   print_habits(s.fit);
   if (s.fit.model != Model::kBradleyTerry) print_annotators(s.votes, s.labels);

@@ -1,6 +1,7 @@
 #include "cli/model_options.h"
 
 #include "core/error.h"
+#include "core/launch.h"
 #include "core/scratch_memory.h"
 
 namespace voxpop {
@@ -58,10 +59,39 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->capture_default_str();
   verb.add_option("--ignore", options.ignore,
                   "What is known of items that should not be used, separated by commas: prior_score, features, "
-                  "sources")
+                  "sources, embedding")
       ->delimiter(',')
-      ->check(CLI::IsMember({"prior_score", "features", "sources"}));
+      ->check(CLI::IsMember({"prior_score", "features", "sources", "embedding"}));
+  verb.add_option("--embeddings", options.embeddings,
+                  "Items' embeddings (.npy, .safetensors: rows as 'items/id'; .h5: with ids), in place of "
+                  "'items/embedding': each item's score is normal about a linear function of its embedding, so that "
+                  "prompts that share no item help each other")
+      ->type_name("FILE")
+      ->check(CLI::Validator([](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "", ""));
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
+}
+
+std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::vector<std::string>& inputs,
+                                                  const Votes& votes, bool quiet) {
+  if (!options.uses("embedding")) {
+    if (!options.embeddings.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
+    return nullptr;
+  }
+  auto embeddings = options.embeddings.empty() ? read_embeddings(inputs, votes.item_ids, quiet)
+                                               : read_embedding_file(options.embeddings, votes.item_ids, quiet);
+  if (embeddings != nullptr && launched_processes() > 1)
+    throw usage_error("{}: embeddings are fitted by one process; start one, or leave them out with --ignore embedding",
+                      embeddings->source);
+  return embeddings;
+}
+
+DeviceChoice choose_device(const ModelOptions& options, const Votes& votes, const Embeddings* embeddings) {
+  const Device wanted = parse_device(options.device);
+  if (embeddings == nullptr) return choose_device(wanted, votes.size());
+  if (wanted.kind == Device::Kind::kCuda)
+    throw usage_error("--device {}: embeddings are fitted on a CPU; leave them out with --ignore embedding",
+                      options.device);
+  return {{Device::Kind::kCpu, 0}, wanted.kind == Device::Kind::kCpu ? "" : "embeddings are fitted on a CPU"};
 }
 
 void limit_memory(const ModelOptions& options, const std::string& output) {

@@ -39,6 +39,7 @@ struct ModelOptions {
   int max_iterations = 200;
   bool no_adversaries = false;
   std::vector<std::string> ignore;
+  std::string embeddings;  ///< file; empty: 'items/embedding'
 
   VoteUse vote_use(ViewUse views_used) const {
     return {.repeats = repeats.empty() ? std::nullopt : std::optional(kRepeats.at(repeats)),
@@ -49,11 +50,9 @@ struct ModelOptions {
   ViewUse view_use(const std::string& model, const Groups& groups, const Votes& votes) const {
     return has_discriminations(kModels.at(model)) ? choose_views(groups, votes, kViews.at(views)) : ViewUse::kNone;
   }
-  CovariateChoice covariates() const {
-    const auto used = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };
-    return {.prior_score = used("prior_score"), .features = used("features")};
-  }
-  bool uses_sources() const { return std::ranges::find(ignore, "sources") == ignore.end(); }
+  bool uses(const char* name) const { return std::ranges::find(ignore, name) == ignore.end(); }
+  CovariateChoice covariates() const { return {.prior_score = uses("prior_score"), .features = uses("features")}; }
+  bool uses_sources() const { return uses("sources"); }
   FitOptions fit_options(const std::string& model, const Groups& groups, ViewUse views_used) const {
     return {.model = kModels.at(model),
             .answers = groups.answers,
@@ -66,6 +65,11 @@ struct ModelOptions {
   }
 };
 void add_model_options(CLI::App& verb, ModelOptions& options);
+/// The items' embeddings, of the file that is named or of the votes' files; null: there are none.
+std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::vector<std::string>& inputs,
+                                                  const Votes& votes, bool quiet);
+/// Where to fit: as choose_device(); embeddings are fitted on a CPU, by one process.
+DeviceChoice choose_device(const ModelOptions& options, const Votes& votes, const Embeddings* embeddings);
 /// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room; empty:
 /// here.
 void limit_memory(const ModelOptions& options, const std::string& output);

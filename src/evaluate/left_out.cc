@@ -109,7 +109,7 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
     votes += share[t].vote_end - share[t].vote;
     pairs += share[t].pair_end - share[t].pair;
   }
-  const Posterior rest = solve_again(copies, fit, state_of(fit, sites, share));
+  const Posterior rest = solve_again(copies, fit, state_of(fit, sites, share), prior_of(groups, fit, share));
   for (const Turn& turn : chosen.turns)
     for (std::size_t i = turn.first; i < turn.end; ++i)
       known[i] = rest.vote_mean.empty() ? Cavity<double>{rest.pair_mean[pair[i]], rest.pair_variance[pair[i]]}

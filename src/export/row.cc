@@ -16,12 +16,9 @@ void append(std::string& out, const Args&... args) {
   (out.append(args), ...);
 }
 
-void append_number(std::string& out, const char* key, float value) {
+void append_named(std::string& out, const char* key, float value) {
   append(out, ",\"", key, "\":");
-  if (value == 0 || value == 1)  // as most targets of few votes are
-    out += value == 0 ? '0' : '1';
-  else
-    fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:.6g}"), value);
+  append_number(value == 0 ? 0.0f : value, out);  // -0 is 0
 }
 
 /// `"prompt":"...","chosen":"...","rejected":"..."`, the prompt under a name of its own.
@@ -32,16 +29,16 @@ void append_texts(const ExportRow& row, const char* prompt_key, std::string& out
 
 /// What no trainer asks for yet, and users do.
 void append_strength(const ExportRow& row, std::string& out) {
-  append_number(out, "p_chosen", row.p_chosen);
-  append_number(out, "target", row.target);
-  append_number(out, "weight", row.weight);
+  append_named(out, "p_chosen", row.p_chosen);
+  append_named(out, "target", row.target);
+  append_named(out, "weight", row.weight);
 }
 
 /// TRL's RewardTrainer and OpenRLHF: loss -log sigma(r_chosen - r_rejected - margin).
 void append_margin_row(const ExportRow& row, std::string& out) {
   out += '{';
   append_texts(row, "prompt", out);
-  if (!row.expanded) append_number(out, "margin", row.margin);
+  if (!row.expanded) append_named(out, "margin", row.margin);
   append_strength(row, out);
   out += "}\n";
 }
@@ -110,9 +107,9 @@ void append_known_texts(const ExportRow& row, std::string& out) {
 void append_jsonl_row(const ExportRow& row, std::string& out) {
   append_ids(row, out);
   fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"votes\":{}"), row.votes);
-  append_number(out, "p_better", row.p_better);
-  append_number(out, "margin", row.margin);
-  append_number(out, "margin_se", row.margin_se);
+  append_named(out, "p_better", row.p_better);
+  append_named(out, "margin", row.margin);
+  append_named(out, "margin_se", row.margin_se);
   append_strength(row, out);
   append_known_texts(row, out);
 }
@@ -135,8 +132,11 @@ void append_csv_row(const ExportRow& row, std::string& out) {
     append_field(id, out);
     out += ',';
   }
-  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}"), row.votes,
-                 row.p_better, row.margin, row.margin_se, row.p_chosen, row.target, row.weight);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{}"), row.votes);
+  for (const float value : {row.p_better, row.margin, row.margin_se, row.p_chosen, row.target, row.weight}) {
+    out += ',';
+    append_number(value, out);
+  }
   for (const std::string_view text : {row.prompt, row.chosen, row.rejected}) {
     out += ',';
     append_field(text, out);
@@ -145,6 +145,37 @@ void append_csv_row(const ExportRow& row, std::string& out) {
 }
 
 }  // namespace
+
+void append_number(float value, std::string& out) {
+  constexpr int kDigits = 6, kLeast = -4;  // the exponent from which %g writes no 'e', to kDigits - 1
+  constexpr double kPowers[] = {1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+  const double size = std::abs(double{value});
+  if (!(size >= kPowers[0] && size < 999999)) {
+    fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:.6g}"), value);
+    return;
+  }
+  int exponent = kLeast;
+  while (size >= kPowers[exponent + 1 - kLeast]) ++exponent;
+  auto digits = static_cast<std::uint32_t>(std::nearbyint(size * kPowers[kDigits - 1 - exponent - kLeast]));
+  if (digits == 1000000) {  // rounded up to one digit more
+    digits = 100000;
+    ++exponent;
+  }
+  char text[] = "-0.000000000";
+  char* end = text + 1;
+  if (exponent < 0) end += 1 - exponent;  // "0." and zeros
+  char* const first = end;
+  for (int i = kDigits - 1; i >= 0; --i, digits /= 10) first[i] = static_cast<char>('0' + digits % 10);
+  end += kDigits;
+  if (exponent >= 0) {
+    std::copy_backward(first + exponent + 1, end, end + 1);
+    first[exponent + 1] = '.';
+    ++end;
+  }
+  while (end[-1] == '0') --end;
+  if (end[-1] == '.') --end;
+  out.append(value < 0 ? text : text + 1, end);
+}
 
 std::string_view header_of(ExportFormat format) {
   return format == ExportFormat::kCsv ? "prompt_id,chosen_id,rejected_id,votes,p_better,margin,margin_se,p_chosen,"
@@ -189,9 +220,9 @@ void append_row(ExportFormat format, const ExportRow& row, std::string& out) {
 void append_vote_row(const ExportRow& items, const VoteRow& vote, std::string& out) {
   append_ids(items, out);
   append(out, ",\"annotator\":", vote.annotator);
-  append_number(out, "discrimination", vote.discrimination);
-  append_number(out, "side_bias", vote.side_bias);
-  append_number(out, "weight", vote.count);
+  append_named(out, "discrimination", vote.discrimination);
+  append_named(out, "side_bias", vote.side_bias);
+  append_named(out, "weight", vote.count);
   append_known_texts(items, out);
 }
 

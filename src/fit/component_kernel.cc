@@ -488,7 +488,8 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   const ComponentBatch batch{view, begin, n, size, h, shift, mean};
   if (has_views) {
     float trace[kLanes] = {};
-    for (std::uint32_t lane = 0; lane < n; ++lane) clear_component(size, h + lane, shift + lane, kLanes);
+    for (std::uint32_t lane = 0; lane < n; ++lane)
+      clear_component(view, begin + lane, size, h + lane, shift + lane, kLanes);
     add_messages_of_views(batch, views_scratch, trace);
     for (std::uint32_t lane = 0; lane < n; ++lane)
       ridge[lane] = add_ridge(view, begin + lane, size, h + lane, kLanes, trace[lane]);

@@ -38,7 +38,7 @@ class CountedEngine : public Engine {
 
   Posterior posterior(const Raters& raters, const PassOptions& options) override {
     Posterior out = engine_->posterior(raters, options);
-    if (alike_) out.annotators = report_annotators(raters.records.front(), options, out);
+    if (alike_) out.annotators = report_annotators(raters, options, out);
     return out;
   }
 
@@ -62,9 +62,11 @@ class CountedEngine : public Engine {
 
  private:
   /// Votes were nobody's in the engine: what they say of their annotators is found once for each kind of vote, and
-  /// added up here. `rater`: all annotators.
-  std::vector<ReportSums> report_annotators(const RaterRecord& rater, const PassOptions& options,
+  /// added up here. `raters`: all are as the first.
+  std::vector<ReportSums> report_annotators(const Raters& raters, const PassOptions& options,
                                             const Posterior& posterior) {
+    const RaterRecord& rater = raters.records.front();
+    const float least = least_precision(raters.prior.get(), options.view_variance);
     const Groups& once = counted_.groups;
     const Sites& sites = engine_->sites();
     std::vector<VoteReport<float>> reports(once.votes.size());
@@ -79,7 +81,7 @@ class CountedEngine : public Engine {
           const float part = part_of(once.weight_of(v));
           reports[v] = report_vote<kExact, Likelihood::kOrdinal>(
               static_cast<float>(vote.winner()), said, Rater<float>{rater.discrimination, 0, 0, 0, 0},
-              Habit<float>{0, 0, 0}, pair, cavity_without(pair.mean, pair.variance, site, part), site, part);
+              Habit<float>{0, 0, 0}, pair, cavity_without(pair.mean, pair.variance, site, part, least), site, part);
         }
     });
     constexpr std::size_t kPrivateAnnotators = 1 << 16;

@@ -318,7 +318,8 @@ class CpuEngine : public Engine {
             options.site_step,
             {groups_.views.component_blocks.data(), groups_.views.block_slots.data(), groups_.views.slot.data(),
              groups_.views.block_votes.data(), groups_.views.vote.data(), groups_.views.first.data(),
-             groups_.views.second.data(), vote_mean_.data(), vote_variance_.data()}};
+             groups_.views.second.data(), vote_mean_.data(), vote_variance_.data()},
+            view_of(raters.prior.get(), options.prior_scale)};
   }
 
   template <class Work>

@@ -40,6 +40,40 @@ void for_view_blocks(const FitView& view, std::uint32_t c, const Find& find, con
   }
 }
 
+Eigen::MatrixXd prior_precision(const FitView& view, std::uint32_t c) {
+  const std::uint32_t items = view.component_slots[c + 1] - view.component_slots[c];
+  Eigen::MatrixXd out(items, items);
+  for (std::uint32_t i = 0; i < items; ++i)
+    for (std::uint32_t j = 0; j <= i; ++j) out(i, j) = out(j, i) = prior_precision(view, c, i, j);
+  return out;
+}
+
+/// covariate_terms() and source_terms() where the prior precision is not I, by matrices.
+void add_terms_beside_prior(const FitView& view, std::uint32_t c, const Eigen::MatrixXd& prior,
+                            const Eigen::MatrixXd& inverse, const Eigen::VectorXd& mean, const Eigen::VectorXd& spread,
+                            double ridge, CovariateSums* covariates, SourceSums* sources) {
+  const std::uint32_t slot0 = view.component_slots[c];
+  const auto items = static_cast<std::uint32_t>(mean.size());
+  const auto count = static_cast<double>(items);
+  const Eigen::VectorXd known = prior * mean;
+  if (covariates != nullptr) {
+    Eigen::MatrixXd x(items, view.covariate_count);
+    for (std::uint32_t i = 0; i < items; ++i)
+      for (int k = 0; k < view.covariate_count; ++k)
+        x(i, k) = view.covariates[std::size_t{slot0 + i} * view.covariate_count + k];
+    const Eigen::MatrixXd px = prior * x, information = px.transpose() * x - px.transpose() * inverse * px;
+    for (int k = 0; k < view.covariate_count; ++k) {
+      covariates->gradient[k] += to_fixed(x.col(k).dot(known));
+      for (int l = 0; l <= k; ++l) covariates->information[triangle(k, l)] += to_fixed(information(k, l));
+    }
+  }
+  for (std::uint32_t i = 0; sources != nullptr && i < items; ++i) {
+    auto* fields = reinterpret_cast<std::int64_t*>(&sources[view.slot_source[slot0 + i]]);
+    fields[0] += to_fixed(known(i));
+    fields[1] += to_fixed(prior(i, i) - 1 / count + 1 / (count * (1 + ridge * count)) - spread(i));
+  }
+}
+
 }  // namespace
 
 void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* slot_variance, SolveSums& sums,
@@ -57,6 +91,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   });
 
   Eigen::MatrixXd h = Eigen::MatrixXd::Identity(items, items);
+  if (view.prior.mean != nullptr) h = prior_precision(view, c);
   Eigen::VectorXd b = Eigen::VectorXd::Zero(items);
   double trace = 0;
   for (std::uint32_t p = pair0; !has_views && p < pair_end; ++p) {
@@ -146,9 +181,16 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   }
   const double along = 1 / (count * (1 + ridge * count));
   double squares = 0;
+  Eigen::MatrixXd prior;   // P, where it is not I
+  Eigen::VectorXd spread;  // the diagonal of P H^-1 P
+  if (view.prior.mean != nullptr) {
+    prior = prior_precision(view, c);
+    spread = (prior * inverse).cwiseProduct(prior).rowwise().sum();
+    squares = mean.dot(prior * mean) + prior.cwiseProduct(inverse).sum() - count * along;
+  }
   for (Eigen::Index i = 0; i < items; ++i) {
     const double variance = std::max(inverse(i, i) - along, 0.0);
-    squares += mean(i) * mean(i) + variance;
+    if (view.prior.mean == nullptr) squares += mean(i) * mean(i) + variance;
     if (slot_mean == nullptr) continue;
     slot_mean[slot0 + i] = static_cast<float>(mean(i)) + prior_mean(view, slot0 + static_cast<std::uint32_t>(i));
     slot_variance[slot0 + i] = static_cast<float>(variance);
@@ -159,6 +201,10 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   if (slot_mean != nullptr) {
     const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
     sums.log_evidence += to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant) + evidence);
+  }
+  if (view.prior.mean != nullptr) {
+    add_terms_beside_prior(view, c, prior, inverse, mean, spread, ridge, covariates, sources);
+    return;
   }
   const auto size = static_cast<std::uint32_t>(items);
   if (covariates != nullptr) {

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "fit/embedded_engine.h"
 
 #if VOXPOP_WITH_CUDA
 #include "fit/cuda.h"
@@ -63,8 +64,9 @@ Device device_of_rank(const Device& device, int local_rank) {
 }
 
 std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit) {
-  if (device.kind == Device::Kind::kCuda) return make_cuda_engine(groups, device.index, memory_limit);
-  return make_cpu_engine(groups, *choose_kernels());
+  if (device.kind == Device::Kind::kCuda && groups.embeddings == nullptr)
+    return make_cuda_engine(groups, device.index, memory_limit);
+  return make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()));
 }
 #else
 Device device_of_rank(const Device& device, int) { return device; }
@@ -72,7 +74,7 @@ Device device_of_rank(const Device& device, int) { return device; }
 Groups group_votes_on(const Device&, Votes& votes, Ties ties, std::size_t) { return group_votes(votes, ties); }
 
 std::unique_ptr<Engine> make_engine(const Device&, const Groups& groups, std::size_t) {
-  return make_cpu_engine(groups, *choose_kernels());
+  return make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()));
 }
 #endif
 

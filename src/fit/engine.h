@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fit/component_kernel.h"
+#include "fit/score_prior.h"
 #include "group/group.h"
 
 namespace voxpop {
@@ -14,10 +15,11 @@ using Thresholds = std::array<ThresholdSums, kMaxLevels + 1>;
 
 /// The annotators as passes read them.
 struct Raters {
-  std::vector<RaterRecord> records;  ///< [annotators]
-  std::vector<TieHabit> habits;      ///< [annotators]
-  std::vector<Taste> tastes;         ///< [annotators][tastes] or empty
-  std::vector<float> source_score;   ///< [sources]: what items are judged about
+  std::vector<RaterRecord> records;         ///< [annotators]
+  std::vector<TieHabit> habits;             ///< [annotators]
+  std::vector<Taste> tastes;                ///< [annotators][tastes] or empty
+  std::vector<float> source_score;          ///< [sources]: what items are judged about
+  std::shared_ptr<const ScorePrior> prior;  ///< what else is said of scores; null: nothing
   Raters() = default;
   Raters(std::vector<RaterRecord> r, std::vector<Taste> t = {}, std::vector<float> s = {})
       : records(std::move(r)), habits(records.size()), tastes(std::move(t)), source_score(std::move(s)) {}
@@ -43,11 +45,15 @@ std::vector<float> scores_of(const std::vector<Source>& sources);
 struct FitRun {
   FitState state;
   std::vector<AnnotatorPosterior> annotators;
-  std::vector<Taste> tastes;            ///< [annotators][state.tastes]
-  std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count; 0 of those who are not of the population
-  std::vector<Population> priors;       ///< [annotators] where state.own_priors or state.some_known: see prior_of()
-  std::vector<Taste> taste_priors;      ///< [annotators][state.tastes] where state.own_tastes
-  std::vector<Source> sources;          ///< [state.sources]
+  std::vector<Taste> tastes;                ///< [annotators][state.tastes]
+  std::vector<std::uint32_t> votes_of;      ///< [annotators] votes that count; 0 of those who are not of the population
+  std::vector<Population> priors;           ///< [annotators] where state.own_priors or state.some_known: see prior_of()
+  std::vector<Taste> taste_priors;          ///< [annotators][state.tastes] where state.own_tastes
+  std::vector<Source> sources;              ///< [state.sources]
+  std::shared_ptr<const ScorePrior> prior;  ///< by embeddings, at state.prior_scale; null: nothing is said yet
+
+  /// What passes look at.
+  Raters raters() const;
 };
 
 /// The posterior given the annotators; scores in prior units (sd 1), centred in their component.

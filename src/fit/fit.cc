@@ -98,6 +98,7 @@ void mirror(Engine& engine, FitRun& run) {
     a.covariance = -a.covariance;
   }
   for (double& c : run.state.coefficient) c = -c;
+  run.state.prior_scale = -run.state.prior_scale;
   for (Source& source : run.sources) source.score = -source.score;
   double sum = 0;
   for (std::size_t a = 0; a < run.annotators.size(); ++a)
@@ -191,7 +192,9 @@ Posterior posterior_of(Engine& engine, const FitRun& run) {
   PassOptions last = next_pass(run.state);
   last.stretch = 1;
   last.uncertain = has_discriminations(run.state.model);
-  return engine.posterior(Raters(run.annotators, run.tastes, scores_of(run.sources)), last);
+  Posterior out = engine.posterior(run.raters(), last);
+  if (run.prior != nullptr) out.log_evidence += run.prior->log_evidence;
+  return out;
 }
 
 /// The settled run, the right way round: that in which more annotators follow its scores, or what is known of some.
@@ -248,7 +251,7 @@ void estimate_apart(Engine& engine, Solution& solution, const std::vector<bool>&
     }
   double longest = 1;
   for (int step = 0; step < kMostSteps && longest > kEnough; ++step) {
-    const PassResult sums = engine.update_components(Raters(run.annotators, run.tastes, scores_of(run.sources)), pass);
+    const PassResult sums = engine.update_components(run.raters(), pass);
     longest = 0;
     for (std::size_t a = 0; a < apart.size(); ++a) {
       if (!apart[a]) continue;
@@ -352,6 +355,12 @@ Raters::Raters(const std::vector<AnnotatorPosterior>& annotators, std::vector<Ta
   std::ranges::transform(annotators, habits.begin(), tie_habit_of);
 }
 
+Raters FitRun::raters() const {
+  Raters out(annotators, tastes, scores_of(sources));
+  out.prior = prior;
+  return out;
+}
+
 std::vector<float> scores_of(const std::vector<Source>& sources) {
   std::vector<float> scores(sources.size());
   std::ranges::transform(sources, scores.begin(), [](const Source& s) { return static_cast<float>(s.score); });
@@ -381,8 +390,7 @@ std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::siz
 
 void Engine::iterate(FitRun& run) {
   FitState& state = run.state;
-  const PassResult pass =
-      update_components(Raters(run.annotators, run.tastes, scores_of(run.sources)), next_pass(state));
+  const PassResult pass = update_components(run.raters(), next_pass(state));
   const bool moves = state.phase != Phase::kSweeps;
   AnnotatorTotals totals;
   for (std::size_t a = 0; moves && a < run.annotators.size(); ++a) {
@@ -505,6 +513,8 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   for (int k = 0; k < state.tastes; ++k) fit.taste_sd.push_back(std::sqrt(state.taste_variance[k]));
   if (!has_discriminations(options.model))
     fit.population.variance = fit.population.side_bias_variance = fit.population.habit_variance = 0;
+  fit.prior = solution.run.prior;
+  fit.prior_scale = state.prior_scale;
   fit.view_variance = state.view_variance;
   fit.prompt_variance = state.by_prompt ? state.prompt_variance : 0;
   fit.iterations = state.iterations;

@@ -63,9 +63,11 @@ struct Fit {
   double source_sd = 0;                             ///< of their scores
   double view_variance = 0;                         ///< of annotators' own views, prior units; 0: none
   double prompt_variance = 0;                       ///< of what prompts add to habits of ties; 0: nothing
-  double reference_discrimination = 1;              ///< the reference annotator's, in prior units
-  double score_unit = 1;                            ///< by which scores are published: logits_of_votes()
-  double reference_share = 1;                       ///< crowd-bt: its eta
+  std::shared_ptr<const ScorePrior> prior;          ///< by embeddings, at this scale; null: there are none
+  double prior_scale = 0;
+  double reference_discrimination = 1;  ///< the reference annotator's, in prior units
+  double score_unit = 1;                ///< by which scores are published: logits_of_votes()
+  double reference_share = 1;           ///< crowd-bt: its eta
   Posterior posterior;
   int iterations = 0;
   bool converged = false;

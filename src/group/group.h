@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "group/covariates.h"
+#include "io/embeddings.h"
 #include "io/votes.h"
 #include "voxpop/vote.h"
 
@@ -83,9 +84,10 @@ struct Groups {
   Column<std::uint32_t> slot_source;      ///< [S] source of each slot's item; empty unless set: set_sources()
   std::size_t sources = 0;                ///< that have items here; the last may be of those whose source is not known
   std::vector<std::uint32_t> source_row;  ///< rows of Votes::source_ids, of the sources that are known
-  Views views;                            ///< none unless set: find_views()
-  bool all_seen = true;                   ///< false where votes are held out: VoteCode::seen()
-  std::optional<GroupArrays> on_device;   ///< a second copy, which an engine on that device starts from
+  std::shared_ptr<const Embeddings> embeddings;  ///< of all items; null: there are none
+  Views views;                                   ///< none unless set: find_views()
+  bool all_seen = true;                          ///< false where votes are held out: VoteCode::seen()
+  std::optional<GroupArrays> on_device;          ///< a second copy, which an engine on that device starts from
 
   GroupArrays arrays() const {
     return {component_slots.data(),

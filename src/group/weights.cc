@@ -322,6 +322,7 @@ std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotat
   g.annotators = groups.annotators;
   g.answers = groups.answers;
   g.covariates = groups.covariates;
+  g.embeddings = groups.embeddings;
   g.slot_source = groups.slot_source;
   g.source_row = groups.source_row;
   g.sources = groups.sources;

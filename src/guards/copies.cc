@@ -549,7 +549,8 @@ Copies confirm_copies(const Groups& groups, const Fit& fit, const Sites& sites, 
         own.precision += groups.weight_of(v) * sites.precision[v];
         own.shift += groups.weight_of(v) * sites.shift[v];
       }
-      return cavity_without<double>(fit.posterior.pair_mean[pair], fit.posterior.pair_variance[pair], own);
+      return cavity_without<double>(fit.posterior.pair_mean[pair], fit.posterior.pair_variance[pair], own, 1.0,
+                                    double{least_precision(fit.prior.get(), 0)});
     };
     return Known{others, aside};
   };

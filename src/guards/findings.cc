@@ -47,6 +47,38 @@ std::vector<Finding> find_findings(const Votes& votes, const Limits& limits, std
   return findings;
 }
 
+namespace {
+
+/// What is known of items beside the votes should help; where it does not, somebody should know.
+void guard_item_knowledge(const Labels& labels, std::vector<Finding>& findings) {
+  const CovariateLabels& covariates = labels.covariates;
+  for (std::size_t k = 0; k < covariates.names.size(); ++k) {
+    if (covariates.names[k] != "prior_score") continue;
+    const double coefficient = covariates.coefficient[k], error = covariates.coefficient_se[k];
+    const std::string found = fmt::format("their coefficient is {:+.3g} +- {:.2g}", coefficient, error);
+    if (coefficient < -2 * error)
+      findings.push_back(
+          {"prior_score_opposed", Level::kCare,
+           fmt::format("The prior scores point the other way: responses that they call better lose ({}). "
+                       "They are used so.",
+                       found),
+           "Check that high scores are good ones, and that ids and scores are of the same items."});
+    else if (coefficient < 2 * error)
+      findings.push_back({"prior_score_silent", Level::kNote,
+                          fmt::format("The prior scores say nothing that these votes show: {}.", found),
+                          "Check that ids and scores are of the same items."});
+  }
+  if (labels.embedding && labels.embedding->explained < 2 * labels.embedding->explained_se)
+    findings.push_back(
+        {"embedding_silent", Level::kNote,
+         fmt::format("The embeddings say nothing that these votes show: they explain {:.2g} +- {:.2g} % of the "
+                     "variance of scores.",
+                     100 * labels.embedding->explained, 100 * labels.embedding->explained_se),
+         "Check that rows are in the order of items/id, and of the responses, not of the prompts."});
+}
+
+}  // namespace
+
 void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit, std::vector<Finding>& findings) {
   if (!has_kind(findings, kReliabilityUnknown) && agreement.is_chance()) {
     findings.push_back(
@@ -69,6 +101,7 @@ void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit
                                     100 * right),
                         kWhatWouldTell});
   if (labels.gold) guard_gold(*labels.gold, findings);
+  guard_item_knowledge(labels, findings);
   sort_by_level(findings);
 }
 

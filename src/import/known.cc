@@ -19,6 +19,12 @@ constexpr float kLeft = 11, kRight = 12, kTie = 13;  ///< words, beyond all numb
 
 using IdIndex = std::unordered_map<std::string_view, std::uint32_t>;
 
+/// Of an id as it is, or without the blanks around it.
+IdIndex::const_iterator find_id(const IdIndex& index, std::string_view id) {
+  const auto exact = index.find(id);
+  return exact != index.end() ? exact : index.find(trimmed(id));
+}
+
 IdIndex index_of(const Strings& ids) {
   IdIndex index;
   for (std::uint32_t i = 0; i < ids.size(); ++i) index.emplace(ids[i], i);
@@ -76,12 +82,12 @@ KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, bo
   Progress progress("reading known pairs", 1, quiet);
   TextFile file(path, progress, 0);
   read_table(file, table_format_of(path), {{"left", ""}, {"right", ""}, {"preference", ""}}, [&](const Row& row) {
-    const std::string_view names[] = {trimmed(*row.values[0]), trimmed(*row.values[1])};
-    if (names[0] == names[1])
+    const std::string_view names[] = {*row.values[0], *row.values[1]};
+    const auto l = find_id(index, names[0]), r = find_id(index, names[1]);
+    if (trimmed(names[0]) == trimmed(names[1]) && l == r)
       throw bad_input("{}: line {}: '{}' is compared with itself; drop the row", path, row.line, shown(names[0]));
     answers.add(*row.values[2], row.line);
     lines.push_back(row.line);
-    const auto l = index.find(names[0]), r = index.find(names[1]);
     unknown += l == index.end() || r == index.end();
     left.push_back(l == index.end() || r == index.end() ? 0 : l->second);
     right.push_back(l == index.end() || r == index.end() ? 0 : r->second);
@@ -127,8 +133,9 @@ std::vector<float> read_prior_scores(const std::string& path, const Strings& ite
     float score = kNone;
     const auto [end, problem] = std::from_chars(text.data() + text.starts_with('+'), text.data() + text.size(), score);
     if (problem != std::errc() || end != text.data() + text.size() || !std::isfinite(score))
-      throw bad_input("{}: line {}: column 'score' is '{}'; it must be a finite number", path, row.line, shown(text));
-    const auto found = index.find(trimmed(*row.values[0]));
+      throw bad_input("{}: line {}: column 'score' is '{}'; it must be a number within float32", path, row.line,
+                      shown(text));
+    const auto found = find_id(index, *row.values[0]);
     if (found == index.end()) {
       ++unknown;
       return;
@@ -158,7 +165,7 @@ std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& 
   TextFile file(path, progress, 0);
   read_table(file, table_format_of(path), {{"annotator", ""}}, [&](const Row& row) {
     ++rows;
-    if (const auto found = index.find(trimmed(*row.values[0])); found != index.end()) trusted.push_back(found->second);
+    if (const auto found = find_id(index, *row.values[0]); found != index.end()) trusted.push_back(found->second);
   });
   if (trusted.empty()) throw bad_input("{}: none of its {} rows names an annotator of the votes", path, rows);
   if (trusted.size() < rows)

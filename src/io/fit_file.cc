@@ -270,6 +270,14 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
     if (!covariates.taste_sd.empty()) file.write("covariates/taste_sd", covariates.taste_sd);
   }
 
+  if (labels.embedding) {
+    const EmbeddingLabels& embedding = *labels.embedding;
+    file.write("covariates/embedding", embedding.coefficient);
+    file.write("covariates/embedding_se", embedding.coefficient_se);
+    file.write("covariates/embedding_variance_explained", std::vector<double>{embedding.explained});
+    file.write("covariates/embedding_variance_explained_se", std::vector<double>{embedding.explained_se});
+  }
+
   const SourceLabels& sources = labels.sources;
   if (!sources.row.empty()) {
     Strings ids;

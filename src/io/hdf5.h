@@ -120,6 +120,8 @@ class InputHdf5 {
   MatrixShape matrix_shape(const std::string& name) const;
   /// Its numbers, row-major. Look at its shape first: reading may take much memory.
   std::vector<double> read_matrix(const std::string& name) const;
+  /// The same into what fits its type: `half` (IEEE 754 binary16) where it is that, else `full`.
+  void read_matrix(const std::string& name, Column<float>& full, Column<std::uint16_t>& half) const;
   /// Strings of fixed or variable length, checked to be UTF-8.
   Strings read_strings(const std::string& name) const;
 

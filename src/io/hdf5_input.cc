@@ -655,6 +655,27 @@ std::vector<double> InputHdf5::read_matrix(const std::string& name) const {
   return read_numbers(name, matrix_shape(name).rows);
 }
 
+void InputHdf5::read_matrix(const std::string& name, Column<float>& full, Column<std::uint16_t>& half) const {
+  const auto [rows, columns] = matrix_shape(name);
+  const Handle dataset = open(name);
+  const Handle type = dataset_type(dataset);
+  if (H5Tget_class(type) != H5T_FLOAT)
+    throw bad_input("{}: '{}' is {}; it must be float16, float32 or float64", path_, name, type_name(type));
+  require_readable(name, dataset, rows);
+  std::size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
+  const bool is_half = H5Tget_size(type) == 2 && H5Tget_order(type) == H5T_ORDER_LE && H5Tget_ebias(type) == 15 &&
+                       H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 &&
+                       sign == 15 && exponent == 10 && exponent_bits == 5 && mantissa == 0 && mantissa_bits == 10;
+  const bool is_float = H5Tequal(type, H5T_IEEE_F32LE) > 0;
+  (is_half ? half.resize(rows * columns) : full.resize(rows * columns));
+  auto* out = is_half ? reinterpret_cast<std::uint8_t*>(half.data()) : reinterpret_cast<std::uint8_t*>(full.data());
+  const std::uint64_t width = columns * (is_half ? sizeof(std::uint16_t) : sizeof(float));
+  read_blocks(name, dataset, is_half ? hid_t{type} : H5T_IEEE_F32LE, is_half || is_float, {0, rows},
+              [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                std::memcpy(out + begin * width, bytes, count * width);
+              });
+}
+
 Strings InputHdf5::read_strings(const std::string& name) const {
   const std::uint64_t total = rows(name);
   const Handle dataset = open(name);

@@ -437,6 +437,7 @@ void note_unused(const InputHdf5& file, bool quiet, std::vector<std::string>& al
                                               "items/source",
                                               "items/prior_score",
                                               "items/features",
+                                              "items/embedding",
                                               "annotators/id",
                                               "prompts/id",
                                               "sources/id",

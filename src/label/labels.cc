@@ -97,6 +97,26 @@ CovariateLabels label_covariates(const Groups& groups, const Fit& fit) {
   return out;
 }
 
+/// With S the variance that embeddings explain and U that about them, the share is S / (S + U); U is 1 but for its
+/// error.
+std::optional<EmbeddingLabels> label_embedding(const Fit& fit) {
+  if (fit.prior == nullptr) return std::nullopt;
+  const EmbeddingFit& found = fit.prior->embedding;
+  const double unit = fit.score_unit * fit.prior_scale, square = fit.prior_scale * fit.prior_scale;
+  EmbeddingLabels out;
+  for (std::size_t k = 0; k < found.coefficient.size(); ++k) {
+    out.coefficient.push_back(static_cast<float>(unit * found.coefficient[k]));
+    out.coefficient_se.push_back(static_cast<float>(std::abs(unit) * std::sqrt(found.variance[k])));
+  }
+  const double explained = square * found.explained, whole = explained + 1;
+  out.explained = explained / whole;
+  out.explained_se =
+      std::sqrt(square * square * found.explained_variance + explained * explained * found.unexplained_variance) /
+      (whole * whole);
+  out.rounds = found.rounds;
+  return out;
+}
+
 Column<float> control_scores(const Groups& groups, const Fit& fit, Column<float> score) {
   const Covariates& known = groups.covariates;
   if (known.features == 0) return {};
@@ -400,6 +420,7 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
   }
   labels.annotators.copies = std::move(copies);
   labels.covariates = label_covariates(groups, fit);
+  labels.embedding = label_embedding(fit);
   labels.sources = label_sources(groups, fit);
   Column<EvidenceLabel> pair_evidence;
   if (evidence != nullptr) {

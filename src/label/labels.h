@@ -41,6 +41,13 @@ struct CovariateLabels {
   Column<float> taste_sd;  ///< [features] of annotators' own tastes, logits a unit; rater
 };
 
+/// What items' embeddings say of their scores: see EmbeddingFit.
+struct EmbeddingLabels {
+  Column<float> coefficient, coefficient_se;  ///< [dimensions] logits of the reference annotator a unit
+  double explained = 0, explained_se = 0;     ///< share of the variance of scores within components
+  int rounds = 0;
+};
+
 /// What items' sources say of their scores: logits of the reference annotator, centred.
 struct SourceLabels {
   std::vector<std::uint32_t> row;  ///< of Votes::source_ids: sources of items with votes
@@ -107,6 +114,7 @@ struct Labels {
   ComponentLabels components;
   AnnotatorLabels annotators;
   CovariateLabels covariates;
+  std::optional<EmbeddingLabels> embedding;
   SourceLabels sources;
   PairColumns pairs;
   std::optional<GoldLabels> gold;

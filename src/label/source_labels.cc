@@ -10,7 +10,7 @@
 namespace voxpop {
 namespace {
 
-/// With more, each error is as if sources were compared with known ones alone.
+/// With more, or with embeddings, each error is as if sources were compared with known ones alone.
 constexpr std::size_t kMostMatrixSources = 2000;
 
 /// What votes say of differences between sources: X'(I - covariance)X, X the sources of the items. Off the diagonal,
@@ -63,7 +63,7 @@ SourceLabels label_sources(const Groups& groups, const Fit& fit) {
   const std::size_t known = groups.source_row.size();  // behind these, items whose source is not known
   if (known == 0) return out;
   Eigen::MatrixXd covariance;
-  if (groups.sources <= kMostMatrixSources) {
+  if (groups.sources <= kMostMatrixSources && fit.prior == nullptr) {  // beside embeddings scores' prior is not I
     covariance = source_information(groups, fit.posterior);
     for (std::size_t g = 0; g < groups.sources; ++g) {
       const auto at = static_cast<Eigen::Index>(g);

@@ -112,6 +112,15 @@ class Fit:
         return self._frame("sources").sort_values("score", ascending=False, ignore_index=True)
 
     @cached_property
+    def embedding(self) -> pd.DataFrame | None:
+        """A row a dimension of the items' embeddings: coefficient (logits of the reference annotator a unit) and
+        coefficient_se; None without embeddings. An embedding times the coefficients is a reward."""
+        with self._open() as file:
+            if "covariates/embedding" not in file:
+                return None
+            return pd.DataFrame({"coefficient": file["covariates/embedding"][:], "coefficient_se": file["covariates/embedding_se"][:]})
+
+    @cached_property
     def pairs(self) -> pd.DataFrame:
         """A row a pair: left and right (item ids), votes, probability, probability_better, margin, target, weight, ..."""
         frame = self._frame("pairs")
@@ -226,6 +235,27 @@ def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFra
     return path
 
 
+def _embedding_file(embeddings: Path | Mapping[Any, Any] | pd.DataFrame, folder: Folder) -> str:
+    """The embeddings as a file that the program reads."""
+    if isinstance(embeddings, (str, os.PathLike)):
+        return os.fspath(embeddings)
+    if isinstance(embeddings, pd.DataFrame):
+        ids, matrix = [str(key) for key in embeddings.index], embeddings.to_numpy()
+    else:
+        ids = [str(key) for key in embeddings]
+        rows = [np.asarray(row) for row in embeddings.values()]
+        if len({row.shape for row in rows}) != 1:
+            raise BadInputError("embeddings: every item needs as many numbers as the others")
+        matrix = np.stack(rows)
+    if matrix.ndim != 2 or matrix.dtype.kind != "f":
+        raise BadInputError(f"embeddings: a row of floats an item; this is {matrix.dtype} of shape {matrix.shape}")
+    path = folder.file("embeddings.h5")
+    with h5py.File(path, "w") as file:
+        file["embedding"] = matrix if matrix.dtype == np.float16 else matrix.astype(np.float32)
+        file["id"] = np.array(ids, dtype=h5py.string_dtype())
+    return path
+
+
 def fit(
     votes: Any,
     *,
@@ -235,6 +265,7 @@ def fit(
     no_side_bias: bool = False,
     warm_start: Fit | Path | None = None,
     prior_score: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame | None = None,
+    embeddings: Path | Mapping[Any, Any] | pd.DataFrame | None = None,
     output: Path | None = None,
     progress: bool = True,
     **more: Any,
@@ -250,6 +281,8 @@ def fit(
         not be fitted together with old ones.
     prior_score: a reward model's scores, on any scale: by item's id, a frame with columns id and score, or a file of such
         (.csv, .tsv, .jsonl, .parquet). Every item must have one.
+    embeddings: of every item: by its id, a frame with ids as its index, or a file (.npy, .safetensors, .h5). Scores then
+        lie about a linear function of them: see Fit.embedding.
     output: where to keep the fit; by default it goes when the Fit goes.
     progress: show the program's progress and notes on sys.stderr.
 
@@ -262,9 +295,11 @@ def fit(
     path = folder.file("fit.h5") if folder is not None else os.fspath(output or "")
     if warm_start is not None:
         more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
-    scores = Folder() if prior_score is not None else None
-    if scores is not None and prior_score is not None:
-        more["prior_score"] = _score_file(prior_score, scores)
+    given = Folder() if prior_score is not None or embeddings is not None else None  # goes when this ends
+    if given is not None and prior_score is not None:
+        more["prior_score"] = _score_file(prior_score, given)
+    if given is not None and embeddings is not None:
+        more["embeddings"] = _embedding_file(embeddings, given)
     chosen = options({"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias})
     summary = run("fit", *paths, "-o", path, *chosen, *options(more), progress=progress)
     made = Fit(path, summary=summary, index=index, folder=folder, votes=read_folder)

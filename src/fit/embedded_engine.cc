@@ -1,0 +1,122 @@
+#include "fit/embedded_engine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fit/group_view.h"
+#include "fit/regression.h"
+
+namespace voxpop {
+namespace {
+
+/// The regression counts as settled when the prior means that it finds move by less than this share of the scores' sd,
+/// at the root of the mean square. How long they are is found by the fit, too (FitState::prior_scale), from how well
+/// they predict components whose votes have no part in them.
+constexpr double kMeansSettled = 0.01;
+constexpr double kSpreadSettled = 0.02;
+constexpr int kMostRounds = 20;
+
+/// A pass may write to what a view points at; the regression does not.
+float* unwritten(const Column<float>& column) { return const_cast<float*>(column.data()); }
+
+class EmbeddedEngine : public Engine {
+ public:
+  EmbeddedEngine(const Groups& groups, std::unique_ptr<Engine> engine)
+      : groups_(groups), engine_(std::move(engine)), regression_(groups) {}
+
+  std::string device() const override { return engine_->device(); }
+  void iterate(FitRun& run) override {
+    if (settled_) rounds_ = 0;  // begins anew, as after mirror()
+    settled_ = false;
+    engine_->iterate(run);
+    if (run.state.phase == Phase::kDone) settle(run);
+  }
+  PassResult update_components(const Raters& raters, const PassOptions& options) override {
+    return engine_->update_components(raters, options);
+  }
+  EngineState save(FitRun& run) override { return engine_->save(run); }
+  void load(const EngineState& state) override { engine_->load(state); }
+  Posterior posterior(const Raters& raters, const PassOptions& options) override {
+    return engine_->posterior(raters, options);
+  }
+  const Sites& sites() override { return engine_->sites(); }
+  PairLabels label_pairs(float discrimination, float view_variance) override {
+    return engine_->label_pairs(discrimination, view_variance);
+  }
+
+ private:
+  /// Looks at the coefficients when all else has settled; goes on with others, or leaves the run as it is.
+  void settle(FitRun& run) {
+    FitState& state = run.state;
+    ScorePrior next = find_prior(run);
+    const double moved = distance(run, next) / std::sqrt(1 + next.embedding.explained);
+    state.change = std::max(state.change, moved);
+    const bool is_last = state.iterations >= state.max_iterations || rounds_ >= kMostRounds;
+    const bool is_found = run.prior != nullptr && moved < kMeansSettled && spread_moved(run, next) < kSpreadSettled;
+    if (run.prior != nullptr && (is_found || is_last)) {
+      settled_ = true;
+      state.converged = state.converged && is_found;
+      return;
+    }
+    ++rounds_;
+    next.embedding.rounds = 1 + (run.prior == nullptr ? 0 : run.prior->embedding.rounds);
+    double squares = 0;
+    for (const float mean : next.mean) squares += static_cast<double>(mean) * mean;
+    state.prior_explained = std::sqrt(squares / static_cast<double>(next.mean.size()));
+    state.prior_scale = 1;
+    state.haste = next.embedding.haste;
+    run.prior = std::make_shared<const ScorePrior>(std::move(next));
+    state.converged = false;
+    state.last_sweeps = 0;
+    state.sweeps = 4;
+    state.phase = is_last ? Phase::kSweeps : Phase::kNewton;
+  }
+
+  ScorePrior find_prior(FitRun& run) {
+    const EngineState kept = engine_->save(run);
+    const Raters raters = run.raters();
+    const PassOptions pass = next_pass(run.state);
+    FitView view = view_of(groups_);
+    view.site_precision = unwritten(kept.sites.precision);
+    view.site_shift = unwritten(kept.sites.shift);
+    view.covariates = groups_.covariates.value.data();
+    view.covariate_count = groups_.covariates.count();
+    view.coefficient = pass.coefficient;
+    view.slot_source = groups_.slot_source.empty() ? nullptr : groups_.slot_source.data();
+    view.source_score = raters.source_score.data();
+    view.view_variance = groups_.views.empty() ? 0.0f : pass.view_variance;
+    return regression_.solve(view, run.prior == nullptr ? 1.0 : run.prior->embedding.coefficient_variance);
+  }
+
+  /// How far the coefficients' sd moved, as a share of it. Where there are few components, they hardly move each
+  /// other's means.
+  static double spread_moved(const FitRun& run, const ScorePrior& next) {
+    return 0.5 * std::abs(std::log(next.embedding.coefficient_variance / run.prior->embedding.coefficient_variance));
+  }
+
+  /// Of the prior means that were found before from others.
+  static double distance(const FitRun& run, const ScorePrior& other) {
+    const double sign = run.state.prior_scale < 0 ? -1 : 1;
+    double squares = 0;
+    for (std::size_t slot = 0; slot < other.mean.size(); ++slot) {
+      const double before = run.prior == nullptr ? 0 : sign * run.prior->mean[slot];
+      squares += (other.mean[slot] - before) * (other.mean[slot] - before);
+    }
+    return std::sqrt(squares / static_cast<double>(other.mean.size()));
+  }
+
+  const Groups& groups_;
+  std::unique_ptr<Engine> engine_;
+  EmbeddingRegression regression_;
+  int rounds_ = 0;        ///< since it began
+  bool settled_ = false;  ///< the run that it last saw
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_embedded_engine(const Groups& groups, std::unique_ptr<Engine> engine) {
+  if (groups.embeddings == nullptr) return engine;
+  return std::make_unique<EmbeddedEngine>(groups, std::move(engine));
+}
+
+}  // namespace voxpop
