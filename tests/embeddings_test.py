@@ -89,6 +89,7 @@ class Embeddings(unittest.TestCase):
         ids = np.array([f"i{i}" for i in range(ITEMS)])
         np.save(path("half.npy"), x)
         np.save(path("full.npy"), x.astype(np.float32))
+        np.save(path("double.npy"), x.astype(float))
         turned = np.random.default_rng(2).permutation(ITEMS)
         with h5py.File(path("turned.h5"), "w") as file:
             file["embedding"], file["id"] = x[turned], ids[turned].astype("S8")
@@ -97,7 +98,7 @@ class Embeddings(unittest.TestCase):
         write_safetensors(path("named.safetensors"), {name: ("F32", (full * scale).tobytes(), list(x.shape))
                                                       for name, scale in (("a", 2), ("b", 3), ("embedding", 1))})
         write_safetensors(path("full.safetensors"), {"other": ("F32", b"\0" * 4, [1]), "x": ("F32", full.tobytes(), list(x.shape))})
-        for name in "half.npy", "full.npy", "turned.h5", "half.safetensors", "full.safetensors", "named.safetensors":
+        for name in "half.npy", "full.npy", "double.npy", "turned.h5", "half.safetensors", "full.safetensors", "named.safetensors":
             _, found = fitted("--embeddings", path(name))
             np.testing.assert_array_equal(found["pairs/margin"], inside["pairs/margin"], name)
             np.testing.assert_array_equal(found["embedding"], inside["embedding"], name)
@@ -152,7 +153,7 @@ class Embeddings(unittest.TestCase):
         np.save(path("short.npy"), x[:-1])
         np.save(path("wide.npy"), np.zeros((ITEMS, 4097), np.float16))
         np.save(path("flat.npy"), x[:, 0])
-        np.save(path("double.npy"), x.astype(float))
+        np.save(path("int.npy"), x.astype(np.int32))
         np.save(path("columns.npy"), np.asfortranarray(x))
         random = np.random.default_rng(3)
         np.save(path("same.npy"), np.tile(random.normal(size=3).astype(np.float32), (ITEMS, 1)))
@@ -186,7 +187,7 @@ class Embeddings(unittest.TestCase):
             "short.npy": (3, [f"has {ITEMS - 1} rows, but the votes have {ITEMS} items"]),
             "wide.npy": (3, ["4097 columns", "1 to 4096"]),
             "flat.npy": (3, ["no matrix"]),
-            "double.npy": (3, ["<f8", "float32"]),
+            "int.npy": (3, ["<i4", "float32"]),
             "columns.npy": (3, ["ascontiguousarray"]),
             "same.npy": (3, ["the same embedding"]),
             "prompts.npy": (3, ["the same embedding"]),
@@ -215,7 +216,7 @@ class Embeddings(unittest.TestCase):
                 self.assertNotIn("Traceback", told)
         np.save(path("fine.npy"), x)
         for options, part in {("--ignore", "embedding"): "contradict", ("--checkpoint", path("c.ckpt")): "keeps no embeddings",
-                              ("--device", "cuda"): "on a CPU"}.items():
+                              ("--device", "cuda"): "on a CPU", ("--model", "bt"): "bt does not use them"}.items():
             told = voxpop("fit", VOTES, "-o", path("new.h5"), "--embeddings", path("fine.npy"), *options, status=2).stderr
             self.assertIn(part, told)
 

@@ -91,7 +91,13 @@ def test_embeddings_are_read_by_id(tmp_path):
     assert fit.embedding is not None and fit.embedding["coefficient"].idxmax() == 0 and len(fit.embedding) == 3
     frame = pd.DataFrame(x).T.sample(frac=1, random_state=1)
     pd.testing.assert_frame_equal(voxpop.fit(table, embeddings=frame, progress=False).pairs, fit.pairs)
+    with_ids = frame.rename_axis("id").reset_index()
+    pd.testing.assert_frame_equal(voxpop.fit(table, embeddings=with_ids, progress=False).pairs, fit.pairs)
     assert voxpop.fit(table, progress=False).embedding is None
+    np.save(tmp_path / "rows.npy", np.stack(list(x.values())))
+    for rows in tmp_path / "rows.npy", np.stack(list(x.values())):
+        with pytest.raises(voxpop.BadInputError, match="ids"):
+            voxpop.fit(table, embeddings=rows, progress=False)
     for bad in {"i0": [1.0]}, {**x, "i0": x["i0"][:2]}, {key: "text" for key in x}, {}:
         with pytest.raises(voxpop.BadInputError):
             voxpop.fit(table, embeddings=bad, progress=False)

@@ -254,11 +254,10 @@ int evaluate_command(const Arguments& arguments) {
     Gold gold;
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, quiet);
     const std::size_t rows = votes.size();
-    const auto embeddings = read_embeddings(options, arguments.inputs, votes, quiet);
+    const auto embeddings = read_embeddings(options, "rater", arguments.inputs, votes, quiet);
     const auto [device, why] = choose_device(options, votes, embeddings.get());
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
-    groups.embeddings = embeddings;
     groups.covariates = find_covariates(votes, groups, options.covariates());
     if (options.uses_sources()) set_sources(groups, votes);
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
@@ -291,7 +290,8 @@ int evaluate_command(const Arguments& arguments) {
                                    [&](const Groups& some) { return make_engine(used, some, options.memory_limit); });
       };
       const bool has_views = views != ViewUse::kNone && has_discriminations(kModels.at(model));
-      const Groups& fitted = has_views ? with_views : groups;
+      Groups& fitted = has_views ? with_views : groups;
+      fitted.embeddings = has_discriminations(kModels.at(model)) ? embeddings : nullptr;
       const FitOptions fit_options = options.fit_options(model, fitted, has_views ? views : ViewUse::kNone);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));

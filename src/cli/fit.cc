@@ -436,7 +436,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
         note(quiet, fmt::format("the scores of {} are used, not 'items/prior_score'", arguments.prior_score));
       votes.prior_score = read_prior_scores(arguments.prior_score, votes.item_ids, quiet);
     }
-    const auto embeddings = read_embeddings(options, arguments.inputs, votes, quiet);
+    const auto embeddings = read_embeddings(options, arguments.model, arguments.inputs, votes, quiet);
     seconds.read = watch.lap();
     if (embeddings != nullptr && !arguments.checkpoint.empty())
       throw usage_error("--checkpoint keeps no embeddings; leave it out, or them by --ignore embedding");

@@ -55,7 +55,7 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 /// What is known of items, and what it says of their scores.
 void print_embedding(const std::optional<EmbeddingLabels>& embedding) {
   if (!embedding) return;
-  fmt::print("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of the items' scores\n",
+  fmt::print("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
              embedding->coefficient.size(), 100 * embedding->explained, 100 * embedding->explained_se);
 }
 

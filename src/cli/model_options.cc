@@ -63,18 +63,26 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->delimiter(',')
       ->check(CLI::IsMember({"prior_score", "features", "sources", "embedding"}));
   verb.add_option("--embeddings", options.embeddings,
-                  "Items' embeddings (.npy, .safetensors: rows as 'items/id'; .h5: with ids), in place of "
-                  "'items/embedding': each item's score is normal about a linear function of its embedding, so that "
+                  "Items' embeddings (.h5 with ids; .npy, .safetensors: a row an item, in the order of 'items/id'), in "
+                  "place of 'items/embedding'; rater alone: each item's score is normal about a linear function of its "
+                  "embedding, so that "
                   "prompts that share no item help each other")
       ->type_name("FILE")
       ->check(CLI::Validator([](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "", ""));
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
 }
 
-std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::vector<std::string>& inputs,
-                                                  const Votes& votes, bool quiet) {
+std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::string& model,
+                                                  const std::vector<std::string>& inputs, const Votes& votes,
+                                                  bool quiet) {
   if (!options.uses("embedding")) {
     if (!options.embeddings.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
+    return nullptr;
+  }
+  // Where all annotators are alike, votes do not tell the scores' spread about what embeddings say from their own
+  // noise.
+  if (!has_discriminations(kModels.at(model))) {
+    if (!options.embeddings.empty()) throw usage_error("--embeddings: {} does not use them; use --model rater", model);
     return nullptr;
   }
   auto embeddings = options.embeddings.empty() ? read_embeddings(inputs, votes.item_ids, quiet)

@@ -65,9 +65,11 @@ struct ModelOptions {
   }
 };
 void add_model_options(CLI::App& verb, ModelOptions& options);
-/// The items' embeddings, of the file that is named or of the votes' files; null: there are none.
-std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::vector<std::string>& inputs,
-                                                  const Votes& votes, bool quiet);
+/// The items' embeddings, of the file that is named or of the votes' files; null: there are none, or the model does not
+/// use them.
+std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::string& model,
+                                                  const std::vector<std::string>& inputs, const Votes& votes,
+                                                  bool quiet);
 /// Where to fit: as choose_device(); embeddings are fitted on a CPU, by one process.
 DeviceChoice choose_device(const ModelOptions& options, const Votes& votes, const Embeddings* embeddings);
 /// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room; empty:

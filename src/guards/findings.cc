@@ -68,12 +68,14 @@ void guard_item_knowledge(const Labels& labels, std::vector<Finding>& findings) 
                           fmt::format("The prior scores say nothing that these votes show: {}.", found),
                           "Check that ids and scores are of the same items."});
   }
-  if (labels.embedding && labels.embedding->explained < 2 * labels.embedding->explained_se)
+  constexpr double kHardlyAny = 0.02;
+  if (labels.embedding && labels.embedding->explained < std::max(2 * labels.embedding->explained_se, kHardlyAny))
     findings.push_back(
-        {"embedding_silent", Level::kNote,
-         fmt::format("The embeddings say nothing that these votes show: they explain {:.2g} +- {:.2g} % of the "
-                     "variance of scores.",
-                     100 * labels.embedding->explained, 100 * labels.embedding->explained_se),
+        {"embedding_silent", Level::kCare,
+         fmt::format(
+             "The embeddings say (almost) nothing that these votes show: they explain {:.2g} +- {:.2g} % of the "
+             "variance of scores.",
+             100 * labels.embedding->explained, 100 * labels.embedding->explained_se),
          "Check that rows are in the order of items/id, and of the responses, not of the prompts."});
 }
 

@@ -161,7 +161,8 @@ class NumbersFile {
   std::uint64_t bytes_ = 0;
 };
 
-enum class Type { kHalf, kBfloat, kFull };
+enum class Type { kHalf, kBfloat, kFull, kDouble };
+std::uint64_t size_of(Type type) { return type == Type::kDouble ? 8 : type == Type::kFull ? 4 : 2; }
 
 Embeddings read_numbers(NumbersFile& file, const std::string& source, std::uint64_t rows, std::uint64_t columns,
                         Type type) {
@@ -170,7 +171,14 @@ Embeddings read_numbers(NumbersFile& file, const std::string& source, std::uint6
   all.items = rows;
   all.dimensions = columns;
   const std::uint64_t count = rows * columns;
-  file.require(count * (type == Type::kFull ? sizeof(float) : sizeof(std::uint16_t)));
+  file.require(count * size_of(type));
+  if (type == Type::kDouble) {
+    Column<double> numbers(count);
+    file.read(numbers.data(), count * sizeof(double));
+    all.full.resize(count);
+    std::ranges::transform(numbers, all.full.begin(), [](double x) { return static_cast<float>(x); });
+    return all;
+  }
   if (type == Type::kFull) {
     all.full.resize(count);
     file.read(all.full.data(), count * sizeof(float));
@@ -221,10 +229,13 @@ Embeddings read_npy(const std::string& path, const Strings& item_ids) {
   if (behind(header, "fortran_order").starts_with("True"))
     throw bad_input("{}: is stored by columns; write it with numpy.ascontiguousarray()", path);
   type = type.substr(1, type.find('\'', 1) - 1);
-  if (type != "<f2" && type != "<f4")
+  static const std::unordered_map<std::string_view, Type> types = {
+      {"<f2", Type::kHalf}, {"<f4", Type::kFull}, {"<f8", Type::kDouble}};
+  const auto known = types.find(type);
+  if (known == types.end())
     throw bad_input("{}: is of type {}; write it as float16 or float32 (little-endian)", path, shown(type));
   require_shape(path, extent[0], extent[1], item_ids);
-  return read_numbers(file, path, extent[0], extent[1], type == "<f2" ? Type::kHalf : Type::kFull);
+  return read_numbers(file, path, extent[0], extent[1], known->second);
 }
 
 /// The format of the library of that name: a length, a header in JSON, and numbers.
@@ -239,7 +250,7 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids) {
   const nlohmann::json header = nlohmann::json::parse(file.text(length), nullptr, false);
   if (!header.is_object()) throw bad_input("{}: is no .safetensors file", path);
   static const std::unordered_map<std::string, Type> types = {
-      {"F16", Type::kHalf}, {"BF16", Type::kBfloat}, {"F32", Type::kFull}};
+      {"F16", Type::kHalf}, {"BF16", Type::kBfloat}, {"F32", Type::kFull}, {"F64", Type::kDouble}};
   const auto is_count = [](const nlohmann::json& x) { return x.is_number_unsigned(); };
   std::vector<std::string> matrices;
   std::string names;
@@ -265,7 +276,7 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids) {
   if (known == types.end()) throw bad_input("{}: is {}; write it as F16, BF16 or F32", source, shown(type.dump()));
   const std::uint64_t rows = tensor["shape"][0], columns = tensor["shape"][1];
   require_shape(source, rows, columns, item_ids);
-  const std::uint64_t bytes = rows * columns * (known->second == Type::kFull ? sizeof(float) : sizeof(std::uint16_t));
+  const std::uint64_t bytes = rows * columns * size_of(known->second);
   if (!offsets.is_array() || offsets.size() != 2 || !std::ranges::all_of(offsets, is_count) ||
       offsets[1].get<std::uint64_t>() - offsets[0].get<std::uint64_t>() != bytes ||
       offsets[0].get<std::uint64_t>() > file.size())

@@ -28,9 +28,10 @@ inline constexpr std::uint64_t kMaxEmbedding = 4096;
 std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>& votes, const Strings& item_ids,
                                                   bool quiet);
 
-/// Those of a file of their own: .npy, or .safetensors with one matrix, a row an item in the order of 'items/id'; or
-/// .h5 with 'items/embedding' and 'items/id', or 'embedding' and 'id', in any order. float16, bfloat16 or float32; of
-/// .h5 also float64, which is rounded. Throws Error(kBadInput), also where an item has no row, and Error(kFileSystem).
+/// Those of a file of their own: .npy, or .safetensors with one matrix (or one named 'embedding'), a row an item in the
+/// order of 'items/id'; or .h5 with 'items/embedding' and 'items/id', or 'embedding' and 'id', in any order. float16,
+/// bfloat16, float32, or float64, which is rounded. Throws Error(kBadInput), also where an item has no row, and
+/// Error(kFileSystem).
 std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, const Strings& item_ids, bool quiet);
 
 }  // namespace voxpop

@@ -235,12 +235,22 @@ def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFra
     return path
 
 
-def _embedding_file(embeddings: Path | Mapping[Any, Any] | pd.DataFrame, folder: Folder) -> str:
+def _embedding_file(embeddings: Path | Mapping[Any, Any] | pd.DataFrame, folder: Folder, votes: Any) -> str:
     """The embeddings as a file that the program reads."""
     if isinstance(embeddings, (str, os.PathLike)):
-        return os.fspath(embeddings)
+        given = os.fspath(embeddings)
+        files = [votes] if isinstance(votes, (str, os.PathLike)) else votes if isinstance(votes, (list, tuple)) else []
+        ordered = bool(files) and all(str(file).endswith((".h5", ".hdf5")) for file in files)
+        if not ordered and not given.endswith((".h5", ".hdf5")):
+            raise BadInputError(f"{given}: its rows have no ids, and a table of votes has no order of items; give embeddings by id: "
+                                "a mapping, a frame with ids as its index, or an .h5 with id and embedding")
+        return given
     if isinstance(embeddings, pd.DataFrame):
+        if "id" in embeddings.columns:
+            embeddings = embeddings.set_index("id")
         ids, matrix = [str(key) for key in embeddings.index], embeddings.to_numpy()
+    elif not isinstance(embeddings, Mapping):
+        raise BadInputError("embeddings: a mapping or a frame of them by item's id, or a file; rows without ids cannot be told apart")
     else:
         ids = [str(key) for key in embeddings]
         rows = [np.asarray(row) for row in embeddings.values()]
@@ -281,8 +291,9 @@ def fit(
         not be fitted together with old ones.
     prior_score: a reward model's scores, on any scale: by item's id, a frame with columns id and score, or a file of such
         (.csv, .tsv, .jsonl, .parquet). Every item must have one.
-    embeddings: of every item: by its id, a frame with ids as its index, or a file (.npy, .safetensors, .h5). Scores then
-        lie about a linear function of them: see Fit.embedding.
+    embeddings: of every item: by its id, a frame with ids as its index (or a column id), or a file: .h5 with ids; with votes
+        in .h5 also .npy or .safetensors, rows in the order of items/id. Scores then lie about a linear function of them: see
+        Fit.embedding.
     output: where to keep the fit; by default it goes when the Fit goes.
     progress: show the program's progress and notes on sys.stderr.
 
@@ -299,7 +310,7 @@ def fit(
     if given is not None and prior_score is not None:
         more["prior_score"] = _score_file(prior_score, given)
     if given is not None and embeddings is not None:
-        more["embeddings"] = _embedding_file(embeddings, given)
+        more["embeddings"] = _embedding_file(embeddings, given, votes)
     chosen = options({"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias})
     summary = run("fit", *paths, "-o", path, *chosen, *options(more), progress=progress)
     made = Fit(path, summary=summary, index=index, folder=folder, votes=read_folder)
