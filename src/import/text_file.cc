@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <new>
 #include <utility>
 
@@ -30,8 +29,6 @@ TextFile::TextFile(std::string path, Progress& progress, std::uint64_t bytes_bef
     check_interrupt();  // which ends the wait for a pipe's writer
     throw file_error("{}: cannot open: {}", path_, std::strerror(problem));
   }
-  if (std::error_code none; std::filesystem::is_directory(path_, none))  // reading one says as much, of no file
-    throw file_error("{}: is a directory", path_);
   gzbuffer(file_.get(), kBlock / 4);
 }
 
