@@ -161,12 +161,7 @@ TEST(Sparse, chain_has_its_known_variance) {
   got.pair_variance.assign(groups.pairs(), 2);
   got.slot_mean.resize(kItems);
   got.slot_variance.resize(kItems);
-  FitView view{};
-  view.component_slots = groups.component_slots.data();
-  view.component_pairs = groups.component_pairs.data();
-  view.pair_first = groups.pair_first.data();
-  view.pair_second = groups.pair_second.data();
-  view.pair_votes = groups.pair_votes.data();
+  FitView view = view_of(groups);
   view.site_precision = precision.data();
   view.site_shift = shift.data();
   view.pair_mean = got.pair_mean.data();

@@ -254,7 +254,10 @@ int evaluate_command(const Arguments& arguments) {
     Gold gold;
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, quiet);
     const std::size_t rows = votes.size();
-    const auto embeddings = read_embeddings(options, "rater", arguments.inputs, votes, quiet);
+    const auto rates = [](const std::string& model) { return has_discriminations(kModels.at(model)); };
+    const auto rating = std::ranges::find_if(arguments.models, rates);  // embeddings are for these models alone
+    const auto embeddings = read_embeddings(
+        options, rating == arguments.models.end() ? arguments.models.front() : *rating, arguments.inputs, votes, quiet);
     const auto [device, why] = choose_device(options, votes, embeddings.get());
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
@@ -291,7 +294,7 @@ int evaluate_command(const Arguments& arguments) {
       };
       const bool has_views = views != ViewUse::kNone && has_discriminations(kModels.at(model));
       Groups& fitted = has_views ? with_views : groups;
-      fitted.embeddings = has_discriminations(kModels.at(model)) ? embeddings : nullptr;
+      fitted.embeddings = rates(model) ? embeddings : nullptr;
       const FitOptions fit_options = options.fit_options(model, fitted, has_views ? views : ViewUse::kNone);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));

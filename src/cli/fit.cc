@@ -715,8 +715,6 @@ int fit_command(const Arguments& arguments) {
 }  // namespace
 
 void add_fit(CLI::App& app, Run& run) {
-  const CLI::Validator not_empty([](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "",
-                                 "");
   auto arguments = std::make_shared<Arguments>();
   CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, annotator estimates");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
@@ -733,21 +731,21 @@ void add_fit(CLI::App& app, Run& run) {
           "An earlier fit of the same model (fit/1): what it knows of annotators is their prior here, so that new "
           "votes need not be fitted together with old ones; scores are then in its unit")
       ->type_name("FIT.h5")
-      ->check(not_empty);
+      ->check(file_name());
   verb.add_option(
           "--gold", arguments->gold,
           "Pairs whose answer is known (CSV, TSV, JSONL: left, right, preference, which may be how probable it is "
           "that the left item is better): evidence in the fit, beside the group 'gold' of the votes' files")
       ->type_name("FILE")
-      ->check(not_empty);
+      ->check(file_name());
   verb.add_option("--trust", arguments->trust, "Annotators known to be good (CSV, TSV, JSONL: annotator)")
       ->type_name("FILE")
-      ->check(not_empty);
+      ->check(file_name());
   verb.add_option("--prior-score", arguments->prior_score,
                   "Scores of items by a reward model (CSV, TSV, JSONL: id, score), on any scale, in place of "
                   "'items/prior_score': each item's score is normal about a multiple of it")
       ->type_name("FILE")
-      ->check(not_empty);
+      ->check(file_name());
   verb.add_flag("--force", arguments->force,
                 "Write labels also where two camps contradict each other and nobody can tell which of them is right; "
                 "else such a fit exits with 5");
@@ -762,7 +760,7 @@ void add_fit(CLI::App& app, Run& run) {
           "--checkpoint", arguments->checkpoint,
           "File that keeps the fit on its way: written now and then, and when interrupted; where it is present, "
           "the fit goes on from it, to the same bits; removed when the fit is done")
-      ->check(not_empty);
+      ->check(file_name());
   verb.add_option("--checkpoint-every", arguments->checkpoint_every, "Seconds from one checkpoint to the next")
       ->needs("--checkpoint")
       ->check(within(0, 1e9))

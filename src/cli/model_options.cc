@@ -18,6 +18,10 @@ CLI::Validator known_model() {
       members.get_description());
 }
 
+CLI::Validator file_name() {
+  return {[](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "", ""};
+}
+
 void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option(
           "--ties", options.ties,
@@ -68,7 +72,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                   "embedding, so that "
                   "prompts that share no item help each other")
       ->type_name("FILE")
-      ->check(CLI::Validator([](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "", ""));
+      ->check(file_name());
   verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
 }
 

@@ -18,6 +18,8 @@ inline const std::map<std::string, Model> kModels = {
     {"bt", Model::kBradleyTerry}, {"crowd-bt", Model::kCrowdBt}, {"rater", Model::kRater}};
 /// Takes the models' names; says what became of one that was retired.
 CLI::Validator known_model();
+/// Refuses the empty name.
+CLI::Validator file_name();
 inline const std::map<std::string, Ties> kTies = {
     {"model", Ties::kModel}, {"half", Ties::kHalf}, {"drop", Ties::kDrop}};
 

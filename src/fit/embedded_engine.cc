@@ -9,15 +9,11 @@
 namespace voxpop {
 namespace {
 
-/// The regression counts as settled when the prior means that it finds move by less than this share of the scores' sd,
-/// at the root of the mean square. How long they are is found by the fit, too (FitState::prior_scale), from how well
-/// they predict components whose votes have no part in them.
-constexpr double kMeansSettled = 0.01;
-constexpr double kSpreadSettled = 0.02;
+/// The regression has settled when from one round to the next the root mean square change of prior means is less than
+/// this share of the scores' sd, and the coefficients' sd changes by less than that share of itself. Means as they are
+/// found, without FitState::prior_scale, by which the fit between two rounds multiplies them.
+constexpr double kMeansSettled = 0.01, kSpreadSettled = 0.02;
 constexpr int kMostRounds = 20;
-
-/// A pass may write to what a view points at; the regression does not.
-float* unwritten(const Column<float>& column) { return const_cast<float*>(column.data()); }
 
 class EmbeddedEngine : public Engine {
  public:
@@ -49,7 +45,8 @@ class EmbeddedEngine : public Engine {
   void settle(FitRun& run) {
     FitState& state = run.state;
     ScorePrior next = find_prior(run);
-    const double moved = distance(run, next) / std::sqrt(1 + next.embedding.explained);
+    const double sign = state.prior_scale < 0 ? -1 : 1;
+    const double moved = distance(next.mean, run.prior.get(), sign) / std::sqrt(1 + next.embedding.explained);
     state.change = std::max(state.change, moved);
     const bool is_last = state.iterations >= state.max_iterations || rounds_ >= kMostRounds;
     const bool is_found = run.prior != nullptr && moved < kMeansSettled && spread_moved(run, next) < kSpreadSettled;
@@ -60,9 +57,7 @@ class EmbeddedEngine : public Engine {
     }
     ++rounds_;
     next.embedding.rounds = 1 + (run.prior == nullptr ? 0 : run.prior->embedding.rounds);
-    double squares = 0;
-    for (const float mean : next.mean) squares += static_cast<double>(mean) * mean;
-    state.prior_explained = std::sqrt(squares / static_cast<double>(next.mean.size()));
+    state.prior_explained = distance(next.mean, nullptr, 1);
     state.prior_scale = 1;
     state.haste = next.embedding.haste;
     run.prior = std::make_shared<const ScorePrior>(std::move(next));
@@ -79,8 +74,6 @@ class EmbeddedEngine : public Engine {
     FitView view = view_of(groups_);
     view.site_precision = unwritten(kept.sites.precision);
     view.site_shift = unwritten(kept.sites.shift);
-    view.covariates = groups_.covariates.value.data();
-    view.covariate_count = groups_.covariates.count();
     view.coefficient = pass.coefficient;
     view.slot_source = groups_.slot_source.empty() ? nullptr : groups_.slot_source.data();
     view.source_score = raters.source_score.data();
@@ -94,15 +87,14 @@ class EmbeddedEngine : public Engine {
     return 0.5 * std::abs(std::log(next.embedding.coefficient_variance / run.prior->embedding.coefficient_variance));
   }
 
-  /// Of the prior means that were found before from others.
-  static double distance(const FitRun& run, const ScorePrior& other) {
-    const double sign = run.state.prior_scale < 0 ? -1 : 1;
+  /// Root mean square of how far prior means are from those before (null: 0), which have this sign.
+  static double distance(const Column<float>& means, const ScorePrior* before, double sign) {
     double squares = 0;
-    for (std::size_t slot = 0; slot < other.mean.size(); ++slot) {
-      const double before = run.prior == nullptr ? 0 : sign * run.prior->mean[slot];
-      squares += (other.mean[slot] - before) * (other.mean[slot] - before);
+    for (std::size_t slot = 0; slot < means.size(); ++slot) {
+      const double off = means[slot] - (before == nullptr ? 0 : sign * before->mean[slot]);
+      squares += off * off;
     }
-    return std::sqrt(squares / static_cast<double>(other.mean.size()));
+    return std::sqrt(squares / static_cast<double>(means.size()));
   }
 
   const Groups& groups_;

@@ -15,9 +15,6 @@ namespace {
 
 using Range = oneapi::tbb::blocked_range<std::uint32_t>;
 
-/// Passes may write to what a view points at; tell_evidence() does not.
-float* unwritten(const Column<float>& column) { return const_cast<float*>(column.data()); }
-
 FitView view_of(const Groups& groups, const Fit& fit, const Sites& sites, const Raters& raters) {
   FitView view = view_of(groups);
   view.site_precision = unwritten(sites.precision);
@@ -30,8 +27,6 @@ FitView view_of(const Groups& groups, const Fit& fit, const Sites& sites, const 
   view.scale = &fit.scale;
   view.habits = raters.habits.data();
   view.prompts = const_cast<TieHabit*>(fit.posterior.prompts.data());
-  view.covariates = groups.covariates.value.data();
-  view.covariate_count = groups.covariates.count();
   view.tastes = raters.tastes.data();
   view.taste_count = static_cast<int>(fit.taste_sd.size());
   if (fit.posterior.vote_mean.empty()) return view;

@@ -4,7 +4,10 @@
 
 namespace voxpop {
 
-/// The groups as passes see them. EP's state and the annotators are to be set yet.
+/// Passes may write to what a view points at. For those who only read it.
+inline float* unwritten(const Column<float>& column) { return const_cast<float*>(column.data()); }
+
+/// The groups and their covariates as passes see them. EP's state and the annotators are to be set yet.
 inline FitView view_of(const Groups& groups) {
   FitView view{};
   view.component_slots = groups.component_slots.data();
@@ -14,6 +17,8 @@ inline FitView view_of(const Groups& groups) {
   view.pair_votes = groups.pair_votes.data();
   view.votes = groups.votes.data();
   view.weight = groups.weight.empty() ? nullptr : groups.weight.data();
+  view.covariates = groups.covariates.value.data();
+  view.covariate_count = groups.covariates.count();
   const Views& views = groups.views;
   view.views = {views.component_blocks.data(),
                 views.block_slots.data(),

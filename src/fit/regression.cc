@@ -19,12 +19,12 @@ namespace {
 
 constexpr std::ptrdiff_t kSlabRows = 2048;
 constexpr std::ptrdiff_t kTile = 256;  ///< rows and columns of a product that one task makes
-/// Coefficients' prior variance: embeddings explain scores by a millionth at least, and by 25 times what they leave at
-/// most (kMostExplained).
+/// Of the coefficients' prior variance, so that the variance that embeddings explain is from a millionth to 25 times
+/// (kMostExplained squared) the variance that they leave.
 constexpr double kLeastVariance = 1e-6, kMostVariance = kMostExplained * kMostExplained;
-constexpr double kMostHaste = 20;
-/// EP takes a single vote as a measurement, which tells the scores' variance a little wrongly: on simulated votes of
-/// one a pair, its logarithm is off by this.
+constexpr double kMostHaste = 20;  ///< see EmbeddingFit::haste
+/// The method's own error: EP takes a single vote for a measurement. On simulated data with one vote a pair, the
+/// logarithm of the scores' variance is off by this.
 constexpr double kOwnError = 0.2;
 /// Random directions by which the trace of a square is estimated (Hutchinson 1990).
 constexpr std::ptrdiff_t kProbes = 32;
@@ -82,8 +82,8 @@ double log_evidence(const Vector& f, const Matrix& prior, const Matrix& b, const
                 log_determinant(posterior));
 }
 
-/// Of the information that sites have on the variance of scores, which votes that agree or disagree with others bring,
-/// what a site brings by itself: sites are as measurements, but a single vote's size says nothing.
+/// The part of the sites' information on the variance of scores that each site has by itself. Votes do not have that
+/// part: a single vote has no size; only that votes agree or disagree with others tells the variance.
 double told_by_single_votes(const FitView& view, std::uint32_t c, const Matrix& covariance) {
   if (view.view_variance > 0) return 0;
   const Matrix u = helmert(covariance.rows() + 1);
@@ -118,8 +118,8 @@ void add_product(const Products& products, MatrixPart a, MatrixPart b, std::ptrd
 
 }  // namespace
 
-/// What the votes of a component say of its scores, in the directions of its rows: B and h, whose mean votes do not
-/// tell is left out; with scores N(0, I) before, G = (I + B)^-1 is their covariance, G h their mean.
+/// What the votes of a component say of its scores, in the directions of its rows, as votes tell no mean: precision B
+/// and shift h. If scores are N(0, I) before the votes, their covariance is G = (I + B)^-1 after, and their mean G h.
 struct EmbeddingRegression::Told {
   Matrix b, covariance;
   Vector h;
@@ -127,13 +127,14 @@ struct EmbeddingRegression::Told {
   Matrix information() const { return Matrix::Identity(b.rows(), b.cols()) - covariance; }
 };
 
-/// w's posterior: mean, and W with W W' = its covariance.
+/// w's posterior. `root` is W, an upper triangle: W W' is the covariance.
 struct EmbeddingRegression::Weights {
   Vector mean;
   FloatRows root;
   std::vector<double> variance;
-  double prior_variance, log_determinant;  ///< of I + prior_variance X'(I - G)X
-  double determined;                       ///< as so many dimensions votes tell; prior_variance rests on these
+  double prior_variance;
+  double log_determinant;  ///< of I + prior_variance X'(I - G)X
+  double determined;       ///< effective number of dimensions that votes determine (MacKay 1992)
 };
 
 EmbeddingRegression::EmbeddingRegression(const Groups& groups)

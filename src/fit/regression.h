@@ -1,6 +1,5 @@
 #pragma once
 #include <Eigen/Core>
-#include <memory>
 #include <vector>
 
 #include "fit/products.h"
@@ -26,7 +25,6 @@ class EmbeddingRegression {
     std::uint32_t begin, end;
     std::ptrdiff_t rows;
   };
-  struct Rows;
   struct Told;
   struct Weights;
   Told told_by(const FitView& view, std::uint32_t c) const;

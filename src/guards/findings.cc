@@ -60,7 +60,7 @@ void guard_item_knowledge(const Labels& labels, std::vector<Finding>& findings) 
       findings.push_back(
           {"prior_score_opposed", Level::kCare,
            fmt::format("The prior scores point the other way: responses that they call better lose ({}). "
-                       "They are used so.",
+                       "The fit uses them the other way round.",
                        found),
            "Check that high scores are good ones, and that ids and scores are of the same items."});
     else if (coefficient < 2 * error)

@@ -1,9 +1,9 @@
 #include "io/embeddings.h"
 
+#include <fmt/ranges.h>
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
 
-#include <fmt/ranges.h>
 #include <atomic>
 #include <bit>
 #include <cerrno>
@@ -32,7 +32,7 @@ float widen(std::uint16_t half) {
 
 float widen_bfloat(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
-/// Throws for the first number that is none.
+/// Throws for the first value that is not a finite number.
 void require_numbers(const Embeddings& all, const Strings& item_ids) {
   const std::uint64_t count = all.items * all.dimensions;
   std::atomic<std::uint64_t> first = count;
@@ -88,22 +88,24 @@ std::shared_ptr<const Embeddings> checked(Embeddings all, const Strings& item_id
   return std::make_shared<const Embeddings>(std::move(all));
 }
 
-constexpr std::uint32_t kNoRow = 0xffffffffu;
-
-/// The matrix `name` of an HDF5 file with ids of its rows, in the order of the votes' items; kNoRow in `missing` where
-/// each has one, else the first that has none.
-Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const std::string& id_name,
-                         const Strings& item_ids, std::uint32_t& missing) {
+/// What the matrix `name` of an HDF5 file will be, without its numbers.
+Embeddings shape_of(const InputHdf5& file, const std::string& name) {
   Embeddings all;
   all.source = fmt::format("{}: '{}'", file.path(), name);
   const auto [rows, columns] = file.matrix_shape(name);
   all.items = rows;
   all.dimensions = columns;
+  return all;
+}
+
+/// The matrix `name` of an HDF5 file with ids of its rows, in the order of the votes' items.
+Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const std::string& id_name,
+                         const Strings& item_ids) {
+  Embeddings all = shape_of(file, name);
   const Strings ids = file.read_strings(id_name);
-  if (ids.size() != rows)
-    throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, id_name, ids.size());
+  if (ids.size() != all.items)
+    throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, all.items, id_name, ids.size());
   file.read_matrix(name, all.full, all.half);
-  missing = kNoRow;
   if (ids == item_ids) return all;
   std::unordered_map<std::string_view, std::uint32_t> row;
   for (std::uint32_t i = 0; i < ids.size(); ++i)
@@ -112,8 +114,10 @@ Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const s
   std::vector<std::uint32_t> row_of(item_ids.size());
   for (std::uint32_t i = 0; i < item_ids.size(); ++i) {
     const auto found = row.find(item_ids[i]);
-    row_of[i] = found == row.end() ? 0 : found->second;
-    if (found == row.end()) missing = std::min(missing, i);
+    if (found == row.end())
+      throw bad_input("{}: '{}' lacks items of the votes, such as '{}'; embed them all", file.path(), id_name,
+                      shown(item_ids[i]));
+    row_of[i] = found->second;
   }
   return reordered(std::move(all), row_of);
 }
@@ -267,7 +271,7 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids) {
   if (name == nullptr && matrices.size() > 1)
     throw bad_input("{}: has several matrices ({}); name the one of the items 'embedding'", path,
                     shown(fmt::format("{}", fmt::join(matrices, ", "))));
-  const std::string& found = name != nullptr ? name : matrices.front();
+  const std::string found = name != nullptr ? name : matrices.front();
   const std::string source = fmt::format("{}: '{}'", path, shown(found));
   const nlohmann::json& tensor = header[found];
   const nlohmann::json type = tensor.value("dtype", nlohmann::json()),
@@ -309,12 +313,8 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
   Progress progress("reading embeddings", votes.size(), quiet);
   if (votes.size() == 1) {
     const InputHdf5 file(votes.front());
-    Embeddings all;
-    all.source = fmt::format("{}: '{}'", file.path(), name);
-    const auto [rows, columns] = file.matrix_shape(name);
-    require_shape(all.source, rows, columns, item_ids);
-    all.items = rows;
-    all.dimensions = columns;
+    Embeddings all = shape_of(file, name);
+    require_shape(all.source, all.items, all.dimensions, item_ids);
     file.read_matrix(name, all.full, all.half);
     return checked(std::move(all), item_ids);
   }
@@ -326,13 +326,10 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
   std::vector<float> row, before;
   for (std::size_t f = 0; f < votes.size(); ++f) {
     const InputHdf5 file(votes[f]);
-    Embeddings own;
-    own.source = fmt::format("{}: '{}'", file.path(), name);
-    const auto [rows, columns] = file.matrix_shape(name);
+    Embeddings own = shape_of(file, name);
+    const std::uint64_t columns = own.dimensions;
     const Strings ids = file.read_strings("items/id");
-    require_shape(own.source, rows, columns, ids);
-    own.items = rows;
-    own.dimensions = columns;
+    require_shape(own.source, own.items, columns, ids);
     file.read_matrix(name, own.full, own.half);
     require_numbers(own, ids);
     if (f == 0) {
@@ -344,7 +341,7 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
     }
     if (columns != joint.dimensions)
       throw bad_input("{}: has {} columns, but {} has {}", own.source, columns, joint.source, joint.dimensions);
-    for (std::uint64_t i = 0; i < rows; ++i) {
+    for (std::uint64_t i = 0; i < own.items; ++i) {
       own.row(i, row.data());
       const std::uint64_t item = row_of.at(ids[i]);
       float* to = joint.full.data() + item * columns;
@@ -368,12 +365,7 @@ std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, c
     throw usage_error("{}: embeddings are read from .npy, .safetensors or .h5", path);
   const InputHdf5 file(path);
   const std::string group = file.has("items/embedding") ? "items/" : "";
-  std::uint32_t missing = kNoRow;
-  Embeddings all = read_with_ids(file, group + "embedding", group + "id", item_ids, missing);
-  if (missing != kNoRow)
-    throw bad_input("{}: '{}id' lacks items of the votes, such as '{}'; embed them all", path, group,
-                    shown(item_ids[missing]));
-  return checked(std::move(all), item_ids);
+  return checked(read_with_ids(file, group + "embedding", group + "id", item_ids), item_ids);
 }
 
 }  // namespace voxpop
