@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "io/hdf5.h"
-#include "io/votes.h"
+#include "hdf5/hdf5.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "export/export.h"
 #include "harness.h"
-#include "import/table.h"
+#include "text/table.h"
 
 namespace voxpop {
 namespace {

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "fit/fit.h"
-#include "io/votes.h"
 #include "label/warm_start.h"
+#include "votes/votes.h"
 
 namespace voxpop::fuzz {
 

@@ -3,9 +3,9 @@
 
 #include <fstream>
 
+#include "files/fit_file.h"
 #include "harness.h"
-#include "io/fit_file.h"
-#include "io/hdf5.h"
+#include "hdf5/hdf5.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace voxpop;

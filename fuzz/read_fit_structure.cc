@@ -9,8 +9,8 @@
 
 #include "dataset.h"
 #include "export/export.h"
+#include "files/fit_file.h"
 #include "harness.h"
-#include "io/fit_file.h"
 #include "plan/plan.h"
 #include "report/report.h"
 

@@ -1,7 +1,7 @@
 #include "ceilings.h"
 
 #include "cuda_backend.h"
-#include "voxpop/smoothed.h"
+#include "formulas/smoothed.h"
 
 namespace voxpop {
 namespace {

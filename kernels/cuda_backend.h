@@ -9,8 +9,8 @@
 
 #include "cuda_memory.h"
 #include "cusolver.h"
-#include "voxpop/block.h"
-#include "voxpop/fit_state.h"
+#include "formulas/block.h"
+#include "formulas/fit_state.h"
 
 namespace voxpop {
 

@@ -16,8 +16,8 @@
 #include <memory>
 
 #include "core/exit.h"
+#include "formulas/block.h"
 #include "group/group.h"
-#include "voxpop/block.h"
 
 namespace voxpop {
 #if defined(__CUDACC__)

@@ -5,9 +5,9 @@
 
 #include <cstddef>
 
-#include "voxpop/block.h"
-#include "voxpop/component.h"
-#include "voxpop/label.h"
+#include "formulas/block.h"
+#include "formulas/component.h"
+#include "formulas/label.h"
 
 namespace voxpop {
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Do the tests notice a wrong formula? Turns 30 operators of the headers in include/voxpop around, one at a time, and
+"""Do the tests notice a wrong formula? Turns 30 operators of the headers in src/formulas around, one at a time, and
 builds and runs the tests against each: .venv/bin/python scripts/mutate_formulas.py (an hour of one core).
 
 The operators are a systematic sample of all binary ones, so nobody chose them. Tests run in two stages, cheapest first:
@@ -52,7 +52,7 @@ const Kernels* choose_kernels(const char* n) { return !n || !std::strcmp(n, "gen
 def operators(header):
     """Places of binary operators in code that a processor runs: (line number, column, operator)."""
     found = []
-    with open(f"{ROOT}/include/voxpop/{header}.h", encoding="utf-8") as file:
+    with open(f"{ROOT}/src/formulas/{header}.h", encoding="utf-8") as file:
         for number, line in enumerate(file):
             code = line.split("//")[0]
             if code.startswith(("#", "template")) or "for (" in code:  # a loop turned around never ends
@@ -64,12 +64,12 @@ def operators(header):
 class Builder:
     def __init__(self, scratch, jobs):
         self.scratch, self.jobs = scratch, jobs
-        shutil.copytree(f"{ROOT}/include", f"{scratch}/include")
+        shutil.copytree(f"{ROOT}/src/formulas", f"{scratch}/src/formulas")
         with open(f"{scratch}/choose.cc", "w", encoding="utf-8") as file:
             file.write(CHOOSE)
         flags = subprocess.run(["pkg-config", "--cflags", "hdf5", "eigen3"], capture_output=True, text=True, check=True)
         self.flags = ["-std=c++20", "-w", "-DVOXPOP_TARGET=generic", f'-DVOXPOP_TEST_DATA="{ROOT}/tests/data"',
-                      f"-I{scratch}/include", f"-I{ROOT}/src", f"-I{ROOT}", f"-I{ROOT}/kernels", *flags.stdout.split()]
+                      f"-I{scratch}/src", f"-I{ROOT}/include", f"-I{ROOT}/src", f"-I{ROOT}", f"-I{ROOT}/kernels", *flags.stdout.split()]
 
     def compile(self, sources, folder):
         """The objects; None where one does not compile, which kills a mutant, too."""
@@ -140,7 +140,7 @@ def main():
         for i, (header, number, column, operator) in enumerate(chosen):
             if options.only and i not in options.only:
                 continue
-            path = f"{scratch}/include/voxpop/{header}.h"
+            path = f"{scratch}/src/formulas/{header}.h"
             with open(path, encoding="utf-8") as file:
                 before = file.read()
             lines = before.splitlines(keepends=True)

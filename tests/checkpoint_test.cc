@@ -1,6 +1,6 @@
 // A fit that is kept, ended and taken up again has the bits of one that ran through.
 
-#include "io/checkpoint.h"
+#include "files/checkpoint.h"
 
 #include <cstring>
 

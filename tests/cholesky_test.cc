@@ -1,4 +1,4 @@
-#include "voxpop/cholesky.h"
+#include "formulas/cholesky.h"
 
 #include <gtest/gtest.h>
 

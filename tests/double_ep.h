@@ -5,8 +5,8 @@
 #include <Eigen/Dense>
 #include <vector>
 
+#include "formulas/vote.h"
 #include "helpers.h"
-#include "voxpop/vote.h"
 
 namespace voxpop::test {
 

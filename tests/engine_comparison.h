@@ -7,10 +7,10 @@
 #include <random>
 
 #include "fit/fit.h"
+#include "formulas/fixed_point.h"
 #include "group/views.h"
 #include "helpers.h"
 #include "simulate/simulate.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop::test {
 

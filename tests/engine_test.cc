@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "double_ep.h"
 #include "engine_comparison.h"
-#include "voxpop/fixed_point.h"
+#include "formulas/fixed_point.h"
 
 namespace voxpop {
 namespace {

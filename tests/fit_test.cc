@@ -4,10 +4,10 @@
 #include <limits>
 #include <random>
 
+#include "formulas/fixed_point.h"
 #include "helpers.h"
 #include "label/truth_comparison.h"
 #include "simulate/simulate.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop {
 namespace {

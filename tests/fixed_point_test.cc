@@ -1,4 +1,4 @@
-#include "voxpop/fixed_point.h"
+#include "formulas/fixed_point.h"
 
 #include <gtest/gtest.h>
 

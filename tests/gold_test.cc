@@ -12,9 +12,9 @@
 #include "fit/fit.h"
 #include "helpers.h"
 #include "host_backend.h"
-#include "import/known.h"
 #include "label/gold_labels.h"
 #include "label/labels.h"
+#include "votes/known.h"
 
 namespace voxpop {
 namespace {

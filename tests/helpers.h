@@ -13,8 +13,8 @@
 
 #include "fit/component_kernel.h"
 #include "group/group.h"
-#include "io/votes.h"
 #include "simulate/simulate.h"
+#include "votes/votes.h"
 
 namespace voxpop::test {
 

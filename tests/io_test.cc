@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "files/fit_file.h"
+#include "hdf5/hdf5.h"
 #include "helpers.h"
-#include "io/fit_file.h"
-#include "io/hdf5.h"
 
 namespace voxpop {
 namespace {

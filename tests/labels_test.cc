@@ -1,7 +1,7 @@
 #include "label/labels.h"
 
+#include "formulas/fixed_point.h"
 #include "helpers.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop {
 namespace {

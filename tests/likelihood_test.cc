@@ -1,8 +1,8 @@
-#include "voxpop/likelihood.h"
+#include "formulas/likelihood.h"
 
+#include "formulas/fit_state.h"
+#include "formulas/vote.h"
 #include "helpers.h"
-#include "voxpop/fit_state.h"
-#include "voxpop/vote.h"
 
 namespace voxpop {
 namespace {

@@ -8,10 +8,10 @@
 #include <set>
 
 #include "fit/fit.h"
+#include "formulas/fixed_point.h"
 #include "helpers.h"
 #include "label/labels.h"
 #include "simulate/simulate.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop {
 namespace {

@@ -1,4 +1,4 @@
-#include "voxpop/likelihood.h"
+#include "formulas/likelihood.h"
 
 #include "helpers.h"
 

@@ -1,11 +1,11 @@
-#include "voxpop/vote.h"
+#include "formulas/vote.h"
 
 #include <Eigen/Dense>
 #include <random>
 
+#include "formulas/annotators.h"
+#include "formulas/label.h"
 #include "helpers.h"
-#include "voxpop/annotators.h"
-#include "voxpop/label.h"
 
 namespace voxpop {
 namespace {

@@ -8,11 +8,11 @@
 
 #include "fit/counted_engine.h"
 #include "fit/fit.h"
+#include "formulas/fixed_point.h"
 #include "group/views.h"
 #include "helpers.h"
 #include "host_backend.h"
 #include "label/labels.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop::test {
 namespace {

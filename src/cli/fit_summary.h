@@ -8,10 +8,10 @@
 #include "fit/fit.h"
 #include "group/weights.h"
 #include "guards/findings.h"
-#include "io/votes.h"
 #include "label/labels.h"
 #include "label/truth_comparison.h"
 #include "label/warm_start.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 

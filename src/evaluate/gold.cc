@@ -10,8 +10,8 @@
 
 #include "core/error.h"
 #include "core/progress.h"
-#include "import/known.h"
-#include "import/table.h"
+#include "text/table.h"
+#include "votes/known.h"
 
 namespace voxpop {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "fit/answer_model.h"
-#include "voxpop/hash.h"
+#include "formulas/hash.h"
 
 namespace voxpop {
 namespace {

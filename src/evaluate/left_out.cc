@@ -11,8 +11,8 @@
 
 #include "fit/answer_model.h"
 #include "fit/refit.h"
+#include "formulas/hash.h"
 #include "label/drift.h"
-#include "voxpop/hash.h"
 
 namespace voxpop {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "core/text_output.h"
 #include "export/texts.h"
-#include "io/fit_file.h"
+#include "files/fit_file.h"
 
 namespace voxpop {
 
@@ -23,8 +23,8 @@ struct ExportOptions {
   double min_probability = 0.5;  ///< that the chosen item is the better one, from 1/2 to 1; below: undecided
   double max_flagged = 1;        ///< share of a pair's votes that flagged annotators may have
   double margin_scale = 1;       ///< margins times this
-  int expand = 0;  ///< rows a pair of average weight, swapped in the share of 1 - target; 0: a row a pair
-  bool keep_ties = false;  ///< pairs more than half of whose votes are ties
+  int expand = 0;                ///< rows a pair of average weight, swapped in the share of 1 - target; 0: a row a pair
+  bool keep_ties = false;        ///< pairs more than half of whose votes are ties
   bool keep_undecided = false;
   bool drop_missing = false;          ///< pairs without a text, else an error
   bool no_prompts = false;            ///< rows without the prompts' texts

@@ -25,7 +25,7 @@
 #include "core/nameless_file.h"
 #include "core/output_file.h"
 #include "core/progress.h"
-#include "import/text_file.h"
+#include "text/text_file.h"
 
 namespace voxpop {
 namespace {

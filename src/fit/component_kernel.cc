@@ -2,7 +2,7 @@
 
 #include "fit/pack.h"
 #include "fit/view_packs.h"
-#include "voxpop/label.h"
+#include "formulas/label.h"
 
 namespace voxpop::VOXPOP_TARGET {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "voxpop/component.h"
-#include "voxpop/vote.h"
+#include "formulas/component.h"
+#include "formulas/vote.h"
 
 namespace voxpop {
 

@@ -6,9 +6,9 @@
 
 #include <atomic>
 
+#include "formulas/fixed_point.h"
+#include "formulas/label.h"
 #include "group/weights.h"
-#include "voxpop/fixed_point.h"
-#include "voxpop/label.h"
 
 namespace voxpop {
 namespace {

@@ -12,8 +12,8 @@
 #include "fit/engine.h"
 #include "fit/sparse.h"
 #include "fit/tbb_backend.h"
-#include "voxpop/fixed_point.h"
-#include "voxpop/views.h"
+#include "formulas/fixed_point.h"
+#include "formulas/views.h"
 
 namespace voxpop {
 namespace {

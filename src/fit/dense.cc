@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "voxpop/fixed_point.h"
+#include "formulas/fixed_point.h"
 
 namespace voxpop {
 namespace {

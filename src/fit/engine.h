@@ -83,7 +83,7 @@ struct EngineState {
   Column<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
 };
 
-/// Does the work over votes and annotators; voxpop/fit_state.h says what comes next. One engine for one data set.
+/// Does the work over votes and annotators; formulas/fit_state.h says what comes next. One engine for one data set.
 class Engine {
  public:
   virtual ~Engine() = default;

@@ -8,7 +8,7 @@
 
 #include "core/scratch_memory.h"
 #include "fit/group_view.h"
-#include "voxpop/views.h"
+#include "formulas/views.h"
 
 namespace voxpop {
 namespace {

@@ -11,7 +11,7 @@ namespace voxpop {
 /// Where annotators have views of their own, votes of one block share them, and say less together than one by one.
 /// There they are the gradient at what the annotator saw, and the curvature that is left when its view is averaged
 /// over: over a block they add up to the gradient of its votes in the scores, and to the trace of its information
-/// (voxpop/views.h).
+/// (formulas/views.h).
 struct VoteEvidence {
   Column<float> gradient, curvature;  ///< [V]; curvature below 0 only where an annotator's sign is in doubt
 };

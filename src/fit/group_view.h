@@ -1,6 +1,6 @@
 #pragma once
+#include "formulas/fit_view.h"
 #include "group/group.h"
-#include "voxpop/fit_view.h"
 
 namespace voxpop {
 

@@ -3,7 +3,7 @@
 // instruction set a source file is built for gets its own code; names live in a namespace of that instruction set, so
 // that the linker never merges them.
 
-#include "voxpop/portable.h"
+#include "formulas/portable.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

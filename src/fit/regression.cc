@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "fit/engine.h"
-#include "voxpop/hash.h"
+#include "formulas/hash.h"
 
 namespace voxpop {
 namespace {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "core/column.h"
-#include "voxpop/fit_view.h"
+#include "formulas/fit_view.h"
 
 namespace voxpop {
 

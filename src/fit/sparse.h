@@ -1,13 +1,13 @@
 #pragma once
-// The course of solving a sparse component: voxpop/sparse.h has the steps. Host and device take the same; `Backend`
+// The course of solving a sparse component: formulas/sparse.h has the steps. Host and device take the same; `Backend`
 // runs them, as in kernels/parallel_engine.h.
 
 #include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "formulas/sparse.h"
 #include "group/group.h"
-#include "voxpop/sparse.h"
 
 namespace voxpop {
 

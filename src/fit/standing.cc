@@ -5,7 +5,7 @@
 #include <functional>
 #include <numeric>
 
-#include "voxpop/fixed_point.h"
+#include "formulas/fixed_point.h"
 
 namespace voxpop {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-// Where work of blocks (voxpop/block.h) runs on the CPU's threads.
+// Where work of blocks (formulas/block.h) runs on the CPU's threads.
 
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/column.h"
-#include "voxpop/block.h"
+#include "formulas/block.h"
 
 namespace voxpop {
 

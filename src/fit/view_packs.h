@@ -1,8 +1,8 @@
 #pragma once
-// Annotators' own views (voxpop/views.h) in small components: as many blocks at once as a pack has lanes.
+// Annotators' own views (formulas/views.h) in small components: as many blocks at once as a pack has lanes.
 
 #include "fit/pack.h"
-#include "voxpop/component.h"
+#include "formulas/component.h"
 
 namespace voxpop::VOXPOP_TARGET {
 namespace {  // for the kernels alone: no function may be shared by the code of two instruction sets

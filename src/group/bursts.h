@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "io/votes.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 

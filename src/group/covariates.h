@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "core/column.h"
-#include "voxpop/covariates.h"
+#include "formulas/covariates.h"
 
 namespace voxpop {
 

@@ -6,10 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "formulas/vote.h"
 #include "group/covariates.h"
-#include "io/embeddings.h"
-#include "io/votes.h"
-#include "voxpop/vote.h"
+#include "votes/embeddings.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 
@@ -49,7 +49,7 @@ struct ComponentRange {
   std::uint32_t component, component_end, slot, slot_end, pair, pair_end, vote, vote_end;
 };
 
-/// Whether a fit models annotators' own views of items (voxpop/views.h): it finds out, or does.
+/// Whether a fit models annotators' own views of items (formulas/views.h): it finds out, or does.
 enum class ViewUse { kNone, kTested, kAlways };
 
 /// Votes of an annotator that rest on one view of some items, as blocks; a component's are neighbours. B blocks.

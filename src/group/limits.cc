@@ -7,7 +7,7 @@
 #include <atomic>
 #include <cmath>
 
-#include "io/rows.h"
+#include "core/rows.h"
 
 namespace voxpop {
 namespace {

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "voxpop/hash.h"
-#include "voxpop/views.h"
+#include "formulas/hash.h"
+#include "formulas/views.h"
 
 namespace voxpop {
 namespace {

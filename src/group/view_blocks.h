@@ -20,9 +20,9 @@ struct ViewBlocks {
 /// Whether a block of so many votes and items can be an own view.
 bool can_be_view(std::size_t votes, std::size_t items);
 
-/// Which blocks can be an own view (voxpop/views.h) [count]: those of some votes and no more than kMostViewItems items,
-/// where no component has more than kMostItemsWithViews: its votes would rest on the scores alone, and discriminations
-/// mean something else beside views.
+/// Which blocks can be an own view (formulas/views.h) [count]: those of some votes and no more than kMostViewItems
+/// items, where no component has more than kMostItemsWithViews: its votes would rest on the scores alone, and
+/// discriminations mean something else beside views.
 std::vector<bool> find_viewed(const Groups& groups, const ViewBlocks& blocks);
 
 /// The blocks of votes in groups that still have their rows of `votes`. A component's blocks are neighbours. Votes that

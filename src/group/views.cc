@@ -7,7 +7,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "voxpop/views.h"
+#include "formulas/views.h"
 
 namespace voxpop {
 namespace {

@@ -1,11 +1,11 @@
 #pragma once
 #include "group/group.h"
 #include "group/view_blocks.h"
-#include "io/votes.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 
-/// Whether annotators' own views are modelled (voxpop/views.h): where votes share blocks, and if the fit finds that
+/// Whether annotators' own views are modelled (formulas/views.h): where votes share blocks, and if the fit finds that
 /// their blocks agree more than others do; always; never.
 enum class ViewChoice { kAuto, kOn, kOff };
 

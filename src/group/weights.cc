@@ -12,8 +12,8 @@
 #include <span>
 #include <utility>
 
+#include "formulas/hash.h"
 #include "group/view_blocks.h"
-#include "voxpop/hash.h"
 
 namespace voxpop {
 namespace {

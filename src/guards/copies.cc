@@ -15,8 +15,8 @@
 #include "core/strings.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
+#include "formulas/hash.h"
 #include "group/weights.h"
-#include "voxpop/hash.h"
 
 namespace voxpop {
 namespace {

@@ -12,8 +12,8 @@
 #include "core/strings.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
-#include "voxpop/component.h"
-#include "voxpop/label.h"
+#include "formulas/component.h"
+#include "formulas/label.h"
 
 namespace voxpop {
 namespace {

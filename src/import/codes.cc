@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/error.h"
-#include "import/text_file.h"
+#include "text/text_file.h"
 
 namespace voxpop {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "import/text_file.h"
+#include "text/text_file.h"
 
 namespace voxpop {
 

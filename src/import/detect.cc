@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "import/presets.h"
-#include "import/table.h"
+#include "text/table.h"
 
 namespace voxpop {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "import/table.h"
+#include "text/table.h"
 
 namespace voxpop {
 

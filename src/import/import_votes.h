@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "import/codes.h"
-#include "import/table.h"
-#include "io/votes.h"
+#include "text/table.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 

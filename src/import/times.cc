@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "import/text_file.h"
+#include "text/text_file.h"
 
 namespace voxpop {
 namespace {

@@ -12,8 +12,8 @@
 #include <numeric>
 
 #include "core/scratch_memory.h"
+#include "formulas/fixed_point.h"
 #include "group/weights.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "voxpop/label.h"
+#include "formulas/label.h"
 
 namespace voxpop {
 namespace {

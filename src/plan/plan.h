@@ -3,7 +3,7 @@
 #include <functional>
 #include <vector>
 
-#include "io/fit_file.h"
+#include "files/fit_file.h"
 
 namespace voxpop {
 

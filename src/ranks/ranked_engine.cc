@@ -9,8 +9,8 @@
 #include "core/error.h"
 #include "fit/fit.h"
 #include "fit/sparse.h"
+#include "formulas/fixed_point.h"
 #include "ranks/deal.h"
-#include "voxpop/fixed_point.h"
 
 namespace voxpop {
 namespace {

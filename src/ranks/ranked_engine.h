@@ -3,7 +3,7 @@
 
 #include "fit/device.h"
 #include "fit/engine.h"
-#include "io/hdf5.h"
+#include "hdf5/hdf5.h"
 #include "ranks/ranks.h"
 
 namespace voxpop {

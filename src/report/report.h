@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "io/fit_file.h"
+#include "files/fit_file.h"
 
 namespace voxpop {
 

@@ -11,8 +11,8 @@
 #include <span>
 
 #include "core/error.h"
-#include "voxpop/likelihood.h"
-#include "voxpop/vote.h"
+#include "formulas/likelihood.h"
+#include "formulas/vote.h"
 
 namespace voxpop {
 namespace {

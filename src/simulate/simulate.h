@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "io/votes.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 

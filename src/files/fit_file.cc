@@ -1,0 +1,486 @@
+#include "files/fit_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/stopwatch.h"
+#include "hdf5/hdf5.h"
+
+namespace voxpop {
+namespace {
+
+/// Reads columns and tables of one file; every error names both.
+class FitReader {
+ public:
+  explicit FitReader(const std::string& path) : file_(path) {
+    const std::string schema = file_.attribute("voxpop_schema");
+    if (schema != "fit/1")
+      throw bad_input("{}: {}; a fit is needed here: make one with 'voxpop fit VOTES.h5 -o FIT.h5'", path,
+                      schema.empty() ? "no root attribute 'voxpop_schema'" : "schema '" + shown(schema) + "'");
+  }
+  const InputHdf5& file() const { return file_; }
+
+  Column<float> floats(const std::string& name, std::size_t rows) const {
+    require_rows(name, file_.rows(name), rows);  // before memory for what it claims
+    return narrowed(file_.read_floats(name));
+  }
+  /// NaN is refused, too.
+  Column<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
+    Column<float> column = floats(name, rows);
+    for (std::size_t row = 0; row < rows; ++row)
+      if (!(column[row] >= low && column[row] <= high))
+        throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, column[row], low,
+                        high);
+    return column;
+  }
+  Column<float> optional_floats(const std::string& name, std::size_t rows) const {
+    return file_.has(name) ? floats(name, rows) : Column<float>();
+  }
+  Column<float> matrix(const std::string& name, std::size_t rows, std::size_t columns) const {
+    const InputHdf5::MatrixShape shape = file_.matrix_shape(name);
+    require_rows(name, shape.rows, rows);
+    if (shape.columns != columns)
+      throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, shape.columns, columns);
+    const std::vector<double> wide = file_.read_matrix(name);
+    if (!std::ranges::all_of(wide, [](double x) { return std::isfinite(x); }))
+      throw bad_input("{}: '{}' holds what is not a number; copy the file again", file_.path(), name);
+    return narrowed(wide);
+  }
+  Column<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit, const char* of) const {
+    require_rows(name, file_.rows(name), rows);
+    const Column<std::uint32_t> column = file_.read_indices(name, limit, of);
+    return {column.begin(), column.end()};
+  }
+  Column<std::uint32_t> counts(const std::string& name, std::size_t rows) const {
+    return indices(name, rows, std::uint64_t{1} << 32, "numbers of votes");
+  }
+  template <class Integer>
+  Column<Integer> integers(const std::string& name, std::size_t rows, std::int64_t low, std::int64_t high) const {
+    require_rows(name, file_.rows(name), rows);
+    const auto refuse = [&](std::uint64_t row, const std::string& value) {
+      return bad_input("{}: '{}' row {} is {}; it must be from {} to {}", file_.path(), name, row, value, low, high);
+    };
+    const auto column = file_.read_integers<Integer>(name, {0, rows}, low, high, refuse);
+    return {column.begin(), column.end()};
+  }
+
+  Column<std::int8_t> flags(const std::string& name, std::size_t rows) const {
+    require_rows(name, file_.rows(name), rows);
+    const std::size_t last = flag_names().size() - 1;
+    const auto column =
+        file_.read_enum(name, 0, static_cast<std::int64_t>(last), [&](std::uint64_t row, const std::string& value) {
+          return bad_input("{}: '{}' row {} is {}; it must be from 0 to {}", file_.path(), name, row, value, last);
+        });
+    return {column.begin(), column.end()};
+  }
+
+ private:
+  static Column<float> narrowed(const std::vector<double>& wide) {
+    Column<float> column(wide.size());
+    std::transform(wide.begin(), wide.end(), column.begin(), [](double x) { return static_cast<float>(x); });
+    return column;
+  }
+  void require_rows(const std::string& name, std::size_t rows, std::size_t expected) const {
+    if (rows != expected) throw bad_input("{}: '{}' has {} rows; its table has {}", file_.path(), name, rows, expected);
+  }
+  InputHdf5 file_;
+};
+
+/// Margins are scaled for trainers: by up to a thousand they stay numbers.
+constexpr float kMargin = 1e30f;
+constexpr float kAny = std::numeric_limits<float>::max(), kPositive = std::numeric_limits<float>::min();
+
+ItemLabels read_items(const FitReader& read, std::size_t items) {
+  ItemLabels out;
+  out.score = read.floats_within("items/score", items, -kAny, kAny);
+  out.std_error = read.floats_within("items/std_error", items, 0, kAny);
+  out.votes = read.counts("items/votes", items);
+  out.component = read.integers<std::int32_t>("items/component", items, -1, static_cast<std::int64_t>(items) - 1);
+  out.controlled_score = read.optional_floats("items/controlled_score", items);
+  return out;
+}
+
+AnnotatorLabels read_annotators(const FitReader& read, std::size_t annotators) {
+  AnnotatorLabels out;
+  out.votes = read.counts("annotators/votes", annotators);
+  for (const auto& [name, column] :
+       {std::pair{"annotators/discrimination", &out.discrimination},
+        std::pair{"annotators/discrimination_se", &out.discrimination_se},
+        std::pair{"annotators/side_bias", &out.side_bias}, std::pair{"annotators/side_bias_se", &out.side_bias_se},
+        std::pair{"annotators/agreement", &out.agreement},
+        std::pair{"annotators/expected_accuracy", &out.expected_accuracy},
+        std::pair{"annotators/bits_per_vote", &out.bits_per_vote},
+        std::pair{"annotators/flag_probability", &out.flag_probability}})
+    *column = read.floats(name, annotators);
+  out.flag = read.flags("annotators/flag", annotators);
+  if (read.file().has("annotators/copies"))
+    out.copies =
+        read.integers<std::int32_t>("annotators/copies", annotators, -1, static_cast<std::int64_t>(annotators) - 1);
+  return out;
+}
+
+PairColumns read_pairs(const FitReader& read, std::size_t items) {
+  PairColumns out;
+  const std::size_t pairs = read.file().rows("pairs/left");
+  out.left = read.indices("pairs/left", pairs, items, "item indices");
+  out.right = read.indices("pairs/right", pairs, items, "item indices");
+  out.votes = read.counts("pairs/votes", pairs);
+  out.ties = read.counts("pairs/ties", pairs);
+  out.flagged_votes = read.counts("pairs/flagged_votes", pairs);
+  out.wins_left = read.floats_within("pairs/wins_left", pairs, 0, kAny);
+  out.probability = read.floats_within("pairs/probability", pairs, 0, 1);
+  out.probability_better = read.floats_within("pairs/probability_better", pairs, 0, 1);
+  out.margin = read.floats_within("pairs/margin", pairs, -kMargin, kMargin);
+  out.margin_se = read.floats_within("pairs/margin_se", pairs, 0, kMargin);
+  out.information_gain = read.floats_within("pairs/information_gain", pairs, 0, kAny);
+  if (read.file().has("pairs/target")) {
+    out.target = read.floats_within("pairs/target", pairs, 0, 1);
+    out.weight = read.floats_within("pairs/weight", pairs, 0, kAny);
+  }
+  return out;
+}
+
+Drift read_drift(const FitReader& read, std::size_t annotators) {
+  Drift out;
+  out.statistic = read.floats("annotators/change_statistic", annotators);
+  out.p_value = read.floats("annotators/change_p_value", annotators);
+  out.corrected_p_value = read.floats("annotators/change_p_value_corrected", annotators);
+  WindowColumns& windows = out.windows;
+  const std::string group = "annotators/windows/";
+  const std::size_t rows = read.file().rows(group + "annotator");
+  windows.annotator = read.indices(group + "annotator", rows, annotators, "annotator indices");
+  windows.votes = read.counts(group + "votes", rows);
+  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min(), kHigh = ~kLow;
+  windows.start = read.integers<std::int64_t>(group + "start", rows, kLow, kHigh);
+  windows.end = read.integers<std::int64_t>(group + "end", rows, kLow, kHigh);
+  for (const auto& [name, column] :
+       {std::pair{"expected_accuracy", &windows.expected_accuracy},
+        std::pair{"expected_accuracy_se", &windows.expected_accuracy_se},
+        std::pair{"discrimination", &windows.discrimination},
+        std::pair{"discrimination_se", &windows.discrimination_se}, std::pair{"side_bias", &windows.side_bias},
+        std::pair{"side_bias_se", &windows.side_bias_se}, std::pair{"votes_per_hour", &windows.votes_per_hour}})
+    *column = read.floats(group + name, rows);
+  return out;
+}
+
+Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json& provenance) {
+  Reliability out;
+  const auto method = "/reliability/method"_json_pointer;
+  if (provenance.contains(method)) out.method = provenance.at(method).get<std::string>();
+  const Column<float> votes = read.floats_within("reliability/votes", kReliabilityBins, 0, kAny);
+  const Column<float> predicted = read.floats("reliability/predicted", kReliabilityBins);
+  const Column<float> observed = read.floats("reliability/observed", kReliabilityBins);
+  for (std::size_t bin = 0; bin < votes.size(); ++bin) {
+    const auto is_share = [](float x) { return x >= 0 && x <= 1; };
+    if (votes[bin] > 0 && !(is_share(predicted[bin]) && is_share(observed[bin])))
+      throw bad_input("{}: 'reliability' row {} predicts {} and observed {}; both are from 0 to 1; copy the file again",
+                      read.file().path(), bin, predicted[bin], observed[bin]);
+    out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
+  }
+  return out;
+}
+
+nlohmann::ordered_json read_provenance(const InputHdf5& file) {
+  nlohmann::ordered_json provenance = parse_json(file.attribute("provenance"));
+  if (!provenance.is_object())
+    throw bad_input("{}: attribute 'provenance' is not a JSON object; copy the file again", file.path());
+  const auto require_kind = [&](const char* place, bool (nlohmann::ordered_json::*is_kind)() const noexcept) {
+    const nlohmann::ordered_json::json_pointer pointer(place);
+    if (provenance.contains(pointer) && !(provenance.at(pointer).*is_kind)())
+      throw bad_input("{}: attribute 'provenance' has a {} of another kind than voxpop writes; copy the file again",
+                      file.path(), place);
+  };
+  for (const char* place : {"/model", "/reliability/method"}) require_kind(place, &nlohmann::ordered_json::is_string);
+  require_kind("/converged", &nlohmann::ordered_json::is_boolean);
+  require_kind("/iterations", &nlohmann::ordered_json::is_number_integer);
+  for (const char* place : {"/warnings", "/findings"}) require_kind(place, &nlohmann::ordered_json::is_array);
+  return provenance;
+}
+
+/// Something of the provenance that a later fit rests on.
+template <class Value>
+Value require(const nlohmann::ordered_json& provenance, const char* place, const std::string& path) {
+  try {
+    return provenance.at(nlohmann::ordered_json::json_pointer(place)).get<Value>();
+  } catch (const nlohmann::json::exception&) {
+    throw bad_input("{}: attribute 'provenance' has no {} that can be used; make the fit again with this voxpop", path,
+                    place);
+  }
+}
+
+/// Of means and sds as the command line describes them.
+Population read_population(const nlohmann::ordered_json& provenance, const std::string& model,
+                           const std::string& path) {
+  const auto number = [&](const char* place) { return require<double>(provenance, place, path); };
+  const auto variance = [&](const char* place) { return number(place) * number(place); };
+  const auto logit = [](double share) { return std::log(share / (1 - share)); };
+  Population out;
+  out.mean = number("/hyperparameters/discrimination_mean");
+  if (model == "rater") {
+    out.variance = variance("/hyperparameters/discrimination_sd");
+    out.side_bias_variance = variance("/hyperparameters/side_bias_sd");
+  }
+  if (provenance.contains("/hyperparameters/tie_habit_median"_json_pointer)) {
+    out.habit_mean = logit(number("/hyperparameters/tie_habit_median"));
+    if (model == "rater") out.habit_variance = variance("/hyperparameters/tie_habit_logit_sd");
+  }
+  if (model == "crowd-bt") {
+    out.share_mean = logit(number("/hyperparameters/eta_median"));
+    out.share_variance = variance("/hyperparameters/eta_logit_sd");
+  }
+  return out;
+}
+
+/// Scores of sources, where there are any.
+void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
+  if (!read.file().has("sources/id")) return;
+  ids = read.file().read_strings("sources/id");
+  sources.score = read.floats_within("sources/score", ids.size(), -kAny, kAny);
+  sources.std_error = read.floats_within("sources/std_error", ids.size(), kPositive, kAny);
+}
+
+}  // namespace
+
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
+               nlohmann::ordered_json& provenance, bool compress) {
+  const Stopwatch watch;
+  OutputHdf5 file(output, compress);
+  file.write_attribute("voxpop_schema", "fit/1");
+
+  const ItemLabels& items = labels.items;
+  file.write("items/id", votes.item_ids);
+  file.write("items/score", items.score);
+  file.write("items/std_error", items.std_error);
+  file.write("items/votes", items.votes);
+  file.write("items/component", items.component);
+  if (!items.controlled_score.empty()) file.write("items/controlled_score", items.controlled_score);
+  if (!votes.prompt.empty()) {
+    file.write("items/prompt", votes.prompt);
+    file.write("prompts/id", votes.prompt_ids);
+  }
+
+  const CovariateLabels& covariates = labels.covariates;
+  if (!covariates.names.empty()) {
+    file.write("covariates/name", covariates.names);
+    file.write("covariates/coefficient", covariates.coefficient);
+    file.write("covariates/coefficient_se", covariates.coefficient_se);
+    if (!covariates.taste_sd.empty()) file.write("covariates/taste_sd", covariates.taste_sd);
+  }
+
+  if (labels.embedding) {
+    const EmbeddingLabels& embedding = *labels.embedding;
+    file.write("covariates/embedding", embedding.coefficient);
+    file.write("covariates/embedding_se", embedding.coefficient_se);
+    file.write("covariates/embedding_variance_explained", std::vector<double>{embedding.explained});
+    file.write("covariates/embedding_variance_explained_se", std::vector<double>{embedding.explained_se});
+  }
+
+  const SourceLabels& sources = labels.sources;
+  if (!sources.row.empty()) {
+    Strings ids;
+    for (const std::uint32_t row : sources.row) ids.push_back(votes.source_ids[row]);
+    file.write("sources/id", ids);
+    file.write("sources/score", sources.score);
+    file.write("sources/std_error", sources.std_error);
+  }
+
+  const AnnotatorLabels& annotators = labels.annotators;
+  file.write("annotators/id", votes.annotator_ids);
+  file.write("annotators/votes", annotators.votes);
+  if (!annotators.distinct_pairs.empty()) file.write("annotators/distinct_pairs", annotators.distinct_pairs);
+  file.write("annotators/discrimination", annotators.discrimination);
+  file.write("annotators/discrimination_se", annotators.discrimination_se);
+  file.write("annotators/side_bias", annotators.side_bias);
+  file.write("annotators/side_bias_se", annotators.side_bias_se);
+  for (const auto& [name, column] :
+       {std::pair{"annotators/tie_habit", &annotators.tie_habit},
+        std::pair{"annotators/tie_habit_se", &annotators.tie_habit_se},
+        std::pair{"components/tie_habit", &labels.components.tie_habit},
+        std::pair{"components/tie_habit_se", &labels.components.tie_habit_se},
+        std::pair{"annotators/eta", &annotators.eta}, std::pair{"annotators/eta_se", &annotators.eta_se}})
+    if (!column->empty()) file.write(name, *column);
+  if (!annotators.taste.empty()) {
+    file.write_matrix("annotators/taste", annotators.taste, covariates.taste_sd.size());
+    file.write_matrix("annotators/taste_se", annotators.taste_se, covariates.taste_sd.size());
+  }
+  file.write("annotators/agreement", annotators.agreement);
+  file.write("annotators/expected_accuracy", annotators.expected_accuracy);
+  file.write("annotators/bits_per_vote", annotators.bits_per_vote);
+  if (!annotators.gold_votes.empty()) {
+    file.write("annotators/gold_votes", annotators.gold_votes);
+    file.write("annotators/gold_right", annotators.gold_right);
+    file.write("annotators/gold_right_low", annotators.gold_right_low);
+    file.write("annotators/gold_right_high", annotators.gold_right_high);
+  }
+  file.write_enum("annotators/flag", annotators.flag, flag_names());
+  file.write("annotators/flag_probability", annotators.flag_probability);
+  if (!annotators.copies.empty()) file.write("annotators/copies", annotators.copies);
+
+  if (labels.gold) {
+    file.write("gold/left", labels.gold->left);
+    file.write("gold/right", labels.gold->right);
+    file.write("gold/probability", labels.gold->probability);
+    file.write("gold/probability_without", labels.gold->without);
+    file.write("gold/contradicted", labels.gold->contradicted);
+  }
+
+  if (labels.drift) {
+    const Drift& drift = *labels.drift;
+    file.write("annotators/change_statistic", drift.statistic);
+    file.write("annotators/change_p_value", drift.p_value);
+    file.write("annotators/change_p_value_corrected", drift.corrected_p_value);
+    const WindowColumns& windows = drift.windows;
+    file.write("annotators/windows/annotator", windows.annotator);
+    file.write("annotators/windows/start", windows.start);
+    file.write("annotators/windows/end", windows.end);
+    file.write("annotators/windows/votes", windows.votes);
+    file.write("annotators/windows/expected_accuracy", windows.expected_accuracy);
+    file.write("annotators/windows/expected_accuracy_se", windows.expected_accuracy_se);
+    file.write("annotators/windows/discrimination", windows.discrimination);
+    file.write("annotators/windows/discrimination_se", windows.discrimination_se);
+    file.write("annotators/windows/side_bias", windows.side_bias);
+    file.write("annotators/windows/side_bias_se", windows.side_bias_se);
+    file.write("annotators/windows/votes_per_hour", windows.votes_per_hour);
+  }
+
+  const PairColumns& pairs = labels.pairs;
+  file.write("pairs/left", pairs.left);
+  file.write("pairs/right", pairs.right);
+  file.write("pairs/votes", pairs.votes);
+  file.write("pairs/ties", pairs.ties);
+  file.write("pairs/flagged_votes", pairs.flagged_votes);
+  file.write("pairs/wins_left", pairs.wins_left);
+  file.write("pairs/probability", pairs.probability);
+  file.write("pairs/probability_better", pairs.probability_better);
+  file.write("pairs/margin", pairs.margin);
+  file.write("pairs/margin_se", pairs.margin_se);
+  file.write("pairs/information_gain", pairs.information_gain);
+  if (!pairs.target.empty()) {
+    file.write("pairs/target", pairs.target);
+    file.write("pairs/weight", pairs.weight);
+  }
+
+  std::vector<float> trials, predicted, observed;
+  for (const ReliabilityBin& bin : reliability.bins) {
+    trials.push_back(static_cast<float>(bin.trials));
+    predicted.push_back(static_cast<float>(bin.predicted));
+    observed.push_back(static_cast<float>(bin.observed));
+  }
+  file.write("reliability/votes", trials);
+  file.write("reliability/predicted", predicted);
+  file.write("reliability/observed", observed);
+
+  file.write("votes/probability_correct", labels.vote_probability_correct);
+  if (!labels.vote_target.empty()) {
+    file.write("votes/target", labels.vote_target);
+    file.write("votes/weight", labels.vote_weight);
+  }
+  if (!labels.vote_count.empty()) file.write("votes/count", labels.vote_count);
+  double total = 0;
+  auto& seconds = provenance["seconds"];
+  seconds["write"] = watch.seconds();
+  for (const auto& phase : seconds) total += phase.get<double>();
+  seconds["total"] = total;
+  file.write_attribute("provenance", provenance.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  file.finish();
+}
+
+FitFile read_fit(const std::string& path) {
+  const FitReader read(path);
+  const InputHdf5& file = read.file();
+  FitFile out;
+  out.path = path;
+  out.provenance = read_provenance(file);
+  out.item_ids = file.read_strings("items/id");
+  out.annotator_ids = file.read_strings("annotators/id");
+  const std::size_t items = out.item_ids.size(), annotators = out.annotator_ids.size();
+  if (file.has("items/prompt")) {
+    out.prompt_ids = file.read_strings("prompts/id");
+    out.prompt = read.indices("items/prompt", items, out.prompt_ids.size(), "prompt indices");
+  }
+  out.labels.items = read_items(read, items);
+  out.labels.annotators = read_annotators(read, annotators);
+  read_sources(read, out.source_ids, out.labels.sources);
+  out.labels.pairs = read_pairs(read, items);
+  const PairColumns& pairs = out.labels.pairs;
+  for (std::size_t p = 0; p < pairs.left.size(); ++p) {
+    for (const std::uint32_t item : {pairs.left[p], pairs.right[p]})
+      if (out.labels.items.component[item] < 0)
+        throw bad_input("{}: 'items/component' row {} is -1, but pair {} holds that item; copy the file again", path,
+                        item, p);
+    if (out.labels.items.component[pairs.left[p]] != out.labels.items.component[pairs.right[p]])
+      throw bad_input("{}: 'pairs' row {} holds items of two components; copy the file again", path, p);
+    const bool after =
+        p == 0 || std::pair(pairs.left[p - 1], pairs.right[p - 1]) < std::pair(pairs.left[p], pairs.right[p]);
+    if (pairs.left[p] >= pairs.right[p] || !after)
+      throw bad_input("{}: 'pairs' row {} is ({}, {}); left is below right, and rows ascend; copy the file again", path,
+                      p, pairs.left[p], pairs.right[p]);
+  }
+  if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
+  out.reliability = read_reliability(read, out.provenance);
+  return out;
+}
+
+Column<float> read_vote_counts(const std::string& path, std::size_t votes) {
+  const FitReader read(path);
+  if (!read.file().has("votes/count")) return Column<float>(votes, 1.0f);
+  return read.floats_within("votes/count", votes, 0, kAny);
+}
+
+EarlierFit read_earlier_fit(const std::string& path) {
+  const FitReader read(path);
+  const InputHdf5& file = read.file();
+  const nlohmann::ordered_json provenance = read_provenance(file);
+  EarlierFit out;
+  out.file = fingerprint(path);
+  out.inputs = provenance.value("inputs", nlohmann::ordered_json::array()).dump();
+  out.model = require<std::string>(provenance, "/model", path);
+  out.population = read_population(provenance, out.model, path);
+  out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
+  out.score_unit = out.reference_discrimination;  // of files that do not say
+  if (provenance.contains(nlohmann::ordered_json::json_pointer("/hyperparameters/score_unit")))
+    out.score_unit = require<double>(provenance, "/hyperparameters/score_unit", path);
+  if (out.model == "crowd-bt")
+    out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
+  for (const double strength : require<std::vector<double>>(provenance, "/strengths", path))
+    out.strengths.push_back(static_cast<int>(std::clamp(strength, 0.0, 10.0)));  // of a fit: from 1 to 9
+  out.thresholds = require<std::vector<float>>(provenance, "/thresholds", path);
+  if (!out.thresholds.empty() && out.thresholds.size() != out.strengths.size())
+    throw bad_input("{}: attribute 'provenance' has {} strengths and {} thresholds; copy the file again", path,
+                    out.strengths.size(), out.thresholds.size());
+
+  if (const std::string part = improper_part(out); !part.empty())
+    throw bad_input("{}: attribute 'provenance' has {} that no fit could have; make the fit again with this voxpop",
+                    path, part);
+
+  out.annotator_ids = file.read_strings("annotators/id");
+  const std::size_t annotators = out.annotator_ids.size();
+  out.annotators = read_annotators(read, annotators);
+  const auto shares = [&](const char* name) { return read.floats_within(name, annotators, 0, 1); };
+  if (file.has("annotators/tie_habit")) {
+    out.annotators.tie_habit = shares("annotators/tie_habit");
+    out.annotators.tie_habit_se = read.floats_within("annotators/tie_habit_se", annotators, 0, kAny);
+  }
+  if (out.model == "crowd-bt") {
+    out.annotators.eta = shares("annotators/eta");
+    out.annotators.eta_se = read.floats_within("annotators/eta_se", annotators, 0, kAny);
+  }
+  read_sources(read, out.source_ids, out.sources);
+  if (!file.has("covariates/name")) return out;
+  CovariateLabels& covariates = out.covariates;
+  covariates.names = file.read_strings("covariates/name");
+  const std::size_t count = covariates.names.size();
+  covariates.coefficient = read.floats_within("covariates/coefficient", count, -kAny, kAny);
+  covariates.coefficient_se = read.floats_within("covariates/coefficient_se", count, kPositive, kAny);
+  if (!file.has("covariates/taste_sd")) return out;
+  const std::size_t tastes = file.rows("covariates/taste_sd");
+  covariates.taste_sd = read.floats_within("covariates/taste_sd", tastes, kPositive, kAny);
+  out.annotators.taste = read.matrix("annotators/taste", annotators, tastes);
+  out.annotators.taste_se = read.matrix("annotators/taste_se", annotators, tastes);
+  return out;
+}
+
+}  // namespace voxpop

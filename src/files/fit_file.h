@@ -1,0 +1,39 @@
+#pragma once
+#include <nlohmann/json.hpp>
+
+#include "core/output_file.h"
+#include "evaluate/score.h"
+#include "label/labels.h"
+#include "label/warm_start.h"
+#include "votes/votes.h"
+
+namespace voxpop {
+
+/// Writes fit/1: items, annotators, pairs, votes, and how they came about as JSON in the root attribute `provenance`,
+/// to whose `seconds` it adds `write` and `total`.
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
+               nlohmann::ordered_json& provenance, bool compress);
+
+/// What a fit/1 file holds, but for the votes.
+struct FitFile {
+  std::string path;
+  Strings item_ids, annotator_ids;
+  Strings prompt_ids;            ///< empty where the votes had none
+  Column<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
+  Strings source_ids;            ///< as labels.sources; empty where items had none
+  Labels labels;
+  Reliability reliability;
+  nlohmann::ordered_json provenance;
+};
+
+/// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
+/// are not read.
+FitFile read_fit(const std::string& path);
+
+/// As how many votes each of the fit's votes counts.
+Column<float> read_vote_counts(const std::string& path, std::size_t votes);
+
+/// Reads what a later fit can start from: neither items, pairs nor votes.
+EarlierFit read_earlier_fit(const std::string& path);
+
+}  // namespace voxpop
