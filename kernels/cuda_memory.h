@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 #include "core/threads.h"
 
 namespace voxpop {

@@ -15,7 +15,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 #include "formulas/block.h"
 #include "group/group.h"
 

@@ -9,7 +9,7 @@
 #include <map>
 #include <memory>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 #include "fit/engine.h"
 #include "fit/sparse.h"
 #include "passes.h"

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/launch.h"
+#include "core/output_file.h"
 #include "core/progress.h"
 #include "core/strings.h"
 #include "voxpop/version.h"

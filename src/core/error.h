@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
 

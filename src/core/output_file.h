@@ -2,9 +2,13 @@
 #include <cstddef>
 #include <string>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
+
+/// Said with kInternal by main, and by a signal handler.
+inline constexpr const char* kOutOfMemory =
+    "out of memory; give it more, lift a limit on it, or, in 'fit', set --memory-limit";
 
 /// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
 /// then named. Destroyed without commit(), it leaves nothing, however the process ends, and an older file of that name

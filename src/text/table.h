@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/exit.h"
+#include "voxpop/error.h"
 #include "text/text_file.h"
 
 namespace voxpop {
