@@ -80,7 +80,8 @@ void check_json(const std::string& rows, const std::map<std::string, Json>* text
 }
 
 void check_csv(const std::string& rows, const std::map<std::string, Json>* texts) {
-  Progress progress("", 1, true);
+  const Context context;
+  Progress progress("", 1, context);
   TextFile file(fuzz::memory_file(rows, 2), progress, 0);
   const std::vector<TableColumn> columns = {
       {"chosen_id", "", true}, {"rejected_id", "", true}, {"chosen", "", true}, {"rejected", "", true}};
@@ -112,7 +113,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const FitFile fit = make_fit(with_prompts);
   const std::string path = fuzz::memory_file(text);
   fuzz::ends_well([&] {
-    const Texts items({path}, fit.item_ids, true);
+    const Texts items({path}, fit.item_ids, {});
     std::optional<Texts> prompts;
     if (as_prompts) prompts.emplace(std::vector{path}, fit.prompt_ids, true);
     std::vector<TextOutput> outputs;

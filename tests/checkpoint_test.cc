@@ -41,7 +41,7 @@ void expect_same_bits(const Column& a, const Column& b, const char* what) {
 
 class CheckpointTest : public test::FileTest {
  protected:
-  Checkpoint checkpoint(const char* what = "these votes") { return {path("kept"), {{"inputs", what}}, 0, true}; }
+  Checkpoint checkpoint(const char* what = "these votes") { return {path("kept"), {{"inputs", what}}, 0, {}}; }
 
   /// Ends behind every iteration in turn, going on from it each time.
   void expect_same_fit_in_pieces(const Groups& groups, const test::MakeEngine& make, FitOptions options) {

@@ -299,7 +299,7 @@ struct Simulated {
     Votes copy = votes;
     Groups groups = group_votes(copy, Ties::kModel);
     if (uses_embeddings) groups.embeddings = embeddings;
-    const auto engine = make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()));
+    const auto engine = make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()), {});
     Fitted out{fit_model(*engine, count_votes(groups), {.answers = groups.answers}, [](int, double) {}), {}};
     out.labels = make_labels(groups, out.fit, find_pair_labels(*engine, out.fit), score.size(), votes.size());
     return out;

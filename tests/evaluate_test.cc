@@ -243,7 +243,7 @@ class GoldTest : public test::FileTest {
  protected:
   Gold read(const std::string& text, const std::string& name = "gold.csv") {
     std::ofstream(path(name)) << text;
-    return read_gold(path(name), votes_, true);
+    return read_gold(path(name), votes_, {});
   }
   std::string error_of(const std::string& text) {
     try {

@@ -162,7 +162,7 @@ TEST_F(KnownTest, files) {
   Strings items;
   for (const char* id : {"x", "y", "z"}) items.push_back(id);
   std::ofstream(path("g.csv")) << "left,right,preference\nx,y,left\nz,x,0\ny,unknown,1\nz,y,-1\n";
-  const KnownPairs known = read_known_pairs(path("g.csv"), items, true);
+  const KnownPairs known = read_known_pairs(path("g.csv"), items, {});
   EXPECT_EQ(known.left, (Column<std::uint32_t>{0, 2}));
   EXPECT_EQ(known.right, (Column<std::uint32_t>{1, 1}));
   EXPECT_EQ(known.probability, (Column<float>{1, 0}));
@@ -170,11 +170,11 @@ TEST_F(KnownTest, files) {
                                  << "\n"
                                  << R"({"annotator": "x"})"
                                  << "\n";
-  EXPECT_EQ(read_trusted(path("t.jsonl"), items, true), (std::vector<std::uint32_t>{0, 2}));
+  EXPECT_EQ(read_trusted(path("t.jsonl"), items, {}), (std::vector<std::uint32_t>{0, 2}));
   for (const char* bad :
        {"left,right,preference\nx,x,left\n", "left,right,preference\nu,v,left\n", "left,right\nx,y\n"}) {
     std::ofstream(path("bad.csv")) << bad;
-    EXPECT_THROW(read_known_pairs(path("bad.csv"), items, true), Error) << bad;
+    EXPECT_THROW(read_known_pairs(path("bad.csv"), items, {}), Error) << bad;
   }
 }
 

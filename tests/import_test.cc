@@ -53,13 +53,13 @@ class Import : public testing::Test {
   }
 
   Votes votes_of(const std::string& name, std::string_view text, const ImportOptions& options = {}) const {
-    return import_votes({write(name, text)}, options, true);
+    return import_votes({write(name, text)}, options, {});
   }
 
   /// The error of an import, without the folder.
   static std::string error_of(const std::string& file, Exit exit = Exit::kBadInput, const ImportOptions& options = {}) {
     try {
-      import_votes({file}, options, true);
+      import_votes({file}, options, {});
     } catch (const Error& error) {
       EXPECT_EQ(error.exit(), exit) << error.what();
       const std::string folder = std::filesystem::path(file).parent_path().string() + "/";
@@ -95,7 +95,7 @@ TEST_F(Import, csv_numbers_ids_in_order_of_first_appearance) {
 
 TEST_F(Import, optional_columns_may_be_absent) {
   ImportReport report;
-  const Votes votes = import_votes({write("v.csv", "left,model,right,preference\na,m,b,left\n")}, {}, true, &report);
+  const Votes votes = import_votes({write("v.csv", "left,model,right,preference\na,m,b,left\n")}, {}, {}, &report);
   EXPECT_EQ(as_vector(votes.annotator_ids), (Ids{"anonymous"}));
   EXPECT_TRUE(votes.prompt.empty());
   EXPECT_TRUE(votes.timestamp.empty());
@@ -144,7 +144,7 @@ TEST_F(Import, rows_that_cross_blocks) {
     jsonl += fmt::format("{{\"left\":\"item\\n{}\",\"right\":\"item {}\",\"preference\":\"left\"}}\n", i, i + 1);
   }
   for (const std::string& file : {write("v.csv", csv), write_gzip("v.csv.gz", csv), write("v.jsonl", jsonl)}) {
-    const Votes votes = import_votes({file}, {}, true);
+    const Votes votes = import_votes({file}, {}, {});
     ASSERT_EQ(votes.size(), 100000u);
     EXPECT_EQ(votes.item_ids.size(), 200000u);
     EXPECT_EQ(votes.item_ids[199998], "item\n99999");
@@ -158,7 +158,7 @@ TEST_F(Import, several_files_are_one_set) {
       {write("1.csv", "left,right,annotator,preference,timestamp,prompt\na,b,eve,left,5,p\n"),
        write("2.jsonl",
              "{\"left\":\"b\",\"right\":\"c\",\"annotator\":\"bob\",\"preference\":\"tie\",\"prompt\":\"p\"}\n")},
-      {}, true);
+      {}, {});
   EXPECT_EQ(votes.left, (Indices{0, 1}));
   EXPECT_EQ(votes.right, (Indices{1, 2}));
   EXPECT_EQ(votes.annotator, (Indices{0, 1}));
@@ -345,7 +345,7 @@ TEST_F(Import, format_comes_from_the_name_or_the_option) {
 TEST_F(Import, gzip_cut_short_at_any_byte_is_a_file_error) {
   std::string text = "left,right,preference\n";
   for (int i = 0; i < 50; ++i) text += fmt::format("a,b{},left\n", i * i);
-  EXPECT_EQ(import_votes({write_gzip("v.csv.gz", text)}, {}, true).size(), 50u);
+  EXPECT_EQ(import_votes({write_gzip("v.csv.gz", text)}, {}, {}).size(), 50u);
   const std::string whole = bytes_of("v.csv.gz");
   for (std::size_t size = 2; size < whole.size(); ++size)
     ASSERT_PRED2(contains, error_of(write("cut.csv.gz", whole.substr(0, size)), Exit::kFileSystem),

@@ -88,7 +88,7 @@ class VotesFile : public test::FileTest {
   /// The error of reading, without the folder.
   std::string error_of(const std::string& name) const {
     try {
-      read_votes({path(name)}, true);
+      read_votes({path(name)}, {});
     } catch (const Error& error) {
       EXPECT_EQ(error.exit(), Exit::kBadInput) << error.what();
       return std::string(error.what()).substr(path("").size());
@@ -137,7 +137,7 @@ Votes full_votes() {
 TEST_F(VotesFile, round_trip) {
   const Votes votes = full_votes();
   for (const bool compress : {true, false}) {
-    const Votes read = read_votes({write("v.h5", votes, compress)}, true);
+    const Votes read = read_votes({write("v.h5", votes, compress)}, {});
     EXPECT_EQ(as_vector(read.item_ids), as_vector(votes.item_ids));
     EXPECT_EQ(as_vector(read.annotator_ids), as_vector(votes.annotator_ids));
     EXPECT_EQ(as_vector(read.prompt_ids), as_vector(votes.prompt_ids));
@@ -190,7 +190,7 @@ TEST_F(VotesFile, many_votes_cross_chunks) {
     votes.timestamp.push_back(1700000000 + std::int64_t{v} * v);
   }
   for (const bool compress : {true, false}) {
-    const Votes read = read_votes({write("v.h5", votes, compress)}, true);
+    const Votes read = read_votes({write("v.h5", votes, compress)}, {});
     EXPECT_EQ(read.left, votes.left);
     EXPECT_EQ(read.right, votes.right);
     EXPECT_EQ(read.preference, votes.preference);
@@ -244,7 +244,7 @@ TEST_F(VotesFile, features_without_names_are_numbered) {
     const Handle file(H5Fopen(path("v.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
     ASSERT_GE(H5Adelete_by_name(file, "items/features", "names", H5P_DEFAULT), 0);
   }
-  const Votes read = read_votes({path("v.h5")}, true);
+  const Votes read = read_votes({path("v.h5")}, {});
   EXPECT_EQ(as_vector(read.feature_names), (std::vector<std::string>{"f0", "f1"}));
   EXPECT_EQ(read.features, full_votes().features);
 }
@@ -265,7 +265,7 @@ TEST_F(VotesFile, a_few_long_ids_do_not_pad_the_others) {
   const std::string file = write("v.h5", votes);
   EXPECT_TRUE(is_variable_length(file, "items/id"));
   EXPECT_FALSE(is_variable_length(file, "annotators/id"));
-  EXPECT_EQ(as_vector(read_votes({file}, true).item_ids), as_vector(ids));
+  EXPECT_EQ(as_vector(read_votes({file}, {}).item_ids), as_vector(ids));
 }
 
 TEST_F(VotesFile, several_files_are_joined_by_id) {
@@ -284,7 +284,7 @@ TEST_F(VotesFile, several_files_are_joined_by_id) {
   second.weight = {3, 0.25f};
   second.judgement = {0, kNoJudgement};  // another than the first file's
   second.unknown_sides = {{0, 2}};
-  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, true);
+  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, {});
   EXPECT_EQ(votes.weight, (Column<float>{1, 1, 3, 0.25f}));
   ASSERT_EQ(votes.judgement.size(), 4u);
   EXPECT_EQ(votes.judgement[0], votes.judgement[1]);
@@ -319,7 +319,7 @@ std::pair<Votes, Votes> overlapping_votes() {
 
 TEST_F(VotesFile, items_of_several_files_keep_their_scores_and_features) {
   const auto [first, second] = overlapping_votes();
-  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, true);
+  const Votes votes = read_votes({write("1.h5", first), write("2.h5", second)}, {});
   EXPECT_EQ(as_vector(votes.item_ids), (std::vector<std::string>{"a", "b", "c", "d"}));
   EXPECT_EQ(votes.prior_score, (std::vector<float>{1, 2, 3, 4}));
   EXPECT_EQ(votes.features, (std::vector<float>{10, 11, 20, 21, 30, 31, 40, 41}));
@@ -334,9 +334,9 @@ TEST_F(VotesFile, scores_and_features_that_not_all_files_have_are_left_out) {
     write("1.h5", first);
     write("2.h5", changed);
     testing::internal::CaptureStderr();
-    const Votes there = read_votes({path("1.h5"), path("2.h5")}, false);
+    const Votes there = read_votes({path("1.h5"), path("2.h5")}, {});
     EXPECT_PRED2(test::contains, testing::internal::GetCapturedStderr(), "is left out: not all files have it");
-    const Votes back = read_votes({path("2.h5"), path("1.h5")}, true);
+    const Votes back = read_votes({path("2.h5"), path("1.h5")}, {});
     EXPECT_EQ(there.prior_score.size(), back.prior_score.size());
     EXPECT_EQ(there.features.size(), back.features.size());
     EXPECT_EQ(there.features.empty(), there.feature_names.empty());
@@ -357,7 +357,7 @@ TEST_F(VotesFile, an_item_with_two_values_names_both_files) {
     Votes third = second;
     damage(third);
     try {
-      read_votes({write("1.h5", first), write("2.h5", second), write("3.h5", third)}, true);
+      read_votes({write("1.h5", first), write("2.h5", second), write("3.h5", third)}, {});
     } catch (const Error& e) {
       EXPECT_EQ(e.exit(), Exit::kBadInput);
       return std::string(e.what());

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/strings.h"
 #include "group/bursts.h"
 #include "guards/findings.h"
@@ -32,7 +33,7 @@ void print_bursts(const Votes& votes, const std::vector<Burst>& bursts) {
 }
 
 int check_command(const Arguments& arguments) {
-  Votes votes = read_votes(arguments.inputs, arguments.common.quiet);
+  Votes votes = read_votes(arguments.inputs, terminal_context(arguments.common));
   const std::vector<Burst> bursts = find_bursts(votes);  // grouping consumes the columns
   const Groups groups = group_votes(votes, Ties::kModel);
   const Limits limits = find_limits(groups, votes);

@@ -6,9 +6,8 @@
 #include "cli/commands.h"
 #include "core/threads.h"
 #include "fit/component_kernel.h"
-#if VOXPOP_WITH_CUDA
 #include "fit/cuda.h"
-#endif
+#include "ranks/ranked_run.h"
 
 namespace voxpop {
 namespace {
@@ -17,8 +16,8 @@ using Json = nlohmann::ordered_json;
 
 /// CUDA, as far as this build and this machine have it: versions, devices, and why there are none.
 Json describe_cuda() {
-#if VOXPOP_WITH_CUDA
   const Cuda found = find_cuda();
+  if (!found.in_build) return {{"in_build", false}, {"problem", found.why_none}, {"devices", Json::array()}};
   Json devices = Json::array();
   for (int d = 0; d < found.devices; ++d) {
     const CudaDevice device = inspect_cuda_device(d);
@@ -36,16 +35,7 @@ Json describe_cuda() {
           {"driver", found.driver},
           {"problem", found.why_none},
           {"devices", devices}};
-#else
-  return {{"in_build", false}, {"problem", "this build has no CUDA"}, {"devices", Json::array()}};
-#endif
 }
-
-#if VOXPOP_WITH_MPI
-constexpr bool kHasMpi = true;
-#else
-constexpr bool kHasMpi = false;
-#endif
 
 int devices_command(const CommonOptions& common) {
   const Kernels& kernels = *choose_kernels();
@@ -59,7 +49,7 @@ int devices_command(const CommonOptions& common) {
     for (const Json& device : cuda["devices"]) devices.push_back(device);
     Json versions = cuda;
     versions.erase("devices");
-    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}, {"mpi", kHasMpi}}.dump(2));
+    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}, {"mpi", knows_ranks()}}.dump(2));
     return 0;
   }
   fmt::print("cpu     {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
@@ -75,7 +65,7 @@ int devices_command(const CommonOptions& common) {
   if (cuda["in_build"])
     fmt::print("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
                cuda["driver"].get<std::string>().empty() ? "none" : cuda["driver"].get<std::string>());
-  fmt::print("MPI     {}\n", kHasMpi ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
+  fmt::print("MPI     {}\n", knows_ranks() ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
   return 0;
 }
 

@@ -8,15 +8,20 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/model_options.h"
+#include "cli/terminal.h"
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/strings.h"
 #include "core/threads.h"
 #include "evaluate/calibration.h"
 #include "evaluate/gold.h"
 #include "evaluate/held_out.h"
 #include "fit/counted_engine.h"
 #include "group/sources.h"
+#include "group/views.h"
 #include "guards/findings.h"
+#include "job/fit_job.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 namespace {
@@ -29,7 +34,7 @@ struct Arguments {
   int folds = 5;
   std::string folds_by;  ///< empty: best_folds()
   std::uint64_t seed = 1;
-  std::string gold;
+  std::string gold, embeddings;
   bool calibrate = false;
   ModelOptions options;
   CommonOptions common;
@@ -93,8 +98,6 @@ struct Comparison {
 };
 
 const std::map<std::string, FoldsBy> kFoldsBy = {{"vote", FoldsBy::kVote}, {"block", FoldsBy::kBlock}};
-
-const char* name_of(FoldsBy by) { return by == FoldsBy::kBlock ? "block" : "vote"; }
 
 /// The kind of folds that is asked for; or the best, and where that is by block, the other beside it.
 std::vector<FoldsBy> kinds_of_folds(const std::string& wanted, const ViewBlocks& blocks) {
@@ -248,32 +251,40 @@ int evaluate_command(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
   parse_device(options.device);  // says what is wrong before anything is read
   return with_threads(used_threads(options.threads), [&] {
-    const bool quiet = arguments.common.quiet;
-    limit_memory(options, "");
-    Votes votes = read_votes(arguments.inputs, quiet);
+    const Context context = context_of(options, arguments.common);
+    const ModelWishes wishes = options.wishes();
+    limit_memory(context, "");
+    Votes votes = read_votes(arguments.inputs, context);
     Gold gold;
-    if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, quiet);
+    if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, context);
     const std::size_t rows = votes.size();
-    const auto rates = [](const std::string& model) { return has_discriminations(kModels.at(model)); };
+    const auto rates = [](const std::string& model) { return has_discriminations(model_named(model)); };
     const auto rating = std::ranges::find_if(arguments.models, rates);  // embeddings are for these models alone
-    const auto embeddings = read_embeddings(
-        options, rating == arguments.models.end() ? arguments.models.front() : *rating, arguments.inputs, votes, quiet);
-    const auto [device, why] = choose_device(options, votes, embeddings.get());
-    Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
+    const std::string& used = rating == arguments.models.end() ? arguments.models.front() : *rating;
+    const auto embeddings = read_used_embeddings(arguments.embeddings, wishes, model_named(used), arguments.inputs,
+                                                 votes.item_ids, context);
+    const auto [device, why] = choose_device_for(votes, embeddings.get(), context);
+    Groups groups = group_votes_on(device, votes, wishes.ties, options.memory_limit);
     groups.on_device.reset();
-    groups.covariates = find_covariates(votes, groups, options.covariates());
-    if (options.uses_sources()) set_sources(groups, votes);
+    groups.covariates =
+        find_covariates(votes, groups, {.prior_score = wishes.use_prior_score, .features = wishes.use_features});
+    if (wishes.use_sources) set_sources(groups, votes);
     const std::vector<Finding> findings = find_findings(votes, find_limits(groups, votes), std::time(nullptr));
     // Only some models know annotators' own views; for the others votes have weights instead.
     ViewUse views = ViewUse::kNone;
     for (const std::string& model : arguments.models)
-      if (const ViewUse use = options.view_use(model, groups, votes); use != ViewUse::kNone) views = use;
+      if (const ViewUse use = (rates(model) ? choose_views(groups, votes, wishes.views) : ViewUse::kNone);
+          use != ViewUse::kNone)
+        views = use;
+    const auto vote_use = [&](ViewUse use) {
+      return VoteUse{.repeats = wishes.repeats, .side_bias = wishes.side_bias, .views = use != ViewUse::kNone};
+    };
     Groups with_views;
     if (views != ViewUse::kNone) {
       with_views = groups;
-      weigh_votes(with_views, votes, options.vote_use(views));
+      weigh_votes(with_views, votes, vote_use(views));
     }
-    weigh_votes(groups, votes, options.vote_use(ViewUse::kNone));
+    weigh_votes(groups, votes, vote_use(ViewUse::kNone));
     const ViewBlocks blocks = find_view_blocks(groups, votes);  // both have the same votes
     if (views != ViewUse::kNone) with_views.views = find_views(with_views, blocks);
     if (with_views.views.empty()) views = ViewUse::kNone;
@@ -284,18 +295,19 @@ int evaluate_command(const Arguments& arguments) {
     const auto prior = std::ranges::find(groups.covariates.names, "prior_score");
 
     std::vector<GoldResult> gold_results;
-    Progress progress("evaluating", kinds.size() * arguments.models.size() * (arguments.folds + 1), quiet);
+    Progress progress("evaluating", kinds.size() * arguments.models.size() * (arguments.folds + 1), context);
     std::uint64_t done = 0;
     const auto judge_model = [&, used = device](const std::string& model, const std::vector<std::uint8_t>& folds,
                                                 std::vector<Contender>& contenders) {
       const auto make = [&](const Groups& all) {
-        return make_counted_engine(all, kModels.at(model),
-                                   [&](const Groups& some) { return make_engine(used, some, options.memory_limit); });
+        return make_counted_engine(all, model_named(model),
+                                   [&](const Groups& some) { return make_engine(used, some, context); });
       };
-      const bool has_views = views != ViewUse::kNone && has_discriminations(kModels.at(model));
+      const bool has_views = views != ViewUse::kNone && has_discriminations(model_named(model));
       Groups& fitted = has_views ? with_views : groups;
       fitted.embeddings = rates(model) ? embeddings : nullptr;
-      const FitOptions fit_options = options.fit_options(model, fitted, has_views ? views : ViewUse::kNone);
+      const FitOptions fit_options =
+          fit_options_for(wishes, model_named(model), fitted, has_views ? views : ViewUse::kNone);
       const auto report = [&](int fold, int iteration) {
         progress.update(done + fold, fmt::format("{}, fold {}, iteration {}", model, fold + 1, iteration));
       };
@@ -406,6 +418,7 @@ void add_evaluate(CLI::App& app, Run& run) {
                 "Also each model with its logits times the slope that the other folds ask for, marked *");
   verb.add_option("--seed", arguments->seed, "Of the folds")->check(kSeedRange)->capture_default_str();
   add_model_options(verb, arguments->options);
+  add_embeddings_option(verb, arguments->embeddings);
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop evaluate votes.h5 --models bt,rater --folds 5");
   verb.callback([arguments, &run] { run = [arguments] { return evaluate_command(*arguments); }; });

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/stopwatch.h"
@@ -85,11 +86,11 @@ std::string path_of(const std::string& output, const Part& part) {
 }
 
 /// The votes that were fitted, from where they were then or are now; refused if they are others.
-Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, bool quiet) {
+Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Context& context) {
   const Json inputs = fit.provenance.value("inputs", Json::array());
   const bool named = !paths.empty();
   for (std::size_t i = 0; !named && i < inputs.size(); ++i) paths.push_back(inputs[i].value("path", ""));
-  Votes votes = read_votes(paths, quiet);
+  Votes votes = read_votes(paths, context);
   bool same = votes.inputs.size() == inputs.size() && votes.annotator_ids.size() == fit.annotator_ids.size() &&
               votes.item_ids.size() == fit.item_ids.size();
   for (std::size_t i = 0; same && i < inputs.size(); ++i) same = inputs[i].value("xxh3", "") == votes.inputs[i].xxh3;
@@ -103,7 +104,8 @@ Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, bool quie
 
 int export_command(Arguments& arguments) {
   return with_threads(used_threads(arguments.threads), [&] {
-    const bool quiet = arguments.common.quiet, to_stdout = arguments.output.empty();
+    const Context context = terminal_context(arguments.common);
+    const bool to_stdout = arguments.output.empty();
     ExportOptions& options = arguments.options;
     options.format = kFormats.at(arguments.format);
     const std::vector<Part> parts = parse_split(arguments.split);
@@ -121,43 +123,44 @@ int export_command(Arguments& arguments) {
     for (const Part& part : parts) {
       paths.push_back(path_of(arguments.output, part));
       require_other_output(inputs, paths.back());
-      outputs.emplace_back(paths.back());
+      outputs.emplace_back(paths.back(), context);
       options.parts.push_back(part.share);
     }
     const Stopwatch watch;
-    const FitFile fit = read_fit(arguments.input);
+    const FitFile fit = read_fit(arguments.input, context);
     std::optional<Votes> votes;
     if (of_votes) {
-      votes = fitted_votes(fit, arguments.votes, quiet);
+      votes = fitted_votes(fit, arguments.votes, context);
       for (const std::string& path : paths)
         for (const InputFile& input : votes->inputs) require_other_output({input.path}, path);
     }
     std::optional<Texts> items, prompts;
-    if (!arguments.texts.empty()) items.emplace(arguments.texts, fit.item_ids, quiet);
+    if (!arguments.texts.empty()) items.emplace(arguments.texts, fit.item_ids, context);
     if (!arguments.prompt_texts.empty()) {
       if (fit.prompt.empty())
         throw bad_input(
             "{}: no dataset 'items/prompt', so --prompt-texts has no prompts to join; import the votes with "
             "--prompt",
             arguments.input);
-      prompts.emplace(arguments.prompt_texts, fit.prompt_ids, quiet);
+      prompts.emplace(arguments.prompt_texts, fit.prompt_ids, context);
     }
     const std::vector<Finding> findings = findings_from(fit.provenance.value("findings", Json()));
     const bool reliability_known = !has_kind(findings, kReliabilityUnknown);
     for (const Finding& finding : findings)
       if (finding.level == Level::kDoNotTrain)
-        note(quiet, fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
-    if (!items && is_for_trainers(options.format)) note(quiet, "no --texts: ids stand where the texts would");
+        context.tell(fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
+    if (!items && is_for_trainers(options.format)) context.tell("no --texts: ids stand where the texts would");
     for (const auto* texts : {&items, &prompts})
       if (*texts && (*texts)->passed_over() > 0)
-        note(quiet,
-             fmt::format("{} texts are of ids that are not in the fit, and are passed over", (*texts)->passed_over()));
-    Progress progress("exporting", of_votes ? votes->size() : fit.labels.pairs.left.size(), quiet);
+        context.tell(
+            fmt::format("{} texts are of ids that are not in the fit, and are passed over", (*texts)->passed_over()));
+    Progress progress("exporting", of_votes ? votes->size() : fit.labels.pairs.left.size(), context);
     const ExportTexts known{items ? &*items : nullptr, prompts ? &*prompts : nullptr};
     const auto report = [&](std::uint64_t done) { progress.update(done); };
-    const ExportCounts counts = of_votes ? export_votes(fit, *votes, read_vote_counts(arguments.input, votes->size()),
-                                                        known, options, outputs, report)
-                                         : export_rows(fit, known, options, outputs, report);
+    const ExportCounts counts =
+        of_votes ? export_votes(fit, *votes, read_vote_counts(arguments.input, votes->size(), context), known, options,
+                                outputs, report)
+                 : export_rows(fit, known, options, outputs, report);
     const std::string first_conflict = [&] {
       if (counts.conflicting == 0) return std::string();
       const auto& left = of_votes ? votes->left : fit.labels.pairs.left;
@@ -167,11 +170,10 @@ int export_command(Arguments& arguments) {
     }();
     const char* const things = of_votes ? "votes" : "pairs";
     if (counts.conflicting > 0)
-      note(quiet,
-           fmt::format(
-               "{} {} are left out: the texts of their items name two different prompts, such as those of {}; mend "
-               "their \"prompt\", or do without with --no-prompts",
-               counts.conflicting, things, first_conflict));
+      context.tell(fmt::format(
+          "{} {} are left out: the texts of their items name two different prompts, such as those of {}; mend "
+          "their \"prompt\", or do without with --no-prompts",
+          counts.conflicting, things, first_conflict));
     if (counts.exported == 0 && of_votes)
       throw bad_input(
           "{}: no vote is left to export: of {}, {} ties, {} that do not count, {} without texts, {} with two prompts",
@@ -189,17 +191,17 @@ int export_command(Arguments& arguments) {
     }
     for (std::size_t i = 0; parts.size() > 1 && i < parts.size(); ++i)
       if (counts.rows[i] == 0)
-        note(quiet,
-             fmt::format("--split: '{}' has no rows: a prompt's pairs stay together, and so do, without prompts, "
-                         "all that votes connect; of those there are too few for such shares",
-                         parts[i].name));
+        context.tell(
+            fmt::format("--split: '{}' has no rows: a prompt's pairs stay together, and so do, without prompts, "
+                        "all that votes connect; of those there are too few for such shares",
+                        parts[i].name));
     const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
     const Json smoothing = of_votes             ? Json(nullptr)
                            : options.expand > 0 ? Json(0.0)
                            : reliability_known  ? Json(flip_rate)
                                                 : Json(nullptr);
     std::FILE* const summary = to_stdout ? stderr : stdout;
-    if (to_stdout && quiet) return 0;
+    if (to_stdout && arguments.common.quiet) return 0;
     if (arguments.common.json) {
       Json json = {{"format", arguments.format},
                    {things, counts.pairs},

@@ -252,31 +252,21 @@ void print_gold(const Votes& votes, const Labels& labels) {
 
 }  // namespace
 
-std::string why_not_converged(const Fit& fit, int max_iterations) {
-  if (fit.converged) return "";
-  if (fit.iterations >= max_iterations)
-    return fmt::format("not converged after {} iterations (change {:.1e}). Raise --max-iterations", fit.iterations,
-                       fit.change);
-  return fmt::format(
-      "not converged: annotators settled after {} iterations, but some scores still moved by {:.2g} of their "
-      "errors, as where an item wins or loses (almost) all its votes. More iterations do not help; --model bt may",
-      fit.iterations, fit.change);
-}
-
-void print_summary(const FitSummary& s) {
+void print_summary(const FitRecord& s, const std::string& output) {
   fmt::print("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
              s.limits.components,
              count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
                                                              : fmt::format(" by {} annotators", s.limits.annotators));
   print_weights(s.weights, s.limits);
   print_copies(s.labels.annotators.copies);
-  fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", s.model, s.ties, s.limits.ties,
+  fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", name_of(s.request.model),
+             name_of(s.request.ties), s.limits.ties,
              s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
              s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));
   fmt::print("{} after {} iterations; log evidence {:.1f}\n", s.fit.converged ? "converged" : "NOT CONVERGED",
              s.fit.iterations, s.fit.posterior.log_evidence);
   if (s.start)
-    fmt::print("started from {}: {} annotators known there, {} new\n", shown(s.warm_start), s.start->known,
+    fmt::print("started from {}: {} annotators known there, {} new\n", shown(s.request.warm_start), s.start->known,
                s.start->unknown);
   const auto& pairs = s.labels.pairs;
   const auto count = static_cast<double>(pairs.left.size());
@@ -290,9 +280,9 @@ void print_summary(const FitSummary& s) {
       fmt::print("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
     fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
   }
-  if (s.told_votes.trials() > 0)
-    fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.told_votes.ece(), s.told_votes.ece_by_chance(),
-               s.told_votes.method);
+  if (s.reliability.trials() > 0)
+    fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.reliability.ece(),
+               s.reliability.ece_by_chance(), s.reliability.method);
   print_covariates(s.labels.covariates);
   print_embedding(s.labels.embedding);
   print_sources(s.votes, s.labels.sources);
@@ -322,7 +312,8 @@ void print_summary(const FitSummary& s) {
   fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,
              static_cast<double>(ScratchMemory::peak()) / (1 << 20));
-  fmt::print("wrote {}\n", s.output);
+  fmt::print("wrote {}\n", output);
+  if (s.calibration) fmt::print("{}\n", told(*s.calibration));
 }
 
 std::string told(const Calibration& c) {

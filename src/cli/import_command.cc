@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/error.h"
+#include "core/strings.h"
 #include "import/detect.h"
 #include "import/import_votes.h"
 #include "import/presets.h"
@@ -226,7 +228,8 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
   }
   if (arguments.inputs.empty()) throw usage_error("import needs a file of votes");
   if (arguments.detect) {
-    const Detected detected = detect(arguments.inputs.front(), arguments.options.format);
+    const Detected detected =
+        detect(arguments.inputs.front(), arguments.options.format, terminal_context(arguments.common));
     std::filesystem::path output = std::filesystem::path(arguments.inputs.front()).filename();
     if (lower(output.extension().string()) == ".gz") output.replace_extension();
     output.replace_extension(".h5");
@@ -239,10 +242,11 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
   require_other_output(arguments.inputs, arguments.output);
   if (arguments.options.texts_out)
     require_other_output(arguments.inputs, *arguments.options.texts_out, "file of texts");
+  const Context context = terminal_context(arguments.common);
   if (!arguments.preset.empty()) {
     std::vector<std::string> words = {"--preset", arguments.preset};
     if (arguments.preset == "auto") {
-      const Detected detected = detect(arguments.inputs.front(), arguments.options.format);
+      const Detected detected = detect(arguments.inputs.front(), arguments.options.format, context);
       words = detected.arguments;
       arguments.read_as =
           fmt::format("read as with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
@@ -254,9 +258,9 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
   }
   OutputFile output(arguments.output);
   ImportReport report;
-  Votes votes = import_votes(arguments.inputs, arguments.options, arguments.common.quiet, &report);
-  if (!arguments.gold.empty()) votes.gold = read_known_pairs(arguments.gold, votes.item_ids, arguments.common.quiet);
-  write_votes(output, votes, !arguments.no_compress);
+  Votes votes = import_votes(arguments.inputs, arguments.options, context, &report);
+  if (!arguments.gold.empty()) votes.gold = read_known_pairs(arguments.gold, votes.item_ids, context);
+  write_votes(output, votes, !arguments.no_compress, context);
   report_import(arguments, votes, report);
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/strings.h"
@@ -19,7 +20,7 @@ struct Arguments {
 };
 
 int info_command(const Arguments& arguments) {
-  const InputHdf5 file(arguments.input);
+  const InputHdf5 file(arguments.input, terminal_context(arguments.common));
   const std::string schema = file.attribute("voxpop_schema");
   if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1" && schema != "checkpoint/1")
     throw bad_input("{}: schema '{}'; this version knows comparisons/1, fit/1 and checkpoint/1", arguments.input,

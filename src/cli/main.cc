@@ -13,11 +13,11 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/terminal.h"
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "core/launch.h"
 #include "core/output_file.h"
-#include "core/progress.h"
 #include "core/strings.h"
 #include "voxpop/version.h"
 

@@ -1,21 +1,34 @@
 #include "cli/model_options.h"
 
+#include <algorithm>
+
+#include "cli/terminal.h"
 #include "core/error.h"
-#include "core/launch.h"
 #include "core/scratch_memory.h"
+#include "fit/device.h"
 
 namespace voxpop {
+namespace {
+
+const std::vector<std::string> kModels = {"bt", "crowd-bt", "rater"};
+const std::vector<std::string> kTies = {"model", "half", "drop"};
+const std::vector<std::string> kRepeats = {"all", "first", "last", "one"};
+const std::vector<std::string> kViews = {"auto", "on", "off"};
+
+CLI::Validator one_of(const std::vector<std::string>& names) { return CLI::IsMember(names); }
+
+}  // namespace
 
 CLI::Validator known_model() {
-  const CLI::Validator members = CLI::IsMember(kModels);
-  return CLI::Validator(
-      [members](std::string& name) -> std::string {
-        if (name == "lapse")
-          return "lapse is no model any more: what it found in real votes was how often each annotator ties, which "
-                 "rater has now; use rater";
-        return members(name);
-      },
-      members.get_description());
+  return {[](const std::string& name) -> std::string {
+            try {
+              model_named(name);
+              return "";
+            } catch (const Error& error) {
+              return error.what();
+            }
+          },
+          CLI::IsMember(kModels).get_description()};
 }
 
 CLI::Validator file_name() {
@@ -27,7 +40,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           "--ties", options.ties,
           "model: a tie is an answer of its own kind, the likelier the closer the items are and the more the "
           "annotator or the prompt has a habit of ties; half: half a vote to each side; drop: ties do not count")
-      ->check(CLI::IsMember(kTies))
+      ->check(one_of(kTies))
       ->capture_default_str();
   verb.add_option(
           "--repeats", options.repeats,
@@ -35,14 +48,14 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           "them counts (by time, where votes have times); one: together they weigh as one vote. Default: one, "
           "but all where the file says that they are independent, and of votes that are judgements of their own "
           "(comparisons/judgement) or name no annotator")
-      ->check(CLI::IsMember(kRepeats));
+      ->check(one_of(kRepeats));
   verb.add_option(
           "--views", options.views,
           "Whether an annotator's votes about the same items (a ranking, both orders of a pair) rest on its own "
           "view of them, so that they agree more with each other than with others' votes; model rater alone. "
           "auto: on for rankings; and where 40 % of the votes share items with others of their annotator, if "
           "the votes show that it is so")
-      ->check(CLI::IsMember(kViews))
+      ->check(one_of(kViews))
       ->capture_default_str();
   verb.add_flag("--no-side-bias", options.no_side_bias, "Learn no side bias, as of votes whose sides are not known");
   verb.add_option("--device", options.device,
@@ -66,52 +79,47 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                   "sources, embedding")
       ->delimiter(',')
       ->check(CLI::IsMember({"prior_score", "features", "sources", "embedding"}));
-  verb.add_option("--embeddings", options.embeddings,
+  verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
+}
+
+void add_embeddings_option(CLI::App& verb, std::string& path) {
+  verb.add_option("--embeddings", path,
                   "Items' embeddings (.h5 with ids; .npy, .safetensors: a row an item, in the order of 'items/id'), in "
                   "place of 'items/embedding'; rater alone: each item's score is normal about a linear function of its "
                   "embedding, so that "
                   "prompts that share no item help each other")
       ->type_name("FILE")
       ->check(file_name());
-  verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
 }
 
-std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, const std::string& model,
-                                                  const std::vector<std::string>& inputs, const Votes& votes,
-                                                  bool quiet) {
-  if (!options.uses("embedding")) {
-    if (!options.embeddings.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
-    return nullptr;
-  }
-  // Where all annotators are alike, votes do not tell the scores' spread about what embeddings say from their own
-  // noise.
-  if (!has_discriminations(kModels.at(model))) {
-    if (!options.embeddings.empty()) throw usage_error("--embeddings: {} does not use them; use --model rater", model);
-    return nullptr;
-  }
-  auto embeddings = options.embeddings.empty() ? read_embeddings(inputs, votes.item_ids, quiet)
-                                               : read_embedding_file(options.embeddings, votes.item_ids, quiet);
-  if (embeddings != nullptr && launched_processes() > 1)
-    throw usage_error("{}: embeddings are fitted by one process; start one, or leave them out with --ignore embedding",
-                      embeddings->source);
-  return embeddings;
+ModelWishes ModelOptions::wishes() const {
+  const auto uses = [&](const char* name) { return std::ranges::find(ignore, name) == ignore.end(); };
+  return {.ties = ties_named(ties),
+          .repeats = repeats.empty() ? std::nullopt : std::optional(repeats_named(repeats)),
+          .side_bias = !no_side_bias,
+          .views = views_named(views),
+          .adversaries = !no_adversaries,
+          .use_prior_score = uses("prior_score"),
+          .use_features = uses("features"),
+          .use_sources = uses("sources"),
+          .use_embeddings = uses("embedding"),
+          .max_iterations = max_iterations};
 }
 
-DeviceChoice choose_device(const ModelOptions& options, const Votes& votes, const Embeddings* embeddings) {
-  const Device wanted = parse_device(options.device);
-  if (embeddings == nullptr) return choose_device(wanted, votes.size());
-  if (wanted.kind == Device::Kind::kCuda)
-    throw usage_error("--device {}: embeddings are fitted on a CPU; leave them out with --ignore embedding",
-                      options.device);
-  return {{Device::Kind::kCpu, 0}, wanted.kind == Device::Kind::kCpu ? "" : "embeddings are fitted on a CPU"};
+Context context_of(const ModelOptions& options, const CommonOptions& common) {
+  Context context = terminal_context(common);
+  context.threads = options.threads;
+  context.device = options.device;
+  context.memory_limit = options.memory_limit;
+  return context;
 }
 
-void limit_memory(const ModelOptions& options, const std::string& output) {
-  if (options.memory_limit > 0 && options.memory_limit < 1 << 20)
-    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB",
-                      options.memory_limit);
-  if (options.memory_limit > 0 && !may_use_cuda(parse_device(options.device)))
-    ScratchMemory::begin(options.memory_limit, ScratchMemory::folder_for(output));
+void limit_memory(const Context& context, const std::string& output) {
+  const std::size_t limit = context.memory_limit;
+  if (limit > 0 && limit < 1 << 20)
+    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB", limit);
+  if (limit > 0 && !may_use_cuda(parse_device(context.device)))
+    ScratchMemory::begin(limit, ScratchMemory::folder_for(output));
 }
 
 }  // namespace voxpop

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/error.h"
 #include "core/id_table.h"
-#include "core/progress.h"
 #include "core/strings.h"
 #include "core/text_output.h"
 #include "core/threads.h"
@@ -34,14 +34,14 @@ struct Arguments {
 
 /// Who has judged the chosen pairs already: rows of the fit's annotators by place in `chosen`.
 std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std::vector<WantedVote>& chosen,
-                                                  const std::vector<std::string>& paths, bool quiet) {
+                                                  const std::vector<std::string>& paths, const Context& context) {
   std::vector<std::vector<std::uint32_t>> judges(chosen.size());
   if (paths.empty()) return judges;
-  const Votes votes = read_votes(paths, quiet);
+  const Votes votes = read_votes(paths, context);
   const std::string fitted = fit.provenance.value("inputs", Json::array()).dump();
   for (const InputFile& input : votes.inputs)
     if (fitted.find(input.xxh3) == std::string::npos)
-      note(quiet, fmt::format("{} is none of the files that {} was fitted to", shown(input.path), shown(fit.path)));
+      context.tell(fmt::format("{} is none of the files that {} was fitted to", shown(input.path), shown(fit.path)));
   const auto rows_in = [](const Strings& theirs, const Strings& ours) {
     IdTable table;
     for (std::size_t i = 0; i < ours.size(); ++i) table.number(ours[i]);
@@ -98,12 +98,12 @@ std::string csv_line(const Json& row, bool names) {
 
 int next_command(const Arguments& arguments) {
   return with_threads(used_threads(0), [&] {
-    const bool quiet = arguments.common.quiet;
+    const Context context = terminal_context(arguments.common);
     std::vector<std::string> inputs = arguments.votes;
     inputs.push_back(arguments.input);
     if (!arguments.output.empty()) require_other_output(inputs, arguments.output);
-    TextOutput output(arguments.output);
-    const FitFile fit = read_fit(arguments.input);
+    TextOutput output(arguments.output, context);
+    const FitFile fit = read_fit(arguments.input, context);
     if (fit.labels.pairs.left.empty())
       throw bad_input(
           "{}: 'pairs/left' has no rows, so there is no pair to ask about; copy the file again, or fit again",
@@ -121,20 +121,20 @@ int next_command(const Arguments& arguments) {
     std::vector<WantedVote> wanted =
         choose_pairs(fit.labels.pairs, fit.item_ids.size(), arguments.budget, discrimination);
     if (wanted.size() < arguments.budget)
-      note(quiet, fmt::format("the fit has {} pairs, so there are no more; each is named once", wanted.size()));
+      context.tell(fmt::format("the fit has {} pairs, so there are no more; each is named once", wanted.size()));
     const std::size_t pairs = wanted.size(), people = std::max<std::size_t>(annotators.size(), 1);
     const std::size_t equal_share = (pairs + people - 1) / people;
     const std::size_t most_each = arguments.most_each > 0 ? arguments.most_each : equal_share + (equal_share + 9) / 10;
     if (arguments.assign) {
-      const auto judges = judges_of(fit, wanted, arguments.votes, quiet);
+      const auto judges = judges_of(fit, wanted, arguments.votes, context);
       if (arguments.votes.empty())
-        note(quiet, "without --votes someone may be asked about a pair that they have judged already");
+        context.tell("without --votes someone may be asked about a pair that they have judged already");
       wanted = assign_votes(fit, wanted, annotators, most_each, [&](std::uint32_t annotator, std::size_t i) {
         return std::ranges::find(judges[i], annotator) == judges[i].end();
       });
       if (wanted.size() < pairs)
-        note(quiet, fmt::format("{} of {} votes have nobody to take them: {} annotators, {} votes each at most",
-                                pairs - wanted.size(), pairs, annotators.size(), most_each));
+        context.tell(fmt::format("{} of {} votes have nobody to take them: {} annotators, {} votes each at most",
+                                 pairs - wanted.size(), pairs, annotators.size(), most_each));
     }
     const double bits = std::accumulate(wanted.begin(), wanted.end(), 0.0,
                                         [](double sum, const WantedVote& vote) { return sum + vote.bits; });

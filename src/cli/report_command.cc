@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/text_output.h"
 #include "guards/findings.h"
 
@@ -18,8 +19,9 @@ struct Arguments {
 
 int report_command(const Arguments& arguments) {
   require_other_output({arguments.input}, arguments.output);
-  TextOutput output(arguments.output);
-  const FitFile fit = read_fit(arguments.input);
+  const Context context = terminal_context(arguments.common);
+  TextOutput output(arguments.output, context);
+  const FitFile fit = read_fit(arguments.input, context);
   const nlohmann::ordered_json summary = summarize_fit(fit);
   output.write(render_page(summary));
   output.commit();

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "formulas/likelihood.h"
 
 namespace voxpop {
@@ -31,7 +32,7 @@ int simulate_command(Arguments arguments) {
   arguments.options.mix = parse_mix(arguments.mix);
   OutputFile output(arguments.output);
   const Votes votes = simulate_votes(arguments.options);
-  write_votes(output, votes, !arguments.no_compress);
+  write_votes(output, votes, !arguments.no_compress, terminal_context(arguments.common));
   if (arguments.common.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"output", arguments.output},
                                               {"votes", votes.size()},

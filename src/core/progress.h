@@ -1,34 +1,30 @@
 #pragma once
-#include <chrono>
 #include <cstdint>
 #include <string>
 
+#include "voxpop/context.h"
+
 namespace voxpop {
 
-/// Progress of one long phase, on stderr: a bar on a terminal, a line every five seconds elsewhere, nothing when quiet.
-/// update() may be called often; it looks at the clock only. Also where long loops notice an interrupt.
+/// Progress of one long phase, for Context::progress. Also where long loops notice that they should stop.
 class Progress {
  public:
-  Progress(std::string what, std::uint64_t total, bool quiet);
+  /// The context must outlive it.
+  Progress(std::string phase, std::uint64_t total, const Context& context);
+  Progress(std::string phase, std::uint64_t total, const Context&& context) = delete;
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// `done` of `total`; `detail` is shown behind it, e.g. "change 3e-4". Throws Error(kInterrupted) after a signal.
+  const Context& context() const { return context_; }
+  /// `done` of the total; `detail` is shown behind it, such as "change 3e-4". Throws Error(kInterrupted) where the run
+  /// has to stop.
   void update(std::uint64_t done, const std::string& detail = {});
 
  private:
-  using Clock = std::chrono::steady_clock;
-  std::string what_;
+  std::string phase_;
   std::uint64_t total_;
-  bool quiet_, terminal_, drawn_ = false;
-  Clock::time_point next_;
+  const Context& context_;
 };
-
-/// Writes to stderr, unless nobody takes it: work is not given up for that.
-void tell(const std::string& text);
-
-/// A remark that the user should read but that is not an error, on stderr unless quiet: "note: ...".
-void note(bool quiet, const std::string& text);
 
 }  // namespace voxpop

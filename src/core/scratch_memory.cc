@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 #include "core/nameless_file.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 namespace {
@@ -90,7 +91,7 @@ void ScratchMemory::keep_within_limit() {
   allowed = std::max<std::size_t>(limit, resident_bytes() + kRoom);
 }
 
-void* ScratchMemory::allocate(std::size_t bytes) {
+void* allocate_scratch(std::size_t bytes) {
   if (limit == 0) return nullptr;
   const int file = open_nameless_file(folder);
   // Reserved now: a full disk later would end the process by a signal.
@@ -106,7 +107,7 @@ void* ScratchMemory::allocate(std::size_t bytes) {
   return memory;
 }
 
-bool ScratchMemory::release(void* memory) {
+bool release_scratch(void* memory) {
   if (limit == 0) return false;
   const std::lock_guard lock(mapping);
   const auto found = mapped.find(memory);

@@ -25,11 +25,6 @@ class ScratchMemory {
 
   /// Whether the limit was, because what is resident without columns is too much.
   static bool is_exceeded();
-
-  /// Null where nothing has begun. Throws Error(kFileSystem) where the disk is full.
-  static void* allocate(std::size_t bytes);
-  /// False for memory that is not from here.
-  static bool release(void* memory);
 };
 
 }  // namespace voxpop

@@ -4,11 +4,11 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 
 namespace voxpop {
 
-TextOutput::TextOutput(const std::string& path) : stream_(stdout, [](std::FILE*) { return 0; }) {
+TextOutput::TextOutput(const std::string& path, const Context& context)
+    : context_(context), stream_(stdout, [](std::FILE*) { return 0; }) {
   if (path.empty()) return;
   file_ = std::make_unique<OutputFile>(path);
   stream_ = {std::fopen(file_->temporary().c_str(), "wb"), std::fclose};
@@ -17,7 +17,7 @@ TextOutput::TextOutput(const std::string& path) : stream_(stdout, [](std::FILE*)
 
 void TextOutput::fail() const {
   const int problem = errno;
-  check_interrupt();  // which ends a write to a pipe that nobody reads
+  context_.check_stop();  // which ends a write to a pipe that nobody reads
   throw file_error("{}: cannot write: {}", file_ ? file_->path() : "standard output", std::strerror(problem));
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/output_file.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -13,7 +14,7 @@ namespace voxpop {
 class TextOutput {
  public:
   /// "": standard output.
-  explicit TextOutput(const std::string& path);
+  explicit TextOutput(const std::string& path, const Context& context = {});
 
   void write(std::string_view text);
   void commit();
@@ -22,6 +23,7 @@ class TextOutput {
  private:
   [[noreturn]] void fail() const;
 
+  Context context_;
   std::unique_ptr<OutputFile> file_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream_;
   std::uint64_t bytes_ = 0;

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/strings.h"
 #include "text/table.h"
 #include "votes/known.h"
 
@@ -48,7 +49,7 @@ Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& bette
 
 }  // namespace
 
-Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
+Gold read_gold(const std::string& path, const Votes& votes, const Context& context) {
   std::unordered_map<std::string_view, std::uint32_t> index;
   for (std::uint32_t i = 0; i < votes.item_ids.size(); ++i) index.emplace(votes.item_ids[i], i);
   const auto find = [&](std::string_view id) {
@@ -56,7 +57,7 @@ Gold read_gold(const std::string& path, const Votes& votes, bool quiet) {
     return found == index.end() ? votes.item_ids.size() : found->second;
   };
   Gold gold;
-  Progress progress("reading gold labels", 1, quiet);
+  Progress progress("reading gold labels", 1, context);
   TextFile file(path, progress, 0);
   enum { kLeft, kRight, kPreference, kItem, kGold, kRank };
   const auto optional = [](const char* name) { return TableColumn{name, "--holdout", false}; };

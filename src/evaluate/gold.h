@@ -4,6 +4,7 @@
 
 #include "evaluate/score.h"
 #include "label/labels.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -19,7 +20,7 @@ struct Gold {
 
 /// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (see KnownAnswers), or item and one of
 /// gold (larger is better) or rank (smaller is better). Throws Error(kBadInput) naming file, line and value.
-Gold read_gold(const std::string& path, const Votes& votes, bool quiet);
+Gold read_gold(const std::string& path, const Votes& votes, const Context& context);
 
 /// A model's labels against gold pairs: those that votes compare by pairs/probability_better; others of one component
 /// by the items' scores, taken as independent. Pairs of two components are left out.

@@ -10,10 +10,6 @@
 
 namespace voxpop {
 
-/// What is held out at once: a vote, so that its annotator's other votes on the same items may give it away; or all of
-/// them (ViewBlocks), so that what is predicted is another annotator's opinion, as labels are.
-enum class FoldsBy { kVote, kBlock };
-
 /// By block where more than 30 % of the votes lie in blocks with others, and other blocks say something of their items.
 FoldsBy best_folds(const ViewBlocks& blocks);
 

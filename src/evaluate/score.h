@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "voxpop/labels.h"
+
 namespace voxpop {
 
 struct Estimate {
@@ -27,10 +29,6 @@ Estimate clustered_mean(const std::vector<double>& values, const std::vector<std
 
 inline constexpr int kReliabilityBins = 15;
 
-struct ReliabilityBin {
-  double trials = 0, predicted = 0, observed = 0;  ///< means over the bin's trials
-};
-
 struct Score {
   Estimate log_loss;                 ///< natural logarithm
   Estimate brier;                    ///< mean squared error
@@ -47,16 +45,6 @@ struct Score {
 /// same trials.
 Score score(const Trials& trials);
 
-/// What predictions said and what came of them, in 15 equal bins from 0 to 1; a bin without trials has means NaN.
-struct Reliability {
-  std::string method;  ///< how the predictions came about
-  std::vector<ReliabilityBin> bins;
-
-  double trials() const;
-  double ece() const;  ///< as in Score
-  /// What it would be on average, were the predictions true and trials independent (normal approximation).
-  double ece_by_chance() const;
-};
 Reliability reliability(const Trials& trials, std::string method);
 
 /// Each trial's log loss.

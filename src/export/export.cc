@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "core/error.h"
+#include "core/strings.h"
 #include "export/row.h"
 
 namespace voxpop {

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "core/strings.h"
+
 namespace voxpop {
 namespace {
 

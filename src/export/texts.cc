@@ -25,6 +25,7 @@
 #include "core/nameless_file.h"
 #include "core/output_file.h"
 #include "core/progress.h"
+#include "core/strings.h"
 #include "text/text_file.h"
 
 namespace voxpop {
@@ -46,7 +47,7 @@ char cut_short[4400];
 void end_cut_short(int) { end_at_once(Exit::kFileSystem, cut_short); }
 
 /// A gzip file's text, in a temporary file that has no name.
-Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
+Descriptor unpack(const std::string& path, std::uint64_t bytes, const Context& context) {
   std::error_code problem;
   const std::string folder = std::filesystem::temp_directory_path(problem).string();
   const int descriptor = problem ? -1 : open_nameless_file(folder);
@@ -59,7 +60,7 @@ Descriptor unpack(const std::string& path, std::uint64_t bytes, bool quiet) {
         path, problem ? problem.message() : std::strerror(errno));
   };
   if (!spool) throw fail();
-  Progress progress("unpacking", bytes, quiet);
+  Progress progress("unpacking", bytes, context);
   TextFile file(path, progress, 0);
   for (std::string_view block = file.next_block(); !block.empty(); block = file.next_block())
     if (std::fwrite(block.data(), 1, block.size(), spool.get()) != block.size()) throw fail();
@@ -79,7 +80,7 @@ std::vector<std::size_t> parts_of(std::string_view text) {
 
 }  // namespace
 
-MappedText::MappedText(const std::string& path, bool quiet) : path_(path) {
+MappedText::MappedText(const std::string& path, const Context& context) : path_(path) {
   const Descriptor plain{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   struct stat status {};
   if (plain.number < 0 || fstat(plain.number, &status) != 0)
@@ -87,7 +88,8 @@ MappedText::MappedText(const std::string& path, bool quiet) : path_(path) {
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name a JSONL file", path);
   std::uint8_t magic[2] = {};
   const bool packed = pread(plain.number, magic, 2, 0) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
-  const Descriptor unpacked = packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), quiet) : Descriptor{-1};
+  const Descriptor unpacked =
+      packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), context) : Descriptor{-1};
   if (packed) fstat(unpacked.number, &status);
   size_ = static_cast<std::size_t>(status.st_size);
   // An anonymous mapping, larger than the file, with the file over its beginning: so the end may be read past.
@@ -197,7 +199,7 @@ class Texts::LineReader {
   simdjson::dom::parser whole_parser_;
 };
 
-Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, bool quiet)
+Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, const Context& context)
     : text_(ids.size()), prompt_(ids.size()) {
   IdTable table;
   for (std::size_t i = 0; i < ids.size(); ++i) table.number(ids[i]);
@@ -207,10 +209,10 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, bool qui
   std::signal(SIGBUS, end_cut_short);
   std::uint64_t bytes = 0, bytes_before = 0;
   for (const std::string& path : paths) {
-    files_.emplace_back(path, quiet);
+    files_.emplace_back(path, context);
     bytes += files_.back().text().size();
   }
-  Progress progress("reading texts", bytes, quiet);
+  Progress progress("reading texts", bytes, context);
   for (const MappedText& file : files_) {
     std::string_view text = file.text();
     if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // a byte order mark

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/strings.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -12,7 +13,7 @@ namespace voxpop {
 /// system's cache, not in the process.
 class MappedText {
  public:
-  MappedText(const std::string& path, bool quiet);
+  MappedText(const std::string& path, const Context& context);
   MappedText(MappedText&& other) noexcept;
   ~MappedText();
   MappedText& operator=(MappedText&&) = delete;
@@ -33,7 +34,7 @@ class Texts {
  public:
   /// Of those in `ids`; others are passed over. Throws Error(kBadInput) naming file and line where a line is not such
   /// an object, and where an id has two texts.
-  Texts(const std::vector<std::string>& paths, const Strings& ids, bool quiet);
+  Texts(const std::vector<std::string>& paths, const Strings& ids, const Context& context);
 
   /// As it stands in its file: valid JSON, a string with its quotes or a list; "" where there is none.
   std::string_view text(std::uint32_t id) const { return text_[id].json(); }

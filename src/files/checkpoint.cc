@@ -10,10 +10,8 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/output_file.h"
-#include "core/progress.h"
 #include "hdf5/checksum.h"
 #include "hdf5/hdf5.h"
 #include "voxpop/version.h"
@@ -70,14 +68,14 @@ void for_columns(FitRun& run, EngineState& state, const Act& act) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every, bool quiet)
-    : path_(std::move(path)), of_(std::move(of)), every_(every), quiet_(quiet) {
+Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every, const Context& context)
+    : path_(std::move(path)), of_(std::move(of)), every_(every), context_(context) {
   const OutputFile writable(path_);
   of_["version"] = kVersion;
   of_["format"] = kFormat;
   if (!std::filesystem::exists(path_)) return;
   seen_ = identity_of(path_);
-  const InputHdf5 file(path_);
+  const InputHdf5 file(path_, context_);
   if (file.attribute("voxpop_schema") != kSchema)
     throw bad_input("{}: not a checkpoint (schema '{}'); name another file for --checkpoint", path_,
                     shown(file.attribute("voxpop_schema")));
@@ -92,7 +90,7 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
 
 void Checkpoint::resume(FitRun& run, Engine& engine) {
   if (!std::filesystem::exists(path_)) return;
-  const InputHdf5 file(path_);
+  const InputHdf5 file(path_, context_);
   EngineState state = engine.save(run);  // of the right sizes
   Checksum sum;
   for_columns(run, state, [&](const char* name, auto* data, std::size_t count) {
@@ -103,32 +101,31 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
     throw bad_input("{}: its checksum is not {}: the file is damaged; remove it to start anew", path_, sum.digits());
   engine.load(state);
   iterations_ = run.state.iterations;
-  note(quiet_, fmt::format("{}: goes on after {} iterations", path_, run.state.iterations));
+  context_.tell(fmt::format("{}: goes on after {} iterations", path_, run.state.iterations));
 }
 
 void Checkpoint::keep(FitRun& run, Engine& engine) {
   // At the end sooner: labels, calibration and writing may take long, too.
   const double due = run.state.phase == Phase::kDone ? std::min(every_, 0.25) : every_;
-  if (!interrupted() && since_.seconds() < due) return;
+  if (!context_.stopped() && since_.seconds() < due) return;
   try {
     write(run, engine);
   } catch (const Error& error) {
-    if (interrupted()) throw;
-    note(quiet_ || told_, fmt::format("{}; the fit goes on without", error.what()));
+    if (context_.stopped()) throw;
+    if (!told_) context_.tell(fmt::format("{}; the fit goes on without", error.what()));
     told_ = true;
   }
   since_ = Stopwatch();
-  if (interrupted()) throw interruption();
+  if (context_.stopped()) throw interruption();
 }
 
 void Checkpoint::write(FitRun& run, Engine& engine) {
-  const HoldInterrupts until_written;
   const std::string found = identity_of(path_);
   if (!found.empty() && found != seen_)
     throw file_error("{}: another fit keeps its checkpoint there, too; give each a file of its own", path_);
   EngineState state = engine.save(run);
   OutputFile output(path_);
-  OutputHdf5 file(output, false);
+  OutputHdf5 file(output, false);  // without the context: a run that has to stop still writes it
   Checksum sum;
   file.write_attribute("voxpop_schema", kSchema);
   file.write_attribute("of", of_.dump());

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "fit/fit.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -15,7 +16,7 @@ class Checkpoint : public FitKeeper {
  public:
   /// `of`: what is fitted, and how. `every`: seconds from one time to the next. Throws Error(kFileSystem) where the
   /// file cannot be written, Error(kBadInput) where it is of anything else.
-  Checkpoint(std::string path, nlohmann::ordered_json of, double every, bool quiet);
+  Checkpoint(std::string path, nlohmann::ordered_json of, double every, const Context& context);
 
   /// Throws Error(kBadInput) for a damaged one.
   void resume(FitRun& run, Engine& engine) override;
@@ -33,7 +34,8 @@ class Checkpoint : public FitKeeper {
   std::string path_;
   nlohmann::ordered_json of_;
   double every_;
-  bool quiet_, told_ = false;
+  Context context_;
+  bool told_ = false;
   Stopwatch since_;
   std::string seen_;     ///< which file lay there when it was last read or written; "": none
   int iterations_ = -1;  ///< that the file keeps; -1: there is none

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/stopwatch.h"
+#include "files/fit_record.h"
 #include "hdf5/hdf5.h"
 
 namespace voxpop {
@@ -15,7 +16,7 @@ namespace {
 /// Reads columns and tables of one file; every error names both.
 class FitReader {
  public:
-  explicit FitReader(const std::string& path) : file_(path) {
+  FitReader(const std::string& path, const Context& context) : file_(path, context) {
     const std::string schema = file_.attribute("voxpop_schema");
     if (schema != "fit/1")
       throw bad_input("{}: {}; a fit is needed here: make one with 'voxpop fit VOTES.h5 -o FIT.h5'", path,
@@ -200,40 +201,6 @@ nlohmann::ordered_json read_provenance(const InputHdf5& file) {
   return provenance;
 }
 
-/// Something of the provenance that a later fit rests on.
-template <class Value>
-Value require(const nlohmann::ordered_json& provenance, const char* place, const std::string& path) {
-  try {
-    return provenance.at(nlohmann::ordered_json::json_pointer(place)).get<Value>();
-  } catch (const nlohmann::json::exception&) {
-    throw bad_input("{}: attribute 'provenance' has no {} that can be used; make the fit again with this voxpop", path,
-                    place);
-  }
-}
-
-/// Of means and sds as the command line describes them.
-Population read_population(const nlohmann::ordered_json& provenance, const std::string& model,
-                           const std::string& path) {
-  const auto number = [&](const char* place) { return require<double>(provenance, place, path); };
-  const auto variance = [&](const char* place) { return number(place) * number(place); };
-  const auto logit = [](double share) { return std::log(share / (1 - share)); };
-  Population out;
-  out.mean = number("/hyperparameters/discrimination_mean");
-  if (model == "rater") {
-    out.variance = variance("/hyperparameters/discrimination_sd");
-    out.side_bias_variance = variance("/hyperparameters/side_bias_sd");
-  }
-  if (provenance.contains("/hyperparameters/tie_habit_median"_json_pointer)) {
-    out.habit_mean = logit(number("/hyperparameters/tie_habit_median"));
-    if (model == "rater") out.habit_variance = variance("/hyperparameters/tie_habit_logit_sd");
-  }
-  if (model == "crowd-bt") {
-    out.share_mean = logit(number("/hyperparameters/eta_median"));
-    out.share_variance = variance("/hyperparameters/eta_logit_sd");
-  }
-  return out;
-}
-
 /// Scores of sources, where there are any.
 void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
   if (!read.file().has("sources/id")) return;
@@ -245,9 +212,9 @@ void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
 }  // namespace
 
 void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
-               nlohmann::ordered_json& provenance, bool compress) {
+               nlohmann::ordered_json& provenance, bool compress, const Context& context) {
   const Stopwatch watch;
-  OutputHdf5 file(output, compress);
+  OutputHdf5 file(output, compress, context);
   file.write_attribute("voxpop_schema", "fit/1");
 
   const ItemLabels& items = labels.items;
@@ -388,8 +355,8 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.finish();
 }
 
-FitFile read_fit(const std::string& path) {
-  const FitReader read(path);
+FitFile read_fit(const std::string& path, const Context& context) {
+  const FitReader read(path, context);
   const InputHdf5& file = read.file();
   FitFile out;
   out.path = path;
@@ -424,38 +391,19 @@ FitFile read_fit(const std::string& path) {
   return out;
 }
 
-Column<float> read_vote_counts(const std::string& path, std::size_t votes) {
-  const FitReader read(path);
+Column<float> read_vote_counts(const std::string& path, std::size_t votes, const Context& context) {
+  const FitReader read(path, context);
   if (!read.file().has("votes/count")) return Column<float>(votes, 1.0f);
   return read.floats_within("votes/count", votes, 0, kAny);
 }
 
-EarlierFit read_earlier_fit(const std::string& path) {
-  const FitReader read(path);
+EarlierFit read_earlier_fit(const std::string& path, const Context& context) {
+  const FitReader read(path, context);
   const InputHdf5& file = read.file();
   const nlohmann::ordered_json provenance = read_provenance(file);
   EarlierFit out;
-  out.file = fingerprint(path);
-  out.inputs = provenance.value("inputs", nlohmann::ordered_json::array()).dump();
-  out.model = require<std::string>(provenance, "/model", path);
-  out.population = read_population(provenance, out.model, path);
-  out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
-  out.score_unit = out.reference_discrimination;  // of files that do not say
-  if (provenance.contains(nlohmann::ordered_json::json_pointer("/hyperparameters/score_unit")))
-    out.score_unit = require<double>(provenance, "/hyperparameters/score_unit", path);
-  if (out.model == "crowd-bt")
-    out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
-  for (const double strength : require<std::vector<double>>(provenance, "/strengths", path))
-    out.strengths.push_back(static_cast<int>(std::clamp(strength, 0.0, 10.0)));  // of a fit: from 1 to 9
-  out.thresholds = require<std::vector<float>>(provenance, "/thresholds", path);
-  if (!out.thresholds.empty() && out.thresholds.size() != out.strengths.size())
-    throw bad_input("{}: attribute 'provenance' has {} strengths and {} thresholds; copy the file again", path,
-                    out.strengths.size(), out.thresholds.size());
-
-  if (const std::string part = improper_part(out); !part.empty())
-    throw bad_input("{}: attribute 'provenance' has {} that no fit could have; make the fit again with this voxpop",
-                    path, part);
-
+  out.file = fingerprint(path, context);
+  read_population(provenance, path, out);
   out.annotator_ids = file.read_strings("annotators/id");
   const std::size_t annotators = out.annotator_ids.size();
   out.annotators = read_annotators(read, annotators);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 
+#include "core/scratch_memory.h"
 #include "fit/dense.h"
 #include "fit/engine.h"
 #include "fit/sparse.h"

@@ -1,5 +1,5 @@
 #pragma once
-// What a build with CUDA adds; see kernels/. A build without it has none of this.
+// The CUDA engine: kernels/, or in a build without CUDA cuda_absent.cc, which says so.
 
 #include <memory>
 #include <string>
@@ -19,6 +19,7 @@ struct CudaDevice {
 
 /// What CUDA is here, without starting any device.
 struct Cuda {
+  bool in_build = true;  ///< false: this build has no CUDA engine
   int devices = 0;
   std::string driver, runtime;  ///< CUDA versions, "13.0"; no driver: empty
   std::string why_none;         ///< why there are no devices, where there are none

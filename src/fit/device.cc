@@ -6,17 +6,9 @@
 #include "core/threads.h"
 #include "fit/embedded_engine.h"
 
-#if VOXPOP_WITH_CUDA
 #include "fit/cuda.h"
-#endif
 
 namespace voxpop {
-
-#if !VOXPOP_WITH_CUDA
-namespace {
-std::string why_not_cuda(int) { return "this build has no CUDA"; }
-}  // namespace
-#endif
 
 Device parse_device(const std::string& text) {
   if (text == "auto") return {};
@@ -51,7 +43,6 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   return {{Device::Kind::kCuda, 0}, "it can be used"};
 }
 
-#if VOXPOP_WITH_CUDA
 Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit) {
   if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index, memory_limit))
     return group_votes_cuda(votes, ties, device.index, memory_limit);
@@ -63,19 +54,10 @@ Device device_of_rank(const Device& device, int local_rank) {
   return {device.kind, local_rank % std::max(1, find_cuda().devices)};
 }
 
-std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit) {
+std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, const Context& context) {
   if (device.kind == Device::Kind::kCuda && groups.embeddings == nullptr)
-    return make_cuda_engine(groups, device.index, memory_limit);
-  return make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()));
+    return make_cuda_engine(groups, device.index, context.memory_limit);
+  return make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()), context);
 }
-#else
-Device device_of_rank(const Device& device, int) { return device; }
-
-Groups group_votes_on(const Device&, Votes& votes, Ties ties, std::size_t) { return group_votes(votes, ties); }
-
-std::unique_ptr<Engine> make_engine(const Device&, const Groups& groups, std::size_t) {
-  return make_embedded_engine(groups, make_cpu_engine(groups, *choose_kernels()));
-}
-#endif
 
 }  // namespace voxpop

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "fit/engine.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -36,7 +37,8 @@ Device device_of_rank(const Device& device, int local_rank);
 /// group_votes(), on the device where its memory suffices. `memory_limit`: bytes on a CUDA device, 0: what is free.
 Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit);
 
-/// With embeddings: an engine on the CPU. Throws Error(kDevice) where one component does not fit.
-std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, std::size_t memory_limit);
+/// Of the context: Context::memory_limit, and whether to stop. With embeddings: an engine on the CPU. Throws
+/// Error(kDevice) where one component does not fit.
+std::unique_ptr<Engine> make_engine(const Device& device, const Groups& groups, const Context& context);
 
 }  // namespace voxpop

@@ -17,8 +17,8 @@ constexpr int kMostRounds = 20;
 
 class EmbeddedEngine : public Engine {
  public:
-  EmbeddedEngine(const Groups& groups, std::unique_ptr<Engine> engine)
-      : groups_(groups), engine_(std::move(engine)), regression_(groups) {}
+  EmbeddedEngine(const Groups& groups, std::unique_ptr<Engine> engine, const Context& context)
+      : groups_(groups), engine_(std::move(engine)), regression_(groups, context) {}
 
   std::string device() const override { return engine_->device(); }
   void iterate(FitRun& run) override {
@@ -106,9 +106,10 @@ class EmbeddedEngine : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_embedded_engine(const Groups& groups, std::unique_ptr<Engine> engine) {
+std::unique_ptr<Engine> make_embedded_engine(const Groups& groups, std::unique_ptr<Engine> engine,
+                                             const Context& context) {
   if (groups.embeddings == nullptr) return engine;
-  return std::make_unique<EmbeddedEngine>(groups, std::move(engine));
+  return std::make_unique<EmbeddedEngine>(groups, std::move(engine), context);
 }
 
 }  // namespace voxpop

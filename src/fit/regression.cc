@@ -10,7 +10,6 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "fit/engine.h"
 #include "formulas/hash.h"
 
@@ -137,8 +136,9 @@ struct EmbeddingRegression::Weights {
   double determined;       ///< effective number of dimensions that votes determine (MacKay 1992)
 };
 
-EmbeddingRegression::EmbeddingRegression(const Groups& groups)
+EmbeddingRegression::EmbeddingRegression(const Groups& groups, const Context& context)
     : groups_(groups),
+      context_(context),
       products_(choose_products()),
       dimensions_(static_cast<std::ptrdiff_t>(groups.embeddings->dimensions)),
       first_row_(groups.components()) {
@@ -239,7 +239,7 @@ EmbeddingRegression::Weights EmbeddingRegression::find_weights(const FitView& vi
   {
     std::vector<float> x(static_cast<std::size_t>(most_rows_ * dimensions_)), y(x.size()), means(most_rows_);
     for (const Slab& slab : slabs_) {
-      check_interrupt();
+      context_.check_stop();
       write_rows(slab, x.data());
       for_components(slab, [&](std::uint32_t c, std::ptrdiff_t first, std::ptrdiff_t rows) {
         const Told says = told_by(view, c);
@@ -319,7 +319,7 @@ ScorePrior EmbeddingRegression::solve(const FitView& view, double coefficient_va
   std::vector<float> x(static_cast<std::size_t>(most_rows_ * dimensions_)), z(x.size());
   std::vector<float> f(most_rows_), seen(most_rows_ * kProbes);
   for (const Slab& slab : slabs_) {
-    check_interrupt();
+    context_.check_stop();
     write_rows(slab, x.data());
     const std::ptrdiff_t across = tiles(dimensions_);
     oneapi::tbb::parallel_for(std::ptrdiff_t{0}, tiles(slab.rows) * (across + 1), [&](std::ptrdiff_t task) {

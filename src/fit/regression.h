@@ -5,6 +5,7 @@
 #include "fit/products.h"
 #include "fit/score_prior.h"
 #include "group/group.h"
+#include "voxpop/context.h"
 
 namespace voxpop {
 
@@ -13,7 +14,7 @@ namespace voxpop {
 class EmbeddingRegression {
  public:
   /// Throws Error(kBadInput) where embeddings cannot tell scores apart, or a component has more than kDenseItems items.
-  explicit EmbeddingRegression(const Groups& groups);
+  EmbeddingRegression(const Groups& groups, const Context& context);
 
   /// `view`: the groups and their sites, without what embeddings say. `coefficient_variance`: to start from; estimated
   /// from there, by MacKay's fixed point (1992).
@@ -34,6 +35,7 @@ class EmbeddingRegression {
   Weights find_weights(const FitView& view, double coefficient_variance) const;
 
   const Groups& groups_;
+  Context context_;
   const Products& products_;
   std::ptrdiff_t dimensions_;
   std::vector<Slab> slabs_;

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/column.h"
 #include "formulas/fit_view.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 

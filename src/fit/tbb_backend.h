@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/column.h"
 #include "formulas/block.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 

@@ -11,6 +11,7 @@
 #include "formulas/covariates.h"
 #include "formulas/likelihood.h"
 #include "formulas/sources.h"
+#include "voxpop/model.h"
 
 namespace voxpop {
 
@@ -85,10 +86,6 @@ VOXPOP_HD void step_prompt(TieHabit& prompt, const HabitSums& sums, const PassOp
   totals.told += to_fixed(told * told);
 }
 
-/// bt: every annotator alike, no side bias (Bradley and Terry 1952). crowd-bt: alike, but each votes as meant with a
-/// probability eta of its own, else for the other item (Chen et al. 2013). rater: each annotator's discrimination, side
-/// bias and habit of ties.
-enum class Model { kBradleyTerry, kCrowdBt, kRater };
 VOXPOP_HD bool has_discriminations(Model model) { return model == Model::kRater; }
 VOXPOP_HD Blend blend_of(Model model) { return model == Model::kCrowdBt ? Blend::kMirror : Blend::kNone; }
 

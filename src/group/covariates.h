@@ -2,8 +2,8 @@
 #include <string>
 #include <vector>
 
-#include "core/column.h"
 #include "formulas/covariates.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "core/strings.h"
 
 namespace voxpop {
 namespace {

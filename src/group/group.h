@@ -8,13 +8,10 @@
 
 #include "formulas/vote.h"
 #include "group/covariates.h"
-#include "votes/embeddings.h"
-#include "votes/votes.h"
+#include "voxpop/request.h"
+#include "voxpop/votes.h"
 
 namespace voxpop {
-
-/// How a tie counts: as an answer of its own (likelihood.h); as half a vote to each side; not at all.
-enum class Ties { kModel, kHalf, kDrop };
 
 /// The answers that votes give.
 struct Answers {

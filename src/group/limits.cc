@@ -7,7 +7,8 @@
 #include <atomic>
 #include <cmath>
 
-#include "core/rows.h"
+#include "core/strings.h"
+#include "voxpop/rows.h"
 
 namespace voxpop {
 namespace {

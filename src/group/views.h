@@ -5,10 +5,6 @@
 
 namespace voxpop {
 
-/// Whether annotators' own views are modelled (formulas/views.h): where votes share blocks, and if the fit finds that
-/// their blocks agree more than others do; always; never.
-enum class ViewChoice { kAuto, kOn, kOff };
-
 /// Share of the votes that share a block with others, by a sample of annotators.
 double sampled_view_share(const Groups& groups, const Votes& votes);
 

@@ -7,10 +7,6 @@
 
 namespace voxpop {
 
-/// What an annotator's repeated votes on one pair count: each as a vote; the first or last of them alone; all together
-/// as one vote.
-enum class Repeats { kAll, kFirst, kLast, kOne };
-
 struct VoteUse {
   /// None: kOne, but kAll of votes that somebody said to be independent: by the file, or as judgements of their own.
   std::optional<Repeats> repeats;

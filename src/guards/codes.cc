@@ -7,9 +7,9 @@
 #include <cmath>
 #include <optional>
 
-#include "core/rows.h"
 #include "core/strings.h"
 #include "guards/guards.h"
+#include "voxpop/rows.h"
 
 namespace voxpop {
 namespace {

@@ -7,19 +7,9 @@
 #include "fit/fit.h"
 #include "group/limits.h"
 #include "label/labels.h"
+#include "voxpop/findings.h"
 
 namespace voxpop {
-
-/// How much a finding matters: good to know; labels need care; labels are wrong, or nobody can tell whether they are.
-enum class Level { kNote, kCare, kDoNotTrain };
-
-/// Something about votes that whoever fits or trains on them should know.
-struct Finding {
-  std::string kind;  ///< a name for programs, snake_case
-  Level level;
-  std::string text;    ///< for people: figures, and who or what it is about
-  std::string remedy;  ///< what mends it, with the command where there is one
-};
 
 /// What is suspicious about votes, the worst first: codes that mean something else, sides that were not drawn, times in
 /// another unit, ids written in two ways, votes that say nothing about reliability. `votes` may have been grouped.

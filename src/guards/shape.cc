@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <regex>
 
-#include "core/rows.h"
 #include "core/strings.h"
 #include "guards/guards.h"
+#include "voxpop/rows.h"
 
 namespace voxpop {
 namespace {

@@ -8,12 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "core/column.h"
 #include "core/error.h"
 #include "core/output_file.h"
-#include "core/rows.h"
 #include "core/strings.h"
 #include "hdf5/packing.h"
+#include "voxpop/column.h"
+#include "voxpop/context.h"
+#include "voxpop/rows.h"
 
 namespace voxpop {
 
@@ -79,7 +80,7 @@ class ColumnReaders {
 class InputHdf5 {
  public:
   /// `others`: null, nobody.
-  explicit InputHdf5(const std::string& path, ColumnReaders* others = nullptr);
+  explicit InputHdf5(const std::string& path, const Context& context = {}, ColumnReaders* others = nullptr);
   ~InputHdf5();
 
   const std::string& path() const { return path_; }
@@ -145,6 +146,7 @@ class InputHdf5 {
   void read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
                    const UseBlock& use) const;
   std::string path_;
+  Context context_;
   ColumnReaders* others_;
   std::uint64_t data_bytes_ = 0;  ///< of the file, without holes
   std::uint64_t file_bytes_ = 0;  ///< of the file, holes included as far as there may be zeros in them
@@ -155,7 +157,7 @@ class InputHdf5 {
 /// chunks are compressed on all cores.
 class OutputHdf5 {
  public:
-  OutputHdf5(OutputFile& output, bool compress);
+  OutputHdf5(OutputFile& output, bool compress, const Context& context = {});
 
   void write_attribute(const std::string& name, const std::string& value);
   /// A list of strings beside a dataset that is written already.
@@ -188,6 +190,7 @@ class OutputHdf5 {
 
   OutputFile& output_;
   bool compress_;
+  Context context_;
   Handle file_;
 };
 

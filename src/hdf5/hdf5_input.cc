@@ -1,3 +1,4 @@
+#include "core/scratch_memory.h"
 #include "hdf5/hdf5.h"
 
 #include <fcntl.h>
@@ -21,7 +22,6 @@
 #include <optional>
 #include <ranges>
 
-#include "core/interrupt.h"
 #include "hdf5/damage_guard.h"
 #include "hdf5/hdf5_storage.h"
 #include "hdf5/packing.h"
@@ -199,7 +199,8 @@ std::uint64_t mark_of(const std::string& path) {
   return first < 0 || last < 0 ? 0 : XXH3_64bits_withSeed(ends.data(), ends.size(), bytes);
 }
 
-InputHdf5::InputHdf5(const std::string& path, ColumnReaders* others) : path_(path), others_(others) {
+InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnReaders* others)
+    : path_(path), context_(context), others_(others) {
   const DamageGuard guard(path_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   // No way may lead to another file: a soft link leads to an external one, too.
@@ -396,7 +397,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
     std::uint64_t text_left = file_bytes_ + some.count();  // and a zero behind each
     H5Pset_vlen_mem_manager(transfer, allocate_text, &text_left, nullptr, nullptr);
     for (std::uint64_t begin = some.begin; begin < some.end; begin += slab) {
-      check_interrupt();
+      context_.check_stop();
       guard.still_alive();
       const std::uint64_t count = std::min(slab, some.end - begin);
       const std::string problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
@@ -421,7 +422,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   const bool packed = storage->packing.deflated || storage->packing.shuffled_bytes > 0;
   const std::size_t block_bytes = storage->block_rows * width;
   oneapi::tbb::parallel_for(std::size_t{0}, storage->blocks.size(), [&](std::size_t b) {
-    check_interrupt();
+    context_.check_stop();
     ScratchMemory::keep_within_limit();
     guard.still_alive();
     const Block& block = storage->blocks[b];

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/interrupt.h"
+#include "core/scratch_memory.h"
 #include "hdf5/hdf5.h"
 #include "hdf5/packing.h"
 
@@ -15,7 +15,8 @@ constexpr std::uint64_t kChunkRows = 1 << 16;
 
 }  // namespace
 
-OutputHdf5::OutputHdf5(OutputFile& output, bool compress) : output_(output), compress_(compress) {
+OutputHdf5::OutputHdf5(OutputFile& output, bool compress, const Context& context)
+    : output_(output), compress_(compress), context_(context) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   // HDF5's usual driver asks for the file's real path, which a nameless one does not have.
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
@@ -104,7 +105,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
 
 void OutputHdf5::write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
                             std::uint64_t rows, std::size_t columns) {
-  check_interrupt();
+  context_.check_stop();
   const int rank = columns > 0 ? 2 : 1;
   const hsize_t extent[2] = {rows, columns};
   const std::size_t row_elements = std::max<std::size_t>(columns, 1), row_bytes = row_elements * element_bytes;
@@ -198,7 +199,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
 }
 
 void OutputHdf5::finish() {
-  check_interrupt();
+  context_.check_stop();
   if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.finish()) fail("finish the file");
   output_.commit();
 }

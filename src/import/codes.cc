@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/strings.h"
 #include "text/text_file.h"
 
 namespace voxpop {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/strings.h"
 #include "import/presets.h"
 #include "text/table.h"
 
@@ -12,8 +13,9 @@ namespace voxpop {
 namespace {
 
 /// Names of the columns, or the keys of the first object.
-std::vector<std::string> columns_of(const std::string& path, std::optional<TableFormat> format) {
-  Progress progress("detect", 1, true);
+std::vector<std::string> columns_of(const std::string& path, std::optional<TableFormat> format,
+                                    const Context& context) {
+  Progress progress("detecting", 1, context);
   TextFile file(path, progress, 0);
   TableOptions options(format ? *format : table_format_of(path));
   options.names_only = true;
@@ -32,8 +34,8 @@ constexpr std::pair<const char*, const char*> kItems[] = {{"left", "right"},
 
 }  // namespace
 
-Detected detect(const std::string& path, std::optional<TableFormat> format) {
-  const std::vector<std::string> names = columns_of(path, format);
+Detected detect(const std::string& path, std::optional<TableFormat> format, const Context& context) {
+  const std::vector<std::string> names = columns_of(path, format, context);
   const auto has = [&](const std::string& name) { return std::ranges::find(names, name) != names.end(); };
   std::vector<const Preset*> fitting;
   for (const Preset& preset : presets())

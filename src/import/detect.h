@@ -15,6 +15,6 @@ struct Detected {
 
 /// The one way to read the file. Throws bad input where there is none, or where there are several; values of votes are
 /// not looked at, as codes are never guessed: the import itself refuses those.
-Detected detect(const std::string& path, std::optional<TableFormat> format);
+Detected detect(const std::string& path, std::optional<TableFormat> format, const Context& context);
 
 }  // namespace voxpop

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/strings.h"
 #include "import/shapes.h"
 
 namespace voxpop {
@@ -59,13 +60,13 @@ void note_one_direction(const Votes& votes, ImportReport& report) {
 
 }  // namespace
 
-Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& options, bool quiet,
+Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& options, const Context& context,
                    ImportReport* report) {
   ImportReport own_report;
   ImportReport& told = report ? *report : own_report;
   std::uint64_t total = 0, before = 0;
   for (const std::string& path : paths) total += size_on_disk(path);
-  Progress progress("import", total, quiet);
+  Progress progress("import", total, context);
 
   BadRows bad_rows(options.skip_bad);
   ColumnList columns;
@@ -103,7 +104,7 @@ Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& o
   told.first_bad_rows = bad_rows.first();
   note_likely_columns(options, votes, told);
   note_one_direction(votes, told);
-  for (const std::string& text : told.notes) note(quiet, text);
+  for (const std::string& text : told.notes) context.tell(text);
   return votes;
 }
 

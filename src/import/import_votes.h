@@ -59,7 +59,7 @@ struct ImportReport {
 
 /// Reads votes from CSV, TSV and JSON files, as one set; items, annotators and prompts are numbered in order of first
 /// appearance. Throws Error(kBadInput) naming file, line and value.
-Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& options, bool quiet,
+Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& options, const Context& context,
                    ImportReport* report = nullptr);
 
 }  // namespace voxpop

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/strings.h"
 
 namespace voxpop {
 namespace {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/strings.h"
 #include "import/times.h"
 
 namespace voxpop {

@@ -7,16 +7,9 @@
 #include "fit/fit.h"
 #include "group/group.h"
 #include "label/drift.h"
+#include "voxpop/labels.h"
 
 namespace voxpop {
-
-/// What is said of an annotator; the order is that of the HDF5 enum.
-enum class Flag : std::int8_t { kOk, kNoisy, kRandom, kSideClicker, kAdversarial, kTooFewVotes, kUnknown, kCopies };
-const std::vector<std::string>& flag_names();
-/// Whether it says something against the annotator.
-inline bool is_suspicious(Flag flag) {
-  return flag != Flag::kOk && flag != Flag::kTooFewVotes && flag != Flag::kUnknown;
-}
 
 /// Relative error of a discrimination that more votes do not take away: expectation propagation's own. On simulated
 /// votes, 2 to 5 a pair, it makes strong annotators 2 to 9 % too weak, most of which the unit (the reference annotator)
@@ -26,59 +19,6 @@ inline constexpr double kMethodError = 0.03;
 /// Errors of habits of ties are those of habits alone, annotators' discriminations taken as known: on simulated votes
 /// they are by this factor too short.
 inline constexpr double kHabitError = 1.3;
-
-struct ItemLabels {
-  Column<float> score, std_error;  ///< [items], logits of the reference annotator, centred in the component
-  Column<std::uint32_t> votes;     ///< [items]
-  Column<std::int32_t> component;  ///< [items], numbered by first item; -1: no votes
-  Column<float> controlled_score;  ///< [items] score less what features explain; empty without features
-};
-
-/// What items' covariates say of their scores: logits of the reference annotator a unit of the covariate.
-struct CovariateLabels {
-  Strings names;
-  Column<float> coefficient, coefficient_se;
-  Column<float> taste_sd;  ///< [features] of annotators' own tastes, logits a unit; rater
-};
-
-/// What items' embeddings say of their scores: see EmbeddingFit.
-struct EmbeddingLabels {
-  Column<float> coefficient, coefficient_se;  ///< [dimensions] logits of the reference annotator a unit
-  double explained = 0, explained_se = 0;     ///< share of the variance of scores within components
-  int rounds = 0;
-};
-
-/// What items' sources say of their scores: logits of the reference annotator, centred.
-struct SourceLabels {
-  std::vector<std::uint32_t> row;  ///< of Votes::source_ids: sources of items with votes
-  Column<float> score, std_error;
-};
-
-struct AnnotatorLabels {
-  Column<std::uint32_t> votes;
-  Column<std::uint32_t> distinct_pairs;  ///< that it has judged, however often; empty in files of earlier versions
-  Column<float> discrimination,
-      discrimination_se;                  ///< reference annotator = 1; the error includes 3 % for the method's own
-  Column<float> side_bias, side_bias_se;  ///< logits, > 0 = to the left; 0 and NaN where no side is known
-  Column<float> tie_habit, tie_habit_se;  ///< chance of a tie where no difference is seen; empty without own ties
-  Column<float> eta, eta_se;              ///< crowd-bt alone
-  Column<float> taste, taste_se;          ///< [annotators][features] logits a unit of the feature, or empty
-  Column<float> agreement, expected_accuracy, bits_per_vote;
-  Column<std::uint32_t> gold_votes;  ///< decided votes on pairs whose answer is known; empty where there are none
-  Column<float> gold_right, gold_right_low, gold_right_high;  ///< share of them that are right, 95 % interval (Wilson)
-  Column<std::int8_t> flag;
-  Column<float> flag_probability;
-  Column<std::int32_t> copies;  ///< number of the cluster of copies that it is in, from 0; -1: none
-};
-
-/// Distinct pairs, left < right by item index, ascending.
-struct PairColumns {
-  Column<std::uint32_t> left, right, votes;
-  Column<std::uint32_t> ties;           ///< votes for neither
-  Column<std::uint32_t> flagged_votes;  ///< votes of annotators whose flag is_suspicious()
-  Column<float> wins_left, probability, probability_better, margin, margin_se, information_gain;
-  Column<float> target, weight;  ///< of the left item, see evidence_label(); empty in files of earlier versions
-};
 
 /// Votes as a loss for training: weight x cross-entropy(target, sigma(r_left - r_right)), r in logits of the reference
 /// annotator, has the gradient of the votes' log-likelihood at the posterior mean of the difference, and its curvature
@@ -91,38 +31,6 @@ struct EvidenceLabel {
 };
 /// `gradient` and `curvature` (below 0 counts as 0) at `difference`, all in logits of the reference annotator.
 EvidenceLabel evidence_label(double gradient, double curvature, double difference, double most = 1e30);
-
-/// Of the average annotator on the prompt of each component (ItemLabels::component): its chance of a tie where it sees
-/// no difference. Empty without own ties, and where prompts are too few.
-struct ComponentLabels {
-  Column<float> tie_habit, tie_habit_se;  ///< [components]
-};
-
-/// A known answer is contradicted where all else gives it less.
-inline constexpr float kContradicted = 0.05f;
-
-/// Known answers, and what all else says of them.
-struct GoldLabels {
-  Column<std::uint32_t> left, right;  ///< item indices
-  Column<float> probability;          ///< that left is better, as it was given
-  Column<float> without;  ///< the same as the fit has it without this answer; NaN where no votes connect the two
-  Column<std::int8_t> contradicted;  ///< 1: the answer is known (90 % or more), and the fit gives it less than 5 %
-};
-
-struct Labels {
-  ItemLabels items;
-  ComponentLabels components;
-  AnnotatorLabels annotators;
-  CovariateLabels covariates;
-  std::optional<EmbeddingLabels> embedding;
-  SourceLabels sources;
-  PairColumns pairs;
-  std::optional<GoldLabels> gold;
-  std::optional<Drift> drift;              ///< of annotators over time, where votes have times
-  Column<float> vote_probability_correct;  ///< [input rows]; NaN for ties
-  Column<float> vote_target, vote_weight;  ///< [input rows] evidence_label() of each vote, towards its left item
-  Column<float> vote_count;                ///< [input rows] as how many votes each counts in the fit; empty: all as one
-};
 
 /// What the reference annotator would say of each pair; the engine is not needed after it.
 PairLabels find_pair_labels(Engine& engine, const Fit& fit);

@@ -192,7 +192,7 @@ class Part {
   Part(Ranks& ranks, Groups groups, Device device, std::size_t memory_limit)
       : ranks_(ranks), groups_(std::move(groups)) {
     if (groups_.components() > 0)
-      engine_ = make_engine(device_of_rank(device, ranks.local_rank()), groups_, memory_limit);
+      engine_ = make_engine(device_of_rank(device, ranks.local_rank()), groups_, {.memory_limit = memory_limit});
   }
 
   std::string device() const { return engine_ ? engine_->device() : "nothing"; }

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 
 namespace voxpop {
 namespace {
@@ -26,7 +25,7 @@ TextFile::TextFile(std::string path, Progress& progress, std::uint64_t bytes_bef
       buffer_(kBlock, '\0') {
   if (!file_) {
     const int problem = errno;
-    check_interrupt();  // which ends the wait for a pipe's writer
+    progress_.context().check_stop();  // which ends the wait for a pipe's writer
     throw file_error("{}: cannot open: {}", path_, std::strerror(problem));
   }
   gzbuffer(file_.get(), kBlock / 4);
@@ -42,7 +41,7 @@ std::string_view TextFile::next_block() {
   if (code == Z_MEM_ERROR) throw std::bad_alloc();
   if (code == Z_BUF_ERROR)
     throw file_error("{}: ends in the middle of its gzip data; it was cut short, so copy or compress it again", path_);
-  check_interrupt();
+  progress_.context().check_stop();
   if (code == Z_ERRNO) throw file_error("{}: cannot read: {}", path_, std::strerror(problem));
   if (count < 0 || (code != Z_OK && code != Z_STREAM_END))
     throw bad_input("{}: its gzip data are damaged; copy or compress it again", path_);

@@ -15,7 +15,6 @@
 #include <unordered_map>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "core/progress.h"
 #include "hdf5/hdf5.h"
 
@@ -125,7 +124,8 @@ Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const s
 /// A file of plain numbers behind a header.
 class NumbersFile {
  public:
-  explicit NumbersFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
+  NumbersFile(const std::string& path, const Context& context)
+      : path_(path), context_(context), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
     if (!file_) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
     std::error_code problem;
     bytes_ = std::filesystem::file_size(path, problem);
@@ -151,7 +151,7 @@ class NumbersFile {
   void read(void* out, std::uint64_t count) {
     constexpr std::uint64_t kBlock = 1 << 24;
     for (std::uint64_t done = 0; done < count; done += kBlock) {
-      check_interrupt();
+      context_.check_stop();
       const std::uint64_t part = std::min(kBlock, count - done);
       if (std::fread(static_cast<char*>(out) + done, 1, part, file_.get()) != part)
         throw file_error("{}: cannot read: {}", path_,
@@ -161,6 +161,7 @@ class NumbersFile {
 
  private:
   std::string path_;
+  Context context_;
   std::unique_ptr<std::FILE, decltype(&std::fclose)> file_;
   std::uint64_t bytes_ = 0;
 };
@@ -207,9 +208,9 @@ std::string_view behind(std::string_view header, std::string_view key) {
 }
 
 /// NumPy's format: numpy.lib.format, versions 1 to 3.
-Embeddings read_npy(const std::string& path, const Strings& item_ids) {
+Embeddings read_npy(const std::string& path, const Strings& item_ids, const Context& context) {
   constexpr std::uint32_t kLongestHeader = 10'000;  // as NumPy has it
-  NumbersFile file(path);
+  NumbersFile file(path, context);
   const std::string start = file.text(8);
   if (!start.starts_with("\x93NUMPY") || start[6] < 1 || start[6] > 3)
     throw bad_input("{}: is no .npy file (NumPy's format)", path);
@@ -243,9 +244,9 @@ Embeddings read_npy(const std::string& path, const Strings& item_ids) {
 }
 
 /// The format of the library of that name: a length, a header in JSON, and numbers.
-Embeddings read_safetensors(const std::string& path, const Strings& item_ids) {
+Embeddings read_safetensors(const std::string& path, const Strings& item_ids, const Context& context) {
   constexpr std::uint64_t kLongestHeader = 100'000'000;  // as that library has it
-  NumbersFile file(path);
+  NumbersFile file(path, context);
   const std::string start = file.text(8);
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < start.size(); ++i)
@@ -300,19 +301,19 @@ void Embeddings::row(std::uint64_t item, float* out) const {
 }
 
 std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>& votes, const Strings& item_ids,
-                                                  bool quiet) {
+                                                  const Context& context) {
   const std::string name = "items/embedding";
   std::vector<std::string> with;
   for (const std::string& path : votes)
-    if (InputHdf5(path).has(name)) with.push_back(path);
+    if (InputHdf5(path, context).has(name)) with.push_back(path);
   if (with.empty()) return nullptr;
   if (with.size() < votes.size()) {
-    note(quiet, fmt::format("'{}' is left out: not all files have it", name));
+    context.tell(fmt::format("'{}' is left out: not all files have it", name));
     return nullptr;
   }
-  Progress progress("reading embeddings", votes.size(), quiet);
+  Progress progress("reading embeddings", votes.size(), context);
   if (votes.size() == 1) {
-    const InputHdf5 file(votes.front());
+    const InputHdf5 file(votes.front(), context);
     Embeddings all = shape_of(file, name);
     require_shape(all.source, all.items, all.dimensions, item_ids);
     file.read_matrix(name, all.full, all.half);
@@ -325,7 +326,7 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
   std::vector<bool> known(item_ids.size());
   std::vector<float> row, before;
   for (std::size_t f = 0; f < votes.size(); ++f) {
-    const InputHdf5 file(votes[f]);
+    const InputHdf5 file(votes[f], context);
     Embeddings own = shape_of(file, name);
     const std::uint64_t columns = own.dimensions;
     const Strings ids = file.read_strings("items/id");
@@ -355,15 +356,16 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
   return std::make_shared<const Embeddings>(std::move(joint));
 }
 
-std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, const Strings& item_ids, bool quiet) {
+std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, const Strings& item_ids,
+                                                      const Context& context) {
   if (std::error_code none; std::filesystem::is_directory(path, none)) throw file_error("{}: is a directory", path);
-  Progress progress("reading embeddings", 1, quiet);
+  Progress progress("reading embeddings", 1, context);
   const std::string extension = std::filesystem::path(path).extension();
-  if (extension == ".npy") return checked(read_npy(path, item_ids), item_ids);
-  if (extension == ".safetensors") return checked(read_safetensors(path, item_ids), item_ids);
+  if (extension == ".npy") return checked(read_npy(path, item_ids, context), item_ids);
+  if (extension == ".safetensors") return checked(read_safetensors(path, item_ids, context), item_ids);
   if (extension != ".h5" && extension != ".hdf5")
     throw usage_error("{}: embeddings are read from .npy, .safetensors or .h5", path);
-  const InputHdf5 file(path);
+  const InputHdf5 file(path, context);
   const std::string group = file.has("items/embedding") ? "items/" : "";
   return checked(read_with_ids(file, group + "embedding", group + "id", item_ids), item_ids);
 }

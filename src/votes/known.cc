@@ -73,13 +73,13 @@ std::vector<float> KnownAnswers::probabilities() const {
   return out;
 }
 
-KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, bool quiet) {
+KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, const Context& context) {
   const IdIndex index = index_of(item_ids);
   KnownAnswers answers(path);
   Column<std::uint32_t> left, right;
   std::vector<std::uint64_t> lines;
   std::size_t unknown = 0;
-  Progress progress("reading known pairs", 1, quiet);
+  Progress progress("reading known pairs", 1, context);
   TextFile file(path, progress, 0);
   read_table(file, table_format_of(path), {{"left", ""}, {"right", ""}, {"preference", ""}}, [&](const Row& row) {
     const std::string_view names[] = {*row.values[0], *row.values[1]};
@@ -115,17 +115,17 @@ KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, bo
                     probability.size(), unknown > 0 ? "; the others name items that the votes do not have" : "");
   if (known.size() == 0)
     throw bad_input("{}: none of its {} rows is a known answer about items of the votes", path, probability.size());
-  if (ties > 0) note(quiet, fmt::format("{}: {} ties, which are not used", path, ties));
-  if (unknown > 0) note(quiet, fmt::format("{}: {} rows name an item that the votes do not have", path, unknown));
+  if (ties > 0) context.tell(fmt::format("{}: {} ties, which are not used", path, ties));
+  if (unknown > 0) context.tell(fmt::format("{}: {} rows name an item that the votes do not have", path, unknown));
   return known;
 }
 
-std::vector<float> read_prior_scores(const std::string& path, const Strings& item_ids, bool quiet) {
+std::vector<float> read_prior_scores(const std::string& path, const Strings& item_ids, const Context& context) {
   const IdIndex index = index_of(item_ids);
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> scores(item_ids.size(), kNone);
   std::size_t rows = 0, unknown = 0;
-  Progress progress("reading scores", 1, quiet);
+  Progress progress("reading scores", 1, context);
   TextFile file(path, progress, 0);
   read_table(file, table_format_of(path), {{"id", ""}, {"score", ""}}, [&](const Row& row) {
     ++rows;
@@ -153,15 +153,15 @@ std::vector<float> read_prior_scores(const std::string& path, const Strings& ite
                     item_ids.size(), shown(item_ids[first]));
   }
   if (unknown > 0)
-    note(quiet, fmt::format("{}: {} of {} rows name an item that the votes do not have", path, unknown, rows));
+    context.tell(fmt::format("{}: {} of {} rows name an item that the votes do not have", path, unknown, rows));
   return scores;
 }
 
-std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& annotator_ids, bool quiet) {
+std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& annotator_ids, const Context& context) {
   const IdIndex index = index_of(annotator_ids);
   std::vector<std::uint32_t> trusted;
   std::size_t rows = 0;
-  Progress progress("reading trusted annotators", 1, quiet);
+  Progress progress("reading trusted annotators", 1, context);
   TextFile file(path, progress, 0);
   read_table(file, table_format_of(path), {{"annotator", ""}}, [&](const Row& row) {
     ++rows;
@@ -169,8 +169,8 @@ std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& 
   });
   if (trusted.empty()) throw bad_input("{}: none of its {} rows names an annotator of the votes", path, rows);
   if (trusted.size() < rows)
-    note(quiet, fmt::format("{}: {} of {} rows name an annotator that the votes do not have", path,
-                            rows - trusted.size(), rows));
+    context.tell(fmt::format("{}: {} of {} rows name an annotator that the votes do not have", path,
+                             rows - trusted.size(), rows));
   std::ranges::sort(trusted);
   trusted.erase(std::unique(trusted.begin(), trusted.end()), trusted.end());
   return trusted;

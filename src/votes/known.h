@@ -25,13 +25,13 @@ class KnownAnswers {
 
 /// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference. Rows with an item that is not among `item_ids`,
 /// and ties, are left out, with a note. Throws Error(kBadInput) naming file, line and value, and where no row is left.
-KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, bool quiet);
+KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, const Context& context);
 
 /// Reads scores of items (CSV, TSV, JSONL; .gz too): columns id and score, on any scale. Every item must have one; rows
 /// of other items are passed over, with a note. Throws Error(kBadInput) naming file, line and value.
-std::vector<float> read_prior_scores(const std::string& path, const Strings& item_ids, bool quiet);
+std::vector<float> read_prior_scores(const std::string& path, const Strings& item_ids, const Context& context);
 
 /// Rows of `annotator_ids` in the column `annotator`, ascending; the same of what is not among them.
-std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& annotator_ids, bool quiet);
+std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& annotator_ids, const Context& context);
 
 }  // namespace voxpop

@@ -24,7 +24,6 @@
 
 #include "core/error.h"
 #include "core/id_table.h"
-#include "core/interrupt.h"
 #include "core/progress.h"
 #include "formulas/likelihood.h"
 #include "formulas/vote.h"
@@ -334,9 +333,9 @@ class JoinedNumbers {
     }
   }
 
-  ItemNumbers take(bool quiet) {
+  ItemNumbers take(const Context& context) {
     if (in_all_) return std::move(joint_);
-    if (in_some_) note(quiet, fmt::format("'{}' is left out: not all files have it, with the same columns", dataset_));
+    if (in_some_) context.tell(fmt::format("'{}' is left out: not all files have it, with the same columns", dataset_));
     return {};
   }
 
@@ -349,7 +348,7 @@ class JoinedNumbers {
 };
 
 /// Group gold, in rows of the file's items. Ties say of no item that it is better: they are left out.
-KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, bool quiet) {
+KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, const Context& context) {
   KnownPairs known;
   if (!file.has("gold/left")) return known;
   const Rows all{0, file.rows("gold/left")};
@@ -376,7 +375,7 @@ KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, bool
     else
       known.add(left[row], right[row], static_cast<float>(chance));
   }
-  if (ties > 0) note(quiet, fmt::format("{}: {} gold pairs are ties, which are not used", file.path(), ties));
+  if (ties > 0) context.tell(fmt::format("{}: {} gold pairs are ties, which are not used", file.path(), ties));
   return known;
 }
 
@@ -424,7 +423,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
   return truth;
 }
 
-void note_unused(const InputHdf5& file, bool quiet, std::vector<std::string>& all_unused) {
+void note_unused(const InputHdf5& file, const Context& context, std::vector<std::string>& all_unused) {
   static const std::set<std::string> known = {"comparisons/left",
                                               "comparisons/right",
                                               "comparisons/annotator",
@@ -462,7 +461,7 @@ void note_unused(const InputHdf5& file, bool quiet, std::vector<std::string>& al
       unused += (unused.empty() ? "" : ", ") + name;
       all_unused.push_back(name);
     }
-  if (!unused.empty()) note(quiet, fmt::format("{}: not used: {}", file.path(), unused));
+  if (!unused.empty()) context.tell(fmt::format("{}: not used: {}", file.path(), unused));
 }
 
 /// Refuses the first vote (by row) that compares what cannot be compared.
@@ -493,14 +492,14 @@ void check_pairs(const InputHdf5& file, const Column<std::uint32_t>& left, const
 
 }  // namespace
 
-InputFile fingerprint(const std::string& path, const std::stop_token& stop) {
+InputFile fingerprint(const std::string& path, const Context& context) {
   const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   Checksum sum;
   std::vector<char> block(1 << 20);
   std::uint64_t bytes = 0;
-  while (const std::size_t got = stop.stop_requested() ? 0 : std::fread(block.data(), 1, block.size(), file.get())) {
-    check_interrupt();
+  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get())) {
+    context.check_stop();
     sum.add(block.data(), got);
     bytes += got;
   }
@@ -513,37 +512,39 @@ namespace {
 /// A fingerprint that is made meanwhile; not to its end where nobody wants it any more.
 class FingerprintMeanwhile {
  public:
-  explicit FingerprintMeanwhile(const std::string& path)
-      : made_(std::async(std::launch::async, [path, stop = stop_.get_token()] { return fingerprint(path, stop); })) {}
-  ~FingerprintMeanwhile() { stop_.request_stop(); }
+  FingerprintMeanwhile(const std::string& path, const Context& context)
+      : made_(std::async(std::launch::async, [this, path, stop = context.stop] {
+          return fingerprint(path, {.stop = [this, stop] { return unwanted_ || (stop && stop()); }});
+        })) {}
+  ~FingerprintMeanwhile() { unwanted_ = true; }
   FingerprintMeanwhile(const FingerprintMeanwhile&) = delete;
   FingerprintMeanwhile& operator=(const FingerprintMeanwhile&) = delete;
   InputFile get() { return made_.get(); }
 
  private:
-  std::stop_source stop_;
-  std::future<InputFile> made_;
+  std::atomic<bool> unwanted_ = false;
+  std::future<InputFile> made_;  // its destructor waits
 };
 
 }  // namespace
 
-Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReaders* others) {
+Votes read_votes(const std::vector<std::string>& paths, const Context& context, ColumnReaders* others) {
   Votes votes;
   JoinedIds items(votes.item_ids), annotators(votes.annotator_ids), prompts(votes.prompt_ids);
   JoinedIds sources(votes.source_ids);
   JoinedNumbers prior_score("items/prior_score"), features("items/features");
   bool every_file_has_prompts = true;
   std::uint32_t next_judgement = 0;
-  Progress progress("reading", paths.size(), quiet);
+  Progress progress("reading", paths.size(), context);
   for (std::size_t f = 0; f < paths.size(); ++f) {
-    const InputHdf5 file(paths[f], others);
+    const InputHdf5 file(paths[f], context, others);
     const std::string schema = file.attribute("voxpop_schema");
     if (schema.empty())
       throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Votes as HDF5\")", file.path(),
                       kSchema);
     if (schema != kSchema)
       throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
-    note_unused(file, quiet, votes.unused);
+    note_unused(file, context, votes.unused);
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
       throw bad_input("{}: more than {} votes together; fit fewer at a time", file.path(), kMaxVotes);
@@ -554,7 +555,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     };
     if (all.count() == 0) throw bad_input("{}: 'comparisons/left' has no rows: there are no votes to fit", file.path());
     for (const char* name : {"comparisons/right", "comparisons/preference"}) require_all(name);
-    FingerprintMeanwhile input(paths[f]);
+    FingerprintMeanwhile input(paths[f], context);
     Column<std::uint32_t> left = file.read_indices("comparisons/left", all, item_ids.size(), "item indices");
     Column<std::uint32_t> right = file.read_indices("comparisons/right", all, item_ids.size(), "item indices");
     Column<std::int8_t> preference = read_preferences(file, "comparisons/preference", all);
@@ -581,10 +582,10 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
       require_all("comparisons/annotator");
       annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
-      note(quiet,
-           fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
-                       "anonymous source",
-                       file.path()));
+      context.tell(
+          fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
+                      "anonymous source",
+                      file.path()));
       annotator_ids.push_back("anonymous");
       annotator.assign(left.size(), 0);
     }
@@ -596,7 +597,7 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     ItemSources file_sources = read_sources(file, item_ids.size(), votes.source_ids.size());
     ItemNumbers file_prior_score = read_prior_score(file, item_ids.size());
     ItemNumbers file_features = read_features(file, item_ids.size());
-    KnownPairs gold = read_known_pairs(file, item_ids, quiet);
+    KnownPairs gold = read_known_pairs(file, item_ids, context);
     every_file_has_prompts = every_file_has_prompts && !file_prompts.of_item.empty();
     if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
       votes.truth = read_truth(file, item_ids.size(), annotator_ids.size(), file_features.columns);
@@ -664,13 +665,13 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
     progress.update(f + 1, paths[f]);
   }
   if (paths.size() > 1) {
-    votes.prior_score = prior_score.take(quiet).values;
-    ItemNumbers joint = features.take(quiet);
+    votes.prior_score = prior_score.take(context).values;
+    ItemNumbers joint = features.take(context);
     votes.features = std::move(joint.values);
     votes.feature_names = std::move(joint.names);
   }
   if (votes.timestamp.size() != votes.size()) {
-    if (!votes.timestamp.empty()) note(quiet, "'comparisons/timestamp' is left out: not all files have it");
+    if (!votes.timestamp.empty()) context.tell("'comparisons/timestamp' is left out: not all files have it");
     votes.timestamp.clear();
   }
   if (!votes.source.empty()) votes.source.resize(votes.item_ids.size(), kNoSource);
@@ -681,8 +682,8 @@ Votes read_votes(const std::vector<std::string>& paths, bool quiet, ColumnReader
   return votes;
 }
 
-void write_votes(OutputFile& output, const Votes& votes, bool compress) {
-  OutputHdf5 file(output, compress);
+void write_votes(OutputFile& output, const Votes& votes, bool compress, const Context& context) {
+  OutputHdf5 file(output, compress, context);
   file.write_attribute("voxpop_schema", kSchema);
   file.write("comparisons/left", votes.left);
   file.write("comparisons/right", votes.right);

@@ -1,4 +1,4 @@
-#include "core/interrupt.h"
+#include "cli/interrupt.h"
 
 #include <atomic>
 #include <csignal>
@@ -10,7 +10,6 @@ namespace voxpop {
 namespace {
 
 std::atomic<bool> signalled{false};
-std::atomic<int> holders{0};
 
 void remember_signal(int) {
   if (signalled.exchange(true, std::memory_order_relaxed)) end_at_once(Exit::kInterrupted);
@@ -29,14 +28,6 @@ void install_interrupt_handler() {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then is an error of the write, as a full disk is
 }
 
-void check_interrupt() {
-  if (interrupted() && holders.load(std::memory_order_relaxed) == 0)
-    throw Error(Exit::kInterrupted, "interrupted; nothing was written");
-}
-
 bool interrupted() { return signalled.load(std::memory_order_relaxed); }
-
-HoldInterrupts::HoldInterrupts() { holders.fetch_add(1, std::memory_order_relaxed); }
-HoldInterrupts::~HoldInterrupts() { holders.fetch_sub(1, std::memory_order_relaxed); }
 
 }  // namespace voxpop
