@@ -26,14 +26,15 @@ void Progress::update(std::uint64_t done, const std::string& detail) {
   if (quiet_) return;
   const auto now = Clock::now();
   if (now < next_) return;
+  const std::string line = shown(detail);  // such as a path
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   if (terminal_) {
     const int filled = static_cast<int>(share * 30);
     tell(fmt::format("\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", what_, "", filled, "", 30 - filled, share * 100,
-                     detail));
+                     line));
     next_ = now + std::chrono::milliseconds(100);
   } else {
-    tell(fmt::format("{}: {:.0f} % {}\n", what_, share * 100, detail));
+    tell(fmt::format("{}: {:.0f} % {}\n", what_, share * 100, line));
     next_ = now + std::chrono::seconds(5);
   }
   drawn_ = true;
@@ -42,7 +43,7 @@ void Progress::update(std::uint64_t done, const std::string& detail) {
 void tell(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 void note(bool quiet, const std::string& text) {
-  if (!quiet) tell("note: " + one_line(text) + '\n');
+  if (!quiet) tell("note: " + shown(text, kLongestMessage) + '\n');
 }
 
 }  // namespace voxpop
