@@ -18,6 +18,7 @@
 
 #include "cli/fit_summary.h"
 #include "cli/model_options.h"
+#include "cli/print.h"
 #include "core/error.h"
 #include "core/launch.h"
 #include "core/progress.h"
@@ -528,7 +529,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
     if (!contradicted.empty()) warnings.push_back(warn_of_contradicted(contradicted, votes, *earlier));
     std::ranges::copy(warnings_at_caps(fit), std::back_inserter(warnings));
     if (!fit.sign_is_told && fit.standing.camps() && !arguments.force) {
-      for (const Finding& finding : findings) tell(fmt::format("{}\n", told(finding)));
+      for (const Finding& finding : findings) tell(printable(told(finding)) + '\n');
       throw Error(Exit::kNotConverged,
                   fmt::format("{} Nothing was written. Tell it by --gold or --trust; or write labels all the same by "
                               "--force",
@@ -644,12 +645,12 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
         if (labels.annotators.votes[a] > 0) ++flags[flag_names()[labels.annotators.flag[a]]];
       if (fit.model != Model::kBradleyTerry) provenance["flags"] = flags;
       if (votes.truth) provenance["truth"] = describe_truth(compare_with_truth(labels, *votes.truth), fit.model);
-      fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(provenance);
     } else {
       print_summary({arguments.model, options.ties, arguments.output, arguments.warm_start.value_or(""), votes, limits,
                      findings, warnings, fit, labels, weights, told_votes, fit_options.warm_start, device, why, threads,
                      seconds});
-      if (calibration) fmt::print("{}\n", told(*calibration));
+      if (calibration) print_text("{}\n", told(*calibration));
     }
     return 0;
   };
@@ -693,7 +694,7 @@ int fit_in_ranks(const Arguments& arguments) {
       end_ranks(ranks, status);
       throw;
     }
-    tell(fmt::format("voxpop: rank {}: {}\n", ranks.rank(), one_line(error.what())));
+    tell(fmt::format("voxpop: rank {}: {}\n", ranks.rank(), shown(error.what(), kLongestMessage)));
     ranks.abort(status);
   }
 }
