@@ -13,16 +13,21 @@
 #include <filesystem>
 #include <set>
 
+#include "cli/file_watch.h"
 #include "core/error.h"
 #include "group/bursts.h"
 #include "group/sources.h"
 #include "guards/findings.h"
+#include "hdf5/watched_call.h"
 
 namespace voxpop::fuzz {
 namespace {
 
 // One thread: the same input takes the same way each time.
 const oneapi::tbb::global_control one_thread(oneapi::tbb::global_control::max_allowed_parallelism, 1);
+
+// Damaged files that keep HDF5 busy come one after the other. Its crashes are the sanitizer's to report.
+ProgramFileWatch file_watch(std::chrono::seconds(1), ProgramFileWatch::Crashes::kOthers);
 
 void check_ids(const Strings& ids) {
   std::set<std::string_view> seen;
@@ -40,6 +45,11 @@ void check_within(const Column<float>& column, float low, float high) {
 }
 
 }  // namespace
+
+const Context& context() {
+  static const Context watched = {.watch = &file_watch};
+  return watched;
+}
 
 void fail(const char* condition, const char* file, int line) {
   std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);

@@ -10,6 +10,7 @@
 #include "fit/fit.h"
 #include "label/warm_start.h"
 #include "votes/votes.h"
+#include "voxpop/context.h"
 
 namespace voxpop::fuzz {
 
@@ -26,6 +27,9 @@ std::string memory_file(std::string_view bytes, int which = 0);
 
 /// A folder of this process in TMPDIR; whoever set that removes it.
 const std::string& folder();
+
+/// With a watch over HDF5.
+const Context& context();
 
 /// What read_votes() and import_votes() promise.
 void check_votes(const Votes& votes);

@@ -29,7 +29,7 @@ void check_round_trip(const Votes& votes) {
   const std::string path = fuzz::folder() + "/votes.h5";
   OutputFile output(path);
   write_votes(output, votes, false);
-  const Votes again = read_votes({path}, {});
+  const Votes again = read_votes({path}, fuzz::context());
   VOXPOP_REQUIRE(again.left == votes.left && again.right == votes.right && again.annotator == votes.annotator);
   VOXPOP_REQUIRE(again.preference == votes.preference && again.timestamp == votes.timestamp);
   VOXPOP_REQUIRE(again.item_ids == votes.item_ids && again.annotator_ids == votes.annotator_ids);
@@ -68,7 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (cut != text.npos) add(text.substr(cut + 2));
   Votes votes;
   ImportReport report;
-  if (!fuzz::ends_well([&] { votes = import_votes(paths, options, {}, &report); })) return 0;
+  if (!fuzz::ends_well([&] { votes = import_votes(paths, options, fuzz::context(), &report); })) return 0;
   fuzz::check_votes(votes);
   check_round_trip(votes);
   return 0;

@@ -13,16 +13,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   std::string schema;
   fuzz::ends_well([&] {
-    const InputHdf5 file(path);
+    const InputHdf5 file(path, fuzz::context());
     schema = file.attribute("voxpop_schema");
     for (const std::string& name : file.datasets()) file.describe(name);
   });
   if (schema == "fit/1") {
     fuzz::ends_well([&] { read_earlier_fit(path); });
-    fuzz::ends_well([&] { read_fit(path); });
+    fuzz::ends_well([&] { read_fit(path, fuzz::context()); });
     return 0;
   }
   Votes votes;
-  if (fuzz::ends_well([&] { votes = read_votes({path}, {}); })) fuzz::check_votes(votes);
+  if (fuzz::ends_well([&] { votes = read_votes({path}, fuzz::context()); })) fuzz::check_votes(votes);
   return 0;
 }

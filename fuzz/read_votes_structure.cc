@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Votes votes;
   std::vector<std::string> paths = {path};
   if (odd(in)) paths.push_back(path);  // the same votes twice, joined by id
-  if (!fuzz::ends_well([&] { votes = read_votes(paths, {}); })) return 0;
+  if (!fuzz::ends_well([&] { votes = read_votes(paths, fuzz::context()); })) return 0;
   VOXPOP_REQUIRE(own);
   fuzz::check_votes(votes);
   fuzz::FitChoice choice;

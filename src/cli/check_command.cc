@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/strings.h"
 #include "group/bursts.h"
@@ -23,13 +24,13 @@ struct Arguments {
 
 void print_bursts(const Votes& votes, const std::vector<Burst>& bursts) {
   if (votes.timestamp.empty()) return;
-  fmt::print("{} bursts: 20 votes or more of one annotator, none over 2 seconds after the one before\n", bursts.size());
+  print_text("{} bursts: 20 votes or more of one annotator, none over 2 seconds after the one before\n", bursts.size());
   constexpr std::size_t kMost = 10;
   for (std::size_t i = 0; i < std::min(bursts.size(), kMost); ++i)
-    fmt::print("  {}: {} votes in {} s from {:%Y-%m-%d %H:%M:%S} UTC\n",
+    print_text("  {}: {} votes in {} s from {:%Y-%m-%d %H:%M:%S} UTC\n",
                shown(votes.annotator_ids[bursts[i].annotator]), bursts[i].votes, bursts[i].end - bursts[i].start,
                fmt::gmtime(std::time_t{bursts[i].start}));
-  if (bursts.size() > kMost) fmt::print("  ... (--json has all)\n");
+  if (bursts.size() > kMost) print_text("  ... (--json has all)\n");
 }
 
 int check_command(const Arguments& arguments) {
@@ -76,34 +77,34 @@ int check_command(const Arguments& arguments) {
                                   {"start", burst.start},
                                   {"end", burst.end}});
     }
-    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print_json(json);
     return 0;
   }
   const bool anonymous = count_rows(votes.anonymous) == votes.size();
-  fmt::print("{} votes ({} ties) on {} items{}: valid\n", limits.votes, limits.ties, limits.items,
+  print_text("{} votes ({} ties) on {} items{}: valid\n", limits.votes, limits.ties, limits.items,
              anonymous ? "; they name no annotator" : fmt::format(" by {} annotators", limits.annotators));
-  fmt::print("{} components, of", limits.components);
+  print_text("{} components, of", limits.components);
   int shown = 0;
   for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
-    fmt::print("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
-  fmt::print("{}\n", sizes.size() > 5 ? ", ..." : "");
-  fmt::print("{} pairs: {} with a single vote\n", limits.pairs, limits.pairs_with_one_vote);
+    print_text("{} {} items ({}x)", shown ? "," : "", at->first, at->second);
+  print_text("{}\n", sizes.size() > 5 ? ", ..." : "");
+  print_text("{} pairs: {} with a single vote\n", limits.pairs, limits.pairs_with_one_vote);
   if (!limits.sides_known)
-    fmt::print("the votes say who won, not who stood on the left\n");
+    print_text("the votes say who won, not who stood on the left\n");
   else if (limits.repeated_pairs > 0)
-    fmt::print("of {} pairs with two votes or more {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
+    print_text("of {} pairs with two votes or more {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
                limits.swapped_pairs, 100 * limits.swapped_share());
   if (limits.sides_known)
-    fmt::print("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
-  fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
+    print_text("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
+  print_text("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   if (!anonymous)
-    fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; ", limits.annotators_alone,
+    print_text("{} annotators share no pair with anyone; {} votes repeat an annotator's own; ", limits.annotators_alone,
                limits.duplicate_votes);
-  fmt::print("no self-comparisons\n");
+  print_text("no self-comparisons\n");
   print_bursts(votes, bursts);
-  for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
-  for (const std::string& warning : others) fmt::print("\nWARNING: {}\n", warning);
-  if (findings.empty() && others.empty()) fmt::print("\nNothing in the shape of these votes limits the fit.\n");
+  for (const Finding& finding : findings) print_text("\n{}\n", told(finding));
+  for (const std::string& warning : others) print_text("\nWARNING: {}\n", warning);
+  if (findings.empty() && others.empty()) print_text("\nNothing in the shape of these votes limits the fit.\n");
   return 0;
 }
 

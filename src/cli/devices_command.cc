@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "core/threads.h"
 #include "fit/component_kernel.h"
 #include "fit/cuda.h"
@@ -49,23 +50,23 @@ int devices_command(const CommonOptions& common) {
     for (const Json& device : cuda["devices"]) devices.push_back(device);
     Json versions = cuda;
     versions.erase("devices");
-    fmt::print("{}\n", Json{{"devices", devices}, {"cuda", versions}, {"mpi", knows_ranks()}}.dump(2));
+    print_json({{"devices", devices}, {"cuda", versions}, {"mpi", knows_ranks()}});
     return 0;
   }
-  fmt::print("cpu     {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
+  print_text("cpu     {} cores, {} kernels ({} votes at once)\n", available_cores(), kernels.name, kernels.lanes);
   for (const Json& device : cuda["devices"]) {
-    fmt::print("{:<7} {}, compute capability {}, {} multiprocessors, {:.1f} of {:.1f} GiB free{}\n",
+    print_text("{:<7} {}, compute capability {}, {} multiprocessors, {:.1f} of {:.1f} GiB free{}\n",
                device["name"].get<std::string>(), device["model"].get<std::string>(),
                device["compute_capability"].get<std::string>(), device["multiprocessors"].get<int>(),
                device["free_memory_bytes"].get<double>() / (1 << 30), device["memory_bytes"].get<double>() / (1 << 30),
                device["usable"].get<bool>() ? "" : "; NOT USABLE: " + device["problem"].get<std::string>());
   }
   const std::string problem = cuda["problem"];
-  if (!problem.empty()) fmt::print("cuda    none: {}\n", problem);
+  if (!problem.empty()) print_text("cuda    none: {}\n", problem);
   if (cuda["in_build"])
-    fmt::print("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
+    print_text("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
                cuda["driver"].get<std::string>().empty() ? "none" : cuda["driver"].get<std::string>());
-  fmt::print("MPI     {}\n", knows_ranks() ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
+  print_text("MPI     {}\n", knows_ranks() ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/model_options.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/progress.h"
@@ -184,55 +185,55 @@ std::string shown(const Estimate& e) { return fmt::format("{:.4f} +- {:.4f}", e.
 
 void print_scores(const Comparison& comparison, bool all_answers) {
   const Contender& base = comparison.base();
-  fmt::print("\n{:<11} {:>16}  {:>18}  {:>16}  {:>9}  {:>6} {:>15}  {:>16}", "held out", "log loss",
+  print_text("\n{:<11} {:>16}  {:>18}  {:>16}  {:>9}  {:>6} {:>15}  {:>16}", "held out", "log loss",
              fmt::format("minus {}", base.name), "Brier", "accuracy", "ECE", "95 %", "by chance (95 %)");
-  if (all_answers) fmt::print("  {:>16}", "all answers");
-  fmt::print("\n");
+  if (all_answers) print_text("  {:>16}", "all answers");
+  print_text("\n");
   for (const Contender& c : comparison.contenders) {
     const Score& s = c.score;
     const Estimate more = difference(c, base);
-    fmt::print("{:<11} {:>16}  {:>18}  {:>16}  {:>8.2f}%  {:.4f} {:>15}  {:>16}", c.name, shown(s.log_loss),
+    print_text("{:<11} {:>16}  {:>18}  {:>16}  {:>8.2f}%  {:.4f} {:>15}  {:>16}", c.name, shown(s.log_loss),
                &c == &base ? "" : fmt::format("{:+.4f} +- {:.4f}", more.value, more.std_error), shown(s.brier),
                100 * s.accuracy.value, s.ece, fmt::format("{:.4f}-{:.4f}", s.ece_low, s.ece_high),
                fmt::format("{:.4f} (<{:.4f})", s.ece_by_chance, s.ece_by_chance_high));
     if (all_answers)
-      fmt::print("  {:>16}", c.predictions.log_probability.empty() ? std::string("-") : shown(c.all_answers));
-    fmt::print("{}\n", c.predictions.converged ? "" : "  NOT CONVERGED");
+      print_text("  {:>16}", c.predictions.log_probability.empty() ? std::string("-") : shown(c.all_answers));
+    print_text("{}\n", c.predictions.converged ? "" : "  NOT CONVERGED");
   }
 }
 
 void print_reliability(const std::vector<Contender>& contenders) {
-  fmt::print("\nreliability: votes, mean prediction > share that went left\n{:<11}", "predicted");
-  for (const Contender& c : contenders) fmt::print(" {:>22}", c.name);
-  fmt::print("\n");
+  print_text("\nreliability: votes, mean prediction > share that went left\n{:<11}", "predicted");
+  for (const Contender& c : contenders) print_text(" {:>22}", c.name);
+  print_text("\n");
   for (int b = 0; b < kReliabilityBins; ++b) {
-    fmt::print("{:.2f}-{:.2f}  ", static_cast<double>(b) / kReliabilityBins,
+    print_text("{:.2f}-{:.2f}  ", static_cast<double>(b) / kReliabilityBins,
                static_cast<double>(b + 1) / kReliabilityBins);
     for (const Contender& c : contenders) {
       const ReliabilityBin& bin = c.score.bins[b];
-      fmt::print(" {:>22}", bin.trials > 0
+      print_text(" {:>22}", bin.trials > 0
                                 ? fmt::format("{:.0f} {:.3f} > {:.3f}", bin.trials, bin.predicted, bin.observed)
                                 : std::string("-"));
     }
-    fmt::print("\n");
+    print_text("\n");
   }
 }
 
 void print_gold(const Gold& gold, const std::vector<GoldResult>& results, const std::string& path) {
-  fmt::print("\nagainst {}:", path);
-  if (gold.unknown > 0) fmt::print(" {} rows name items that are not in the votes;", gold.unknown);
-  if (gold.ties > 0) fmt::print(" {} gold ties left out;", gold.ties);
-  fmt::print("\n");
+  print_text("\nagainst {}:", path);
+  if (gold.unknown > 0) print_text(" {} rows name items that are not in the votes;", gold.unknown);
+  if (gold.ties > 0) print_text(" {} gold ties left out;", gold.ties);
+  print_text("\n");
   for (const GoldResult& r : results) {
-    fmt::print("{:<11}", r.name);
+    print_text("{:<11}", r.name);
     if (!gold.item.empty())
-      fmt::print("  order of {:.0f} item pairs right {:.2f} %, Kendall tau-b {:.4f}", r.order.pairs,
+      print_text("  order of {:.0f} item pairs right {:.2f} %, Kendall tau-b {:.4f}", r.order.pairs,
                  100 * r.order.accuracy, r.order.tau_b);
     if (r.pairs_compared > 0)
-      fmt::print("  {} pairs: accuracy {:.2f} +- {:.2f} %, log loss {}, ECE {:.4f} (by chance {:.4f})",
+      print_text("  {} pairs: accuracy {:.2f} +- {:.2f} %, log loss {}, ECE {:.4f} (by chance {:.4f})",
                  r.pairs_compared, 100 * r.pairs.accuracy.value, 100 * r.pairs.accuracy.std_error,
                  shown(r.pairs.log_loss), r.pairs.ece, r.pairs.ece_by_chance);
-    fmt::print("\n");
+    print_text("\n");
   }
 }
 
@@ -363,29 +364,29 @@ int evaluate_command(const Arguments& arguments) {
       for (const GoldResult& r : gold_results) json["gold"].push_back(describe_gold(r, gold));
       json["warnings"] = warnings_of(findings, warnings);
       json["findings"] = to_json(findings);
-      fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(json);
       return 0;
     }
-    fmt::print(
+    print_text(
         "{} votes in {} folds, each predicted from the others; {} are decided; ties {}; standard errors over {}\n{}\n",
         groups.votes.size(), arguments.folds, base.decided.predicted.size(), options.ties, clusters.what,
         why_folds(arguments.folds_by, kinds.front(), blocks));
     for (const Comparison& comparison : comparisons) {
       if (&comparison != &comparisons.front())
-        fmt::print("\nby vote, with what the annotator itself says of the same items:\n");
+        print_text("\nby vote, with what the annotator itself says of the same items:\n");
       print_scores(comparison, all_answers);
     }
-    fmt::print(
+    print_text(
         "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. 95 %: where the ECE "
         "would\n"
         "lie in other draws of {}. By chance: the ECE that true predictions would show.{}\n",
         clusters.what, all_answers ? " All answers: log loss with ties and grades told apart." : "");
     if (arguments.calibrate)
-      fmt::print("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
+      print_text("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
     print_reliability(comparisons.front().contenders);
     if (!arguments.gold.empty()) print_gold(gold, gold_results, arguments.gold);
-    for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
-    for (const std::string& warning : warnings) fmt::print("\nWARNING: {}\n", warning);
+    for (const Finding& finding : findings) print_text("\n{}\n", told(finding));
+    for (const std::string& warning : warnings) print_text("\nWARNING: {}\n", warning);
     return 0;
   });
 }

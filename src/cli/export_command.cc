@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/progress.h"
@@ -89,6 +90,7 @@ std::string path_of(const std::string& output, const Part& part) {
 Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Context& context) {
   const Json inputs = fit.provenance.value("inputs", Json::array());
   const bool named = !paths.empty();
+  constexpr std::size_t kLongestNames = 1000;
   for (std::size_t i = 0; !named && i < inputs.size(); ++i) paths.push_back(inputs[i].value("path", ""));
   Votes votes = read_votes(paths, context);
   bool same = votes.inputs.size() == inputs.size() && votes.annotator_ids.size() == fit.annotator_ids.size() &&
@@ -98,7 +100,7 @@ Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Con
     throw bad_input(
         "{}: was fitted to other votes than {} holds; name the files that it was fitted to, in that order, "
         "by --votes, or fit again",
-        fit.path, fmt::join(paths, ", "));
+        fit.path, shown(fmt::format("{}", fmt::join(paths, ", ")), kLongestNames));
   return votes;
 }
 
@@ -217,31 +219,31 @@ int export_command(Arguments& arguments) {
                    {"seconds", seconds}};
       for (std::size_t i = 0; i < parts.size(); ++i)
         json["outputs"].push_back({{"path", paths[i]}, {"part", parts[i].name}, {"rows", counts.rows[i]}});
-      fmt::print(summary, "{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(summary, json);
       return 0;
     }
     if (of_votes)
-      fmt::print(summary,
+      print_text(summary,
                  "{} of {} votes exported; left out: {} ties, {} that do not count in the fit, {} without texts{}\n",
                  counts.exported, counts.pairs, counts.ties, counts.uncounted, counts.missing,
                  counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
     else
-      fmt::print(summary,
+      print_text(summary,
                  "{} of {} pairs exported; left out: {} ties, {} undecided, {} by --max-flagged, {} without texts{}\n",
                  counts.exported, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
                  counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
     if (!reliability_known)
-      fmt::print(summary,
+      print_text(summary,
                  "p_chosen and margins are the prior's, not the data's: these votes say nothing about "
                  "reliability, so no label_smoothing is given\n");
     else if (options.expand == 0 && !of_votes)
-      fmt::print(summary,
+      print_text(summary,
                  "{:.1f} % of the chosen responses would lose a vote of the reference annotator: for DPO, "
                  "label_smoothing={:.3f}\n",
                  100 * flip_rate, flip_rate);
     for (std::size_t i = 0; i < parts.size(); ++i)
-      fmt::print(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : paths[i], counts.rows[i]);
-    fmt::print(summary, "{:.1f} MB in {:.1f} s\n", static_cast<double>(bytes) / 1e6, seconds);
+      print_text(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : paths[i], counts.rows[i]);
+    print_text(summary, "{:.1f} MB in {:.1f} s\n", static_cast<double>(bytes) / 1e6, seconds);
     return 0;
   });
 }

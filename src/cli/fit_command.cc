@@ -8,6 +8,7 @@
 
 #include "cli/fit_summary.h"
 #include "cli/model_options.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/launch.h"
@@ -45,7 +46,7 @@ void require_other_files(const Arguments& arguments) {
     throw usage_error("{}: is the output and the checkpoint; name another checkpoint", checkpoint);
 }
 
-void print_json(const FitRecord& record, Json provenance, const std::string& output) {
+void print_record(const FitRecord& record, Json provenance, const std::string& output) {
   const Labels& labels = record.labels;
   provenance["warnings"] = warnings_of(record.findings, record.warnings);
   provenance["output"] = output;
@@ -57,7 +58,7 @@ void print_json(const FitRecord& record, Json provenance, const std::string& out
   if (record.fit.model != Model::kBradleyTerry) provenance["flags"] = flags;
   if (record.votes.truth)
     provenance["truth"] = describe_truth(compare_with_truth(labels, *record.votes.truth), record.fit.model);
-  fmt::print("{}\n", provenance.dump(2, ' ', false, Json::error_handler_t::replace));
+  print_json(provenance);
 }
 
 /// `lead`: the leader's of several ranks; null: there is one process.
@@ -73,7 +74,7 @@ int fit_votes(const Arguments& arguments, const Context& context, const Lead* le
         fmt::format("--memory-limit could not be kept: what cannot be put away, and a little room, came to {} MiB.",
                     ScratchMemory::peak() >> 20));
   if (arguments.common.json)
-    print_json(record, provenance, arguments.output);
+    print_record(record, provenance, arguments.output);
   else
     print_summary(record, arguments.output);
   return 0;
@@ -85,7 +86,7 @@ int fit_command(Arguments& arguments) {
   const Context context = context_of(arguments.options, arguments.common);
   if (launched_processes() == 1) return fit_votes(arguments, context);
   return run_in_ranks(
-      context.threads, context.memory_limit, [&](const Lead& lead) { return fit_votes(arguments, context, &lead); },
+      context, [&](const Lead& lead) { return fit_votes(arguments, context, &lead); },
       [&] { limit_memory(context, arguments.output); },
       [](int rank, const std::string& message) {
         tell(fmt::format("voxpop: rank {}: {}\n", rank, one_line(message)));

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "cli/print.h"
 #include "core/scratch_memory.h"
 #include "core/strings.h"
 
@@ -55,17 +56,17 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 /// What is known of items, and what it says of their scores.
 void print_embedding(const std::optional<EmbeddingLabels>& embedding) {
   if (!embedding) return;
-  fmt::print("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
+  print_text("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
              embedding->coefficient.size(), 100 * embedding->explained, 100 * embedding->explained_se);
 }
 
 void print_covariates(const CovariateLabels& covariates) {
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
-    fmt::print("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
+    print_text("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
                covariates.coefficient_se[k]);
     if (k < covariates.taste_sd.size())
-      fmt::print("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
-    fmt::print("\n");
+      print_text("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
+    print_text("\n");
   }
 }
 
@@ -73,12 +74,12 @@ void print_covariates(const CovariateLabels& covariates) {
 void print_sources(const Votes& votes, const SourceLabels& sources) {
   if (sources.row.empty()) return;
   const std::vector<std::size_t> rows = best_sources(sources, kShownSources);
-  fmt::print("\n{} of {} sources of items, the best first (logits of the reference annotator; 0: their mean):\n",
+  print_text("\n{} of {} sources of items, the best first (logits of the reference annotator; 0: their mean):\n",
              rows.size(), sources.row.size());
   const std::vector<std::string> names =
       names_to_show(rows, [&](std::size_t row) { return votes.source_ids[sources.row[row]]; });
   for (std::size_t i = 0; i < rows.size(); ++i)
-    fmt::print("{} {:>7.2f} +- {:.2f}\n", names[i], sources.score[rows[i]], sources.std_error[rows[i]]);
+    print_text("{} {:>7.2f} +- {:.2f}\n", names[i], sources.score[rows[i]], sources.std_error[rows[i]]);
 }
 
 /// How much less than one each the votes weigh, and why.
@@ -94,7 +95,7 @@ void print_weights(const VoteWeights& weights, const Limits& limits) {
     why.push_back(
         fmt::format("{} are left out, as another of their annotator on the pair counts (--repeats)", weights.dropped));
   if (std::abs(weights.total - static_cast<double>(limits.votes)) < 0.5 && why.empty()) return;
-  fmt::print("the votes weigh as {:.0f}{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
+  print_text("the votes weigh as {:.0f}{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
              fmt::join(why, "; "));
 }
 
@@ -107,16 +108,16 @@ std::string middle_shares(double logit, double sd) {
 void print_habits(const Fit& fit) {
   const Population& population = fit.population;
   if (fit.scale.own_ties) {
-    fmt::print("ties: who sees no difference ties {:.0f} % of the time", 100 * share_of(population.habit_mean));
+    print_text("ties: who sees no difference ties {:.0f} % of the time", 100 * share_of(population.habit_mean));
     if (population.habit_variance > 0)
-      fmt::print("; in 95 % of annotators like these {}",
+      print_text("; in 95 % of annotators like these {}",
                  middle_shares(population.habit_mean, std::sqrt(population.habit_variance)));
     if (fit.prompt_variance > 0)
-      fmt::print("; on 95 % of such prompts {}", middle_shares(population.habit_mean, std::sqrt(fit.prompt_variance)));
-    fmt::print(" (each one's: annotators/tie_habit{})\n", fit.prompt_variance > 0 ? ", components/tie_habit" : "");
+      print_text("; on 95 % of such prompts {}", middle_shares(population.habit_mean, std::sqrt(fit.prompt_variance)));
+    print_text(" (each one's: annotators/tie_habit{})\n", fit.prompt_variance > 0 ? ", components/tie_habit" : "");
   }
   if (fit.view_variance > 0)
-    fmt::print(
+    print_text(
         "views: each annotator sees an item in its own way: {:.2f} (sd) about its score, where scores are 1 (sd) about "
         "their mean. So its votes about the same items, such as a ranking, count as one view of them, not as so many "
         "votes (--views)\n",
@@ -127,7 +128,7 @@ void print_habits(const Fit& fit) {
 void print_copies(const Column<std::int32_t>& copies) {
   const auto members = std::ranges::count_if(copies, [](std::int32_t cluster) { return cluster >= 0; });
   if (members > 0)
-    fmt::print("{} annotators are copies of one another; they count as {} voter{}\n", members,
+    print_text("{} annotators are copies of one another; they count as {} voter{}\n", members,
                *std::ranges::max_element(copies) + 1, *std::ranges::max_element(copies) > 0 ? "s" : "");
 }
 
@@ -153,7 +154,7 @@ void print_drift(const Votes& votes, const Drift& drift) {
   const auto tested = std::count_if(drift.p_value.begin(), drift.p_value.end(), [](float p) { return !std::isnan(p); });
   if (tested == 0) return;
   std::vector<std::size_t> rows = changed_annotators(drift);
-  fmt::print(
+  print_text(
       "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
       "corrected p < 0.01){}\n",
       rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
@@ -161,7 +162,7 @@ void print_drift(const Votes& votes, const Drift& drift) {
   const std::vector<std::string> names = annotators_named(votes, rows);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto [first, last] = first_and_last(drift.windows, rows[i]);
-    fmt::print("{} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", names[i], first, last, drift.corrected_p_value[rows[i]]);
+    print_text("{} {:>5.2f} -> {:>5.2f}, p {:.1e}\n", names[i], first, last, drift.corrected_p_value[rows[i]]);
   }
 }
 
@@ -184,34 +185,34 @@ std::string strongest_taste(const Labels& labels, std::size_t annotator) {
 void print_annotators(const Votes& votes, const Labels& labels) {
   const AnnotatorLabels& annotators = labels.annotators;
   const std::vector<std::size_t> rows = annotators_to_show(annotators, 10);
-  fmt::print("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
+  print_text("\n{} of {} annotators, flagged ones first, then by votes{}:\n", rows.size(), annotators.votes.size(),
              votes.truth ? " (truth: discrimination, side bias, kind)" : "");
   const std::vector<std::string> names = annotators_named(votes, rows);
   const std::size_t width = names.empty() ? 0 : names.front().size();
-  fmt::print("{:<{}} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", width, "votes", "discrimination",
+  print_text("{:<{}} {:>8}  {:>16}  {:>16}  {:>9}  {:<13} {:>5}", "annotator", width, "votes", "discrimination",
              "side bias", "agreement", "flag", "p");
-  if (!annotators.taste.empty()) fmt::print("  {:<22}", "taste");
-  if (votes.truth) fmt::print("  {:>16}", "truth");
-  fmt::print("\n");
+  if (!annotators.taste.empty()) print_text("  {:<22}", "taste");
+  if (votes.truth) print_text("  {:>16}", "truth");
+  print_text("\n");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::size_t a = rows[i];
     const float sure = annotators.flag_probability[a];
-    fmt::print("{} {:>8}  {}  {}  {:>9.2f}  {:<13} {:>5}", names[i], annotators.votes[a],
+    print_text("{} {:>8}  {}  {}  {:>9.2f}  {:<13} {:>5}", names[i], annotators.votes[a],
                with_error(annotators.discrimination[a], annotators.discrimination_se[a]),
                with_error(annotators.side_bias[a], annotators.side_bias_se[a]), annotators.agreement[a],
                flag_names()[annotators.flag[a]], std::isnan(sure) ? "-" : fmt::format("{:.2f}", sure));
-    if (!annotators.taste.empty()) fmt::print("  {:<22}", strongest_taste(labels, a));
+    if (!annotators.taste.empty()) print_text("  {:<22}", strongest_taste(labels, a));
     if (votes.truth)
-      fmt::print("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
+      print_text("  {:>5.2f} {:>5.2f} {}", votes.truth->discrimination[a], votes.truth->side_bias[a],
                  shown(votes.truth->kind[a]));
-    fmt::print("\n");
+    print_text("\n");
   }
   std::vector<std::size_t> counts(flag_names().size(), 0);
   for (std::size_t a = 0; a < annotators.votes.size(); ++a)
     if (annotators.votes[a] > 0) ++counts[annotators.flag[a]];
-  fmt::print("flags:");
-  for (std::size_t f = 0; f < counts.size(); ++f) fmt::print("{} {} {}", f ? "," : "", counts[f], flag_names()[f]);
-  fmt::print("\n");
+  print_text("flags:");
+  for (std::size_t f = 0; f < counts.size(); ++f) print_text("{} {} {}", f ? "," : "", counts[f], flag_names()[f]);
+  print_text("\n");
 }
 
 /// How annotators did on known pairs, and which answers all else contradicts.
@@ -225,16 +226,16 @@ void print_gold(const Votes& votes, const Labels& labels) {
     if (here > 0) right += here * labels.annotators.gold_right[a];
   }
   const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
-  fmt::print("\ngold: {} known pairs", gold.left.size());
+  print_text("\ngold: {} known pairs", gold.left.size());
   if (static_cast<std::size_t>(used) < gold.left.size())
-    fmt::print(" ({} used: of the others, no votes connect the items)", used);
+    print_text(" ({} used: of the others, no votes connect the items)", used);
   if (given > 0)
-    fmt::print(
+    print_text(
         "; of {:.0f} votes on those whose answer is sure (0.9 or more) {:.1f} % are right (each annotator's: "
         "annotators/gold_right)",
         given, 100 * right / given);
   const auto against = static_cast<std::size_t>(std::ranges::count(gold.contradicted, 1));
-  fmt::print("; {} answer{} against all else{}\n", against, against == 1 ? " is" : "s are",
+  print_text("; {} answer{} against all else{}\n", against, against == 1 ? " is" : "s are",
              against > kMost ? ", ten of them:"
              : against > 0   ? ":"
                              : "");
@@ -244,7 +245,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
     const bool left = gold.probability[row] > 0.5f;  // is the better one, by the answer
     const std::uint32_t better = left ? gold.left[row] : gold.right[row],
                         worse = left ? gold.right[row] : gold.left[row];
-    fmt::print("  gold says that {} is better than {}; without it the fit gives that {:.2f}\n",
+    print_text("  gold says that {} is better than {}; without it the fit gives that {:.2f}\n",
                shown(votes.item_ids[better]), shown(votes.item_ids[worse]),
                left ? gold.without[row] : 1 - gold.without[row]);
   }
@@ -253,20 +254,20 @@ void print_gold(const Votes& votes, const Labels& labels) {
 }  // namespace
 
 void print_summary(const FitRecord& s, const std::string& output) {
-  fmt::print("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
+  print_text("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
              s.limits.components,
              count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
                                                              : fmt::format(" by {} annotators", s.limits.annotators));
   print_weights(s.weights, s.limits);
   print_copies(s.labels.annotators.copies);
-  fmt::print("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", name_of(s.request.model),
+  print_text("model {}, ties {} ({} ties{}), on {} with {} thread{}{}\n", name_of(s.request.model),
              name_of(s.request.ties), s.limits.ties,
              s.limits.dropped_ties > 0 ? fmt::format(", {} dropped", s.limits.dropped_ties) : "", s.device, s.threads,
              s.threads == 1 ? "" : "s", s.why_device.empty() ? "" : fmt::format(" (auto: {})", s.why_device));
-  fmt::print("{} after {} iterations; log evidence {:.1f}\n", s.fit.converged ? "converged" : "NOT CONVERGED",
+  print_text("{} after {} iterations; log evidence {:.1f}\n", s.fit.converged ? "converged" : "NOT CONVERGED",
              s.fit.iterations, s.fit.posterior.log_evidence);
   if (s.start)
-    fmt::print("started from {}: {} annotators known there, {} new\n", shown(s.request.warm_start), s.start->known,
+    print_text("started from {}: {} annotators known there, {} new\n", shown(s.request.warm_start), s.start->known,
                s.start->unknown);
   const auto& pairs = s.labels.pairs;
   const auto count = static_cast<double>(pairs.left.size());
@@ -274,14 +275,14 @@ void print_summary(const FitRecord& s, const std::string& output) {
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
   if (has_kind(s.findings, kReliabilityUnknown)) {
-    fmt::print("how often votes are right and who is reliable cannot be told from these votes\n");
+    print_text("how often votes are right and who is reliable cannot be told from these votes\n");
   } else {
     if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
-      fmt::print("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
-    fmt::print("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
+      print_text("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
+    print_text("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
   }
   if (s.reliability.trials() > 0)
-    fmt::print("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.reliability.ece(),
+    print_text("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.reliability.ece(),
                s.reliability.ece_by_chance(), s.reliability.method);
   print_covariates(s.labels.covariates);
   print_embedding(s.labels.embedding);
@@ -289,31 +290,31 @@ void print_summary(const FitRecord& s, const std::string& output) {
   print_habits(s.fit);
   if (s.fit.model != Model::kBradleyTerry) print_annotators(s.votes, s.labels);
   if (const Standing& standing = s.fit.standing; standing.trusted > 0)
-    fmt::print("\ntrusted: {} of {} annotators who are known to be good follow the scores\n", standing.trusted_follow,
+    print_text("\ntrusted: {} of {} annotators who are known to be good follow the scores\n", standing.trusted_follow,
                standing.trusted);
   if (s.labels.gold) print_gold(s.votes, s.labels);
   if (s.labels.drift) print_drift(s.votes, *s.labels.drift);
   if (s.votes.truth) {
     const TruthComparison t = compare_with_truth(s.labels, *s.votes.truth);
-    fmt::print("\nagainst the simulated truth                      voxpop   majority vote\n");
-    fmt::print("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered,
+    print_text("\nagainst the simulated truth                      voxpop   majority vote\n");
+    print_text("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered,
                100 * t.pairs_ordered_majority);
-    fmt::print("  calibration error of pairs/probability        {:7.4f}\n", t.ece_probability);
-    fmt::print("  calibration error of pairs/probability_better {:7.4f}\n", t.ece_probability_better);
-    fmt::print("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
+    print_text("  calibration error of pairs/probability        {:7.4f}\n", t.ece_probability);
+    print_text("  calibration error of pairs/probability_better {:7.4f}\n", t.ece_probability_better);
+    print_text("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
     if (s.fit.model != Model::kBradleyTerry) {
-      fmt::print("  correlation of discrimination                 {:7.4f}\n", t.discrimination_correlation);
-      fmt::print("  95 % intervals of discrimination that cover   {:6.1f} %\n", 100 * t.coverage);
-      fmt::print("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
+      print_text("  correlation of discrimination                 {:7.4f}\n", t.discrimination_correlation);
+      print_text("  95 % intervals of discrimination that cover   {:6.1f} %\n", 100 * t.coverage);
+      print_text("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
     }
   }
-  for (const Finding& finding : s.findings) fmt::print("\n{}\n", told(finding));
-  for (const std::string& warning : s.warnings) fmt::print("\nWARNING: {}\n", warning);
-  fmt::print("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
+  for (const Finding& finding : s.findings) print_text("\n{}\n", told(finding));
+  for (const std::string& warning : s.warnings) print_text("\nWARNING: {}\n", warning);
+  print_text("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,
              static_cast<double>(ScratchMemory::peak()) / (1 << 20));
-  fmt::print("wrote {}\n", output);
-  if (s.calibration) fmt::print("{}\n", told(*s.calibration));
+  print_text("wrote {}\n", output);
+  if (s.calibration) print_text("{}\n", told(*s.calibration));
 }
 
 std::string told(const Calibration& c) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/strings.h"
@@ -72,37 +73,37 @@ std::string counted(std::uint64_t count, const char* what) {
 void report_import(const ImportArguments& arguments, const Votes& votes, const ImportReport& report) {
   const auto summary = summary_of(arguments, votes, report);
   if (arguments.common.json) {
-    fmt::print("{}\n", summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print_json(summary);
     return;
   }
-  fmt::print("{}: {}, {}, {}, {}{}\n", arguments.output, counted(votes.size(), "vote"),
+  print_text("{}: {}, {}, {}, {}{}\n", arguments.output, counted(votes.size(), "vote"),
              counted(votes.item_ids.size(), "item"),
              votes.anonymous.empty() ? counted(votes.annotator_ids.size(), "annotator") : "the votes name no annotator",
              counted(votes.prompt_ids.size(), "prompt"),
              votes.source_ids.size() == 0 ? "" : ", " + counted(votes.source_ids.size(), "source"));
-  if (votes.gold.size() > 0) fmt::print("{} whose answer is known (gold)\n", counted(votes.gold.size(), "pair"));
-  if (!votes.weight.empty()) fmt::print("weights add up to {:.6g}\n", summary["weight"].get<double>());
+  if (votes.gold.size() > 0) print_text("{} whose answer is known (gold)\n", counted(votes.gold.size(), "pair"));
+  if (!votes.weight.empty()) print_text("weights add up to {:.6g}\n", summary["weight"].get<double>());
   if (votes.unknown_sides.empty())
-    fmt::print("left {:.1f} %, right {:.1f} %, tie {:.1f} %\n", 100 * summary["left"].get<double>(),
+    print_text("left {:.1f} %, right {:.1f} %, tie {:.1f} %\n", 100 * summary["left"].get<double>(),
                100 * summary["right"].get<double>(), 100 * summary["tie"].get<double>());
   else
-    fmt::print("who stood left is not known; ties {:.1f} %\n", 100 * summary["tie"].get<double>());
+    print_text("who stood left is not known; ties {:.1f} %\n", 100 * summary["tie"].get<double>());
   std::vector<std::string> parts;
   for (const Codes::Code& code : report.codes)
     if (parts.size() < 20)
       parts.push_back(fmt::format("{} = {} ({})", shown(code.value), Codes::meaning(code), code.count));
-  if (!parts.empty()) fmt::print("values: {}\n", fmt::join(parts, ", "));
-  if (!arguments.read_as.empty()) fmt::print("{}\n", one_line(arguments.read_as));
-  if (!report.rule.empty()) fmt::print("{}\n", report.rule);
-  for (const std::string& example : report.examples) fmt::print("{}\n", example);
+  if (!parts.empty()) print_text("values: {}\n", fmt::join(parts, ", "));
+  if (!arguments.read_as.empty()) print_text("{}\n", one_line(arguments.read_as));
+  if (!report.rule.empty()) print_text("{}\n", report.rule);
+  for (const std::string& example : report.examples) print_text("{}\n", example);
   if (report.bad_rows > 0) {
-    fmt::print("{} left out:\n", counted(report.bad_rows, "row"));
-    for (const std::string& problem : report.first_bad_rows) fmt::print("  {}\n", one_line(problem));
+    print_text("{} left out:\n", counted(report.bad_rows, "row"));
+    for (const std::string& problem : report.first_bad_rows) print_text("  {}\n", one_line(problem));
   }
-  if (report.texts > 0) fmt::print("{}: {}\n", *arguments.options.texts_out, counted(report.texts, "text"));
+  if (report.texts > 0) print_text("{}: {}\n", *arguments.options.texts_out, counted(report.texts, "text"));
   parts.clear();
   for (const std::string& name : report.unused_columns) parts.push_back(shown(name));
-  if (!parts.empty()) fmt::print("columns not used: {}\n", fmt::join(parts, ", "));
+  if (!parts.empty()) print_text("columns not used: {}\n", fmt::join(parts, ", "));
 }
 
 using Name = ImportOptions::Name;
@@ -223,7 +224,7 @@ std::string as_command(const std::vector<std::string>& words) {
 int import_command(ImportArguments& arguments, const CLI::App& verb) {
   if (arguments.list_presets) {
     for (const Preset& preset : presets())
-      fmt::print("{:<24} {}\n{:<24} {}\n", preset.name, preset.about, "", as_command(preset.arguments()).substr(1));
+      print_text("{:<24} {}\n{:<24} {}\n", preset.name, preset.about, "", as_command(preset.arguments()).substr(1));
     return 0;
   }
   if (arguments.inputs.empty()) throw usage_error("import needs a file of votes");
@@ -234,7 +235,7 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
     if (lower(output.extension().string()) == ".gz") output.replace_extension();
     output.replace_extension(".h5");
     const std::string file = quoted_for_shell(arguments.inputs.front());
-    fmt::print("voxpop import {}{} -o {}\n{}\n", file, as_command(detected.arguments),
+    print_text("voxpop import {}{} -o {}\n{}\n", file, as_command(detected.arguments),
                quoted_for_shell(output.string()), detected.why);
     return 0;
   }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -19,19 +20,27 @@ struct Arguments {
   CommonOptions common;
 };
 
+constexpr std::size_t kLongest = 1000;  // bytes of a line; --json has all
+
 int info_command(const Arguments& arguments) {
-  const InputHdf5 file(arguments.input, terminal_context(arguments.common));
+  const Context context = terminal_context(arguments.common);
+  const InputHdf5 file(arguments.input, context);
   const std::string schema = file.attribute("voxpop_schema");
   if (!schema.empty() && schema != "comparisons/1" && schema != "fit/1" && schema != "checkpoint/1")
     throw bad_input("{}: schema '{}'; this version knows comparisons/1, fit/1 and checkpoint/1", arguments.input,
                     shown(schema));
   nlohmann::ordered_json json = {{"path", arguments.input}, {"schema", schema}};
-  for (const std::string& name : file.datasets()) json["datasets"][name] = file.describe(name);
-  if (file.has("items/features")) {
-    const Strings names = file.attribute("items/features", "names");
-    std::string text = json["datasets"]["items/features"];
-    for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? ": " : ", ") + shown(names[i]);
-    json["datasets"]["items/features"] = text;
+  const std::vector<std::string> datasets = file.datasets();
+  if (!datasets.empty()) json["datasets"] = nlohmann::ordered_json::object();
+  for (const std::string& name : datasets) {
+    context.check_stop();
+    std::string text = file.describe(name);
+    if (name == "items/features") {
+      const Strings names = file.attribute(name, "names");
+      for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? ": " : ", ") + shown(names[i]);
+    }
+    // To its end: json["datasets"][name] would look through all of it first.
+    json["datasets"].get_ref<nlohmann::ordered_json::object_t&>().push_back({name, std::move(text)});
   }
   const std::string provenance = file.attribute(schema == "checkpoint/1" ? "of" : "provenance");
   if (!provenance.empty()) {
@@ -40,17 +49,17 @@ int info_command(const Arguments& arguments) {
       json["provenance"] = provenance;  // not JSON, or none of ours: shown as it is
   }
   if (arguments.common.json) {
-    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print_json(json);
     return 0;
   }
-  fmt::print("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
+  print_text("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
   if (json.contains("datasets"))
     for (const auto& [name, text] : json["datasets"].items())
-      fmt::print("  {:<30} {}\n", one_line(name), one_line(text.get<std::string>()));
+      print_text("  {:<30} {}\n", shown(name, kLongest), shown(text.get_ref<const std::string&>(), kLongest));
   if (json.contains("provenance")) {
     std::istringstream lines("provenance: " +
                              json["provenance"].dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-    for (std::string line; std::getline(lines, line);) fmt::print("{}\n", one_line(line));
+    for (std::string line; std::getline(lines, line);) print_text("{}\n", shown(line, kLongest));
   }
   return 0;
 }

@@ -13,12 +13,15 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "cli/file_watch.h"
 #include "cli/interrupt.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/launch.h"
 #include "core/output_file.h"
 #include "core/strings.h"
+#include "hdf5/watched_call.h"
 #include "voxpop/version.h"
 
 namespace voxpop {
@@ -94,11 +97,12 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    tell(fmt::format("voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n", error.what()));
+    tell(fmt::format("voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n",
+                     shown(error.what(), kLongestMessage)));
     return static_cast<int>(Exit::kUsage);
   }
   if (!run) {
-    fmt::print("{}", app.help());
+    print_text("{}", app.help());
     return 0;
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
@@ -116,7 +120,9 @@ const std::string& command_line() { return given_command_line; }
 namespace {
 
 /// A damaged file's names reach messages through HDF5: whatever they hold, a message is one line.
-void print_error(const std::string& message) { voxpop::tell("voxpop: " + voxpop::one_line(message) + '\n'); }
+void print_error(const std::string& message) {
+  voxpop::tell("voxpop: " + voxpop::shown(message, voxpop::kLongestMessage) + '\n');
+}
 
 /// Where standard output was closed, the next file opened would take its number, and what is printed. So nothing stays
 /// closed: reading from and printing to nowhere fail as they did, while nobody misses notes.
@@ -182,6 +188,7 @@ int run_and_report(int argc, char** argv) {
 int main(int argc, char** argv) {
   open_standard_streams();
   std::set_terminate(end_at_once);
+  voxpop::program_file_watch();
   // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
   _exit(run_and_report(argc, argv));
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/id_table.h"
@@ -154,7 +155,7 @@ int next_command(const Arguments& arguments) {
     if (arguments.output.empty()) {
       if (arguments.common.json) {
         summary["rows"] = std::move(rows);
-        fmt::print("{}\n", summary.dump(2, ' ', false, Json::error_handler_t::replace));
+        print_json(summary);
       }
       output.commit();
       return 0;
@@ -162,16 +163,16 @@ int next_command(const Arguments& arguments) {
     output.commit();
     if (arguments.common.json) {
       summary["output"] = arguments.output;
-      fmt::print("{}\n", summary.dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(summary);
       return 0;
     }
-    fmt::print(
+    print_text(
         "{} votes, worth {:.1f} bits together ({:.2f} each; a vote on a pair at random: {:.2f})\n", wanted.size(), bits,
         bits / std::max(static_cast<double>(wanted.size()), 1.0),
         std::accumulate(fit.labels.pairs.information_gain.begin(), fit.labels.pairs.information_gain.end(), 0.0) /
             std::max(static_cast<double>(fit.labels.pairs.left.size()), 1.0));
-    if (arguments.assign) fmt::print("to {} annotators, {} each at most\n", annotators.size(), most_each);
-    fmt::print("wrote {}\n", arguments.output);
+    if (arguments.assign) print_text("to {} annotators, {} each at most\n", annotators.size(), most_each);
+    print_text("wrote {}\n", arguments.output);
     return 0;
   });
 }

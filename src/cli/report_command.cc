@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <ranges>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/text_output.h"
 #include "guards/findings.h"
@@ -26,15 +28,18 @@ int report_command(const Arguments& arguments) {
   output.write(render_page(summary));
   output.commit();
   if (arguments.common.json) {
-    fmt::print("{}\n", summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print_json(summary);
     return 0;
   }
-  fmt::print("{}\n", summary["verdict"]["text"].get<std::string>());
+  print_text("{}\n", summary["verdict"]["text"].get<std::string>());
   static const char* const weight[] = {"", "Care: ", "Do not train: "};
-  for (const Finding& point : findings_from(summary["verdict"]["findings"]))  // the worst first
-    fmt::print("- {}{}{}\n", weight[static_cast<std::size_t>(point.level)], point.text,
+  constexpr std::size_t kMost = 40;                                                   // more than a fit ever has
+  const std::vector<Finding> points = findings_from(summary["verdict"]["findings"]);  // the worst first
+  for (const Finding& point : points | std::views::take(kMost))
+    print_text("- {}{}{}\n", weight[static_cast<std::size_t>(point.level)], point.text,
                point.remedy.empty() ? "" : "\n  " + point.remedy);
-  fmt::print("wrote {}: open it in a browser\n", arguments.output);
+  if (points.size() > kMost) print_text("- ... and {} others (--json has all)\n", points.size() - kMost);
+  print_text("wrote {}: open it in a browser\n", arguments.output);
   return 0;
 }
 

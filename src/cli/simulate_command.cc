@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/print.h"
 #include "cli/terminal.h"
 #include "formulas/likelihood.h"
 
@@ -34,14 +35,13 @@ int simulate_command(Arguments arguments) {
   const Votes votes = simulate_votes(arguments.options);
   write_votes(output, votes, !arguments.no_compress, terminal_context(arguments.common));
   if (arguments.common.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"output", arguments.output},
-                                              {"votes", votes.size()},
-                                              {"items", votes.item_ids.size()},
-                                              {"annotators", votes.annotator_ids.size()},
-                                              {"seed", arguments.options.seed}}
-                           .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print_json({{"output", arguments.output},
+                {"votes", votes.size()},
+                {"items", votes.item_ids.size()},
+                {"annotators", votes.annotator_ids.size()},
+                {"seed", arguments.options.seed}});
   } else {
-    fmt::print("{}: {} votes on {} items by {} annotators, with the truth beside them (group 'truth'), seed {}\n",
+    print_text("{}: {} votes on {} items by {} annotators, with the truth beside them (group 'truth'), seed {}\n",
                arguments.output, votes.size(), votes.item_ids.size(), votes.annotator_ids.size(),
                arguments.options.seed);
   }

@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/file_watch.h"
 #include "cli/interrupt.h"
+#include "core/strings.h"
 
 namespace voxpop {
 namespace {
@@ -33,10 +35,10 @@ class ProgressLine {
     if (terminal_) {
       const int filled = static_cast<int>(share * 30);
       tell(fmt::format("\r\033[K{:<12} [{:#<{}}{:.<{}}] {:3.0f} % {}", report.phase, "", filled, "", 30 - filled,
-                       share * 100, report.detail));
+                       share * 100, shown(report.detail)));
       next_ = now + std::chrono::milliseconds(100);
     } else {
-      tell(fmt::format("{}: {:.0f} % {}\n", report.phase, share * 100, report.detail));
+      tell(fmt::format("{}: {:.0f} % {}\n", report.phase, share * 100, shown(report.detail)));
       next_ = now + std::chrono::seconds(5);
     }
     drawn_ = true;
@@ -57,6 +59,7 @@ void tell(const std::string& text) { std::fputs(text.c_str(), stderr); }
 Context terminal_context(const CommonOptions& common) {
   Context context;
   context.stop = interrupted;
+  context.watch = &program_file_watch();
   if (common.quiet) return context;
   context.note = [](const std::string& text) { tell("note: " + text + '\n'); };
   context.progress = [line = std::make_shared<ProgressLine>()](const ProgressReport& report) { line->show(report); };

@@ -5,7 +5,7 @@
 namespace voxpop {
 
 void Context::tell(const std::string& text) const {
-  if (note) note(one_line(text));
+  if (note) note(shown(text, kLongestMessage));
 }
 
 void Context::check_stop() const {

@@ -1,22 +1,70 @@
 #include "core/strings.h"
 
-#include <simdjson.h>
+#include <optional>
 
 namespace voxpop {
 namespace {
 
 constexpr std::size_t kShown = 60;  // characters of a value in a message
 
+/// A character of UTF-8: its code, and how many bytes it takes.
+struct Character {
+  char32_t code;
+  std::size_t bytes;
+};
+
+/// The character that a text begins with; none where that is not UTF-8.
+std::optional<Character> first_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return Character{first, 1};
+  const std::size_t bytes = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < bytes) return std::nullopt;
+  char32_t code = first & (0x7fu >> bytes);
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return std::nullopt;
+    code = code << 6 | (byte(i) & 0x3fu);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (code < kLeast[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return std::nullopt;
+  return Character{code, bytes};
+}
+
+/// What changes how a terminal shows other text, or where.
+bool is_command(char32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) ||                           // C0, DEL, C1
+         c == 0x61c || c == 0x200e || c == 0x200f ||                      // marks of a direction
+         (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||  // embeddings, overrides and isolates
+         c == 0x2028 || c == 0x2029;                                      // ends of lines and paragraphs
+}
+
+std::string replace_commands(std::string_view text, bool keep_lines, std::string (*replacement)(char32_t)) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const std::optional<Character> character = first_character(text);
+    const std::size_t bytes = character ? character->bytes : 1;
+    if (character && (!is_command(character->code) || (keep_lines && character->code == '\n')))
+      result += text.substr(0, bytes);
+    else
+      result += replacement(character ? character->code : 0xfffd);
+    text.remove_prefix(bytes);
+  }
+  return result;
+}
+
+std::string question_mark(char32_t) { return "?"; }
+
 }  // namespace
 
-std::string one_line(std::string text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c == 0x7f) text[i] = '?';
-    // U+0080 to U+009F: terminals take these for commands, too.
-    if (c == 0xc2 && i + 1 < text.size() && (text[i + 1] & 0xe0) == 0x80) text.replace(i, 2, "?");
-  }
-  return text;
+std::string one_line(std::string_view text) { return replace_commands(text, false, question_mark); }
+std::string printable(std::string_view text) { return replace_commands(text, true, question_mark); }
+
+std::string printable_json(std::string_view json) {
+  return replace_commands(json, true, [](char32_t c) {
+    constexpr char kDigits[] = "0123456789abcdef";  // all of them have four
+    return std::string{'\\', 'u', kDigits[c >> 12 & 15], kDigits[c >> 8 & 15], kDigits[c >> 4 & 15], kDigits[c & 15]};
+  });
 }
 
 std::string shortened(std::string_view text, std::size_t most) {
@@ -27,13 +75,8 @@ std::string shortened(std::string_view text, std::size_t most) {
   return result;
 }
 
-std::string shown(std::string_view text) {
-  std::string result = shortened(text, kShown);
-  if (!simdjson::validate_utf8(result))
-    for (char& c : result)
-      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  return one_line(std::move(result));
-}
+std::string shown(std::string_view text) { return shown(text, kShown); }
+std::string shown(std::string_view text, std::size_t most) { return one_line(shortened(text, most)); }
 
 void Strings::append_fields(const char* fields, std::size_t width, std::span<const std::uint32_t> lengths) {
   std::uint64_t end = text_.size();

@@ -12,6 +12,7 @@
 #include "core/output_file.h"
 #include "core/strings.h"
 #include "hdf5/packing.h"
+#include "hdf5/watched_call.h"
 #include "voxpop/column.h"
 #include "voxpop/context.h"
 #include "voxpop/rows.h"
@@ -43,7 +44,7 @@ class Handle {
   Close close_ = nullptr;
 };
 
-/// The innermost message of HDF5's error stack: what actually went wrong.
+/// The innermost message of HDF5's error stack: what actually went wrong, as shown().
 std::string hdf5_reason();
 
 /// Of a file's size, beginning and end: 0 where it cannot be read.
@@ -85,8 +86,10 @@ class InputHdf5 {
 
   const std::string& path() const { return path_; }
   bool has(const std::string& name) const;
-  /// Paths of all datasets, in the file's order.
+  /// Paths of all datasets, in the file's order. There may be very many.
   std::vector<std::string> datasets() const;
+  /// Calls use(path) for each dataset within a group, "/" for all, in the file's order, until it returns false.
+  void visit_datasets(const std::string& group, const std::function<bool(const std::string& path)>& use) const;
   /// Type and shape in words: "int32 [1000000], gzip".
   std::string describe(const std::string& dataset) const;
   /// A string attribute of the root group, or "" where there is none.
@@ -127,6 +130,8 @@ class InputHdf5 {
   Strings read_strings(const std::string& name) const;
 
  private:
+  /// While it lives, HDF5 looks at headers of the file.
+  WatchedCall watch_headers() const;
   Handle open(const std::string& name) const;
   template <class Integer>
   void read_together(const std::string& name, Rows some, std::int64_t low, std::int64_t high, const Refuse& refuse,
@@ -141,16 +146,17 @@ class InputHdf5 {
   /// Throws where HDF5 lacks a filter, or where the file cannot hold so many rows as it claims.
   void require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const;
   /// Calls use(first row, rows, bytes) for block after block, each row as `memory_type`: of several threads at once, in
-  /// any order, where `as_stored` (that is the file's own type) and the storage allow it.
+  /// any order, where `as_stored` (that is the file's own type) and the storage allow it. `watched` pauses meanwhile.
   using UseBlock = std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>;
-  void read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
-                   const UseBlock& use) const;
+  void read_blocks(const WatchedCall& watched, const std::string& name, hid_t dataset, hid_t memory_type,
+                   bool as_stored, Rows some, const UseBlock& use) const;
   std::string path_;
   Context context_;
   ColumnReaders* others_;
   std::uint64_t data_bytes_ = 0;  ///< of the file, without holes
   std::uint64_t file_bytes_ = 0;  ///< of the file, holes included as far as there may be zeros in them
   Handle file_;
+  Handle link_access_;  ///< to look up names with
 };
 
 /// An HDF5 file being written under a temporary name. Columns are chunked, shuffled and gzip-1 unless told otherwise;
@@ -158,6 +164,9 @@ class InputHdf5 {
 class OutputHdf5 {
  public:
   OutputHdf5(OutputFile& output, bool compress, const Context& context = {});
+  ~OutputHdf5();
+  OutputHdf5(const OutputHdf5&) = delete;
+  OutputHdf5& operator=(const OutputHdf5&) = delete;
 
   void write_attribute(const std::string& name, const std::string& value);
   /// A list of strings beside a dataset that is written already.

@@ -22,9 +22,9 @@
 #include <optional>
 #include <ranges>
 
-#include "hdf5/damage_guard.h"
 #include "hdf5/hdf5_storage.h"
 #include "hdf5/packing.h"
+#include "hdf5/watched_call.h"
 
 namespace voxpop {
 namespace {
@@ -34,6 +34,26 @@ constexpr hsize_t kMaxColumns = 4096;
 constexpr std::size_t kWidestText = 64u << 20;    // bytes of a string of fixed length
 constexpr std::uint64_t kTextBytes = 256u << 20;  // of such strings, unpacked at a time: most of it may be padding
 constexpr std::uint64_t kTextRows = 1 << 22;      // ... and no more than so many
+constexpr std::uint64_t kMostHeaders = 1u << 30;  // bytes of a file that a call about headers may have to look at
+constexpr std::uint64_t kSmallestLink = 8;        // bytes of a file that each object in it takes at least
+constexpr std::size_t kLongestReason = 200;       // bytes of what HDF5 says of an error: it may quote the file
+
+/// HDF5 asks before it follows an external link.
+herr_t refuse_external_link(const char*, const char*, const char*, const char*, unsigned*, hid_t, void*) { return -1; }
+
+/// How to open an object of this class by its name: no way may lead to another file. A soft link leads to an external
+/// one, too.
+Handle access_without_external_links(hid_t property_class) {
+  Handle access(H5Pcreate(property_class), H5Pclose);
+  H5Pset_elink_cb(access, refuse_external_link, nullptr);
+  return access;
+}
+
+/// Whether HDF5 gave up at a link that it was told not to follow, or of a kind that it does not know.
+bool is_about_link(const std::string& reason) {
+  return reason.find("traversal operator failed") != std::string::npos ||
+         reason.find("link class") != std::string::npos;
+}
 
 // Votes must not make voxpop read other files.
 Error link_error(const std::string& path, const std::string& what) {
@@ -47,7 +67,7 @@ Error read_error(const std::string& path, const std::string& what, const std::st
         "{}: another program has it open for writing, or never closed it; close it there (or h5clear -s, where that "
         "program has died)",
         path);
-  if (reason.find("link class") != std::string::npos) return link_error(path, what);
+  if (is_about_link(reason)) return link_error(path, what);
   // A damaged file asks for more than there ever is; where there is not even this much, it is not the file's fault.
   if (reason.find("memory allocation failed") != std::string::npos) ::operator delete(::operator new(kLargestChunk));
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
@@ -181,8 +201,7 @@ std::string hdf5_reason() {
         return 0;
       },
       &reason);
-  std::erase(reason, '\n');  // an error is one line
-  return reason.empty() ? "HDF5 gives no reason" : reason;
+  return reason.empty() ? "HDF5 gives no reason" : shown(reason, kLongestReason);
 }
 
 std::uint64_t mark_of(const std::string& path) {
@@ -201,10 +220,6 @@ std::uint64_t mark_of(const std::string& path) {
 
 InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnReaders* others)
     : path_(path), context_(context), others_(others) {
-  const DamageGuard guard(path_);
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  // No way may lead to another file: a soft link leads to an external one, too.
-  H5Lunregister(H5L_TYPE_EXTERNAL);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
@@ -212,6 +227,7 @@ InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnRead
   // Zeros may have become holes when the file was copied: no more than gzip would make of them.
   data_bytes_ = data_bytes(path);
   file_bytes_ = std::min(static_cast<std::uint64_t>(status.st_size), 1100 * data_bytes_ + (1u << 20));
+  const WatchedCall watched = watch_headers();
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   if (is_hdf5 == 0)
     throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
@@ -219,73 +235,105 @@ InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnRead
   if (!file_) {
     const std::string reason = hdf5_reason();
     if (reason.find("unable to open") != std::string::npos) throw file_error("{}: cannot open: {}", path, reason);
-    throw read_error(path, "cannot open");
+    throw read_error(path, "cannot open", reason);
   }
+  link_access_ = access_without_external_links(H5P_LINK_ACCESS);
+}
+
+WatchedCall InputHdf5::watch_headers() const {
+  return WatchedCall(context_.watch, path_, std::min(file_bytes_, kMostHeaders));
 }
 
 InputHdf5::~InputHdf5() {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   file_ = Handle();
 }
 
 bool InputHdf5::has(const std::string& name) const {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   for (std::size_t end = name.find('/', 1);;
        end = name.find('/', end + 1)) {  // each group on the way, then the dataset
     const std::string part = name.substr(0, end);
-    const htri_t exists = H5Lexists(file_, part.c_str(), H5P_DEFAULT);
-    if (exists < 0 && hdf5_reason().find("link class") != std::string::npos)
-      throw link_error(path_, fmt::format("cannot open '{}'", part));
+    const htri_t exists = H5Lexists(file_, part.c_str(), link_access_);
+    if (exists < 0 && is_about_link(hdf5_reason()))
+      throw link_error(path_, fmt::format("cannot open '{}'", shown(part)));
     if (exists <= 0) return false;
     H5L_info_t link{};
-    if (H5Lget_info(file_, part.c_str(), &link, H5P_DEFAULT) < 0)
-      throw read_error(path_, fmt::format("cannot open '{}'", part));
-    if (link.type == H5L_TYPE_EXTERNAL) throw link_error(path_, fmt::format("cannot open '{}'", part));
+    if (H5Lget_info(file_, part.c_str(), &link, link_access_) < 0)
+      throw read_error(path_, fmt::format("cannot open '{}'", shown(part)));
+    if (link.type == H5L_TYPE_EXTERNAL) throw link_error(path_, fmt::format("cannot open '{}'", shown(part)));
     if (end == std::string::npos) return true;
   }
 }
 
-std::vector<std::string> InputHdf5::datasets() const {
-  const DamageGuard guard(path_);
-  std::vector<std::string> names;
-  const herr_t status = H5Ovisit2(
-      file_, H5_INDEX_NAME, H5_ITER_NATIVE,
-      [](hid_t, const char* name, const H5O_info_t* info, void* out) -> herr_t {
-        if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
-        return 0;
+void InputHdf5::visit_datasets(const std::string& group, const std::function<bool(const std::string&)>& use) const {
+  const WatchedCall watched = watch_headers();
+  struct Visit {
+    const std::string group;
+    const std::function<bool(const std::string&)>& use;
+    const WatchedCall& watched;
+    const Context& context;
+    std::uint64_t objects, most_objects;
+    std::exception_ptr thrown;  // no exception may pass through HDF5
+  } visit{group == "/" ? "" : group + "/", use, watched, context_, 0, file_bytes_ / kSmallestLink, nullptr};
+  const herr_t status = H5Ovisit_by_name2(
+      file_, group.c_str(), H5_INDEX_NAME, H5_ITER_NATIVE,
+      [](hid_t, const char* name, const H5O_info_t* info, void* data) -> herr_t {
+        auto& here = *static_cast<Visit*>(data);
+        if (++here.objects > here.most_objects) return 1;
+        if (here.objects % 256 == 0) here.watched.begin_again();
+        try {
+          here.context.check_stop();
+          return info->type != H5O_TYPE_DATASET || here.use(here.group + name) ? 0 : 1;
+        } catch (...) {
+          here.thrown = std::current_exception();
+          return 1;
+        }
       },
-      &names, H5O_INFO_BASIC);
+      &visit, H5O_INFO_BASIC, link_access_);
+  if (visit.thrown) std::rethrow_exception(visit.thrown);
   if (status < 0) throw read_error(path_, "cannot list the datasets");
+  if (visit.objects > visit.most_objects)
+    throw bad_input("{}: lists more objects than there is room for in the file: it is damaged", path_);
+}
+
+std::vector<std::string> InputHdf5::datasets() const {
+  std::vector<std::string> names;
+  visit_datasets("/", [&](const std::string& name) {
+    names.push_back(name);
+    return true;
+  });
   return names;
 }
 
 Handle InputHdf5::open(const std::string& name) const {
+  const WatchedCall watched = watch_headers();
   if (!has(name))
-    throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, name, path_);
-  Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+    throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, shown(name), path_);
+  const Handle access = access_without_external_links(H5P_DATASET_ACCESS);
+  Handle dataset(H5Dopen2(file_, name.c_str(), access), H5Dclose);
   if (!dataset) {
     const std::string reason = hdf5_reason();
-    if (H5Oexists_by_name(file_, name.c_str(), H5P_DEFAULT) == 0)
-      throw bad_input("{}: '{}' is a link to what is not there; write the dataset itself", path_, name);
-    const Handle object(H5Oopen(file_, name.c_str(), H5P_DEFAULT), H5Oclose);
+    if (H5Oexists_by_name(file_, name.c_str(), link_access_) == 0)
+      throw bad_input("{}: '{}' is a link to what is not there; write the dataset itself", path_, shown(name));
+    const Handle object(H5Oopen(file_, name.c_str(), link_access_), H5Oclose);
     if (object && H5Iget_type(object) != H5I_DATASET)
-      throw bad_input("{}: '{}' is a group or a type; it must be a dataset", path_, name);
-    throw read_error(path_, fmt::format("cannot open dataset '{}'", name), reason);
+      throw bad_input("{}: '{}' is a group or a type; it must be a dataset", path_, shown(name));
+    throw read_error(path_, fmt::format("cannot open dataset '{}'", shown(name)), reason);
   }
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
-    throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, name);
+    throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, shown(name));
   // HDF5 keeps the last chunk, but for large ones, which it would unpack again for every slab of rows.
   const std::uint64_t chunk = chunk_bytes(dataset);
   if (chunk <= 1u << 20) return dataset;
   dataset = Handle();  // as long as it is open, opening it again brings nothing new
-  const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
   H5Pset_chunk_cache(access, 1, chunk, 1);
   return {H5Dopen2(file_, name.c_str(), access), H5Dclose};
 }
 
 std::string InputHdf5::describe(const std::string& name) const {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   std::string text = type_name(dataset_type(dataset)) + " [";
   const auto extent = shape(dataset_space(dataset));
@@ -298,7 +346,7 @@ std::string InputHdf5::describe(const std::string& name) const {
     unsigned flags = 0, config = 0;
     char filter[64] = "";
     H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
-    text += fmt::format(", {}", std::string_view(filter) == "deflate" ? "gzip" : filter);
+    text += std::string_view(filter) == "deflate" ? ", gzip" : ", " + shown(filter);
   }
   return text;
 }
@@ -306,8 +354,9 @@ std::string InputHdf5::describe(const std::string& name) const {
 std::string InputHdf5::attribute(const std::string& name) const { return group_attribute("/", name); }
 
 std::string InputHdf5::group_attribute(const std::string& group_name, const std::string& name) const {
-  const DamageGuard guard(path_);
-  const Handle group(H5Gopen2(file_, group_name.c_str(), H5P_DEFAULT), H5Gclose);
+  const WatchedCall watched = watch_headers();
+  const Handle access = access_without_external_links(H5P_GROUP_ACCESS);
+  const Handle group(H5Gopen2(file_, group_name.c_str(), access), H5Gclose);
   if (!group || H5Aexists(group, name.c_str()) <= 0) return "";
   const std::string what =
       group_name == "/" ? fmt::format("attribute '{}'", name) : fmt::format("attribute '{}' of '{}'", name, group_name);
@@ -319,7 +368,7 @@ std::string InputHdf5::group_attribute(const std::string& group_name, const std:
 }
 
 Strings InputHdf5::attribute(const std::string& dataset_name, const std::string& name) const {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(dataset_name);
   if (H5Aexists(dataset, name.c_str()) <= 0) return {};
   const Handle attribute(H5Aopen(dataset, name.c_str(), H5P_DEFAULT), H5Aclose);
@@ -336,7 +385,7 @@ Strings InputHdf5::attribute(const std::string& dataset_name, const std::string&
 }
 
 std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t rank, const char* rank_name) const {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   auto extent = shape(dataset_space(dataset));
   if (extent.size() != rank)
@@ -347,7 +396,7 @@ std::vector<hsize_t> InputHdf5::extent_of(const std::string& name, std::size_t r
 std::uint64_t InputHdf5::rows(const std::string& name) const { return extent_of(name, 1, "one")[0]; }
 
 void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const {
-  const DamageGuard guard(path_);
+  const WatchedCall watched = watch_headers();
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   const int filters = H5Pget_layout(creation) == H5D_CHUNKED ? H5Pget_nfilters(creation) : 0;
   for (int i = 0; i < filters; ++i) {
@@ -382,10 +431,9 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
                     name);
 }
 
-void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory_type, bool as_stored, Rows some,
-                            const UseBlock& use) const {
+void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name, hid_t dataset, hid_t memory_type,
+                            bool as_stored, Rows some, const UseBlock& use) const {
   if (some.count() == 0) return;  // a chunk about none of its rows would be one of them
-  const DamageGuard guard(path_);
   const Handle space = dataset_space(dataset);
   std::size_t width = H5Tget_size(memory_type);
   for (const hsize_t extent : shape(space) | std::views::drop(1)) width *= extent;
@@ -396,20 +444,26 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
     const Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
     std::uint64_t text_left = file_bytes_ + some.count();  // and a zero behind each
     H5Pset_vlen_mem_manager(transfer, allocate_text, &text_left, nullptr, nullptr);
+    const std::uint64_t work = work_of(dataset, std::min(some.count(), slab)) + std::min(file_bytes_, kMostHeaders);
     for (std::uint64_t begin = some.begin; begin < some.end; begin += slab) {
       context_.check_stop();
-      guard.still_alive();
       const std::uint64_t count = std::min(slab, some.end - begin);
-      const std::string problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
+      std::string problem;
+      {
+        const WatchedCall reading(context_.watch, path_, work);
+        problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
+      }
       if (text_left == 0)
         throw bad_input("{}: '{}' claims more text than there is in the file: it is damaged", path_, name);
       if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
+      const WatchedCall::Pause own_work(watched);
       use(begin, count, buffer.data());
     }
     return;
   }
   void* descriptor = nullptr;
   if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
+  const WatchedCall::Pause own_work(watched);
   const int file = *static_cast<const int*>(descriptor);
   struct stat status {};
   if (fstat(file, &status) != 0) throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
@@ -424,8 +478,7 @@ void InputHdf5::read_blocks(const std::string& name, hid_t dataset, hid_t memory
   oneapi::tbb::parallel_for(std::size_t{0}, storage->blocks.size(), [&](std::size_t b) {
     context_.check_stop();
     ScratchMemory::keep_within_limit();
-    guard.still_alive();
-    const Block& block = storage->blocks[b];
+    const StoredRows& block = storage->blocks[b];
     const auto refuse = [&](const char* why) {
       first_error.add(block.rows.begin, bad_input("{}: cannot read '{}' from row {}: {}; copy the file again", path_,
                                                   name, block.rows.begin, why));
@@ -531,6 +584,7 @@ Converter<To> converter_from(hid_t type) {
 template <class Integer>
 void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low,
                                  std::int64_t high, const Refuse& refuse, Integer* out) const {
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != kind)
@@ -541,7 +595,7 @@ void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows
   const bool as_stored = number.convert != nullptr;
   // HDF5 would turn -2 into 0 if asked for unsigned.
   if (!as_stored) number = converter<std::int64_t, Integer>;
-  read_blocks(name, dataset, as_stored ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, as_stored, some,
+  read_blocks(watched, name, dataset, as_stored ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, as_stored, some,
               [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
                 const std::uint64_t good = number.convert(bytes, count, low, high, out + (begin - some.begin));
                 if (good < count) throw refuse(begin + good, number.digits(bytes + good * number.width));
@@ -619,6 +673,7 @@ Column<std::uint32_t> InputHdf5::read_indices(const std::string& name, Rows some
 }
 
 std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64_t rows) const {
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_FLOAT && H5Tget_class(type) != H5T_INTEGER)
@@ -627,7 +682,7 @@ std::vector<double> InputHdf5::read_numbers(const std::string& name, std::uint64
   const std::uint64_t columns = shape(dataset_space(dataset)).size() == 2 ? shape(dataset_space(dataset))[1] : 1;
   const bool is_double = H5Tequal(type, H5T_IEEE_F64LE) > 0, is_float = H5Tequal(type, H5T_IEEE_F32LE) > 0;
   std::vector<double> values(rows * columns);
-  read_blocks(name, dataset, is_float ? H5T_IEEE_F32LE : H5T_NATIVE_DOUBLE, is_float || is_double, {0, rows},
+  read_blocks(watched, name, dataset, is_float ? H5T_IEEE_F32LE : H5T_NATIVE_DOUBLE, is_float || is_double, {0, rows},
               [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
                 double* out = values.data() + begin * columns;
                 if (!is_float) {
@@ -658,6 +713,7 @@ std::vector<double> InputHdf5::read_matrix(const std::string& name) const {
 
 void InputHdf5::read_matrix(const std::string& name, Column<float>& full, Column<std::uint16_t>& half) const {
   const auto [rows, columns] = matrix_shape(name);
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_FLOAT)
@@ -671,7 +727,7 @@ void InputHdf5::read_matrix(const std::string& name, Column<float>& full, Column
   (is_half ? half.resize(rows * columns) : full.resize(rows * columns));
   auto* out = is_half ? reinterpret_cast<std::uint8_t*>(half.data()) : reinterpret_cast<std::uint8_t*>(full.data());
   const std::uint64_t width = columns * (is_half ? sizeof(std::uint16_t) : sizeof(float));
-  read_blocks(name, dataset, is_half ? hid_t{type} : H5T_IEEE_F32LE, is_half || is_float, {0, rows},
+  read_blocks(watched, name, dataset, is_half ? hid_t{type} : H5T_IEEE_F32LE, is_half || is_float, {0, rows},
               [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
                 std::memcpy(out + begin * width, bytes, count * width);
               });
@@ -679,6 +735,7 @@ void InputHdf5::read_matrix(const std::string& name, Column<float>& full, Column
 
 Strings InputHdf5::read_strings(const std::string& name) const {
   const std::uint64_t total = rows(name);
+  const WatchedCall watched = watch_headers();
   const Handle dataset = open(name);
   const Handle type = dataset_type(dataset);
   if (H5Tget_class(type) != H5T_STRING)
@@ -686,10 +743,11 @@ Strings InputHdf5::read_strings(const std::string& name) const {
   require_readable(name, dataset, total);
   if (H5Tis_variable_str(type) > 0) {
     Strings strings;
-    read_blocks(name, dataset, type, false, {0, total},
+    read_blocks(watched, name, dataset, type, false, {0, total},
                 [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
                   // The rows are HDF5's own allocations: given back even when one is refused.
                   const auto reclaim = [&](std::uint8_t* rows_read) {
+                    const QuietHdf5 quiet;
                     const hsize_t extent = count;
                     const Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose);
                     H5Dvlen_reclaim(type, memory, H5P_DEFAULT, rows_read);
@@ -715,19 +773,20 @@ Strings InputHdf5::read_strings(const std::string& name) const {
   std::vector<std::uint32_t> lengths(slab);
   for (Rows some{0, 0}; some.end < total;) {
     some = {some.end, std::min(some.end + slab, total)};
-    read_blocks(name, dataset, type, true, some, [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-      const char* rows_read = reinterpret_cast<const char*>(bytes);
-      std::uint8_t all_bits = 0;
-      for (std::uint64_t i = 0; i < count * width; ++i) all_bits |= bytes[i];
-      const bool ascii = all_bits < 0x80;
-      for (std::uint64_t i = 0; i < count; ++i) {
-        std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
-        while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
-        if (!ascii) require_utf8(path_, name, begin + i, text);
-        lengths[begin - some.begin + i] = static_cast<std::uint32_t>(text.size());
-      }
-      std::memcpy(fields.data() + (begin - some.begin) * width, rows_read, count * width);
-    });
+    read_blocks(watched, name, dataset, type, true, some,
+                [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
+                  const char* rows_read = reinterpret_cast<const char*>(bytes);
+                  std::uint8_t all_bits = 0;
+                  for (std::uint64_t i = 0; i < count * width; ++i) all_bits |= bytes[i];
+                  const bool ascii = all_bits < 0x80;
+                  for (std::uint64_t i = 0; i < count; ++i) {
+                    std::string_view text(rows_read + i * width, strnlen(rows_read + i * width, width));
+                    while (space_padded && !text.empty() && text.back() == ' ') text.remove_suffix(1);
+                    if (!ascii) require_utf8(path_, name, begin + i, text);
+                    lengths[begin - some.begin + i] = static_cast<std::uint32_t>(text.size());
+                  }
+                  std::memcpy(fields.data() + (begin - some.begin) * width, rows_read, count * width);
+                });
     strings.append_fields(fields.data(), width, std::span(lengths).first(some.count()));
   }
   return strings;

@@ -7,6 +7,7 @@
 #include "core/scratch_memory.h"
 #include "hdf5/hdf5.h"
 #include "hdf5/packing.h"
+#include "hdf5/watched_call.h"
 
 namespace voxpop {
 namespace {
@@ -17,12 +18,17 @@ constexpr std::uint64_t kChunkRows = 1 << 16;
 
 OutputHdf5::OutputHdf5(OutputFile& output, bool compress, const Context& context)
     : output_(output), compress_(compress), context_(context) {
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  const QuietHdf5 quiet;
   // HDF5's usual driver asks for the file's real path, which a nameless one does not have.
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fapl_stdio(access);
   file_ = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
   if (!file_) fail("create the file");
+}
+
+OutputHdf5::~OutputHdf5() {
+  const QuietHdf5 quiet;
+  file_ = Handle();
 }
 
 void OutputHdf5::fail(const std::string& what) const {
@@ -35,6 +41,7 @@ void OutputHdf5::write_attribute(const std::string& name, const std::string& val
 
 void OutputHdf5::write_group_attribute(const std::string& group_name, const std::string& name,
                                        const std::string& value) {
+  const QuietHdf5 quiet;
   const Handle group(H5Gopen2(file_, group_name.c_str(), H5P_DEFAULT), H5Gclose);
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   // Variable length lies outside the object header, which holds 64 KiB at most: a long provenance would not fit.
@@ -47,6 +54,7 @@ void OutputHdf5::write_group_attribute(const std::string& group_name, const std:
 }
 
 void OutputHdf5::write_attribute(const std::string& dataset_name, const std::string& name, const Strings& values) {
+  const QuietHdf5 quiet;
   const Handle dataset(H5Dopen2(file_, dataset_name.c_str(), H5P_DEFAULT), H5Dclose);
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_size(type, H5T_VARIABLE);
@@ -90,7 +98,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
     return packed;
   };
   const auto write_chunk = [&](const Packed& packed) {
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // of this thread
+    const QuietHdf5 quiet;  // of this thread
     const hsize_t offset[2] = {packed.first_row, 0};
     if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, offset, packed.bytes.size(), packed.bytes.data()) < 0)
       fail(fmt::format("write '{}'", name));
@@ -106,6 +114,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
 void OutputHdf5::write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data,
                             std::uint64_t rows, std::size_t columns) {
   context_.check_stop();
+  const QuietHdf5 quiet;
   const int rank = columns > 0 ? 2 : 1;
   const hsize_t extent[2] = {rows, columns};
   const std::size_t row_elements = std::max<std::size_t>(columns, 1), row_bytes = row_elements * element_bytes;
@@ -200,6 +209,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
 
 void OutputHdf5::finish() {
   context_.check_stop();
+  const QuietHdf5 quiet;
   if (H5Fflush(file_, H5F_SCOPE_GLOBAL) < 0 || !file_.finish()) fail("finish the file");
   output_.commit();
 }

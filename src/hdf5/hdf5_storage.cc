@@ -9,6 +9,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <ranges>
 
 namespace voxpop {
 namespace {
@@ -42,6 +43,20 @@ std::uint64_t chunk_bytes(hid_t dataset) {
   return extent.empty() ? 0
                         : std::accumulate(extent.begin(), extent.end(),
                                           std::uint64_t{H5Tget_size(dataset_type(dataset))}, std::multiplies<>());
+}
+
+std::uint64_t work_of(hid_t dataset, std::uint64_t rows) {
+  constexpr double kChunkCost = 4096, kMost = 1e15;  // the former: finding a chunk takes as long as unpacking that
+  const std::vector<hsize_t> chunk = chunk_shape(dataset), extent = shape(dataset_space(dataset));
+  double bytes = static_cast<double>(rows) * static_cast<double>(H5Tget_size(dataset_type(dataset)));
+  for (const hsize_t columns : extent | std::views::drop(1)) bytes *= static_cast<double>(columns);
+  if (!chunk.empty()) {
+    double chunks = static_cast<double>(rows / std::max<hsize_t>(chunk[0], 1)) + 2;  // at both ends a part of one
+    for (std::size_t k = 1; k < chunk.size(); ++k)
+      chunks *= std::ceil(static_cast<double>(extent[k]) / static_cast<double>(std::max<hsize_t>(chunk[k], 1)));
+    bytes = chunks * (static_cast<double>(chunk_bytes(dataset)) + kChunkCost);
+  }
+  return static_cast<std::uint64_t>(std::min(bytes, kMost));
 }
 
 bool lacks_chunks(hid_t dataset) {

@@ -20,13 +20,15 @@ std::vector<hsize_t> shape(hid_t space);
 
 /// Of each chunk, unpacked; 0: not chunked.
 std::uint64_t chunk_bytes(hid_t dataset);
+/// Bytes that HDF5 may have to unpack for `rows` rows, however they lie: whole chunks, and something for each.
+std::uint64_t work_of(hid_t dataset, std::uint64_t rows);
 /// Whether chunks are missing, whose rows would be zeros that nobody wrote; a fill value of one's own is meant.
 bool lacks_chunks(hid_t dataset);
 /// The packing of the filters of a chunked dataset; none: one that only HDF5 can unpack.
 std::optional<Packing> packing_of(hid_t creation);
 
 /// A block of rows as it lies in the file: a chunk, or a part of what is not chunked.
-struct Block {
+struct StoredRows {
   std::uint64_t address, bytes;
   Rows rows;
 };
@@ -35,7 +37,7 @@ struct Block {
 struct Storage {
   Packing packing;
   std::uint64_t block_rows = 0;  ///< of each block, unpacked; of its last chunk HDF5 stores the whole, too
-  std::vector<Block> blocks;
+  std::vector<StoredRows> blocks;
 };
 
 /// Where `some` rows, each `width` bytes, lie; none: leave it to HDF5.

@@ -140,7 +140,7 @@ class RankReaders : public ColumnReaders {
   }
 
   /// For another rank: reads what start() asks for.
-  static void read(Ranks& ranks) {
+  static void read(Ranks& ranks, const Context& context) {
     std::uint64_t numbers[6];
     ranks.receive(0, numbers, sizeof numbers);
     Part part{{},
@@ -152,26 +152,26 @@ class RankReaders : public ColumnReaders {
               numbers[4]};
     receive_column(ranks, 0, part.path);
     receive_column(ranks, 0, part.dataset);
-    if (part.width == 1) read_part<std::int8_t>(ranks, part);
-    if (part.width == 4) read_part<std::uint32_t>(ranks, part);  // signed ones have the same bits
-    if (part.width == 8) read_part<std::int64_t>(ranks, part);
+    if (part.width == 1) read_part<std::int8_t>(ranks, part, context);
+    if (part.width == 4) read_part<std::uint32_t>(ranks, part, context);  // signed ones have the same bits
+    if (part.width == 8) read_part<std::int64_t>(ranks, part, context);
   }
 
  private:
   template <class Integer>
-  static void read_part(Ranks& ranks, const Part& part) {
+  static void read_part(Ranks& ranks, const Part& part, const Context& context) {
     Outcome outcome{.is_read = true, .refused_row = part.rows.end};
     Column<Integer> column;
     std::mutex alone;
     try {
       if (mark_of(part.path) != part.mark) throw file_error("{}: another file here", part.path);
-      column = InputHdf5(part.path).read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
-                                                           [&](std::uint64_t row, const std::string& value) {
-                                                             const std::lock_guard lock(alone);
-                                                             if (row < outcome.refused_row)
-                                                               outcome = {true, row, value};
-                                                             return bad_input("{}", value);
-                                                           });
+      column = InputHdf5(part.path, context)
+                   .read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
+                                           [&](std::uint64_t row, const std::string& value) {
+                                             const std::lock_guard lock(alone);
+                                             if (row < outcome.refused_row) outcome = {true, row, value};
+                                             return bad_input("{}", value);
+                                           });
     } catch (const Error&) {
       outcome.is_read = !outcome.refused_value.empty();
     }
@@ -457,7 +457,7 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 
 std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::make_unique<RankReaders>(ranks); }
 
-int serve_leader(Ranks& ranks) {
+int serve_leader(Ranks& ranks, const Context& context) {
   std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
   const auto send = [&](const auto& column) { send_column(ranks, 0, column); };
   for (;;) {
@@ -475,7 +475,7 @@ int serve_leader(Ranks& ranks) {
     }
     switch (order.act) {
       case Order::Act::kRead:
-        RankReaders::read(ranks);
+        RankReaders::read(ranks, context);
         break;
       case Order::Act::kOpen:
         part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);

@@ -18,7 +18,7 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks);
 
 /// For all ranks but the leader: works for its engines and readers, until it says what to exit with.
-int serve_leader(Ranks& ranks);
+int serve_leader(Ranks& ranks, const Context& context);
 
 /// For the leader, at the end.
 void end_ranks(Ranks& ranks, int exit_code);

@@ -9,7 +9,7 @@ namespace voxpop {
 
 bool knows_ranks() { return true; }
 
-int run_in_ranks(int threads, std::size_t memory_limit, const std::function<int(const Lead&)>& lead,
+int run_in_ranks(const Context& context, const std::function<int(const Lead&)>& lead,
                  const std::function<void()>& begin,
                  const std::function<void(int rank, const std::string& message)>& report) {
   Ranks ranks;
@@ -18,15 +18,15 @@ int run_in_ranks(int threads, std::size_t memory_limit, const std::function<int(
         "{} processes were started, but MPI knows of {}: the launcher is not that of the MPI that voxpop is "
         "built with",
         launched_processes(), ranks.size());
-  const int used = threads > 0 ? threads : ranks.cores();
+  const int used = context.threads > 0 ? context.threads : ranks.cores();
   try {
     if (!ranks.leads()) {
       begin();
-      return with_threads(used, [&] { return serve_leader(ranks); });
+      return with_threads(used, [&] { return serve_leader(ranks, context); });
     }
     const auto readers = make_column_readers(ranks);
     const MakeEngine make = [&](const Device& device, const Groups& groups) {
-      return make_ranked_engine(ranks, device, groups, memory_limit);
+      return make_ranked_engine(ranks, device, groups, context.memory_limit);
     };
     const int status = lead({used, make, readers.get()});
     end_ranks(ranks, status);

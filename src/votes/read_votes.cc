@@ -455,13 +455,28 @@ void note_unused(const InputHdf5& file, const Context& context, std::vector<std:
                                               "truth/taste",
                                               "truth/drifts",
                                               "truth/bursts"};
-  std::string unused;
-  for (const std::string& name : file.datasets())
-    if (!known.contains(name)) {
-      unused += (unused.empty() ? "" : ", ") + name;
-      all_unused.push_back(name);
-    }
-  if (!unused.empty()) context.tell(fmt::format("{}: not used: {}", file.path(), unused));
+  static const std::vector<std::string> groups = {"comparisons", "items", "annotators", "prompts", "sources", "gold"};
+  constexpr std::size_t kMost = 1000, kMostNamed = 10;  // of what else somebody may keep there, in any number
+  std::set<std::string> unused;
+  const auto add = [&](const std::string& name) {
+    if (!known.contains(name)) unused.insert(name);
+    return unused.size() <= kMost;
+  };
+  // First where a column under another name would be.
+  for (const std::string& group : groups)
+    if (file.has(group)) file.visit_datasets(group, add);
+  file.visit_datasets("/", add);
+  if (unused.empty()) return;
+  std::vector<std::string> named;
+  for (const std::string& name : unused)
+    if (named.size() < kMostNamed) named.push_back(shown(name));
+  std::string others;
+  if (unused.size() > kMost)
+    others = fmt::format(", ... and at least {} others", unused.size() - named.size());
+  else if (unused.size() > named.size())
+    others = fmt::format(", ... and {} others", unused.size() - named.size());
+  context.tell(fmt::format("{}: not used: {}{}", file.path(), fmt::join(named, ", "), others));
+  all_unused.insert(all_unused.end(), unused.begin(), unused.end());
 }
 
 /// Refuses the first vote (by row) that compares what cannot be compared.
