@@ -259,6 +259,7 @@ int evaluate_command(const Arguments& arguments) {
     const auto embeddings = read_embeddings(
         options, rating == arguments.models.end() ? arguments.models.front() : *rating, arguments.inputs, votes, quiet);
     const auto [device, why] = choose_device(options, votes, embeddings.get());
+    begin_memory_limit(device, options.memory_limit, "");
     Groups groups = group_votes_on(device, votes, kTies.at(options.ties), options.memory_limit);
     groups.on_device.reset();
     groups.covariates = find_covariates(votes, groups, options.covariates());

@@ -444,6 +444,7 @@ int fit_votes(const Arguments& arguments, int threads, const MakeEngine& make_pl
       checkpoint.emplace(arguments.checkpoint, describe_work(arguments, votes, earlier), arguments.checkpoint_every,
                          quiet);
     const auto [device_used, why] = choose_device(options, votes, embeddings.get());
+    begin_memory_limit(device_used, options.memory_limit, arguments.output);
     Groups groups = group_votes_on(device_used, votes, kTies.at(options.ties), options.memory_limit);
     groups.embeddings = embeddings;
     groups.covariates = find_covariates(votes, groups, options.covariates());
@@ -675,7 +676,7 @@ int fit_in_ranks(const Arguments& arguments) {
   try {
     if (!ranks.leads()) {
       limit_memory(options, arguments.output);
-      return with_threads(threads, [&] { return serve_leader(ranks); });
+      return with_threads(threads, [&] { return serve_leader(ranks, arguments.output); });
     }
     const auto readers = make_column_readers(ranks);
     const int status = fit_votes(

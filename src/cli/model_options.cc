@@ -2,7 +2,6 @@
 
 #include "core/error.h"
 #include "core/launch.h"
-#include "core/scratch_memory.h"
 
 namespace voxpop {
 
@@ -110,8 +109,8 @@ void limit_memory(const ModelOptions& options, const std::string& output) {
   if (options.memory_limit > 0 && options.memory_limit < 1 << 20)
     throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB",
                       options.memory_limit);
-  if (options.memory_limit > 0 && !may_use_cuda(parse_device(options.device)))
-    ScratchMemory::begin(options.memory_limit, ScratchMemory::folder_for(output));
+  if (!may_use_cuda(parse_device(options.device)))
+    begin_memory_limit({Device::Kind::kCpu}, options.memory_limit, output);
 }
 
 }  // namespace voxpop

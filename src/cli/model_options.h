@@ -74,8 +74,8 @@ std::shared_ptr<const Embeddings> read_embeddings(const ModelOptions& options, c
                                                   bool quiet);
 /// Where to fit: as choose_device(); embeddings are fitted on a CPU, by one process.
 DeviceChoice choose_device(const ModelOptions& options, const Votes& votes, const Embeddings* embeddings);
-/// Where the CPU will fit, keeps this process within options.memory_limit; `output`: beside it there is room; empty:
-/// here.
+/// Where it is certain that the CPU will fit, keeps this process within options.memory_limit; else that is up to
+/// begin_memory_limit(), once the device is chosen. `output`: beside it there is room; empty: here.
 void limit_memory(const ModelOptions& options, const std::string& output);
 
 }  // namespace voxpop

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "core/scratch_memory.h"
 #include "core/threads.h"
 #include "fit/embedded_engine.h"
 
@@ -49,6 +50,11 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   }
   if (!problem.empty()) return {cpu, problem};
   return {{Device::Kind::kCuda, 0}, "it can be used"};
+}
+
+void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside) {
+  if (memory_limit > 0 && device.kind == Device::Kind::kCpu)
+    ScratchMemory::begin(memory_limit, ScratchMemory::folder_for(beside));
 }
 
 #if VOXPOP_WITH_CUDA

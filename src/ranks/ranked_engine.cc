@@ -164,14 +164,18 @@ class RankReaders : public ColumnReaders {
     Column<Integer> column;
     std::mutex alone;
     try {
-      if (mark_of(part.path) != part.mark) throw file_error("{}: another file here", part.path);
-      column = InputHdf5(part.path).read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
-                                                           [&](std::uint64_t row, const std::string& value) {
-                                                             const std::lock_guard lock(alone);
-                                                             if (row < outcome.refused_row)
-                                                               outcome = {true, row, value};
-                                                             return bad_input("{}", value);
-                                                           });
+      const InputHdf5 file(part.path);
+      const auto require_same = [&] {
+        if (file.mark() != part.mark) throw file_error("{}: another file here", part.path);
+      };
+      require_same();
+      column = file.read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
+                                           [&](std::uint64_t row, const std::string& value) {
+                                             const std::lock_guard lock(alone);
+                                             if (row < outcome.refused_row) outcome = {true, row, value};
+                                             return bad_input("{}", value);
+                                           });
+      require_same();  // it may have been written to meanwhile
     } catch (const Error&) {
       outcome.is_read = !outcome.refused_value.empty();
     }
@@ -457,7 +461,7 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 
 std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::make_unique<RankReaders>(ranks); }
 
-int serve_leader(Ranks& ranks) {
+int serve_leader(Ranks& ranks, const std::string& output) {
   std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
   const auto send = [&](const auto& column) { send_column(ranks, 0, column); };
   for (;;) {
@@ -478,6 +482,7 @@ int serve_leader(Ranks& ranks) {
         RankReaders::read(ranks);
         break;
       case Order::Act::kOpen:
+        begin_memory_limit(order.device, order.memory_limit, output);
         part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
         break;
       case Order::Act::kUpdate:

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "fit/device.h"
 #include "fit/engine.h"
@@ -17,8 +18,9 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 /// For the leader: the others read a part of each long column of files that they see.
 std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks);
 
-/// For all ranks but the leader: works for its engines and readers, until it says what to exit with.
-int serve_leader(Ranks& ranks);
+/// For all ranks but the leader: works for its engines and readers, until it says what to exit with. `output`: beside
+/// it there is room for scratch files.
+int serve_leader(Ranks& ranks, const std::string& output);
 
 /// For the leader, at the end.
 void end_ranks(Ranks& ranks, int exit_code);
