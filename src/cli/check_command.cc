@@ -61,7 +61,6 @@ int check_command(const Arguments& arguments) {
                                    {"annotators_alone", limits.annotators_alone},
                                    {"duplicate_votes", limits.duplicate_votes},
                                    {"checking_share", limits.checking_share()},
-                                   {"self_comparisons", 0},
                                    {"annotators_identified", limits.annotators_identified()},
                                    {"side_bias_identified", limits.side_bias_identified()},
                                    {"sides_known", limits.sides_known},
@@ -96,9 +95,8 @@ int check_command(const Arguments& arguments) {
     fmt::print("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
   fmt::print("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   if (!anonymous)
-    fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own; ", limits.annotators_alone,
+    fmt::print("{} annotators share no pair with anyone; {} votes repeat an annotator's own\n", limits.annotators_alone,
                limits.duplicate_votes);
-  fmt::print("no self-comparisons\n");
   print_bursts(votes, bursts);
   for (const Finding& finding : findings) fmt::print("\n{}\n", told(finding));
   for (const std::string& warning : others) fmt::print("\nWARNING: {}\n", warning);
