@@ -98,6 +98,7 @@ def main():
         "fit_votes": choices(16, 600),
         "read_votes_structure": choices(12, 800),
         "read_fit_structure": choices(24, 300),
+        "resume_checkpoint": choices(24, 200),
         "read_bytes": files(program, folder),
     }.items():
         for i, seed in enumerate(seeds):

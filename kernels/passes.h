@@ -849,10 +849,10 @@ struct StepAnnotators {
       total.gamma_taste[k] += part.gamma_taste[k];
     }
     total.gamma_square += part.gamma_square;
-    total.longest_step = larger(total.longest_step, part.longest_step);
+    total.longest_step = farther(total.longest_step, part.longest_step);
     total.source += part.source;
     total.source2 += part.source2;
-    total.source_step = larger(total.source_step, part.source_step);
+    total.source_step = farther(total.source_step, part.source_step);
   }
   /// Each thread's totals, added by one.
   VOXPOP_DEVICE static void add_threads(Block& block, AnnotatorTotals* totals) {

@@ -7,7 +7,7 @@
 # fuzz/found, and are run each time; what fails now is in build/fuzz/findings. Then the exit status is 1.
 set -euo pipefail
 
-declare -A inputs=([export_texts]=30000 [fit_votes]=2000 [import_votes]=12000 [read_fit_structure]=800 [read_votes_structure]=2500)
+declare -A inputs=([export_texts]=30000 [fit_votes]=2000 [import_votes]=12000 [read_fit_structure]=800 [read_votes_structure]=2500 [resume_checkpoint]=1500)
 short=no
 [[ $# -gt 0 ]] || short=yes
 seconds=${1:-20}

@@ -3,6 +3,9 @@
 #include "files/checkpoint.h"
 
 #include <cstring>
+#include <filesystem>
+#include <functional>
+#include <limits>
 
 #include "core/error.h"
 #include "engine_comparison.h"
@@ -129,6 +132,126 @@ TEST_F(CheckpointTest, of_something_else_is_refused) {
   const Groups fewer = random_groups(prompts(99), 8, Said::kBinary);
   const auto other = kCpu(fewer);
   EXPECT_THROW(checkpoint().resume(run, *other), Error);
+}
+
+/// Keeps the fit after three iterations, changed and with a checksum that is right: as a file made to do harm.
+class Crafts : public FitKeeper {
+ public:
+  using Change = std::function<void(FitRun&, EngineState&)>;
+  Crafts(Checkpoint& file, Change change) : file_(file), change_(std::move(change)) {}
+  void resume(FitRun&, Engine&) override {}
+  void keep(FitRun& run, Engine& engine) override {
+    if (run.state.iterations < 3) return;
+    FitRun changed = run;
+    EngineState state = engine.save(changed);
+    change_(changed, state);
+    engine.load(state);
+    file_.keep(changed, engine);
+    throw Ended();
+  }
+
+ private:
+  Checkpoint& file_;
+  Change change_;
+};
+
+class CraftedCheckpointTest : public CheckpointTest {
+ protected:
+  /// What resuming it says; "" where it goes on to an end.
+  std::string resume_crafted(const Crafts::Change& change) {
+    const auto fit = [&](FitKeeper& keeper) {
+      const auto engine = kCpu(groups_);
+      FitOptions options{.answers = groups_.answers, .max_iterations = 12};
+      options.covariates = groups_.covariates.count();
+      options.tastes = groups_.covariates.features;
+      options.sources = static_cast<int>(groups_.sources);
+      fit_model(
+          *engine, count_votes(groups_), options, [](int, double) {}, &keeper);
+    };
+    {
+      Checkpoint file = checkpoint();
+      Crafts keeper(file, change);
+      EXPECT_THROW(fit(keeper), Ended);
+    }
+    Checkpoint file = checkpoint();
+    std::string said;
+    try {
+      fit(file);
+    } catch (const Error& error) {
+      said = error.what();
+      EXPECT_TRUE(error.exit() == Exit::kBadInput || error.exit() == Exit::kNotConverged) << said;
+    }
+    std::filesystem::remove(path("kept"));
+    return said;
+  }
+
+  Groups groups_ =
+      test::with_sources(test::with_covariates(random_groups({{3, 5}, {9, 30}, {40, 300}}, 6, Said::kTies)), 3);
+};
+
+TEST_F(CraftedCheckpointTest, what_cannot_be_of_this_fit_is_refused) {
+  EXPECT_EQ(resume_crafted([](FitRun&, EngineState&) {}), "");
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
+  const auto state = [](auto change) { return [=](FitRun& run, EngineState&) { change(run.state); }; };
+  const std::vector<std::pair<const char*, Crafts::Change>> cases = {
+      {"model", state([](FitState& s) { s.model = Model::kBradleyTerry; })},
+      {"model", state([](FitState& s) { s.max_iterations = 2000000000; })},
+      {"model", state([](FitState& s) { s.voters = 1e9; })},
+      {"model", state([](FitState& s) { s.levels = 1000000; })},
+      {"model", state([](FitState& s) { s.covariates = 100000000; })},
+      {"model", state([](FitState& s) { s.tastes = 1000; })},
+      {"model", state([](FitState& s) { s.tastes = -1; })},
+      {"model", state([](FitState& s) { s.sources = 0; })},
+      {"model", state([](FitState& s) { s.own_priors = true; })},
+      {"model", state([](FitState& s) { s.own_tastes = true; })},
+      {"model", state([](FitState& s) { s.prior_scale = 1; })},
+      {"model", state([](FitState& s) { s.coefficient_prior_variance[0] = 0; })},
+      {"model", state([](FitState& s) { std::memset(&s.creeps, 7, 1); })},
+      {"iterations", state([](FitState& s) { s.iterations = -2000000000; })},
+      {"iterations", state([](FitState& s) { s.iterations = s.max_iterations + 1; })},
+      {"iterations", state([](FitState& s) { s.last_sweeps = -2000000000; })},
+      {"iterations", state([](FitState& s) { s.sweeps = 2000000000; })},
+      {"iterations", state([](FitState& s) { s.sweeps = 0; })},
+      {"iterations", state([](FitState& s) { s.stride = 0; })},
+      {"iterations", state([](FitState& s) { s.phase = static_cast<Phase>(17); })},
+      {"iterations", state([=](FitState& s) { s.stretch = nan; })},
+      {"iterations", state([](FitState& s) { s.damping = 1e300; })},
+      {"population", state([=](FitState& s) { s.population.mean = infinite; })},
+      {"population", state([](FitState& s) { s.population.variance = -1; })},
+      {"population", state([=](FitState& s) { s.source_variance = nan; })},
+      {"thresholds", state([=](FitState& s) { s.scale.edge[kMaxLevels] = 3; })},
+      {"views", state([](FitState& s) { s.view_variance = 1; })},
+      {"views", state([](FitState& s) { s.tests_views = true; })},
+      {"coefficients", state([=](FitState& s) { s.coefficient[0] = nan; })},
+      {"coefficients", state([](FitState& s) { s.coefficient[kMaxCovariates - 1] = 1; })},
+      {"annotators", [=](FitRun& run, EngineState&) { run.annotators[2].discrimination = nan; }},
+      {"annotators", [](FitRun& run, EngineState&) { run.annotators[2].side_bias_variance = -1; }},
+      {"tastes", [](FitRun& run, EngineState&) { run.tastes[1].variance = -1; }},
+      {"sources", [](FitRun& run, EngineState&) { run.sources[1].variance = 0; }},
+      {"sites", [](FitRun&, EngineState& e) { e.sites.precision[3] = -5; }},
+      {"sites", [=](FitRun&, EngineState& e) { e.sites.shift[3] = static_cast<float>(nan); }},
+      {"pairs", [=](FitRun&, EngineState& e) { e.pair_mean[3] = static_cast<float>(infinite); }},
+      {"pairs", [](FitRun&, EngineState& e) { e.pair_variance[3] = -1; }},
+      {"prompts", [=](FitRun&, EngineState& e) { e.prompts[0].mean = static_cast<float>(nan); }},
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::string said = resume_crafted(cases[i].second);
+    EXPECT_TRUE(test::contains(said, "cannot be those of this fit")) << i << ": " << said;
+    EXPECT_TRUE(test::contains(said, cases[i].first)) << i << ": " << said;
+  }
+}
+
+/// Whatever a word of the state is made to be, the fit is refused, diverges or comes to its end.
+TEST_F(CraftedCheckpointTest, any_word_of_the_state) {
+  constexpr std::size_t kWords = sizeof(FitState) / sizeof(std::int32_t);
+  const std::int32_t values[] = {-1, 1 << 20, 0x7ff00000};
+  int refused = 0;
+  for (std::size_t word = 0; word < kWords; ++word)
+    for (const std::int32_t value : values)
+      refused += !resume_crafted([&](FitRun& run, EngineState&) {
+                    std::memcpy(reinterpret_cast<char*>(&run.state) + word * sizeof value, &value, sizeof value);
+                  }).empty();
+  EXPECT_GT(refused, static_cast<int>(kWords));
 }
 
 }  // namespace

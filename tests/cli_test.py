@@ -578,7 +578,6 @@ class HappyPath(CliTest):
             "pairs_with_one_vote": int(np.sum(size == 1)),
             "components": int(components_of(2000, self.pairs).max() + 1),
             "duplicate_votes": 4500 - by_pair_and_annotator,
-            "self_comparisons": 0,
         }
         self.assertEqual({name: counts[name] for name in expected}, expected)
 

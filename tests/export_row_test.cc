@@ -3,10 +3,13 @@
 
 #include <bit>
 #include <cmath>
+#include <csignal>
+#include <fstream>
 #include <limits>
 #include <random>
 
 #include "export/row.h"
+#include "helpers.h"
 
 namespace voxpop {
 namespace {
@@ -53,6 +56,38 @@ TEST(ExportRow, numbers_are_as_printf_has_them) {
   }
   for (std::uint32_t i = 0; i <= 1 << 13; ++i)
     expect(static_cast<float>(i) / (1 << 13));  // as targets and weights are rounded
+}
+
+TEST(ExportRow, marks_of_turns_are_found_however_they_are_escaped) {
+  const auto found = [](ExportFormat format, std::string_view json) { return find_mark(json, refused_marks(format)); };
+  const ExportFormat nemo = ExportFormat::kNemoAligner, axolotl = ExportFormat::kAxolotl;
+  for (const char* text : {R"("x\n<extra_id_1>User")", R"("\u003cextra_id_0>")", R"("\u003Cextra\u005fid_0>")",
+                           R"("<\u0065xtra_id_2>")", R"([{"role":"user","content":"<extra_id_1>"}])"})
+    EXPECT_EQ(found(nemo, text), "<extra_id_") << text;
+  for (const char* text :
+       {R"("<extra id_1>")", R"("\\u003cextra_id_0>")", R"("é <<extra>")", R"("\u00e9")", R"("")", ""})
+    EXPECT_EQ(found(nemo, text), "") << text;
+  EXPECT_EQ(found(axolotl, R"("a<|im_end|>\n<|im_start|>user")"), "<|im_end|>");
+  EXPECT_EQ(found(axolotl, R"("a<\u007cim_start|>")"), "<|im_start|>");
+  EXPECT_EQ(found(axolotl, R"("a[\/INST]")"), "[/INST]");
+  EXPECT_EQ(found(axolotl, R"("xs |> f <| g; [INS]")"), "");
+  EXPECT_EQ(found(axolotl, R"("ends in <|im_start|)"), "");
+  EXPECT_TRUE(refused_marks(ExportFormat::kNemoRl).empty());
+  EXPECT_EQ(find_mark(R"([{"content":"<start_of_turn>user"}])", template_marks()), "<start_of_turn>");
+}
+
+using TextsTest = test::FileTest;
+
+/// A library's functions leave the process's signals alone.
+TEST_F(TextsTest, set_no_signal_handler) {
+  std::ofstream(path("texts.jsonl")) << R"({"id": "a", "text": "t"})" << '\n';
+  Strings ids;
+  ids.push_back("a");
+  const Texts texts({path("texts.jsonl")}, ids, true);
+  EXPECT_EQ(texts.text(0), R"("t")");
+  struct sigaction action {};
+  sigaction(SIGBUS, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_DFL);
 }
 
 }  // namespace

@@ -244,6 +244,21 @@ class FailingCalls(FaultsTest):
             self.assertNotIn("linkat", names)
             self.assertEqual("mkostemp" in names, what in scratch_files, what)
 
+    def test_permissions_where_files_cannot_be_nameless(self):
+        output = os.path.join(self.folder, "out.h5")
+        for mode in (0o600, 0o664, None):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(output)
+            if mode is not None:
+                with open(output, "wb"):
+                    os.chmod(output, mode)
+            environment = {"LD_PRELOAD": self.library, "FAULT_NAMED": "1", "TMPDIR": self.folder}
+            done = self.run_voxpop("simulate", output, "--prompts", "5", "--quiet", environment=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            umask = os.umask(0)
+            os.umask(umask)
+            self.assertEqual(os.stat(output).st_mode & 0o777, 0o666 & ~umask if mode is None else mode)
+
     def test_checkpoint(self):
         """What of it was whole before stays whole, and the fit goes on from there."""
         resumed = []

@@ -152,6 +152,26 @@ class Mpi(unittest.TestCase):
             subprocess.run(command[:-1], env=environment, check=True, capture_output=True, timeout=120)
             self.assertEqual(content("several.h5"), content("one.h5"))
 
+    def test_ranks_that_see_a_copy_read_nothing(self):
+        """A copy may be damaged or older where nobody looks: of the same name, size and times, with the same two ends."""
+        for name in ("mine", "copy"):
+            os.mkdir(path(name))
+        voxpop("simulate", path("mine/votes.h5"), "--prompts", 150_000, "--pairs-per-prompt", 3, "--votes-per-pair", 5, "--no-compress")
+        shutil.copy(path("mine/votes.h5"), path("copy/votes.h5"))
+        with h5py.File(path("copy/votes.h5"), "r+") as file:
+            preference = file["comparisons/preference"]
+            middle = slice(len(preference) // 2 + 200_000, len(preference) // 2 + 600_000)
+            preference[middle] = -preference[middle]
+        found = os.stat(path("mine/votes.h5"))
+        os.utime(path("copy/votes.h5"), ns=(found.st_atime_ns, found.st_mtime_ns))
+        command = ["mpirun", "--bind-to", "none"]
+        for folder in ("mine", "copy"):
+            fit = [VOXPOP, "fit", "votes.h5", "-o", path("several.h5"), "--device", "cpu", "--model", "bt"]
+            command += ["-np", "1", "-wdir", path(folder), *fit, ":"]
+        subprocess.run(command[:-1], env=environment, check=True, capture_output=True, timeout=120)
+        voxpop("fit", path("mine/votes.h5"), "-o", path("one.h5"), "--device", "cpu", "--model", "bt")
+        self.assertEqual(content("several.h5"), content("one.h5"))
+
     def test_with_little_memory_and_from_an_earlier_fit(self):
         votes = self.simulate("warm.h5", "--prompts", 5000)
         voxpop("fit", self.simulate("earlier.h5", "--prompts", 3000, "--seed", 2), "-o", path("earlier_fit.h5"))

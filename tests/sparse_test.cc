@@ -112,6 +112,13 @@ struct Ratios {
   }
 };
 
+TEST(Sparse, offsets_of_rows_go_beyond_32_bits) {
+  const std::uint32_t most = 0xffffffffu;
+  EXPECT_EQ(row_offsets({most, 0, most, 2}),
+            (std::vector<std::uint64_t>{0, 0xffffffffull, 0xffffffffull, 0x1fffffffeull, 0x200000000ull}));
+  EXPECT_EQ(row_offsets({}), std::vector<std::uint64_t>{0});
+}
+
 class SparseGraphs : public testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(SparseGraphs, agree_with_cholesky) {

@@ -40,7 +40,9 @@ struct Context {
   int threads = 0;               ///< CPU threads; 0: every core this process may use
   std::string device = "auto";   ///< "auto", "cpu", "cuda" or "cuda:N"
   std::size_t memory_limit = 0;  ///< bytes: on a CUDA device, or of this process; 0: what is free
-  FileWatch* watch = nullptr;    ///< not owned; null: nobody
+  /// Scratch files, which memory_limit needs, go to TMPDIR where that is a disk, else beside this file; empty: here.
+  std::string scratch_beside = {};
+  FileWatch* watch = nullptr;  ///< not owned; null: nobody
 
   /// Calls `note`, if there is one, with the text on one line.
   VOXPOP_EXPORT void tell(const std::string& text) const;

@@ -63,7 +63,6 @@ int check_command(const Arguments& arguments) {
                                    {"annotators_alone", limits.annotators_alone},
                                    {"duplicate_votes", limits.duplicate_votes},
                                    {"checking_share", limits.checking_share()},
-                                   {"self_comparisons", 0},
                                    {"annotators_identified", limits.annotators_identified()},
                                    {"side_bias_identified", limits.side_bias_identified()},
                                    {"sides_known", limits.sides_known},
@@ -98,9 +97,8 @@ int check_command(const Arguments& arguments) {
     print_text("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
   print_text("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
   if (!anonymous)
-    print_text("{} annotators share no pair with anyone; {} votes repeat an annotator's own; ", limits.annotators_alone,
+    print_text("{} annotators share no pair with anyone; {} votes repeat an annotator's own\n", limits.annotators_alone,
                limits.duplicate_votes);
-  print_text("no self-comparisons\n");
   print_bursts(votes, bursts);
   for (const Finding& finding : findings) print_text("\n{}\n", told(finding));
   for (const std::string& warning : others) print_text("\nWARNING: {}\n", warning);

@@ -254,7 +254,7 @@ int evaluate_command(const Arguments& arguments) {
   return with_threads(used_threads(options.threads), [&] {
     const Context context = context_of(options, arguments.common);
     const ModelWishes wishes = options.wishes();
-    limit_memory(context, "");
+    limit_memory(context);
     Votes votes = read_votes(arguments.inputs, context);
     Gold gold;
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, votes, context);
@@ -265,6 +265,7 @@ int evaluate_command(const Arguments& arguments) {
     const auto embeddings = read_used_embeddings(arguments.embeddings, wishes, model_named(used), arguments.inputs,
                                                  votes.item_ids, context);
     const auto [device, why] = choose_device_for(votes, embeddings.get(), context);
+    begin_memory_limit(device, context.memory_limit, "");
     Groups groups = group_votes_on(device, votes, wishes.ties, options.memory_limit);
     groups.on_device.reset();
     groups.covariates =

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/cut_short.h"
 #include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -136,6 +137,11 @@ int export_command(Arguments& arguments) {
       for (const std::string& path : paths)
         for (const InputFile& input : votes->inputs) require_other_output({input.path}, path);
     }
+    std::string text_files =
+        arguments.prompt_texts.empty() ? "a file of --texts" : "a file of --texts or --prompt-texts";
+    if (arguments.texts.size() + arguments.prompt_texts.size() == 1)
+      text_files = arguments.texts.empty() ? arguments.prompt_texts[0] : arguments.texts[0];
+    const EndWhenCutShort until_exported(text_files);
     std::optional<Texts> items, prompts;
     if (!arguments.texts.empty()) items.emplace(arguments.texts, fit.item_ids, context);
     if (!arguments.prompt_texts.empty()) {
@@ -176,6 +182,12 @@ int export_command(Arguments& arguments) {
           "{} {} are left out: the texts of their items name two different prompts, such as those of {}; mend "
           "their \"prompt\", or do without with --no-prompts",
           counts.conflicting, things, first_conflict));
+    if (counts.marked > 0)
+      context.tell(
+          fmt::format("{} {} have texts that hold marks of turns, as chat templates have them ('<|im_start|>' "
+                      "and others): a tokenizer that knows a mark takes it for a turn; take marks out of texts "
+                      "that you do not trust",
+                      counts.marked, things));
     if (counts.exported == 0 && of_votes)
       throw bad_input(
           "{}: no vote is left to export: of {}, {} ties, {} that do not count, {} without texts, {} with two prompts",
@@ -214,6 +226,7 @@ int export_command(Arguments& arguments) {
                    {"left_out_missing", counts.missing},
                    {"left_out_conflicting", counts.conflicting},
                    {"left_out_uncounted", counts.uncounted},
+                   {"with_turn_marks", counts.marked},
                    {"label_smoothing", smoothing},
                    {"bytes", bytes},
                    {"seconds", seconds}};

@@ -66,7 +66,6 @@ int fit_votes(const Arguments& arguments, const Context& context, const Lead* le
   FitJob job(arguments.request, context, lead);
   require_other_files(arguments);
   OutputFile output(arguments.output);
-  limit_memory(context, arguments.output);
   FitRecord record = job.run(job.read(arguments.inputs, arguments.known));
   const Json provenance = job.write(output, record, !arguments.no_compress);
   if (ScratchMemory::is_exceeded())
@@ -83,11 +82,11 @@ int fit_votes(const Arguments& arguments, const Context& context, const Lead* le
 int fit_command(Arguments& arguments) {
   static_cast<ModelWishes&>(arguments.request) = arguments.options.wishes();
   arguments.request.model = model_named(arguments.model);
-  const Context context = context_of(arguments.options, arguments.common);
+  Context context = context_of(arguments.options, arguments.common);
+  context.scratch_beside = arguments.output;
   if (launched_processes() == 1) return fit_votes(arguments, context);
   return run_in_ranks(
       context, [&](const Lead& lead) { return fit_votes(arguments, context, &lead); },
-      [&] { limit_memory(context, arguments.output); },
       [](int rank, const std::string& message) {
         tell(fmt::format("voxpop: rank {}: {}\n", rank, one_line(message)));
       });

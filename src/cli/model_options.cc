@@ -4,8 +4,6 @@
 
 #include "cli/terminal.h"
 #include "core/error.h"
-#include "core/scratch_memory.h"
-#include "fit/device.h"
 
 namespace voxpop {
 namespace {
@@ -112,14 +110,6 @@ Context context_of(const ModelOptions& options, const CommonOptions& common) {
   context.device = options.device;
   context.memory_limit = options.memory_limit;
   return context;
-}
-
-void limit_memory(const Context& context, const std::string& output) {
-  const std::size_t limit = context.memory_limit;
-  if (limit > 0 && limit < 1 << 20)
-    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB", limit);
-  if (limit > 0 && !may_use_cuda(parse_device(context.device)))
-    ScratchMemory::begin(limit, ScratchMemory::folder_for(output));
 }
 
 }  // namespace voxpop

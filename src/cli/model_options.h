@@ -33,8 +33,5 @@ void add_model_options(CLI::App& verb, ModelOptions& options);
 void add_embeddings_option(CLI::App& verb, std::string& path);
 /// terminal_context(), and where to fit.
 Context context_of(const ModelOptions& options, const CommonOptions& common);
-/// Where the CPU will fit, keeps this process within Context::memory_limit; `output`: beside it there is room; empty:
-/// here.
-void limit_memory(const Context& context, const std::string& output);
 
 }  // namespace voxpop

@@ -13,6 +13,7 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/id_table.h"
+#include "core/seeded_hash.h"
 #include "core/strings.h"
 #include "core/text_output.h"
 #include "core/threads.h"
@@ -53,7 +54,7 @@ std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std:
   const auto items = rows_in(votes.item_ids, fit.item_ids);
   const auto annotators = rows_in(votes.annotator_ids, fit.annotator_ids);
   const auto key = [](std::uint64_t a, std::uint64_t b) { return std::min(a, b) << 32 | std::max(a, b); };
-  std::unordered_map<std::uint64_t, std::size_t> place;
+  std::unordered_map<std::uint64_t, std::size_t, SeededHash> place;
   for (std::size_t i = 0; i < chosen.size(); ++i)
     place[key(fit.labels.pairs.left[chosen[i].pair], fit.labels.pairs.right[chosen[i].pair])] = i;
   for (std::size_t v = 0; v < votes.size(); ++v) {

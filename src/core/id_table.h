@@ -1,25 +1,14 @@
 #pragma once
-#include <xxhash.h>
-
 #include <cstdint>
-#include <functional>
 #include <optional>
-#include <random>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/seeded_hash.h"
 #include "core/strings.h"
 
 namespace voxpop {
-
-/// A hash with a seed of this process alone: nobody can choose ids beforehand that all have one hash.
-struct SeededHash {
-  std::uint64_t operator()(std::string_view id) const {
-    static const std::uint64_t seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
-    return XXH3_64bits_withSeed(id.data(), id.size(), seed);
-  }
-};
 
 /// Numbers ids in order of first appearance. Open addressing; beside its text, an id takes 8 bytes and 11 to 21 of
 /// slots.

@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <random>
 #include <string>
 #include <string_view>
@@ -20,18 +23,58 @@ namespace {
 // The temporary files that a signal handler would have to remove; an empty name is a free place.
 using Name = char[4200];
 Name unfinished[OutputFile::kMost];
+std::mutex changing_unfinished;  // the handler does not take it: it sees a whole name or none
 
 void remember_unfinished(const std::string& path) {
+  const std::lock_guard lock(changing_unfinished);
   for (Name& name : unfinished) {
-    if (name[0] != '\0' || path.size() >= sizeof name) continue;
-    std::memcpy(name, path.c_str(), path.size() + 1);
+    if (name[0] != '\0' || path.empty() || path.size() >= sizeof name) continue;
+    // The first character last: a handler that comes in between would remove another file, of which this is the
+    // beginning of the name.
+    std::memcpy(name + 1, path.c_str() + 1, path.size());
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    name[0] = path[0];
     return;
   }
 }
 
 void forget_unfinished(const std::string& path) {
+  const std::lock_guard lock(changing_unfinished);
   for (Name& name : unfinished)
     if (name == path) name[0] = '\0';
+}
+
+struct Descriptor {
+  int number;
+  ~Descriptor() {
+    if (number >= 0) close(number);
+  }
+};
+
+constexpr const char* kAccessList = "system.posix_acl_access";
+
+/// Gives a finished file the owner, group and permissions of the one that it will replace. Where this process may not
+/// keep the group, the group may do what all others may: nobody gets access who had none.
+void take_permissions(int descriptor, const std::string& replaced) {
+  struct stat old {};
+  struct stat own {};
+  if (stat(replaced.c_str(), &old) != 0 || !S_ISREG(old.st_mode) || fstat(descriptor, &own) != 0) return;
+  bool same_group = own.st_gid == old.st_gid;
+  if (own.st_uid != old.st_uid || !same_group)
+    same_group = fchown(descriptor, old.st_uid, old.st_gid) == 0 ||
+                 fchown(descriptor, static_cast<uid_t>(-1), old.st_gid) == 0 || same_group;
+  // Beside an access control list, the group's bits of a mode are the most that anybody on the list may do.
+  char list[4096];
+  const ssize_t bytes = getxattr(replaced.c_str(), kAccessList, list, sizeof list);
+  const bool has_list = bytes >= 0 || errno == ERANGE;
+  const bool same_list =
+      bytes >= 0 && fsetxattr(descriptor, kAccessList, list, static_cast<std::size_t>(bytes), 0) == 0;
+  mode_t mode = old.st_mode & 0777;
+  if (!same_group || (has_list && !same_list)) mode = (mode & ~mode_t{070}) | (mode & 07) << 3;
+  if (fstat(descriptor, &own) == 0 && (own.st_mode & 0777) == mode) return;
+  const bool is_too_open = (own.st_mode & 0777 & ~mode) != 0;  // else some file systems know no modes
+  if (fchmod(descriptor, mode) != 0 && is_too_open)
+    throw file_error("{}: cannot set its mode: {}", replaced, std::strerror(errno));
 }
 
 /// A name beside it that nobody has; empty where there can be none. It is not taken, so that nothing is left of it
@@ -73,9 +116,12 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   const int descriptor = mkstemp(temporary_.data());
   if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));
   remember_unfinished(temporary_);
-  const mode_t mask = umask(0);  // mkstemp makes files private; give this one the mode any new file would have
-  umask(mask);
-  fchmod(descriptor, 0666 & ~mask);
+  std::error_code problem;
+  if (!std::filesystem::exists(path_, problem) && !problem) {
+    const mode_t mask = umask(0);  // mkstemp makes files private; give this one the mode any new file would have
+    umask(mask);
+    fchmod(descriptor, 0666 & ~mask);
+  }
   close(descriptor);
 }
 
@@ -99,16 +145,20 @@ bool OutputFile::open_nameless() {
 }
 
 void OutputFile::commit() {
-  const int descriptor = open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synchronised = descriptor >= 0 && fsync(descriptor) == 0;
-  const int problem = errno;
-  if (descriptor >= 0) close(descriptor);
-  if (!synchronised) throw file_error("{}: cannot write: {}", path_, std::strerror(problem));
+  {
+    const Descriptor finished{open(temporary_.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (finished.number >= 0) take_permissions(finished.number, path_);
+    if (finished.number < 0 || fsync(finished.number) != 0)
+      throw file_error("{}: cannot write: {}", path_, std::strerror(errno));
+  }
   if (nameless_ >= 0) {  // a new link replaces nothing, but a rename does
     const std::string name = free_name(path_);
     remember_unfinished(name);
-    if (name.empty() || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
-      throw file_error("{}: cannot name the finished file: {}", path_, std::strerror(errno));
+    if (name.empty() || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      const int problem = errno;
+      forget_unfinished(name);
+      throw file_error("{}: cannot name the finished file: {}", path_, std::strerror(problem));
+    }
     close(std::exchange(nameless_, -1));
     temporary_ = name;
   }

@@ -13,6 +13,8 @@ inline constexpr const char* kOutOfMemory =
 /// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
 /// then named. Destroyed without commit(), it leaves nothing, however the process ends, and an older file of that name
 /// untouched. File systems that know no nameless files (NFS) have a temporary name beside it, which SIGKILL leaves.
+/// It takes over the permissions of the file that it replaces, and its owner where this process may set it; a new file
+/// has those that umask leaves.
 class OutputFile {
  public:
   /// Throws Error(kFileSystem) at once when the folder is missing or not writable, before any long work is done.

@@ -10,7 +10,8 @@ namespace voxpop {
 /// cannot differ: these are the same columns in another place.
 class ScratchMemory {
  public:
-  /// From now on. `folder`: on a disk with room for all columns. Throws Error(kFileSystem) where it cannot be written.
+  /// From now on; where it has begun already, the limit stays as it is. `folder`: on a disk with room for all columns.
+  /// Throws Error(kFileSystem) where it cannot be written.
   static void begin(std::size_t limit, const std::string& folder);
   /// The folder to use: TMPDIR's where that is a disk, else the output's.
   static std::string folder_for(const std::string& output);

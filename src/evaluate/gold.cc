@@ -6,10 +6,10 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/seeded_hash.h"
 #include "core/strings.h"
 #include "text/table.h"
 #include "votes/known.h"
@@ -50,7 +50,7 @@ Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& bette
 }  // namespace
 
 Gold read_gold(const std::string& path, const Votes& votes, const Context& context) {
-  std::unordered_map<std::string_view, std::uint32_t> index;
+  std::unordered_map<std::string_view, std::uint32_t, SeededHash> index;
   for (std::uint32_t i = 0; i < votes.item_ids.size(); ++i) index.emplace(votes.item_ids[i], i);
   const auto find = [&](std::string_view id) {
     const auto found = index.find(trimmed(id));
@@ -64,7 +64,7 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
   std::size_t rows = 0;
   KnownAnswers answers(path);
   std::vector<std::pair<std::size_t, std::size_t>> pairs;
-  std::unordered_set<std::size_t> valued;
+  std::vector<bool> valued(votes.item_ids.size());
   read_table(file, table_format_of(path),
              {optional("left"), optional("right"), optional("preference"), optional("item"), optional("gold"),
               optional("rank")},
@@ -83,10 +83,11 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
                  const std::size_t item = find(*value[kItem]);
                  if (item == votes.item_ids.size()) {
                    ++gold.unknown;
-                 } else if (!valued.insert(item).second) {
+                 } else if (valued[item]) {
                    throw bad_input("{}: line {}: '{}' has a gold value already; keep one of them", path, row.line,
                                    shown(trimmed(*value[kItem])));
                  } else {
+                   valued[item] = true;
                    gold.item.push_back(static_cast<std::uint32_t>(item));
                    gold.value.push_back(worth);
                  }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/seeded_hash.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
 #include "formulas/hash.h"
@@ -140,7 +141,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   std::vector<AnnotatorTerms<double>> own(blocks != nullptr ? chosen.votes.size() : 0);
   for (const Turn& turn : chosen.turns) {
     if (blocks == nullptr) break;
-    std::unordered_map<std::uint32_t, AnnotatorTerms<double>> all;
+    std::unordered_map<std::uint32_t, AnnotatorTerms<double>, SeededHash> all;
     for (std::size_t i = turn.first; i < turn.end; ++i) {
       const auto [v, p] = chosen.votes[i];
       own[i] = model.terms(groups.votes[v], p, known[i], part(i), fit.annotators[groups.votes[v].annotator()]);
@@ -155,7 +156,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
     if (groups.is_voted(chosen.votes[i].vote)) in_order.push_back(i);
   std::ranges::sort(in_order, {}, [&](std::size_t i) { return chosen.votes[i].vote; });
   std::vector<bool> is_repeat;  // of its annotator's vote on the same pair
-  std::unordered_set<std::uint64_t> judged;
+  std::unordered_set<std::uint64_t, SeededHash> judged;
   for (const std::size_t i : in_order) {
     const auto [v, p] = chosen.votes[i];
     is_repeat.push_back(!judged.insert(std::uint64_t{p} << 32 | groups.votes[v].annotator()).second);
@@ -193,8 +194,9 @@ AgreementTest agreement_with_others(const Trials& left_out) {
   double score = 0, squares = 0, weights = 0;
   struct Own {
     double score = 0, weight = 0;
+    bool votes = false;
   };
-  std::unordered_map<std::uint32_t, Own> voters;
+  std::vector<Own> voters;  // by number, and gone through by it: sums depend on the order
   for (std::size_t i = 0; i < left_out.predicted.size(); ++i) {
     if (std::isnan(left_out.blind[i])) continue;
     const double told = logit_of(left_out.predicted[i]) - logit_of(left_out.blind[i]), weight = left_out.weight_of(i);
@@ -202,18 +204,23 @@ AgreementTest agreement_with_others(const Trials& left_out) {
     score += term;
     squares += term * term;
     weights += weight;
+    if (left_out.voter[i] >= voters.size()) voters.resize(left_out.voter[i] + std::size_t{1});
     Own& own = voters[left_out.voter[i]];
+    own.votes = true;
     own.score += term;
     own.weight += weight;
   }
   if (squares <= 0) return {};
   double apart = 0;  // between voters, about the mean: what one does on all its votes alike
-  for (const auto& [voter, own] : voters) {
+  std::size_t who_vote = 0;
+  for (const Own& own : voters) {
+    if (!own.votes) continue;
+    ++who_vote;
     const double off = own.score - score * own.weight / weights;
     apart += off * off;
   }
-  const auto count = static_cast<double>(voters.size());
-  if (voters.size() > 1) apart *= count / (count - 1);
+  const auto count = static_cast<double>(who_vote);
+  if (who_vote > 1) apart *= count / (count - 1);
   return {score / std::sqrt(2 * squares), score / std::sqrt(2 * std::max(squares, apart))};
 }
 

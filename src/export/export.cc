@@ -131,6 +131,8 @@ class RowWriter {
     return std::uint64_t{1};
   }
 
+  bool marked() const { return marked_; }
+
  private:
   /// Ids and texts of a row; kExported, or why it is left out.
   Verdict set_items(std::uint32_t chosen, std::uint32_t rejected, ExportRow& row) {
@@ -180,10 +182,11 @@ class RowWriter {
           "--drop-missing, or do without with --no-prompts",
           fit_.path, shown(fit_.prompt_ids[fit_.prompt[chosen]]), shown(fit_.item_ids[chosen]));
     }
-    if (has_marks(options_.format)) {
-      require_no_marks(row.chosen, "item", fit_.item_ids[chosen]);
-      require_no_marks(row.rejected, "item", fit_.item_ids[rejected]);
-      require_no_marks(row.prompt, "the prompt of item", fit_.item_ids[chosen]);
+    marked_ = false;
+    if (is_for_trainers(options_.format)) {
+      look_for_marks(row.chosen, "item", fit_.item_ids[chosen]);
+      look_for_marks(row.rejected, "item", fit_.item_ids[rejected]);
+      look_for_marks(row.prompt, "the prompt of item", fit_.item_ids[chosen]);
     }
     return Verdict::kExported;
   }
@@ -213,13 +216,17 @@ class RowWriter {
                       shown(id));
   }
 
-  /// A text with the format's marks between turns could put words into the mouth of the user.
-  void require_no_marks(std::string_view text, const char* what, std::string_view id) const {
-    if (holds_marks(text))
+  /// A text with marks between turns could put words into the mouth of the user.
+  void look_for_marks(std::string_view text, const char* what, std::string_view id) {
+    const auto refused = refused_marks(options_.format);
+    const std::string_view mark = find_mark(text, refused.empty() ? template_marks() : refused);
+    if (mark.empty()) return;
+    if (!refused.empty())
       throw bad_input(
-          "{}: the text of {} '{}' holds '<extra_id_', which marks turns in this format: it could forge a turn; take "
-          "the marks out, or use --format nemo-rl, which keeps turns apart",
-          fit_.path, what, shown(id));
+          "{}: the text of {} '{}' holds '{}', which marks turns in this format: it could forge a turn; take the marks "
+          "out, or use --format nemo-rl, which keeps turns apart",
+          fit_.path, what, shown(id), mark);
+    marked_ = true;
   }
 
   const FitFile& fit_;
@@ -228,6 +235,7 @@ class RowWriter {
   double mean_weight_;  ///< of the fit's pairs
   bool ids_stand_in_;   ///< for texts that were not given
   std::string prompt_id_, chosen_id_, rejected_id_, annotator_;
+  bool marked_ = false;  ///< the row's texts hold marks of turns
 };
 
 double mean_of(const Column<float>& weights) {
@@ -250,6 +258,7 @@ void add(const ExportCounts& some, ExportCounts& all) {
   all.missing += some.missing;
   all.conflicting += some.conflicting;
   all.uncounted += some.uncounted;
+  all.marked += some.marked;
   all.first_conflict = std::min(all.first_conflict, some.first_conflict);
   all.expected_flips += some.expected_flips;
   for (std::size_t part = 0; part < all.rows.size(); ++part) all.rows[part] += some.rows[part];
@@ -295,6 +304,7 @@ ExportCounts export_blocks(const FitFile& fit, const ExportTexts& texts, const E
           continue;
         }
         ++block.counts.exported;
+        block.counts.marked += writer.marked();
         block.counts.rows[part] += std::get<std::uint64_t>(made);
         done(i, block.counts);
       }

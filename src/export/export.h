@@ -39,6 +39,7 @@ struct ExportCounts {
   std::uint64_t first_conflict = kNoPair;  ///< row of the first such pair
   static constexpr std::uint64_t kNoPair = ~std::uint64_t{0};
   std::uint64_t uncounted = 0;      ///< votes that do not count in the fit
+  std::uint64_t marked = 0;         ///< exported, but their texts hold template_marks(); of trainers' formats
   double expected_flips = 0;        ///< sum of 1 - p_chosen over exported pairs
   std::vector<std::uint64_t> rows;  ///< [parts]
 };

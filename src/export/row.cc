@@ -5,6 +5,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <iterator>
 
@@ -189,15 +190,62 @@ bool needs_strings(ExportFormat format) {
   return format == ExportFormat::kNemoAligner || format == ExportFormat::kAxolotl;
 }
 
-bool has_marks(ExportFormat format) { return format == ExportFormat::kNemoAligner; }
+namespace {
 
-bool holds_marks(std::string_view json) {
-  constexpr std::string_view kMark = "<extra_id_";
-  if (json.find(kMark) != json.npos) return true;
-  if (json.find("\\u") == json.npos) return false;
-  thread_local simdjson::dom::parser parser;
-  std::string_view text;
-  return !parser.parse(json.data(), json.size()).get_string().get(text) && text.find(kMark) != text.npos;
+constexpr std::string_view kNemoMarks[] = {"<extra_id_"};
+/// Of the templates in which Axolotl's prompt strategies put such rows, ChatML's and Llama 3's, and of others.
+constexpr std::string_view kTemplateMarks[] = {
+    "<|im_start|>",  "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",      "<|begin_of_text|>",
+    "<|endoftext|>", "<|user|>",   "<|assistant|>",       "<|system|>",        "<start_of_turn>", "<end_of_turn>",
+    "[INST]",        "[/INST]",    "<extra_id_"};
+
+std::string_view find_mark_as_it_stands(std::string_view text, std::span<const std::string_view> marks) {
+  for (const char begin : {'<', '['})
+    for (std::size_t at = text.find(begin); at != text.npos; at = text.find(begin, at + 1))
+      for (const std::string_view mark : marks)
+        if (text.substr(at).starts_with(mark)) return mark;
+  return {};
+}
+
+/// JSON in which ASCII characters stand for themselves.
+std::string without_escapes(std::string_view json) {
+  std::string out;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (json[i] != '\\' || i + 1 == json.size()) {
+      out += json[i];
+      continue;
+    }
+    unsigned code = 0;
+    const char* const digits = json.data() + i + 2;
+    if (json[i + 1] == 'u' && i + 6 <= json.size() && std::from_chars(digits, digits + 4, code, 16).ptr == digits + 4 &&
+        code < 0x80) {
+      out += static_cast<char>(code);
+      i += 5;
+    } else if (json[i + 1] == '/') {
+      out += '/';
+      ++i;
+    } else {
+      out.append(json, i, 2);
+      ++i;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::span<const std::string_view> refused_marks(ExportFormat format) {
+  if (format == ExportFormat::kNemoAligner) return kNemoMarks;
+  if (format == ExportFormat::kAxolotl) return kTemplateMarks;
+  return {};
+}
+
+std::span<const std::string_view> template_marks() { return kTemplateMarks; }
+
+std::string_view find_mark(std::string_view json, std::span<const std::string_view> marks) {
+  const std::string_view found = find_mark_as_it_stands(json, marks);
+  if (!found.empty() || (json.find("\\u") == json.npos && json.find("\\/") == json.npos)) return found;
+  return find_mark_as_it_stands(without_escapes(json), marks);
 }
 
 void append_row(ExportFormat format, const ExportRow& row, std::string& out) {

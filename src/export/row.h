@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -34,11 +35,15 @@ std::string_view header_of(ExportFormat format);
 /// Whether its prompts and responses must be strings.
 bool needs_strings(ExportFormat format);
 
-/// Whether it puts marks of its own between turns, inside one text.
-bool has_marks(ExportFormat format);
+/// Marks that no text may hold: this format, or the trainer that reads it, joins texts with them to turns. Empty: the
+/// format keeps turns apart.
+std::span<const std::string_view> refused_marks(ExportFormat format);
 
-/// Whether a text, as JSON, holds NeMo-Aligner's marks of turns, however its characters are escaped.
-bool holds_marks(std::string_view json);
+/// Marks of turns in common chat templates, which a tokenizer that knows them sees in a text, too.
+std::span<const std::string_view> template_marks();
+
+/// One of these that a text or a list of messages, as JSON, holds, however its characters are escaped; "": none.
+std::string_view find_mark(std::string_view json, std::span<const std::string_view> marks);
 
 void append_row(ExportFormat format, const ExportRow& row, std::string& out);
 

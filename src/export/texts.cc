@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -23,7 +22,6 @@
 #include "core/error.h"
 #include "core/id_table.h"
 #include "core/nameless_file.h"
-#include "core/output_file.h"
 #include "core/progress.h"
 #include "core/strings.h"
 #include "text/text_file.h"
@@ -39,12 +37,6 @@ struct Descriptor {
     if (number >= 0) close(number);
   }
 };
-
-// What a signal handler may read: no allocation, no locks.
-char cut_short[4400];
-
-/// Of a mapped file that another program cuts short, nothing is left where its end was.
-void end_cut_short(int) { end_at_once(Exit::kFileSystem, cut_short); }
 
 /// A gzip file's text, in a temporary file that has no name.
 Descriptor unpack(const std::string& path, std::uint64_t bytes, const Context& context) {
@@ -203,10 +195,6 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, const Co
     : text_(ids.size()), prompt_(ids.size()) {
   IdTable table;
   for (std::size_t i = 0; i < ids.size(); ++i) table.number(ids[i]);
-  const std::string message = one_line((paths.size() == 1 ? paths[0] : "a file of --texts") +
-                                       ": was cut short while it was read; run this again");
-  cut_short[message.copy(cut_short, sizeof cut_short - 1)] = '\0';
-  std::signal(SIGBUS, end_cut_short);
   std::uint64_t bytes = 0, bytes_before = 0;
   for (const std::string& path : paths) {
     files_.emplace_back(path, context);

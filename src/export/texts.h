@@ -29,7 +29,9 @@ class MappedText {
 };
 
 /// Texts by id from JSONL: {"id": "item 7", "text": "...", "prompt": "..."}, an object a line. Memory holds 32 bytes an
-/// id; the texts stay in their files. A text is a string or a list of messages, "prompt" may be left out.
+/// id; the texts stay in their files. A text is a string or a list of messages, "prompt" may be left out. Where another
+/// program cuts such a file short before this object goes, reading gets the process SIGBUS: the program's handler for
+/// it is in src/cli/cut_short.h, and a library sets none.
 class Texts {
  public:
   /// Of those in `ids`; others are passed over. Throws Error(kBadInput) naming file and line where a line is not such

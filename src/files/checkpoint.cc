@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/output_file.h"
+#include "files/kept_fit.h"
 #include "hdf5/checksum.h"
 #include "hdf5/hdf5.h"
 #include "voxpop/version.h"
@@ -41,7 +42,7 @@ void read_words(const InputHdf5& file, const std::string& name, T* to, std::size
     return bad_input("{}: '{}' row {} is {}, no 32 bits: remove the file to start anew", file.path(), name, row, value);
   };
   const auto column = file.read_integers<std::int32_t>(name, {0, expected}, Limits::min(), Limits::max(), refuse);
-  std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
+  if (count > 0) std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
 }
 
 /// Which file lies there: every writing makes another one. "": none.
@@ -92,6 +93,7 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
   if (!std::filesystem::exists(path_)) return;
   const InputHdf5 file(path_, context_);
   EngineState state = engine.save(run);  // of the right sizes
+  const FitRun start = run;
   Checksum sum;
   for_columns(run, state, [&](const char* name, auto* data, std::size_t count) {
     read_words(file, name, data, count);
@@ -99,6 +101,9 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
   });
   if (file.attribute("xxh3") != sum.digits())
     throw bad_input("{}: its checksum is not {}: the file is damaged; remove it to start anew", path_, sum.digits());
+  if (const std::string part = improper_part(start, run, state); !part.empty())
+    throw bad_input("{}: its {} cannot be those of this fit: the file is damaged; remove it to start anew", path_,
+                    part);
   engine.load(state);
   iterations_ = run.state.iterations;
   context_.tell(fmt::format("{}: goes on after {} iterations", path_, run.state.iterations));

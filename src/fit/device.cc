@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "core/scratch_memory.h"
 #include "core/threads.h"
 #include "fit/embedded_engine.h"
 
@@ -43,6 +44,12 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   return {{Device::Kind::kCuda, 0}, "it can be used"};
 }
 
+void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside) {
+  if (memory_limit > 0 && memory_limit < 1 << 20)
+    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB", memory_limit);
+  if (memory_limit > 0 && device.kind == Device::Kind::kCpu)
+    ScratchMemory::begin(memory_limit, ScratchMemory::folder_for(beside));
+}
 Groups group_votes_on(const Device& device, Votes& votes, Ties ties, std::size_t memory_limit) {
   if (device.kind == Device::Kind::kCuda && fits_cuda_grouping(votes, device.index, memory_limit))
     return group_votes_cuda(votes, ties, device.index, memory_limit);

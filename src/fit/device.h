@@ -31,6 +31,10 @@ bool may_use_cuda(const Device& wanted);
 /// Throws Error(kDevice) where a device that was asked for by name cannot be used.
 DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 
+/// Keeps this process within `memory_limit` bytes from now on where `device` is a CPU: what has been allocated stays
+/// where it is. A CUDA device's limit is its engine's. 0: no limit. `beside`: an output, with room beside it.
+void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside);
+
 /// The device of a rank that is so-manieth on its node: all CUDA devices there in turn.
 Device device_of_rank(const Device& device, int local_rank);
 

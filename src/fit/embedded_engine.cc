@@ -47,7 +47,7 @@ class EmbeddedEngine : public Engine {
     ScorePrior next = find_prior(run);
     const double sign = state.prior_scale < 0 ? -1 : 1;
     const double moved = distance(next.mean, run.prior.get(), sign) / std::sqrt(1 + next.embedding.explained);
-    state.change = std::max(state.change, moved);
+    state.change = farther(state.change, moved);
     const bool is_last = state.iterations >= state.max_iterations || rounds_ >= kMostRounds;
     const bool is_found = run.prior != nullptr && moved < kMeansSettled && spread_moved(run, next) < kSpreadSettled;
     if (run.prior != nullptr && (is_found || is_last)) {

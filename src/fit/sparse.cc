@@ -5,17 +5,23 @@
 
 namespace voxpop {
 
+std::vector<std::uint64_t> row_offsets(const std::vector<std::uint32_t>& pairs_of) {
+  std::vector<std::uint64_t> begin(pairs_of.size() + 1, 0);
+  for (std::size_t i = 0; i < pairs_of.size(); ++i) begin[i + 1] = begin[i] + pairs_of[i];
+  return begin;
+}
+
 SparseGraph::SparseGraph(const Groups& groups, std::uint32_t component) {
   const std::uint32_t slot0 = groups.component_slots[component], items = groups.items_of(component);
   const std::uint32_t pair0 = groups.component_pairs[component], pair_end = groups.component_pairs[component + 1];
-  row_begin.assign(items + 1, 0);
+  std::vector<std::uint32_t> pairs_of(items, 0);
   for (std::uint32_t p = pair0; p < pair_end; ++p) {
-    ++row_begin[groups.pair_first[p] - slot0 + 1];
-    ++row_begin[groups.pair_second[p] - slot0 + 1];
+    ++pairs_of[groups.pair_first[p] - slot0];
+    ++pairs_of[groups.pair_second[p] - slot0];
   }
-  for (std::uint32_t i = 0; i < items; ++i) row_begin[i + 1] += row_begin[i];
+  row_begin = row_offsets(pairs_of);
   entries.resize(row_begin.back());
-  std::vector<std::uint32_t> next(row_begin.begin(), row_begin.end() - 1);
+  std::vector<std::uint64_t> next(row_begin.begin(), row_begin.end() - 1);
   for (std::uint32_t p = pair0; p < pair_end; ++p) {
     const std::uint32_t i = groups.pair_first[p] - slot0, j = groups.pair_second[p] - slot0;
     entries[next[i]++] = {j, p - pair0};

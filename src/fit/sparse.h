@@ -11,9 +11,12 @@
 
 namespace voxpop {
 
+/// Where each item's pairs begin, and the end, from how many each has.
+std::vector<std::uint64_t> row_offsets(const std::vector<std::uint32_t>& pairs_of);
+
 /// The pairs of a component as seen from each of its items.
 struct SparseGraph {
-  std::vector<std::uint32_t> row_begin;  ///< [items + 1]
+  std::vector<std::uint64_t> row_begin;  ///< [items + 1]; 2 x pairs may exceed 2^32
   std::vector<SparseEntry> entries;      ///< [2 pairs], by item, then by pair
   std::vector<double> products;          ///< X'X of its covariates, a lower triangle
   SparseGraph(const Groups& groups, std::uint32_t component);
@@ -21,7 +24,7 @@ struct SparseGraph {
 
 /// Bytes that solving takes beside votes and pairs, of a component.
 constexpr std::size_t sparse_bytes(std::size_t items, std::size_t pairs) {
-  return items * ((kSparseBlocks + 3) * kSparseColumns * sizeof(float) + 3 * sizeof(float)) +
+  return items * ((kSparseBlocks + 3) * kSparseColumns * sizeof(float) + 2 * sizeof(float) + sizeof(std::uint64_t)) +
          pairs * (2 * sizeof(SparseEntry) + 3 * sizeof(float));
 }
 
@@ -183,7 +186,7 @@ class SparseSolver {
 
   Backend& backend_;
   std::uint32_t component_, slot0_, items_, pair0_, pairs_;
-  Array<std::uint32_t> row_begin_;
+  Array<std::uint64_t> row_begin_;
   Array<SparseEntry> entries_;
   Array<float> precision_, shift_, pair_more_, diagonal_, slot_more_, residual_, direction_, product_;
   Array<float> solutions_;  ///< [kSparseBlocks][items][8]; with covariates behind it [items][8] H^-1 X

@@ -176,6 +176,12 @@ struct AnnotatorTotals {
   float source_step = 0;                 ///< the longest of a source, in its posterior sds
 };
 
+/// The larger move; NaN where either is, or a diverged fit would look settled.
+template <class Real>
+VOXPOP_HD Real farther(Real a, Real b) {
+  return a > b || a != a ? a : b;
+}
+
 VOXPOP_HD bool is_warm(const FitState& s) {
   return has_discriminations(s.model) && (s.own_priors || s.iterations >= kWarmUp);
 }
@@ -204,8 +210,8 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
 /// How far an annotator went, in its posterior sds.
 VOXPOP_HD double distance(const AnnotatorPosterior& from, const AnnotatorPosterior& to) {
   const double gamma = fabs(to.discrimination - from.discrimination), share = fabs(to.share_logit - from.share_logit);
-  return larger(to.discrimination_variance > 0 ? gamma / sqrt(to.discrimination_variance) : 0.0,
-                to.share_variance > 0 ? share / sqrt(to.share_variance) : 0.0);
+  return farther(to.discrimination_variance <= 0 ? 0.0 : gamma / sqrt(to.discrimination_variance),
+                 to.share_variance <= 0 ? 0.0 : share / sqrt(to.share_variance));
 }
 
 /// What is known of one annotator where FitState::some_known: its discrimination, as of gold; that it is good, so that
@@ -259,11 +265,11 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
     newton_step(a, sums, prior, s.damping);
     // From where it was an iteration ago: a step that only undoes the stretch is none.
     const double moved = fabs(a.discrimination - before.discrimination / s.stretch);
-    totals.longest_step = larger(totals.longest_step, static_cast<float>(moved / sqrt(a.discrimination_variance)));
+    totals.longest_step = farther(totals.longest_step, static_cast<float>(moved / sqrt(a.discrimination_variance)));
   } else if (s.phase == Phase::kQuadrature) {
     integrate_discrimination(a, sums, grid, prior, s.damping);
   }
-  if (s.own_priors) totals.longest_step = larger(totals.longest_step, static_cast<float>(distance(before, a)));
+  if (s.own_priors) totals.longest_step = farther(totals.longest_step, static_cast<float>(distance(before, a)));
 }
 
 /// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are. `own` [tastes]: their
@@ -343,7 +349,7 @@ VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
   double moved = 0;
   for (int k = 0; k < s.tastes; ++k) {
     const double next = (from_fixed(totals.taste2[k]) + 0.04) / (s.voters + 2);
-    moved = larger(moved, fabs(sqrt(next) - sqrt(s.taste_variance[k])));
+    moved = farther(moved, fabs(sqrt(next) - sqrt(s.taste_variance[k])));
     s.taste_variance[k] = next;
   }
   return moved;
@@ -402,7 +408,7 @@ VOXPOP_HD void settle_coefficients(FitState& s, const CovariateSums& sums) {
 VOXPOP_HD double coefficients_moved(FitState& s) {
   double farthest = 0;
   for (int k = 0; k < s.covariates; ++k) {
-    farthest = larger(farthest, fabs(s.coefficient[k] - s.last_coefficient[k]));
+    farthest = farther(farthest, fabs(s.coefficient[k] - s.last_coefficient[k]));
     s.last_coefficient[k] = s.coefficient[k];
   }
   return farthest;
@@ -420,7 +426,7 @@ VOXPOP_HD void centre_source(const FitState& s, std::int64_t sum, Source& source
   if (!s.own_sources) source.score -= from_fixed(sum) / s.sources;
   totals.source2 += to_fixed(source.score * source.score + source.variance);
   const double moved = fabs(source.score - source.last) / sqrt(source.variance);
-  totals.source_step = larger(totals.source_step, static_cast<float>(moved));
+  totals.source_step = farther(totals.source_step, static_cast<float>(moved));
   source.last = source.score;
 }
 
@@ -497,7 +503,7 @@ VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
         clamped((from_fixed(sums[k].gradient) - before * 0.04) / precision, -kLongestStep, kLongestStep);
     const double lowest = s.scale.edge[k - 1] + (s.own_ties ? kNarrowestBesideTies : kNarrowest);
     s.scale.edge[k] = static_cast<float>(larger(before + s.damping * step, lowest));
-    longest = larger(longest, fabs(s.scale.edge[k] - before));
+    longest = farther(longest, fabs(s.scale.edge[k] - before));
   }
   return longest;
 }
@@ -643,7 +649,7 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     const bool settled = solved.change <= kSettled;
     if (!settled && s.last_sweeps < kMostLastSweeps) return;
     s.converged = s.converged && settled;
-    s.change = larger(s.change, static_cast<double>(solved.change));
+    s.change = farther(s.change, static_cast<double>(solved.change));
     s.phase = Phase::kDone;
     return;
   }

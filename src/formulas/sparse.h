@@ -43,7 +43,7 @@ struct SparseArrays {
   FitView view;
   const PassOptions* pass;  ///< whose stretch sites are read with; or null
   std::uint32_t component, slot0, items, pair0, pairs;
-  const std::uint32_t* row_begin;         ///< [items + 1]
+  const std::uint64_t* row_begin;         ///< [items + 1]
   const SparseEntry* entries;             ///< [2 pairs]
   float *precision, *shift;               ///< [pairs]
   float* diagonal;                        ///< [items] of H, which is also the preconditioner (Jacobi's)
@@ -68,7 +68,7 @@ VOXPOP_HD void signs_of(std::uint32_t source, int block, float* eight) {
 /// Row i of H x less its diagonal: -(sum over neighbours of precision x).
 VOXPOP_HD void neighbours_sum(const SparseArrays& s, std::uint32_t i, const float* x, float* eight) {
   for (int k = 0; k < kSparseColumns; ++k) eight[k] = 0;
-  for (std::uint32_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
+  for (std::uint64_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
     const SparseEntry entry = s.entries[e];
     const float precision = s.precision[entry.pair];
     const float* other = x + std::size_t{entry.neighbour} * kSparseColumns;
@@ -130,7 +130,7 @@ struct GatherSparseRow {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(std::uint64_t i) const {
     float diagonal = 1;
-    for (std::uint32_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) diagonal += s.precision[s.entries[e].pair];
+    for (std::uint64_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) diagonal += s.precision[s.entries[e].pair];
     s.diagonal[i] = diagonal;
     s.slot_more[i] = 0;
   }
@@ -165,7 +165,7 @@ struct StartSparse {
       } else {
         float mean_side = 0;
         detail::signs_of(s.pairs + i, block_index, side);
-        for (std::uint32_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
+        for (std::uint64_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
           const SparseEntry entry = s.entries[e];
           const float sign = i < entry.neighbour ? 1.0f : -1.0f, root = sign * sqrtf(s.precision[entry.pair]);
           float noise[kSparseColumns];
@@ -425,7 +425,7 @@ struct FinishSparseRow {
           larger(1 / s.diagonal[i] + s.slot_more[i] / kSparseSamples - 1 / static_cast<float>(s.items), 0.0f);
       sums[0] = mean * mean + variance;
       double shift = 0;
-      for (std::uint32_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e)
+      for (std::uint64_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e)
         shift += (i < s.entries[e].neighbour ? 1 : -1) * s.shift[s.entries[e].pair];
       sums[1] = shift * mean;
       sums[2] = log(static_cast<double>(s.diagonal[i]));

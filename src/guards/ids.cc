@@ -2,7 +2,6 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_sort.h>
 #include <utf8proc.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +9,7 @@
 #include <memory>
 #include <new>
 
+#include "core/seeded_hash.h"
 #include "core/strings.h"
 #include "guards/guards.h"
 
@@ -102,7 +102,7 @@ Twins find_twins(const Strings& ids) {
   oneapi::tbb::parallel_for(std::size_t{0}, ids.size(), [&](std::size_t row) {
     const std::string own = odd[row] ? normal_form(ids[row]) : std::string();
     const std::string_view form = odd[row] ? std::string_view(own) : ids[row];
-    hashed[row] = {XXH3_64bits(form.data(), form.size()), static_cast<std::uint32_t>(row)};
+    hashed[row] = {SeededHash()(form), static_cast<std::uint32_t>(row)};
   });
   oneapi::tbb::parallel_sort(hashed);
   Twins twins;

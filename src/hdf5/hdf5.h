@@ -47,16 +47,13 @@ class Handle {
 /// The innermost message of HDF5's error stack: what actually went wrong, as shown().
 std::string hdf5_reason();
 
-/// Of a file's size, beginning and end: 0 where it cannot be read.
-std::uint64_t mark_of(const std::string& path);
-
 /// Others who read a part of each long column meanwhile: ranks that see the same files.
 class ColumnReaders {
  public:
   /// What to read, as InputHdf5::read_integers() does, into numbers of `width` bytes.
   struct Part {
     std::string path;
-    std::uint64_t mark;  ///< of the file: a reader that sees another one has not read it
+    std::uint64_t mark;  ///< InputHdf5::mark(): a reader that sees another file, or a copy, has not read it
     std::string dataset;
     Rows rows;
     std::int64_t low, high;
@@ -85,6 +82,9 @@ class InputHdf5 {
   ~InputHdf5();
 
   const std::string& path() const { return path_; }
+  /// Differs between any two files, copies included, and changes when the file is written to. The same for all machines
+  /// that share a file system; where such a system numbers files anew on each machine, a file is another one on each.
+  std::uint64_t mark() const;
   bool has(const std::string& name) const;
   /// Paths of all datasets, in the file's order. There may be very many.
   std::vector<std::string> datasets() const;
@@ -133,6 +133,7 @@ class InputHdf5 {
   /// While it lives, HDF5 looks at headers of the file.
   WatchedCall watch_headers() const;
   Handle open(const std::string& name) const;
+  int descriptor() const;
   template <class Integer>
   void read_together(const std::string& name, Rows some, std::int64_t low, std::int64_t high, const Refuse& refuse,
                      Column<Integer>& column) const;

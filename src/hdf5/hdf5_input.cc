@@ -204,20 +204,6 @@ std::string hdf5_reason() {
   return reason.empty() ? "HDF5 gives no reason" : shown(reason, kLongestReason);
 }
 
-std::uint64_t mark_of(const std::string& path) {
-  constexpr std::size_t kEnd = 1 << 20;
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
-  struct stat status {};
-  fstat(file, &status);
-  const auto bytes = static_cast<std::size_t>(status.st_size);
-  std::vector<char> ends(2 * kEnd);
-  const ssize_t first = pread(file, ends.data(), kEnd, 0);
-  const ssize_t last = pread(file, ends.data() + kEnd, kEnd, static_cast<off_t>(bytes > kEnd ? bytes - kEnd : 0));
-  close(file);
-  return first < 0 || last < 0 ? 0 : XXH3_64bits_withSeed(ends.data(), ends.size(), bytes);
-}
-
 InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnReaders* others)
     : path_(path), context_(context), others_(others) {
   struct stat status {};
@@ -247,6 +233,28 @@ WatchedCall InputHdf5::watch_headers() const {
 InputHdf5::~InputHdf5() {
   const WatchedCall watched = watch_headers();
   file_ = Handle();
+}
+
+int InputHdf5::descriptor() const {
+  void* descriptor = nullptr;
+  if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
+  return *static_cast<const int*>(descriptor);
+}
+
+std::uint64_t InputHdf5::mark() const {
+  const int file = descriptor();
+  struct stat status {};
+  if (fstat(file, &status) != 0) throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
+  // Nobody can set the time of the last change: a copy has another one, and so has a file that was written to since.
+  const std::int64_t known[] = {status.st_size,        static_cast<std::int64_t>(status.st_ino),
+                                status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+                                status.st_ctim.tv_sec, status.st_ctim.tv_nsec};
+  constexpr std::size_t kEnd = 1 << 20;
+  std::vector<std::uint8_t> ends(2 * kEnd);
+  const auto bytes = static_cast<std::uint64_t>(status.st_size), end = std::min<std::uint64_t>(bytes, kEnd);
+  read_at(file, 0, std::span(ends).first(end), path_);
+  read_at(file, bytes - end, std::span(ends).subspan(kEnd, end), path_);
+  return XXH3_64bits_withSeed(ends.data(), ends.size(), XXH3_64bits(known, sizeof known));
 }
 
 bool InputHdf5::has(const std::string& name) const {
@@ -461,10 +469,8 @@ void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name,
     }
     return;
   }
-  void* descriptor = nullptr;
-  if (H5Fget_vfd_handle(file_, H5P_DEFAULT, &descriptor) < 0) throw read_error(path_, "cannot read");
+  const int file = descriptor();
   const WatchedCall::Pause own_work(watched);
-  const int file = *static_cast<const int*>(descriptor);
   struct stat status {};
   if (fstat(file, &status) != 0) throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
   const auto length = static_cast<std::uint64_t>(status.st_size);
@@ -614,8 +620,9 @@ void InputHdf5::read_together(const std::string& name, Rows some, std::int64_t l
   const auto bound = [&](int reader) {  // in whole blocks of 64 Ki rows, as chunks often are
     return reader == readers ? some.end : some.begin + (some.count() * reader / readers & ~std::uint64_t{0xffff});
   };
+  const std::uint64_t own_mark = mark();
   for (int reader = 1; reader < readers; ++reader) {
-    parts.push_back({path_, mark_of(path_), name, {bound(reader), bound(reader + 1)}, low, high, sizeof(Integer)});
+    parts.push_back({path_, own_mark, name, {bound(reader), bound(reader + 1)}, low, high, sizeof(Integer)});
     places.push_back(column.data() + (bound(reader) - some.begin));
   }
   others_->start(parts);

@@ -9,6 +9,8 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/json.h"
+#include "core/seeded_hash.h"
 #include "core/strings.h"
 
 namespace voxpop {
@@ -51,8 +53,7 @@ class CommonPrompt {
  private:
   bool split_messages(std::string_view left, std::string_view right) {
     using nlohmann::ordered_json;
-    const ordered_json lists[2] = {ordered_json::parse(left, nullptr, false),
-                                   ordered_json::parse(right, nullptr, false)};
+    const ordered_json lists[2] = {parse_json(left), parse_json(right)};
     if (!lists[0].is_array() || !lists[1].is_array()) return false;
     std::size_t shared = 0;
     while (shared + 1 < std::min(lists[0].size(), lists[1].size()) && lists[0][shared] == lists[1][shared]) ++shared;
@@ -490,7 +491,7 @@ class RankingShape : public Shape {
   std::size_t text_ = ColumnList::kNone, group_ = ColumnList::kNone, source_ = ColumnList::kNone;
   std::vector<Entry> open_;  ///< the ranking of the current record
   std::uint64_t record_ = 0, alone_ = 0;
-  std::unordered_map<std::string, std::size_t> place_of_;
+  std::unordered_map<std::string, std::size_t, SeededHash> place_of_;
   std::vector<std::vector<Entry>> groups_;
 };
 

@@ -226,6 +226,11 @@ std::shared_ptr<const Embeddings> read_used_embeddings(const std::string& path, 
   return embeddings;
 }
 
+void limit_memory(const Context& context) {
+  if (!may_use_cuda(parse_device(context.device)))
+    begin_memory_limit({Device::Kind::kCpu}, context.memory_limit, context.scratch_beside);
+}
+
 DeviceChoice choose_device_for(const Votes& votes, const Embeddings* embeddings, const Context& context) {
   const Device wanted = parse_device(context.device);
   if (embeddings == nullptr) return choose_device(wanted, votes.size());
@@ -254,6 +259,7 @@ FitJob::FitJob(FitRequest request, const Context& context, const Lead* lead)
 }
 
 Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& known) {
+  limit_memory(context_);
   return with_threads(lead_ ? lead_->threads : used_threads(context_.threads), [&] {
     Votes votes = read_votes(paths, context_, lead_ ? lead_->readers : nullptr);
     const auto remember = [&](const char* name, const std::string& path) {
@@ -330,6 +336,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   }
   const auto [device, why] = choose_device_for(votes, votes.embeddings.get(), context_);
   out.why_device = why;
+  begin_memory_limit(device, context_.memory_limit, context_.scratch_beside);
   Groups groups = group_votes_on(device, votes, request_.ties, context_.memory_limit);
   groups.embeddings = votes.embeddings;
   groups.covariates =

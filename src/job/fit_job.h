@@ -59,6 +59,10 @@ std::shared_ptr<const Embeddings> read_used_embeddings(const std::string& path, 
                                                        const std::vector<std::string>& vote_files,
                                                        const Strings& item_ids, const Context& context);
 
+/// Where it is certain that the CPU will fit, keeps this process within Context::memory_limit; else
+/// begin_memory_limit() does, once the device is chosen.
+void limit_memory(const Context& context);
+
 /// Where to fit: as choose_device(); embeddings are fitted on a CPU, by one process.
 DeviceChoice choose_device_for(const Votes& votes, const Embeddings* embeddings, const Context& context);
 

@@ -164,14 +164,18 @@ class RankReaders : public ColumnReaders {
     Column<Integer> column;
     std::mutex alone;
     try {
-      if (mark_of(part.path) != part.mark) throw file_error("{}: another file here", part.path);
-      column = InputHdf5(part.path, context)
-                   .read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
+      const InputHdf5 file(part.path, context);
+      const auto require_same = [&] {
+        if (file.mark() != part.mark) throw file_error("{}: another file here", part.path);
+      };
+      require_same();
+      column = file.read_integers<Integer>(part.dataset, part.rows, part.low, part.high,
                                            [&](std::uint64_t row, const std::string& value) {
                                              const std::lock_guard lock(alone);
                                              if (row < outcome.refused_row) outcome = {true, row, value};
                                              return bad_input("{}", value);
                                            });
+      require_same();  // it may have been written to meanwhile
     } catch (const Error&) {
       outcome.is_read = !outcome.refused_value.empty();
     }
@@ -478,6 +482,7 @@ int serve_leader(Ranks& ranks, const Context& context) {
         RankReaders::read(ranks, context);
         break;
       case Order::Act::kOpen:
+        begin_memory_limit(order.device, order.memory_limit, context.scratch_beside);
         part = std::make_unique<Part>(ranks, receive_groups(ranks), order.device, order.memory_limit);
         break;
       case Order::Act::kUpdate:

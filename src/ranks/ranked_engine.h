@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "fit/device.h"
 #include "fit/engine.h"

@@ -10,7 +10,6 @@ namespace voxpop {
 bool knows_ranks() { return true; }
 
 int run_in_ranks(const Context& context, const std::function<int(const Lead&)>& lead,
-                 const std::function<void()>& begin,
                  const std::function<void(int rank, const std::string& message)>& report) {
   Ranks ranks;
   if (ranks.size() != launched_processes())
@@ -21,7 +20,6 @@ int run_in_ranks(const Context& context, const std::function<int(const Lead&)>& 
   const int used = context.threads > 0 ? context.threads : ranks.cores();
   try {
     if (!ranks.leads()) {
-      begin();
       return with_threads(used, [&] { return serve_leader(ranks, context); });
     }
     const auto readers = make_column_readers(ranks);

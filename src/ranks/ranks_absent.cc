@@ -7,7 +7,7 @@ namespace voxpop {
 
 bool knows_ranks() { return false; }
 
-int run_in_ranks(const Context&, const std::function<int(const Lead&)>&, const std::function<void()>&,
+int run_in_ranks(const Context&, const std::function<int(const Lead&)>&,
                  const std::function<void(int, const std::string&)>&) {
   throw usage_error("this voxpop is one of several MPI ranks, but was built without MPI; start one process only");
 }

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/seeded_hash.h"
 #include "hdf5/hdf5.h"
 
 namespace voxpop {
@@ -106,7 +107,7 @@ Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const s
     throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, all.items, id_name, ids.size());
   file.read_matrix(name, all.full, all.half);
   if (ids == item_ids) return all;
-  std::unordered_map<std::string_view, std::uint32_t> row;
+  std::unordered_map<std::string_view, std::uint32_t, SeededHash> row;
   for (std::uint32_t i = 0; i < ids.size(); ++i)
     if (!row.emplace(ids[i], i).second)
       throw bad_input("{}: '{}' row {} is '{}' again", file.path(), id_name, i, shown(ids[i]));
@@ -321,7 +322,7 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
   }
   // Each file's items come behind those before it, or are among them.
   Embeddings joint;
-  std::unordered_map<std::string_view, std::uint64_t> row_of;
+  std::unordered_map<std::string_view, std::uint64_t, SeededHash> row_of;
   for (std::uint64_t i = 0; i < item_ids.size(); ++i) row_of.emplace(item_ids[i], i);
   std::vector<bool> known(item_ids.size());
   std::vector<float> row, before;

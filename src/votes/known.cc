@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/seeded_hash.h"
 #include "formulas/likelihood.h"
 #include "text/table.h"
 
@@ -17,7 +18,7 @@ namespace {
 
 constexpr float kLeft = 11, kRight = 12, kTie = 13;  ///< words, beyond all numbers
 
-using IdIndex = std::unordered_map<std::string_view, std::uint32_t>;
+using IdIndex = std::unordered_map<std::string_view, std::uint32_t, SeededHash>;
 
 /// Of an id as it is, or without the blanks around it.
 IdIndex::const_iterator find_id(const IdIndex& index, std::string_view id) {

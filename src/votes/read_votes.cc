@@ -5,7 +5,6 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_reduce.h>
 #include <oneapi/tbb/parallel_sort.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,6 +24,7 @@
 #include "core/error.h"
 #include "core/id_table.h"
 #include "core/progress.h"
+#include "core/seeded_hash.h"
 #include "formulas/likelihood.h"
 #include "formulas/vote.h"
 #include "hdf5/checksum.h"
@@ -43,7 +43,7 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     std::uint32_t row;
     bool operator<(const Hashed& other) const { return hash != other.hash ? hash < other.hash : row < other.row; }
   };
-  const auto hash_of = [&](std::size_t row) { return XXH3_64bits(ids[row].data(), ids[row].size()); };
+  const auto hash_of = [&](std::size_t row) { return SeededHash()(ids[row]); };
   // Most ids are alone in their place of a sparse table, which says enough: only the others are sorted.
   const std::size_t places = std::bit_ceil(16 * ids.size() + 64);
   std::vector<std::atomic<std::uint64_t>> taken(places / 64), taken_again(places / 64);
@@ -59,13 +59,19 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     if (test_and_set(taken)) test_and_set(taken_again);
   });
   std::vector<Hashed> hashed;
+  // Says which is the first row that repeats another, as the hashes differ from run to run.
   const auto compare = [&] {
     std::sort(hashed.begin(), hashed.end());
+    std::uint32_t first = kNoRow, before = kNoRow;
     for (std::size_t i = 1; i < hashed.size(); ++i)
-      for (std::size_t j = i; j-- > 0 && hashed[j].hash == hashed[i].hash;)
-        if (ids[hashed[j].row] == ids[hashed[i].row])
-          throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset,
-                          hashed[i].row, shown(ids[hashed[i].row]), hashed[j].row);
+      for (std::size_t j = i; hashed[i].row < first && j-- > 0 && hashed[j].hash == hashed[i].hash;)
+        if (ids[hashed[j].row] == ids[hashed[i].row]) {
+          first = hashed[i].row;
+          before = hashed[j].row;
+        }
+    if (first != kNoRow)
+      throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, first,
+                      shown(ids[first]), before);
   };
   constexpr std::size_t kMany = 1 << 20;  // of ids that all differ, a sixteenth at most gets here
   for (std::uint32_t row = 0; row < ids.size(); ++row)

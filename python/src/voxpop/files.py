@@ -15,16 +15,20 @@ Path = Union[str, "os.PathLike[str]"]
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[str]:
-    """The name of a new file beside `path`, which takes its place at the end: never a name that others could guess, a
-    link is replaced and not followed. Where anything is raised, `path` stays as it was."""
+    """The name of a new file beside `path`, which takes its place and its permissions at the end: never a name that
+    others could guess, a link is replaced and not followed. Where anything is raised, `path` stays as it was."""
     folder, name = os.path.split(os.fspath(path))
     handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder or ".")
     os.close(handle)
     try:
         yield beside
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)  # mkstemp lets nobody else read
+        try:
+            mode = os.stat(path).st_mode & 0o777
+        except FileNotFoundError:
+            umask = os.umask(0)
+            os.umask(umask)
+            mode = 0o666 & ~umask  # mkstemp lets nobody else read
+        os.chmod(beside, mode)
         os.replace(beside, path)
     finally:
         if os.path.exists(beside):

@@ -1,0 +1,27 @@
+#include "cli/cut_short.h"
+
+#include "core/error.h"
+#include "core/output_file.h"
+#include "core/strings.h"
+
+namespace voxpop {
+namespace {
+
+// What a signal handler may read: no allocation, no locks.
+char message[4400];
+
+void end_cut_short(int) { end_at_once(Exit::kFileSystem, message); }
+
+}  // namespace
+
+EndWhenCutShort::EndWhenCutShort(const std::string& what) {
+  const std::string text = one_line(what + ": was cut short while it was read; run this again");
+  message[text.copy(message, sizeof message - 1)] = '\0';
+  struct sigaction action {};
+  action.sa_handler = end_cut_short;
+  sigaction(SIGBUS, &action, &before_);
+}
+
+EndWhenCutShort::~EndWhenCutShort() { sigaction(SIGBUS, &before_, nullptr); }
+
+}  // namespace voxpop
