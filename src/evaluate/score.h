@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "voxpop/context.h"
+
 namespace voxpop {
 
 struct Estimate {
@@ -21,7 +23,7 @@ struct Trials {
 };
 
 /// Mean of values [n], weighted where there are weights [n], and its standard error over clusters (Liang and Zeger
-/// 1986).
+/// 1986); NaN where all values are of one cluster.
 Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster,
                         const std::vector<float>& weight = {});
 
@@ -44,8 +46,8 @@ struct Score {
 };
 
 /// Predictions are kept 1e-6 away from 0 and 1 in the log loss. Bootstraps: 400 draws, the same for the
-/// same trials.
-Score score(const Trials& trials);
+/// same trials. Standard errors and bootstraps are NaN where all trials are of one cluster.
+Score score(const Trials& trials, const Context& context = {});
 
 /// What predictions said and what came of them, in 15 equal bins from 0 to 1; a bin without trials has means NaN.
 struct Reliability {
