@@ -146,7 +146,13 @@ TEST(Majority, by_hand) {
 /// Vote by vote: of the pair's votes in other folds.
 TEST(Majority, is_what_the_other_folds_say) {
   for (const int folds : {2, 7, 100}) {
-    Votes votes = simulate_votes({.prompts = 60, .responses = 3, .votes_per_pair = 23, .ties = 0.3, .seed = 5});
+    Votes votes = simulate_votes({.prompts = 60,
+                                  .responses = 3,
+                                  .pairs_per_prompt = 3,
+                                  .votes_per_pair = 23,
+                                  .mix = {},
+                                  .ties = 0.3,
+                                  .seed = 5});
     for (std::size_t row = 0; row < votes.preference.size(); ++row)
       if (row % 3 == 0) votes.preference[row] = static_cast<std::int8_t>(2 * votes.preference[row]);
     const Groups groups = group_votes(votes, Ties::kModel);
