@@ -14,9 +14,10 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 /// The slope of the least log loss, by Newton's method, prior N(1, 1) where votes are few.
 template <class Use>
-double best_slope(const std::vector<double>& logit, const Trials& trials, const Use& use) {
+double best_slope(const std::vector<double>& logit, const Trials& trials, const Use& use, const Context& context) {
   double slope = 1;
   for (int iteration = 0; iteration < 50; ++iteration) {
+    context.check_stop();
     double gradient = 1 - slope, information = 1;
     for (std::size_t i = 0; i < logit.size(); ++i) {
       if (!use(i)) continue;
@@ -34,7 +35,7 @@ double best_slope(const std::vector<double>& logit, const Trials& trials, const 
 
 }  // namespace
 
-Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold) {
+Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold, const Context& context) {
   std::vector<double> logit(decided.predicted.size());
   std::transform(decided.predicted.begin(), decided.predicted.end(), logit.begin(), logit_of);
   Calibration out;
@@ -44,7 +45,8 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
   Trials& corrected = out.corrected = decided;
   const int folds = 1 + *std::max_element(fold.begin(), fold.end());
   for (int f = 0; f < folds; ++f) {
-    const double slope = best_slope(logit, decided, [&](std::size_t i) { return fold[i] != f; });
+    const double slope = best_slope(
+        logit, decided, [&](std::size_t i) { return fold[i] != f; }, context);
     for (std::size_t i = 0; i < logit.size(); ++i)
       if (fold[i] == f) corrected.predicted[i] = static_cast<float>(logistic(slope * logit[i]));
   }
@@ -52,7 +54,8 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
   const std::vector<double> losses = log_losses(corrected);
   for (std::size_t i = 0; i < gains.size(); ++i) gains[i] -= losses[i];
   out.gain = clustered_mean(gains, decided.cluster, decided.weight);
-  out.slope = best_slope(logit, decided, [](std::size_t) { return true; });
+  out.slope = best_slope(
+      logit, decided, [](std::size_t) { return true; }, context);
   return out;
 }
 

@@ -19,7 +19,7 @@ struct Calibration {
 };
 
 /// `decided`: trials of the decided votes, `fold` the fold of each.
-Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold);
+Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold, const Context& context = {});
 
 /// Corrects pairs/probability.
 void calibrate_pairs(const Calibration& calibration, PairColumns& pairs);

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
+#include <functional>
 #include <optional>
+#include <tuple>
 #include <unordered_map>
 
 #include "core/error.h"
 #include "core/progress.h"
-#include "core/seeded_hash.h"
-#include "core/strings.h"
 #include "text/table.h"
 #include "votes/known.h"
 
@@ -26,20 +25,21 @@ double number_of(std::string_view text, const std::string& path, std::uint64_t l
   return value;
 }
 
+std::uint64_t key_of(std::uint32_t low, std::uint32_t high) { return std::uint64_t{low} << 32 | high; }
+
 /// `better(low, high, pair)`: the chance that the item of lower index is better; pair: its place among the labels.
 template <class Better>
 Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& better) {
   const PairColumns& pairs = labels.pairs;
-  const auto key = [](std::uint32_t left, std::uint32_t right) { return std::uint64_t{left} << 32 | right; };
   std::vector<std::uint64_t> keys(pairs.left.size());
-  for (std::size_t p = 0; p < keys.size(); ++p) keys[p] = key(pairs.left[p], pairs.right[p]);
+  for (std::size_t p = 0; p < keys.size(); ++p) keys[p] = key_of(pairs.left[p], pairs.right[p]);
   Trials trials;
   for (std::size_t g = 0; g < gold.left.size(); ++g) {
     const auto [low, high] = std::minmax(gold.left[g], gold.right[g]);
     if (labels.items.component[low] < 0 || labels.items.component[low] != labels.items.component[high]) continue;
-    const auto found = std::lower_bound(keys.begin(), keys.end(), key(low, high));
+    const auto found = std::lower_bound(keys.begin(), keys.end(), key_of(low, high));
     std::optional<std::size_t> pair;
-    if (found != keys.end() && *found == key(low, high)) pair = found - keys.begin();
+    if (found != keys.end() && *found == key_of(low, high)) pair = found - keys.begin();
     trials.predicted.push_back(static_cast<float>(better(low, high, pair)));
     trials.outcome.push_back((gold.preference[g] > 0) == (gold.left[g] == low) ? 1 : 0);
     trials.cluster.push_back(static_cast<std::uint32_t>(g));
@@ -47,14 +47,125 @@ Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& bette
   return trials;
 }
 
+/// A row that compares two items, as indices; the number of items where one has no votes.
+struct PairRow {
+  std::uint32_t left, right;
+  std::uint64_t line;
+};
+
+/// A row that gives an item a value; larger is better.
+struct ValueRow {
+  std::uint32_t item;
+  double value;
+  std::uint64_t line;
+};
+
+/// Adds each item once.
+void add_values(const std::vector<ValueRow>& rows, const Strings& item_ids, const std::string& path, Gold& gold) {
+  std::unordered_map<std::uint32_t, const ValueRow*> said;
+  for (const ValueRow& row : rows) {
+    if (row.item == item_ids.size()) {
+      ++gold.unknown;
+      continue;
+    }
+    const auto [before, is_new] = said.emplace(row.item, &row);
+    if (is_new) {
+      gold.item.push_back(row.item);
+      gold.value.push_back(row.value);
+    } else if (before->second->value == row.value) {
+      ++gold.repeated;
+    } else {
+      throw bad_input("{}: lines {} and {} give '{}' two values; keep one of them", path, before->second->line,
+                      row.line, shown(item_ids[row.item]));
+    }
+  }
+}
+
+/// Adds each pair once, in whichever order of its items.
+void add_pairs(const std::vector<PairRow>& rows, const std::vector<float>& probability, const Strings& item_ids,
+               const std::string& path, Gold& gold) {
+  struct Said {
+    int better;  ///< 1: of the two items that of lower index, -1: the other, 0: neither
+    std::uint64_t line;
+  };
+  std::unordered_map<std::uint64_t, Said> said;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const auto [left, right, line] = rows[row];
+    if (left == item_ids.size() || right == item_ids.size()) {
+      ++gold.unknown;
+      continue;
+    }
+    const int preference = probability[row] == 0.5f ? 0 : probability[row] > 0.5f ? 1 : -1;
+    const int better = left < right ? preference : -preference;
+    const auto [before, is_new] =
+        said.emplace(key_of(std::min(left, right), std::max(left, right)), Said{better, line});
+    if (!is_new && before->second.better != better)
+      throw bad_input("{}: lines {} and {} say two things of '{}' and '{}'; keep one of them", path,
+                      before->second.line, line, shown(item_ids[left]), shown(item_ids[right]));
+    if (!is_new) {
+      ++gold.repeated;
+    } else if (preference == 0) {
+      ++gold.ties;
+    } else {
+      gold.left.push_back(left);
+      gold.right.push_back(right);
+      gold.preference.push_back(static_cast<std::int8_t>(preference));
+    }
+  }
+}
+
+/// Pairs that can be drawn from so many.
+std::uint64_t pairs_of(std::uint64_t n) { return n * (n - 1) / 2; }
+
+/// An item as compare_with_gold_order() sorts it.
+struct Place {
+  std::int32_t component;
+  double fact;
+  float guess;
+};
+
+/// Sorts guesses [n] by merging, and counts the pairs that stood the wrong way round. `spare` [n].
+std::uint64_t sort_and_count(std::vector<float>& guess, std::vector<float>& spare, const Context& context) {
+  std::uint64_t inverted = 0;
+  const std::size_t n = guess.size();
+  spare.resize(n);
+  for (std::size_t width = 1; width < n; width *= 2) {
+    for (std::size_t begin = 0; begin < n; begin += 2 * width) {
+      if (begin % (1 << 20) == 0) context.check_stop();
+      const std::size_t middle = std::min(begin + width, n), end = std::min(begin + 2 * width, n);
+      std::size_t a = begin, b = middle;
+      for (std::size_t out = begin; out < end; ++out) {
+        if (b == end || (a < middle && !(guess[b] < guess[a]))) {
+          spare[out] = guess[a++];
+        } else {
+          inverted += middle - a;
+          spare[out] = guess[b++];
+        }
+      }
+    }
+    guess.swap(spare);
+  }
+  return inverted;
+}
+
+/// Calls use(length) for each run of equal elements of [begin, end).
+template <class Iterator, class Equal, class Use>
+void for_runs(Iterator begin, Iterator end, const Equal& equal, const Use& use) {
+  while (begin != end) {
+    const Iterator next = std::find_if_not(begin, end, [&](const auto& x) { return equal(x, *begin); });
+    use(static_cast<std::uint64_t>(next - begin));
+    begin = next;
+  }
+}
+
 }  // namespace
 
 Gold read_gold(const std::string& path, const Votes& votes, const Context& context) {
-  std::unordered_map<std::string_view, std::uint32_t, SeededHash> index;
-  for (std::uint32_t i = 0; i < votes.item_ids.size(); ++i) index.emplace(votes.item_ids[i], i);
+  const std::uint32_t unknown = static_cast<std::uint32_t>(votes.item_ids.size());
+  const IdIndex index = index_of(votes.item_ids);
   const auto find = [&](std::string_view id) {
-    const auto found = index.find(trimmed(id));
-    return found == index.end() ? votes.item_ids.size() : found->second;
+    const auto found = find_id(index, id);
+    return found == index.end() ? unknown : found->second;
   };
   Gold gold;
   Progress progress("reading gold labels", 1, context);
@@ -63,34 +174,25 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
   const auto optional = [](const char* name) { return TableColumn{name, "--holdout", false}; };
   std::size_t rows = 0;
   KnownAnswers answers(path);
-  std::vector<std::pair<std::size_t, std::size_t>> pairs;
-  std::vector<bool> valued(votes.item_ids.size());
+  std::vector<PairRow> pairs;
+  std::vector<ValueRow> values;
   read_table(file, table_format_of(path),
              {optional("left"), optional("right"), optional("preference"), optional("item"), optional("gold"),
               optional("rank")},
              [&](const Row& row) {
                ++rows;
-               const auto& value = row.values;
-               if (value[kLeft] && value[kRight] && value[kPreference]) {
-                 if (trimmed(*value[kLeft]) == trimmed(*value[kRight]))
+               const auto& text = row.values;
+               if (text[kLeft] && text[kRight] && text[kPreference]) {
+                 const std::uint32_t left = find(*text[kLeft]), right = find(*text[kRight]);
+                 if (left == right && trimmed(*text[kLeft]) == trimmed(*text[kRight]))
                    throw bad_input("{}: line {}: '{}' is compared with itself; drop the row", path, row.line,
-                                   shown(trimmed(*value[kLeft])));
-                 answers.add(*value[kPreference], row.line);
-                 pairs.emplace_back(find(*value[kLeft]), find(*value[kRight]));
-               } else if (value[kItem] && (value[kGold] || value[kRank])) {
-                 const double worth = value[kGold] ? number_of(*value[kGold], path, row.line, "gold")
-                                                   : -number_of(*value[kRank], path, row.line, "rank");
-                 const std::size_t item = find(*value[kItem]);
-                 if (item == votes.item_ids.size()) {
-                   ++gold.unknown;
-                 } else if (valued[item]) {
-                   throw bad_input("{}: line {}: '{}' has a gold value already; keep one of them", path, row.line,
-                                   shown(trimmed(*value[kItem])));
-                 } else {
-                   valued[item] = true;
-                   gold.item.push_back(static_cast<std::uint32_t>(item));
-                   gold.value.push_back(worth);
-                 }
+                                   shown(trimmed(*text[kLeft])));
+                 answers.add(*text[kPreference], row.line);
+                 pairs.push_back({left, right, row.line});
+               } else if (text[kItem] && (text[kGold] || text[kRank])) {
+                 const double value = text[kGold] ? number_of(*text[kGold], path, row.line, "gold")
+                                                  : -number_of(*text[kRank], path, row.line, "rank");
+                 values.push_back({find(*text[kItem]), value, row.line});
                } else {
                  throw bad_input(
                      "{}: line {}: gold labels need columns left, right and preference, or item and one of gold and "
@@ -98,21 +200,11 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
                      path, row.line);
                }
              });
-  const std::vector<float> probability = answers.probabilities();
-  for (std::size_t row = 0; row < pairs.size(); ++row) {
-    const auto [left, right] = pairs[row];
-    if (left == votes.item_ids.size() || right == votes.item_ids.size()) {
-      ++gold.unknown;
-    } else if (probability[row] == 0.5f) {
-      ++gold.ties;
-    } else {
-      gold.left.push_back(static_cast<std::uint32_t>(left));
-      gold.right.push_back(static_cast<std::uint32_t>(right));
-      gold.preference.push_back(probability[row] > 0.5f ? 1 : -1);
-    }
-  }
+  add_values(values, votes.item_ids, path, gold);
+  add_pairs(pairs, answers.probabilities(), votes.item_ids, path, gold);
   if (gold.item.empty() && gold.left.empty())
-    throw bad_input("{}: none of its {} rows is a gold label of items in {}", path, rows, votes.inputs.front().path);
+    throw bad_input("{}: none of its {} rows is a gold label of items in {}", path, rows,
+                    votes.inputs.empty() ? "the votes" : votes.inputs.front().path);
   return gold;
 }
 
@@ -131,28 +223,50 @@ Trials compare_majority_with_gold(const Labels& labels, const Gold& gold) {
   });
 }
 
-GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold) {
-  std::map<std::int32_t, std::vector<std::size_t>> members;
+GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold,
+                                  const Context& context) {
+  std::vector<Place> places;
   for (std::size_t g = 0; g < gold.item.size(); ++g)
-    if (component[gold.item[g]] >= 0) members[component[gold.item[g]]].push_back(g);
-  double agree = 0, differ = 0, even = 0, gold_even = 0;  // even: in score alone
-  for (const auto& [ignored, rows] : members)
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      for (std::size_t j = 0; j < i; ++j) {
-        const double fact = gold.value[rows[i]] - gold.value[rows[j]];
-        const float guess = score[gold.item[rows[i]]] - score[gold.item[rows[j]]];
-        if (fact == 0)
-          gold_even += guess != 0;
-        else if (guess == 0)
-          even += 1;
-        else
-          ((guess > 0) == (fact > 0) ? agree : differ) += 1;
-      }
+    if (const std::uint32_t item = gold.item[g]; component[item] >= 0)
+      places.push_back({component[item], gold.value[g], score[item]});
+  context.check_stop();
+  std::ranges::sort(places, [](const Place& a, const Place& b) {
+    return std::tie(a.component, a.fact, a.guess) < std::tie(b.component, b.fact, b.guess);
+  });
+  // Pairs in one component, by what is equal in them.
+  std::uint64_t all = 0, facts_equal = 0, guesses_equal = 0, both_equal = 0, differ = 0;
+  std::vector<float> guess, spare;
+  for (auto begin = places.begin(); begin != places.end();) {
+    const auto end =
+        std::find_if(begin, places.end(), [&](const Place& place) { return place.component != begin->component; });
+    context.check_stop();
+    all += pairs_of(static_cast<std::uint64_t>(end - begin));
+    for_runs(
+        begin, end, [](const Place& a, const Place& b) { return a.fact == b.fact; },
+        [&](std::uint64_t n) { facts_equal += pairs_of(n); });
+    for_runs(
+        begin, end, [](const Place& a, const Place& b) { return a.fact == b.fact && a.guess == b.guess; },
+        [&](std::uint64_t n) { both_equal += pairs_of(n); });
+    guess.clear();
+    for (auto place = begin; place != end; ++place) guess.push_back(place->guess);
+    differ += sort_and_count(guess, spare, context);
+    for_runs(guess.begin(), guess.end(), std::equal_to<>(), [&](std::uint64_t n) { guesses_equal += pairs_of(n); });
+    begin = end;
+  }
+  const std::uint64_t apart = all - facts_equal, even = guesses_equal - both_equal, agree = apart - even - differ;
+  const auto count = [](std::uint64_t n) { return static_cast<double>(n); };
   GoldOrder out;
-  out.pairs = agree + differ + even;
-  out.accuracy = (agree + 0.5 * even) / out.pairs;
-  out.tau_b = (agree - differ) / std::sqrt((agree + differ + even) * (agree + differ + gold_even));
+  out.pairs = count(apart);
+  out.accuracy = (count(agree) + 0.5 * count(even)) / out.pairs;
+  out.tau_b = (count(agree) - count(differ)) / std::sqrt(count(apart) * count(all - guesses_equal));
   return out;
+}
+
+std::size_t count_apart(const Column<std::int32_t>& component, const Gold& gold) {
+  std::size_t apart = 0;
+  for (std::size_t g = 0; g < gold.left.size(); ++g)
+    apart += component[gold.left[g]] < 0 || component[gold.left[g]] != component[gold.right[g]];
+  return apart;
 }
 
 Column<float> win_shares(const Labels& labels) {

@@ -15,11 +15,14 @@ struct Gold {
   std::vector<std::uint32_t> item;         ///< [items]
   std::vector<double> value;               ///< [items] larger is better
   std::size_t unknown = 0;                 ///< rows that name an item without votes
-  std::size_t ties = 0;
+  std::size_t ties = 0;                    ///< pairs
+  std::size_t repeated = 0;                ///< rows that say again what a row before them says
 };
 
 /// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (see KnownAnswers), or item and one of
-/// gold (larger is better) or rank (smaller is better). Throws Error(kBadInput) naming file, line and value.
+/// gold (larger is better) or rank (smaller is better). A pair, in whichever order of its items, and an item count
+/// once. Throws Error(kBadInput) naming file, line and value; also where two rows contradict each other, where a row
+/// compares an item with itself, and where some items have a gold value and others a rank.
 Gold read_gold(const std::string& path, const Votes& votes, const Context& context);
 
 /// A model's labels against gold pairs: those that votes compare by pairs/probability_better; others of one component
@@ -34,8 +37,13 @@ struct GoldOrder {
   double accuracy = 0;  ///< share that the scores order as the gold values do; equal scores count one half
   double tau_b = 0;     ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
 };
-/// `score`, `component` [items]; component -1: left out.
-GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold);
+/// `score`, `component` [items]; component -1: left out. Without a pair to compare, accuracy and tau-b are NaN; so is
+/// tau-b where all scores or all gold values are equal. Takes n log n steps (Knight 1966).
+GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold,
+                                  const Context& context = {});
+
+/// Gold pairs whose items lie in two components, which no votes compare.
+std::size_t count_apart(const Column<std::int32_t>& component, const Gold& gold);
 
 /// Each item's share of wins in its votes, ties half: the order by majority.
 Column<float> win_shares(const Labels& labels);

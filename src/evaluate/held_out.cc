@@ -1,5 +1,7 @@
 #include "evaluate/held_out.h"
 
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
@@ -14,16 +16,59 @@ namespace voxpop {
 namespace {
 
 template <class Work>
-void for_pairs(const Groups& groups, const Work& work) {
-  oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), work);
+void for_pairs(const Groups& groups, const Context& context, const Work& work) {
+  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, groups.pairs(), 64), [&](const auto& some) {
+    context.check_stop();
+    for (std::size_t p = some.begin(); p < some.end(); ++p) work(p);
+  });
 }
+
+/// How many answers of each kind a pair has in each fold. One object serves many pairs: only what was counted is
+/// cleared, so that a pair of few votes costs few steps, however many folds there are.
+class FoldCounts {
+ public:
+  struct Counts {
+    std::array<std::uint32_t, kAnswers> level{};  ///< by the answer for the pair's first item, from strongest against
+    std::uint32_t seen = 0, decided = 0, first = 0;
+  };
+
+  explicit FoldCounts(int folds) : of_(static_cast<std::size_t>(folds)) {}
+
+  void count(const Groups& groups, const std::vector<std::uint8_t>& folds, std::uint32_t begin, std::uint32_t end) {
+    for (std::uint32_t v = begin; v < end; ++v) {
+      const VoteCode vote = groups.votes[v];
+      for (Counts* counts : {&of_[folds[v]], &all_}) {
+        ++counts->level[vote.level() + kMaxLevels];
+        ++counts->seen;
+        counts->decided += vote.decided();
+        counts->first += vote.winner() > 0;
+      }
+    }
+  }
+  void clear(const std::vector<std::uint8_t>& folds, std::uint32_t begin, std::uint32_t end) {
+    for (std::uint32_t v = begin; v < end; ++v) of_[folds[v]] = {};
+    all_ = {};
+  }
+  /// In all folds but this one.
+  double seen(int fold) const { return all_.seen - of_[fold].seen; }
+  double decided(int fold) const { return all_.decided - of_[fold].decided; }
+  double for_first(int fold) const { return all_.first - of_[fold].first; }
+  double same(int fold, int level) const {
+    return all_.level[level + kMaxLevels] - of_[fold].level[level + kMaxLevels];
+  }
+
+ private:
+  std::vector<Counts> of_;
+  Counts all_;
+};
 
 /// Logistic regression of decided votes on one difference and a constant, by Newton's method: {constant, slope}.
 template <class Use>
 std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, const std::vector<std::int8_t>& left,
-                              const Use& use) {
+                              const Use& use, const Context& context) {
   std::array<double, 2> at{};
   for (int iteration = 0; iteration < 30; ++iteration) {
+    context.check_stop();
     double g0 = 0, g1 = 0, h00 = 1e-6, h01 = 0, h11 = 1e-6;
     for (std::size_t v = 0; v < votes; ++v) {
       if (!use(v)) continue;
@@ -52,7 +97,7 @@ FoldsBy best_folds(const ViewBlocks& blocks) {
 std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
                                      const Column<std::uint32_t>& judgement) {
   std::vector<std::uint8_t> fold(groups.votes.size());
-  for_pairs(groups, [&](std::size_t p) {
+  for_pairs(groups, {}, [&](std::size_t p) {
     std::uint64_t next = mixed(mixed(seed) + p);
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
       fold[v] = static_cast<std::uint8_t>(next++ % static_cast<unsigned>(folds));
@@ -80,7 +125,7 @@ std::vector<std::uint8_t> draw_block_folds(const Groups& groups, const ViewBlock
 
 Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_t>& folds, const FitOptions& options,
                              const std::function<std::unique_ptr<Engine>(const Groups&)>& make,
-                             const std::function<void(int, int)>& report) {
+                             const std::function<void(int, int)>& report, const Context& context) {
   Predictions out;
   out.left.resize(groups.votes.size());
   const bool all_answers = !groups.answers.half_ties;
@@ -95,6 +140,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
       const VoteCode vote = groups.votes[v];
       seen.votes[v] = folds[v] == fold && !groups.is_gold(vote) ? vote.held_out() : vote;
     }
+    context.check_stop();
     const auto engine = make(seen);
     Fit fit;
     try {
@@ -107,7 +153,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
     out.at_caps = warnings_at_caps(fit);
     const AnswerModel model(seen, fit);
     const Posterior& posterior = fit.posterior;
-    for_pairs(groups, [&](std::size_t p) {
+    for_pairs(groups, context, [&](std::size_t p) {
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
         if (folds[v] != fold) continue;
         const Cavity<double> known = posterior.vote_mean.empty()
@@ -122,7 +168,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
   return out;
 }
 
-Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds) {
+Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds, const Context& context) {
   const int count = 1 + *std::max_element(folds.begin(), folds.end());
   std::vector<Answer> totals(count);  // of each fold
   Answer all{};
@@ -133,20 +179,18 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
   Predictions out;
   out.left.resize(folds.size());
   if (!groups.answers.half_ties) out.log_probability.resize(folds.size());
-  for_pairs(groups, [&](std::size_t p) {
+  oneapi::tbb::enumerable_thread_specific<FoldCounts> counts_of(count);
+  for_pairs(groups, context, [&](std::size_t p) {
     const std::uint32_t begin = groups.pair_votes[p], end = groups.pair_votes[p + 1];
+    FoldCounts& others = counts_of.local();
+    others.count(groups, folds, begin, end);
     for (std::uint32_t v = begin; v < end; ++v) {
       const VoteCode vote = groups.votes[v];
-      const double side = vote.first_on_left() ? 1 : -1;
-      double left = 1, decided = 2, same = 0, seen = 0;
-      for (std::uint32_t w = begin; w < end; ++w) {
-        if (folds[w] == folds[v]) continue;
-        const VoteCode other = groups.votes[w];
-        seen += 1;
-        same += other.level() == vote.level();  // the pair's items, wherever they were shown
-        left += other.winner() * side > 0;
-        decided += other.decided();
-      }
+      const int fold = folds[v];
+      const double others_for_left =
+          vote.first_on_left() ? others.for_first(fold) : others.decided(fold) - others.for_first(fold);
+      const double left = 1 + others_for_left, decided = 2 + others.decided(fold);
+      const double same = others.same(fold, vote.level()), seen = others.seen(fold);  // wherever items were shown
       out.left[v] = static_cast<float>(left / decided);
       if (out.log_probability.empty()) continue;
       const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
@@ -156,15 +200,17 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       const double share = given / votes;  // of this answer, whichever the side, in the other folds
       out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
     }
+    others.clear(folds, begin, end);
   });
   return out;
 }
 
-Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column) {
+Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column,
+                                 const Context& context) {
   const std::size_t count = groups.votes.size(), columns = groups.covariates.count();
   std::vector<float> x(count);  // left minus right
   std::vector<std::int8_t> left(count);
-  for_pairs(groups, [&](std::size_t p) {
+  for_pairs(groups, context, [&](std::size_t p) {
     const float first = groups.covariates.value[groups.pair_first[p] * columns + column];
     const float second = groups.covariates.value[groups.pair_second[p] * columns + column];
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
@@ -177,7 +223,8 @@ Predictions predict_by_covariate(const Groups& groups, const std::vector<std::ui
   out.left.resize(count);
   const int fold_count = 1 + *std::max_element(folds.begin(), folds.end());
   for (int fold = 0; fold < fold_count; ++fold) {
-    const auto fitted = regress(count, x, left, [&](std::size_t v) { return folds[v] != fold && left[v] != 0; });
+    const auto fitted = regress(
+        count, x, left, [&](std::size_t v) { return folds[v] != fold && left[v] != 0; }, context);
     for (std::size_t v = 0; v < count; ++v)
       if (folds[v] == fold) out.left[v] = static_cast<float>(1 / (1 + std::exp(-fitted[0] - fitted[1] * x[v])));
   }

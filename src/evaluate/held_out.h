@@ -36,14 +36,16 @@ struct Predictions {
 /// iteration)` is called after each iteration.
 Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_t>& folds, const FitOptions& options,
                              const std::function<std::unique_ptr<Engine>(const Groups&)>& make,
-                             const std::function<void(int, int)>& report);
+                             const std::function<void(int, int)>& report, const Context& context = {});
 
 /// The same from the share of the pair's other votes that go left, with one vote to each side added (Laplace's rule of
 /// succession); of all answers, with two votes added that are shared as the other folds' answers are.
-Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds);
+Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds,
+                                const Context& context = {});
 
 /// The same from one covariate alone, by logistic regression on its difference between left and right, with a constant.
-Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column);
+Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column,
+                                 const Context& context = {});
 
 /// Votes that are not taken as independent: those of a component, or where there are fewer than a hundred, of a pair.
 struct Clusters {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <numeric>
 #include <random>
@@ -56,9 +57,10 @@ struct Draws {
   std::vector<double> by_chance = std::vector<double>(kDraws);  ///< each cluster's residuals keep or change their sign
 };
 
-Draws bootstrap(const Trials& trials) {
+Draws bootstrap(const Trials& trials, const Context& context) {
   Draws draws;
   oneapi::tbb::parallel_for(0, kDraws, [&](int draw) {
+    context.check_stop();
     std::mt19937_64 random(static_cast<unsigned>(draw));
     Bins resampled{}, chance{};
     double times = 0, sign = 1;
@@ -102,6 +104,7 @@ Estimate clustered_mean(const std::vector<double>& values, const std::vector<std
     for (; i < values.size() && cluster[i] == mine; ++i) sum += weight_of(i) * (values[i] - mean);
     squares += sum * sum;
   }
+  if (clusters < 2) return {mean, std::numeric_limits<double>::quiet_NaN()};
   return {mean, std::sqrt(squares * clusters / (clusters - 1)) / n};
 }
 
@@ -137,7 +140,7 @@ Reliability reliability(const Trials& trials, std::string method) {
   return {std::move(method), means(sum_bins(trials))};
 }
 
-Score score(const Trials& trials) {
+Score score(const Trials& trials, const Context& context) {
   std::vector<double> squared(trials.predicted.size()), right(trials.predicted.size());
   for (std::size_t i = 0; i < squared.size(); ++i) {
     const double p = trials.predicted[i], off = p - trials.outcome[i];
@@ -145,7 +148,14 @@ Score score(const Trials& trials) {
     right[i] = p == 0.5 ? 0.5 : (p > 0.5) == (trials.outcome[i] == 1) ? 1 : 0;
   }
   const Bins bins = sum_bins(trials);
-  const Draws draws = bootstrap(trials);
+  // One cluster alone says nothing of how much others would differ.
+  const bool one_cluster = !trials.cluster.empty() && trials.cluster.front() == trials.cluster.back();
+  Draws draws;
+  if (one_cluster)
+    for (auto* of : {&draws.resampled, &draws.by_chance})
+      std::ranges::fill(*of, std::numeric_limits<double>::quiet_NaN());
+  else
+    draws = bootstrap(trials, context);
   // Resampled votes err more: what chance adds to every ECE is in them twice.
   const double ece = calibration_error(bins);
   const double apart = ece - std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
@@ -153,7 +163,7 @@ Score score(const Trials& trials) {
           .brier = clustered_mean(squared, trials.cluster, trials.weight),
           .accuracy = clustered_mean(right, trials.cluster, trials.weight),
           .ece = ece,
-          .ece_low = std::max(draws.resampled[kDraws / 40] + apart, 0.0),
+          .ece_low = one_cluster ? apart : std::max(draws.resampled[kDraws / 40] + apart, 0.0),
           .ece_high = draws.resampled[kDraws * 39 / 40 - 1] + apart,
           .ece_by_chance = std::accumulate(draws.by_chance.begin(), draws.by_chance.end(), 0.0) / kDraws,
           .ece_by_chance_high = draws.by_chance[kDraws * 19 / 20 - 1],

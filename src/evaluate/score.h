@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "voxpop/context.h"
 #include "voxpop/labels.h"
 
 namespace voxpop {
@@ -23,7 +24,7 @@ struct Trials {
 };
 
 /// Mean of values [n], weighted where there are weights [n], and its standard error over clusters (Liang and Zeger
-/// 1986).
+/// 1986); NaN where all values are of one cluster.
 Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster,
                         const std::vector<float>& weight = {});
 
@@ -42,8 +43,8 @@ struct Score {
 };
 
 /// Predictions are kept 1e-6 away from 0 and 1 in the log loss. Bootstraps: 400 draws, the same for the
-/// same trials.
-Score score(const Trials& trials);
+/// same trials. Standard errors and bootstraps are NaN where all trials are of one cluster.
+Score score(const Trials& trials, const Context& context = {});
 
 Reliability reliability(const Trials& trials, std::string method);
 

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <unordered_map>
 
 #include "core/error.h"
 #include "core/progress.h"
@@ -18,9 +17,8 @@ namespace {
 
 constexpr float kLeft = 11, kRight = 12, kTie = 13;  ///< words, beyond all numbers
 
-using IdIndex = std::unordered_map<std::string_view, std::uint32_t, SeededHash>;
+}  // namespace
 
-/// Of an id as it is, or without the blanks around it.
 IdIndex::const_iterator find_id(const IdIndex& index, std::string_view id) {
   const auto exact = index.find(id);
   return exact != index.end() ? exact : index.find(trimmed(id));
@@ -31,8 +29,6 @@ IdIndex index_of(const Strings& ids) {
   for (std::uint32_t i = 0; i < ids.size(); ++i) index.emplace(ids[i], i);
   return index;
 }
-
-}  // namespace
 
 void KnownAnswers::add(std::string_view text, std::uint64_t line) {
   const std::string word = lower(trimmed(text));

@@ -1,11 +1,19 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
+#include "core/seeded_hash.h"
 #include "votes/votes.h"
 
 namespace voxpop {
+
+using IdIndex = std::unordered_map<std::string_view, std::uint32_t, SeededHash>;
+/// Rows of ids, which must outlive it.
+IdIndex index_of(const Strings& ids);
+/// Of an id as it is, or without the blanks around it.
+IdIndex::const_iterator find_id(const IdIndex& index, std::string_view id);
 
 /// The column `preference` of known answers: left, right or tie; 1, -1 or 0; or how probable it is that the left item
 /// is the better one, which numbers between 0 and 1 show.
