@@ -1,5 +1,5 @@
 """What voxpop does when something goes wrong around it: full disks, kills, signals, other programs, too little memory, and
-files that are made to do harm. docs/reliability.md has the table of it; cli_test.py and io_test.cc hold the rest of that.
+files that are made to do harm. docs/reliability.md has the table of it, and names the tests that hold the rest of that.
 
 Usage: python faults_test.py PATH_TO_VOXPOP [unittest arguments]
 """
