@@ -4,6 +4,7 @@ Usage: python usage_test.py PATH_TO_VOXPOP [unittest arguments]
 """
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -132,6 +133,28 @@ class Usage(CliTest):
         self.assertIn("bt", message)
         self.assertIn("rater", message)
         self.assertNotIn("->", message)
+
+    def test_kernels_of_the_environment(self):
+        def with_kernels(name):
+            return dict(os.environ, VOXPOP_KERNELS=name)
+
+        told = json.loads(succeed("devices", "--json", env=with_kernels("generic")).out)
+        self.assertEqual(told["devices"][0]["instruction_set"], "generic")
+        fastest = json.loads(succeed("devices", "--json", env=with_kernels("")).out)["devices"][0]["instruction_set"]
+        with open("/proc/cpuinfo") as file:
+            flags = re.search(r"^flags\s*:(.*)", file.read(), re.MULTILINE)
+        can = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512dq", "avx512vl", "avx512bw"}}
+        runs = ["generic"] + [name for name, needs in can.items() if flags and needs <= set(flags[1].split())]
+        self.assertEqual(fastest, runs[-1])
+        for name in ("generic", "avx2", "avx512"):
+            result = run("simulate", self.path(name), "--prompts", "5", env=with_kernels(name))
+            if name in runs:
+                self.assertEqual(result.code, 0, result.err)
+            else:
+                self.assert_one_line(result, 2, "VOXPOP_KERNELS: this processor cannot run", name)
+        for name in ("sse9", "AVX2", "avx2 ", "avx512\nnext line", "x" * 1000):
+            self.assert_one_line(run("simulate", self.path("none.h5"), env=with_kernels(name)), 2, "VOXPOP_KERNELS", "generic, avx2 or avx512")
+            self.assertFalse(os.path.exists(self.path("none.h5")))
 
     def test_output_over_an_input_is_refused(self):
         votes = write_votes(self.path("votes.h5"), plain_votes())

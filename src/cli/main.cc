@@ -19,6 +19,7 @@
 #include "core/output_file.h"
 #include "core/progress.h"
 #include "core/strings.h"
+#include "fit/component_kernel.h"
 #include "voxpop/version.h"
 
 namespace voxpop {
@@ -103,6 +104,7 @@ int run_command_line(int argc, char** argv) {
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
     throw usage_error("of several MPI ranks, all would do the same: only 'fit' shares its work; start one process");
+  choose_kernels();  // throws if VOXPOP_KERNELS names none that can run: better now than after hours of reading
   install_interrupt_handler();
   return run();
 }
