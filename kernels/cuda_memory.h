@@ -7,8 +7,8 @@
 #include <string>
 #include <utility>
 
-#include "voxpop/error.h"
 #include "core/threads.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
 

@@ -15,9 +15,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "voxpop/error.h"
 #include "formulas/block.h"
 #include "group/group.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
 #if defined(__CUDACC__)

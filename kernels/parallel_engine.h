@@ -9,10 +9,10 @@
 #include <map>
 #include <memory>
 
-#include "voxpop/error.h"
 #include "fit/engine.h"
 #include "fit/sparse.h"
 #include "passes.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
 

@@ -30,23 +30,14 @@ FIRST = {
     "annotators": ["src/fit/fit", "tests/fit_test"],
     "fit_state": ["src/fit/fit", "tests/fit_test"],
 }
-# What reads the headers, tests that do, quickest to build first, and what only has to be there.
+# What reads the headers, and tests that do, quickest to build first. The rest of the program is that of the build.
 READERS = ["src/fit/component_kernel", "src/fit/cpu_engine", "src/fit/dense", "src/fit/fit", "src/label/labels"]
 TESTS = [["tests/fit_test"], ["tests/covariates_test", "tests/properties_test"], ["tests/engine_test", "tests/ep_test"],
          ["tests/parallel_engine_test"]]
-OTHERS = ["src/fit/sparse", "src/group/group", "src/group/covariates", "src/simulate/simulate", "src/core/strings",
-          "src/core/scratch_memory", "src/core/nameless_file", "src/core/output_file", "src/core/interrupt",
-          "src/label/truth_comparison", "src/label/source_labels"]
-# Left out: slow ones, and those of kernels that are not built.
+LIBRARIES = ["gtest_main", "gtest", "tbb", "fmt", "simdjson", "xxhash", "deflate", "utf8proc", "csv", "z", "pthread"]
+# Left out: slow ones, and those of kernels that are not mutated.
 FILTER = ("-KernelSet*:Kernels*:*bits*:*million*:*float_can_count*:*intervals_cover*:*mirror:*grades_order*:*sample*:"
           "*sparse*:*doubled*:*never_overlaps*:Sizes/*/5:Sizes/*/6")
-CHOOSE = """#include <cstring>
-#include "fit/component_kernel.h"
-namespace voxpop {
-namespace generic { extern const Kernels kernels; }
-const Kernels* choose_kernels(const char* n) { return !n || !std::strcmp(n, "generic") ? &generic::kernels : nullptr; }
-}
-"""
 
 
 def operators(header):
@@ -62,23 +53,25 @@ def operators(header):
 
 
 class Builder:
-    def __init__(self, scratch, jobs):
-        self.scratch, self.jobs = scratch, jobs
+    def __init__(self, scratch, jobs, library):
+        self.scratch, self.jobs, self.library = scratch, jobs, library
         shutil.copytree(f"{ROOT}/src/formulas", f"{scratch}/src/formulas")
-        with open(f"{scratch}/choose.cc", "w", encoding="utf-8") as file:
-            file.write(CHOOSE)
-        flags = subprocess.run(["pkg-config", "--cflags", "hdf5", "eigen3"], capture_output=True, text=True, check=True)
+        def pkg_config(what, *names):
+            return subprocess.run(["pkg-config", what, *names], capture_output=True, text=True, check=True).stdout.split()
+
+        self.links = [f"-l{name}" for name in LIBRARIES] + pkg_config("--libs", "hdf5")
         self.flags = ["-std=c++20", "-w", "-DVOXPOP_TARGET=generic", f'-DVOXPOP_TEST_DATA="{ROOT}/tests/data"',
-                      f"-I{scratch}/src", f"-I{ROOT}/include", f"-I{ROOT}/src", f"-I{ROOT}", f"-I{ROOT}/kernels", *flags.stdout.split()]
+                      f"-I{scratch}/src", f"-I{ROOT}/include", f"-I{ROOT}/src", f"-I{ROOT}", f"-I{ROOT}/kernels",
+                      *pkg_config("--cflags", "hdf5", "eigen3")]
 
     def compile(self, sources, folder):
         """The objects; None where one does not compile, which kills a mutant, too."""
         os.makedirs(f"{self.scratch}/{folder}", exist_ok=True)
 
         def one(source):
-            path = f"{self.scratch}/choose.cc" if source == "choose" else f"{ROOT}/{source}.cc"
             target = f"{self.scratch}/{folder}/{os.path.basename(source)}.o"
-            done = subprocess.run(["g++", "-O1", *self.flags, "-c", path, "-o", target], capture_output=True, text=True)
+            command = ["g++", "-O1", *self.flags, "-c", f"{ROOT}/{source}.cc", "-o", target]
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 print(done.stderr[-2000:], file=sys.stderr)
             return target if done.returncode == 0 else None
@@ -92,10 +85,11 @@ class Builder:
         if objects is None:
             return "the compiler"
         program = f"{self.scratch}/tests"
-        subprocess.run(["g++", *objects, "-o", program, "-lgtest_main", "-lgtest", "-ltbb", "-lfmt", "-lsimdjson", "-lpthread"], check=True)
+        # Of the library the linker takes only what the objects lack. It has other kernels, too: the mutated ones are named.
+        subprocess.run(["g++", *objects, self.library, "-o", program, *self.links], check=True)
         try:
             done = subprocess.run([program, f"--gtest_filter={tests}", "--gtest_fail_fast"], capture_output=True, text=True,
-                                  timeout=600)
+                                  timeout=600, env=dict(os.environ, VOXPOP_KERNELS="generic"))
         except subprocess.TimeoutExpired:
             return "the clock"
         failed = re.search(r"\[  FAILED  \] (\S+?),? ", done.stdout)
@@ -106,13 +100,13 @@ class Builder:
         if first:
             rest = [self.base[source] for source in READERS if source not in first]
             objects = self.compile(first, "mutant")
-            killed = self.run(objects and objects + rest + self.others, FILTER)
+            killed = self.run(objects and objects + rest, FILTER)
             if killed is not None:
                 return killed
         readers = self.compile(READERS, "mutant")
         for tests in TESTS:
             objects = readers and self.compile(tests, "mutant")
-            killed = self.run(objects and readers + objects + self.others, FILTER)
+            killed = self.run(objects and readers + objects, FILTER)
             if killed is not None:
                 return killed
         return None
@@ -121,18 +115,21 @@ class Builder:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=30)
+    parser.add_argument("--build", default=f"{ROOT}/build/test", help="a build of these sources (default: scripts/test.sh's)")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    library = f"{options.build}/src/libvoxpop_core.a"
+    if not os.path.exists(library):
+        sys.exit(f"mutate_formulas.py: {library}: is not there; build first (scripts/test.sh), or name another --build")
     places = [place for header in HEADERS for place in operators(header)]
     step = len(places) / options.mutants
     chosen = [places[int((i + 0.5) * step)] for i in range(options.mutants)]
     with tempfile.TemporaryDirectory() as scratch:
-        builder = Builder(scratch, options.jobs)
-        builder.others = builder.compile([*OTHERS, "choose"], "others")
+        builder = Builder(scratch, options.jobs, library)
         objects = builder.compile(READERS + sum(TESTS, []), "base")
         builder.base = dict(zip(READERS, objects))
-        failed = builder.run(objects + builder.others, FILTER)
+        failed = builder.run(objects, FILTER)
         if failed is not None:
             sys.exit(f"mutate_formulas.py: {failed} fails with the formulas as they are")
         survivors = tried = 0

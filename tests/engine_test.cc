@@ -3,12 +3,15 @@
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string>
 
 #include "core/error.h"
 #include "double_ep.h"
 #include "engine_comparison.h"
+#include "fit/products.h"
 #include "formulas/fixed_point.h"
 
 namespace voxpop {
@@ -347,6 +350,38 @@ INSTANTIATE_TEST_SUITE_P(All, KernelSet, testing::Values("generic", "avx2", "avx
                          [](const auto& set) { return std::string(set.param); });
 
 TEST(Kernels, unknown_set_is_none) { EXPECT_EQ(choose_kernels("sse9"), nullptr); }
+
+TEST(Kernels, environment_names_the_set) {
+  const char* before = std::getenv("VOXPOP_KERNELS");
+  const std::string kept = before ? before : "";
+  unsetenv("VOXPOP_KERNELS");
+  const Kernels* fastest = choose_kernels();
+  EXPECT_EQ(fastest, choose_kernels(fastest->name));
+  setenv("VOXPOP_KERNELS", "", 1);
+  EXPECT_EQ(choose_kernels(), fastest);
+  for (const char* set : {"generic", "avx2", "avx512"}) {
+    setenv("VOXPOP_KERNELS", set, 1);
+    const Kernels* kernels = choose_kernels(set);
+    if (kernels != nullptr) {
+      EXPECT_EQ(choose_kernels(), kernels);
+      EXPECT_STREQ(choose_products().name, set);
+      EXPECT_STREQ(choose_kernels("generic")->name, "generic");  // a caller's choice goes before the environment's
+    } else {
+      EXPECT_THROW(choose_kernels(), Error);
+    }
+  }
+  for (const char* none : {"sse9", "AVX2", "avx", "avx512 "}) {
+    setenv("VOXPOP_KERNELS", none, 1);
+    try {
+      choose_kernels();
+      ADD_FAILURE() << none;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::kUsage);
+      EXPECT_NE(std::string(error.what()).find("generic, avx2 or avx512"), std::string::npos);
+    }
+  }
+  setenv("VOXPOP_KERNELS", kept.c_str(), 1);
+}
 
 /// What an annotator's votes add up to, against the same in double precision.
 TEST(Engine, annotator_sums_match_double_precision) {

@@ -1,5 +1,5 @@
 """What voxpop does when something goes wrong around it: full disks, kills, signals, other programs, too little memory, and
-files that are made to do harm. docs/reliability.md has the table of it; cli_test.py and io_test.cc hold the rest of that.
+files that are made to do harm. docs/reliability.md has the table of it, and names the tests that hold the rest of that.
 
 Usage: python faults_test.py PATH_TO_VOXPOP [unittest arguments]
 """
@@ -25,7 +25,7 @@ import time
 import unittest
 import zlib
 
-from program import VOXPOP, h5py, main, numpy as np, path, scratch, voxpop
+from program import VOXPOP, h5py, main, numpy as np, path, scratch, voxpop, without_counters
 
 OLDER = b"older output"
 MIB = 1 << 20
@@ -169,6 +169,7 @@ class FaultsTest(unittest.TestCase):
 # ------------------------------------------------------------------------------------------------------------- full disks
 
 
+@without_counters
 class FailingCalls(FaultsTest):
     """Every call by which something is written fails once, and all after it; the calls are a stand-in's."""
 
@@ -388,6 +389,7 @@ class FullDisk(FaultsTest):
 
 
 class Outputs(FaultsTest):
+    @without_counters
     def test_folder_of_somebody_else(self):
         """As a user who may not write there, or not read the votes."""
 
@@ -795,6 +797,7 @@ class Memory(FaultsTest):
                 self.fail(f"{what}: nothing was enough")
             self.assertGreater(failed, 0, what)
 
+    @without_counters
     def test_no_threads(self):
         def limited():
             if os.geteuid() == 0:  # whom no such limit holds

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "fit/require_numbers.h"
 #include "formulas/fixed_point.h"
 #include "helpers.h"
 #include "label/truth_comparison.h"
@@ -103,6 +104,69 @@ TEST(Fit, that_diverged_is_none) {
       EXPECT_EQ(error.exit(), Exit::kNotConverged);
       EXPECT_NE(std::string(error.what()).find("diverged"), std::string::npos);
     }
+  }
+}
+
+/// Each number that a fit publishes, one at a time.
+TEST(Fit, with_any_number_that_is_none_is_refused) {
+  Fit sound;
+  sound.annotators.resize(3);
+  sound.tastes.resize(6);
+  sound.taste_sd = {0.1, 0.2};
+  sound.coefficient = sound.coefficient_se = {0.1, 0.2, 0.3};
+  sound.sources.resize(2);
+  sound.posterior.slot_mean = sound.posterior.slot_variance = {1, 2};
+  sound.posterior.pair_mean = sound.posterior.pair_variance = {1};
+  EXPECT_NO_THROW(require_numbers(sound));
+  EXPECT_NO_THROW(require_numbers({}));  // without annotators, features, sources
+  using Value = double;
+  const std::vector<std::pair<const char*, std::function<void(Fit&, Value)>>> numbers = {
+      {"log_evidence", [](Fit& f, Value x) { f.posterior.log_evidence = x; }},
+      {"slot_mean", [](Fit& f, Value x) { f.posterior.slot_mean[1] = static_cast<float>(x); }},
+      {"slot_variance", [](Fit& f, Value x) { f.posterior.slot_variance[0] = static_cast<float>(x); }},
+      {"pair_mean", [](Fit& f, Value x) { f.posterior.pair_mean[0] = static_cast<float>(x); }},
+      {"pair_variance", [](Fit& f, Value x) { f.posterior.pair_variance[0] = static_cast<float>(x); }},
+      {"discrimination", [](Fit& f, Value x) { f.annotators[0].discrimination = x; }},
+      {"side_bias", [](Fit& f, Value x) { f.annotators[1].side_bias = x; }},
+      {"share_logit", [](Fit& f, Value x) { f.annotators[2].share_logit = x; }},
+      {"habit_logit", [](Fit& f, Value x) { f.annotators[2].habit_logit = x; }},
+      {"discrimination_variance", [](Fit& f, Value x) { f.annotators[0].discrimination_variance = x; }},
+      {"covariance", [](Fit& f, Value x) { f.annotators[0].covariance = x; }},
+      {"side_bias_variance", [](Fit& f, Value x) { f.annotators[2].side_bias_variance = x; }},
+      {"share_variance", [](Fit& f, Value x) { f.annotators[1].share_variance = x; }},
+      {"habit_variance", [](Fit& f, Value x) { f.annotators[2].habit_variance = x; }},
+      {"taste", [](Fit& f, Value x) { f.tastes[5].mean = static_cast<float>(x); }},
+      {"taste's variance", [](Fit& f, Value x) { f.tastes[0].variance = static_cast<float>(x); }},
+      {"taste_sd", [](Fit& f, Value x) { f.taste_sd[1] = x; }},
+      {"coefficient", [](Fit& f, Value x) { f.coefficient[2] = x; }},
+      {"coefficient_se", [](Fit& f, Value x) { f.coefficient_se[0] = x; }},
+      {"source's score", [](Fit& f, Value x) { f.sources[1].score = x; }},
+      {"source's variance", [](Fit& f, Value x) { f.sources[0].variance = x; }},
+      {"source_sd", [](Fit& f, Value x) { f.source_sd = x; }},
+      {"threshold", [](Fit& f, Value x) { f.scale.edge[1] = static_cast<float>(x); }},
+      {"view_variance", [](Fit& f, Value x) { f.view_variance = x; }},
+      {"prompt_variance", [](Fit& f, Value x) { f.prompt_variance = x; }},
+      {"population's mean", [](Fit& f, Value x) { f.population.mean = x; }},
+      {"population's variance", [](Fit& f, Value x) { f.population.variance = x; }},
+      {"population's side bias", [](Fit& f, Value x) { f.population.side_bias_variance = x; }},
+      {"population's habits", [](Fit& f, Value x) { f.population.habit_mean = x; }},
+      {"their variance", [](Fit& f, Value x) { f.population.habit_variance = x; }},
+      {"population's shares", [](Fit& f, Value x) { f.population.share_mean = x; }},
+      {"variance of shares", [](Fit& f, Value x) { f.population.share_variance = x; }}};
+  for (const auto& [name, set] : numbers) {
+    for (const double value : {std::nan(""), double{INFINITY}, -double{INFINITY}}) {
+      Fit fit = sound;
+      set(fit, value);
+      try {
+        require_numbers(fit);
+        ADD_FAILURE() << name << " " << value;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.exit(), Exit::kNotConverged) << name;
+      }
+    }
+    Fit fit = sound;
+    set(fit, 0.5);
+    EXPECT_NO_THROW(require_numbers(fit)) << name;
   }
 }
 

@@ -22,6 +22,7 @@
 #include "core/output_file.h"
 #include "core/strings.h"
 #include "hdf5/watched_call.h"
+#include "fit/component_kernel.h"
 #include "voxpop/version.h"
 
 namespace voxpop {
@@ -107,6 +108,7 @@ int run_command_line(int argc, char** argv) {
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
     throw usage_error("of several MPI ranks, all would do the same: only 'fit' shares its work; start one process");
+  choose_kernels();  // throws if VOXPOP_KERNELS names none that can run: better now than after hours of reading
   install_interrupt_handler();
   return run();
 }

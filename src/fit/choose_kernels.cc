@@ -1,5 +1,8 @@
+#include <cstdlib>
 #include <cstring>
 
+#include "core/error.h"
+#include "core/strings.h"
 #include "fit/component_kernel.h"
 #include "fit/products.h"
 
@@ -20,7 +23,10 @@ extern const Products products;
 }  // namespace avx512
 #endif
 
-const Kernels* choose_kernels(const char* name) {
+namespace {
+
+/// The fastest set, or the one of that name; null if it is none that this processor can run.
+const Kernels* find_kernels(const char* name) {
   const auto wanted = [name](const char* set) { return name == nullptr || std::strcmp(name, set) == 0; };
 #if defined(__x86_64__)
   if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
@@ -29,6 +35,25 @@ const Kernels* choose_kernels(const char* name) {
   if (wanted("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2::kernels;
 #endif
   return wanted("generic") ? &generic::kernels : nullptr;
+}
+
+bool is_a_set(const char* name) {
+  for (const char* set : {"generic", "avx2", "avx512"})
+    if (std::strcmp(name, set) == 0) return true;
+  return false;
+}
+
+}  // namespace
+
+const Kernels* choose_kernels(const char* name) {
+  if (name != nullptr) return find_kernels(name);
+  const char* told = std::getenv("VOXPOP_KERNELS");
+  if (told == nullptr || *told == '\0') return find_kernels(nullptr);
+  const Kernels* kernels = find_kernels(told);
+  if (kernels != nullptr) return kernels;
+  if (is_a_set(told)) throw usage_error("VOXPOP_KERNELS: this processor cannot run {}; unset it", told);
+  throw usage_error("VOXPOP_KERNELS: '{}' is no set of kernels; unset it, or choose generic, avx2 or avx512",
+                    shown(told));
 }
 
 const Products& choose_products() {

@@ -56,8 +56,8 @@ inline constexpr std::size_t solve_scratch_floats() {
   return 16 * (kSmallItems * kSmallItems + 2 * kSmallItems + kViewScratch);
 }
 
-/// The fastest kernels this processor can run; `name` forces a set ("generic", "avx2", "avx512"), null if it cannot
-/// run.
+/// The kernels of that name ("generic", "avx2", "avx512"), null if they cannot run here. Without a name: those that the
+/// variable VOXPOP_KERNELS of the environment names (throws Error(kUsage) if they cannot run), or else the fastest.
 const Kernels* choose_kernels(const char* name = nullptr);
 
 }  // namespace voxpop

@@ -1,8 +1,5 @@
 #include "fit/fit.h"
 
-#include <oneapi/tbb/blocked_range.h>
-#include <oneapi/tbb/parallel_reduce.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +8,7 @@
 #include <numeric>
 #include <utility>
 
-#include "core/error.h"
+#include "fit/require_numbers.h"
 
 namespace voxpop {
 namespace {
@@ -72,18 +69,6 @@ void start_warm(FitRun& run, const WarmStart& earlier, const Answers& answers) {
   run.taste_priors.resize(run.tastes.size());
   run.tastes = run.taste_priors;
   for (int k = 0; k < state.tastes; ++k) state.taste_variance[k] = earlier.taste_sd[k] * earlier.taste_sd[k];
-}
-
-/// On all cores: one takes 40 ms over 20M pairs and as many items, a good part of the time in which a device fits them.
-template <class Holds>
-bool all_of(const Column<float>& column, const Holds& holds) {
-  constexpr std::size_t kTask = 1 << 16;
-  return oneapi::tbb::parallel_reduce(
-      oneapi::tbb::blocked_range<std::size_t>(0, column.size(), kTask), true,
-      [&](const auto& range, bool before) {
-        return before && std::all_of(column.begin() + range.begin(), column.begin() + range.end(), holds);
-      },
-      std::logical_and());
 }
 
 /// The same fit with all scores and discriminations of the other sign: as probable, but for the population's prior.
@@ -319,32 +304,6 @@ Solution better_of_rivals(Engine& engine, Solution first, const std::vector<std:
   estimate_apart(engine, second, camp, options.known);
   second.standing = find_standing(second.run.annotators, votes_of, options.known, &second.posterior.annotators);
   return second;
-}
-
-/// Labels that are no numbers must reach nobody's training.
-void require_numbers(const Fit& fit) {
-  const Posterior& posterior = fit.posterior;
-  const auto finite = [](double x) { return std::isfinite(x); };
-  const auto positive = [](float x) { return x > 0 && std::isfinite(x); };
-  const auto known = [](const AnnotatorPosterior& a) {
-    return std::isfinite(a.discrimination + a.side_bias + a.share_logit + a.habit_logit) &&
-           std::isfinite(a.discrimination_variance + a.covariance + a.side_bias_variance + a.share_variance +
-                         a.habit_variance);
-  };
-  const auto is_known = [](const Taste& taste) { return std::isfinite(taste.mean + taste.variance); };
-  const auto is_found = [](const Source& source) { return std::isfinite(source.score + source.variance); };
-  if (std::isfinite(posterior.log_evidence) && all_of(posterior.slot_mean, finite) &&
-      all_of(posterior.slot_variance, finite) && all_of(posterior.pair_mean, finite) &&
-      all_of(posterior.pair_variance, positive) && std::ranges::all_of(fit.annotators, known) &&
-      std::ranges::all_of(fit.tastes, is_known) && std::ranges::all_of(fit.sources, is_found) &&
-      std::ranges::all_of(fit.scale.edge, finite) && std::ranges::all_of(fit.coefficient, finite) &&
-      std::ranges::all_of(fit.coefficient_se, finite) && std::ranges::all_of(fit.taste_sd, finite))
-    return;
-  throw Error(
-      Exit::kNotConverged,
-      fmt::format("the fit diverged: after {} iterations not all of it are numbers. Another --model may do; please "
-                  "report it",
-                  fit.iterations));
 }
 
 }  // namespace

@@ -30,8 +30,8 @@ struct Copies {
 
 /// Who may be copies, by the votes alone, in time linear in the votes: annotator pairs who differ on less than half as
 /// many of their common pairs as other voters' votes there make likely, given how far each of the two agrees with
-/// others at all; and those whose votes are all the same. Up to 32 voters a pair are compared, drawn by a hash. Of these,
-/// those are cleared who differ as often as people as good as they are would, as far as others' votes tell.
+/// others at all; and those whose votes are all the same. Up to 32 voters a pair are compared, drawn by a hash. Of
+/// these, those are cleared who differ as often as people as good as they are would, as far as others' votes tell.
 Copies suspect_copies(const Groups& groups);
 
 /// Those of the suspects whom a fit bears out that has counted each cluster as one voter. Of each pair it takes what
