@@ -1,15 +1,15 @@
-import os
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import voxpop
+from voxpop.program import find_program
 
 
 def pytest_collection_modifyitems(items):
-    if not shutil.which(os.environ.get("VOXPOP_PROGRAM", "voxpop")):
+    try:
+        find_program()
+    except voxpop.ProgramNotFoundError:
         for item in items:
             item.add_marker(pytest.mark.skip(reason="no program voxpop: set VOXPOP_PROGRAM"))
 
