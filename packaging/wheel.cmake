@@ -58,7 +58,8 @@ if(VOXPOP_WHEEL_DEPENDENCIES)
     file(GLOB folder ${VOXPOP_WHEEL_DEPENDENCIES}/sysroot/usr/lib/*/libc.so)
     cmake_path(GET folder PARENT_PATH folder)
     # -B: before the files of this system that start a program.
-    target_link_options(voxpop_wheel_link INTERFACE --sysroot=${VOXPOP_WHEEL_DEPENDENCIES}/sysroot -B${folder} -L${folder})
+    target_link_options(voxpop_wheel_link INTERFACE --sysroot=${VOXPOP_WHEEL_DEPENDENCIES}/sysroot -B${folder} -L${folder}
+                        -Wl,--allow-shlib-undefined -Wl,--wrap=exp -Wl,--wrap=log -Wl,--wrap=pow)
   endif()
   if(VOXPOP_WHEEL_CUDA AND TARGET voxpop_cuda)
     target_link_libraries(voxpop_wheel_link INTERFACE CUDA::cudart_static rt)

@@ -99,7 +99,14 @@ while read -r name package path sum; do
     root=$folder/debian
     mkdir -p "$root"
     (cd "$root" && ar p "$folder/downloads/${path##*/}" data.tar.xz | tar -xJ)
-    cp -r "$root/usr/include/." "$folder/include" 2>/dev/null || true  # Chart.js has none
+    # Where CMake looks for them: of Chart.js one file.
+    if [[ $name == Chart.js ]]; then
+      cp "$root/usr/share/javascript/chart.js/chart.min.js" "$folder/include"
+    else
+      cp -r "$root/usr/include/." "$folder/include"
+      if [[ -d $root/usr/share/cmake ]]; then mkdir -p "$folder/share" && cp -r "$root/usr/share/cmake" "$folder/share"; fi
+      if [[ -d $root/usr/share/eigen3 ]]; then mkdir -p "$folder/share" && cp -r "$root/usr/share/eigen3" "$folder/share"; fi
+    fi
   fi
   more=
   if [[ $name == Eigen ]]; then more=/usr/share/common-licenses/MPL-2.0; fi
@@ -186,8 +193,8 @@ licence libcsv libcsv/README libcsv/COPYING.LESSER
 
 # An older C library to link against, so that the wheel runs on older systems: its symbols have older versions.
 if [[ ${VOXPOP_SYSROOT:-} != none && $have_apt == yes && ! -d $folder/sysroot ]]; then
-  if apt old.list update && (cd "$folder/downloads" && apt old.list -o Dir::State::status=/dev/null download libc6 libc6-dev >/dev/null); then
-    for package in "$folder"/downloads/libc6{,-dev}_*.deb; do dpkg-deb -x "$package" "$folder/sysroot.part"; done
+  if apt old.list update && (cd "$folder/downloads" && apt old.list -o Dir::State::status=/dev/null download libc6 libc6-dev libgcc-s1 >/dev/null); then
+    for package in "$folder"/downloads/lib{c6,c6-dev,gcc-s1}_*.deb; do dpkg-deb -x "$package" "$folder/sysroot.part"; done
     # Links with absolute names lead out of the folder.
     find "$folder/sysroot.part" -type l -lname '/*' | while read -r link; do
       ln -sfr "$folder/sysroot.part$(readlink "$link")" "$link"
