@@ -122,8 +122,8 @@ class Wheel(unittest.TestCase):
     def test_licences_of_all_that_is_in_it(self):
         with open(os.path.join(SOURCE, "docs", "dependencies.md")) as page:
             rows = [line.split("|")[1].strip() for line in page if line.startswith("|")][2:]
-        texts = {os.path.basename(name): zipfile.ZipFile(wheel).read(name).decode() for name in zipfile.ZipFile(wheel).namelist()
-                 if ".dist-info/licenses/" in name}
+        archive = zipfile.ZipFile(wheel)
+        texts = {name.rpartition("/")[2]: archive.read(name).decode() for name in archive.namelist() if ".dist-info/licenses/" in name}
         self.assertIn("Apache License", texts["LICENSE"])
         files = {"HDF5": "HDF5", "zlib": "zlib", "libdeflate": "libdeflate", "oneTBB": "oneTBB", "fmt": "fmt", "simdjson": "simdjson",
                  "xxHash": "xxHash", "utf8proc": "utf8proc", "libcsv": "libcsv", "libstdc++, libgcc": "GCC-runtime",
@@ -141,7 +141,7 @@ class Wheel(unittest.TestCase):
         archive = zipfile.ZipFile(wheel)
         [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         listed = re.findall(r"^License-File: (.*)$", archive.read(metadata).decode(), re.MULTILINE)
-        there = [name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/licenses/" in name]
+        there = [name.rpartition("/")[2] for name in archive.namelist() if re.search(r"[.]dist-info/licenses/.", name)]
         self.assertEqual(sorted(listed), sorted(there))
 
 
@@ -149,7 +149,7 @@ class Binaries(unittest.TestCase):
     def test_need_no_library_but_the_system_s_and_libcsv(self):
         for path in binaries():
             needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--dynamic", path).stdout)
-            self.assertLessEqual({re.sub(r"-[0-9a-f]+", "", name) for name in needed},
+            self.assertLessEqual({re.sub(r"^libcsv-[0-9a-f]+", "libcsv", name) for name in needed},
                                  {"libcsv.so.3", "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libgcc_s.so.1",
                                   "ld-linux-x86-64.so.2"}, path)
             loaded = run("ldd", path).stdout
@@ -167,7 +167,7 @@ class Binaries(unittest.TestCase):
             with open(path, "rb") as file:
                 data = file.read()
             for place in (SOURCE, os.path.abspath(BUILD), cached("VOXPOP_WHEEL_DEPENDENCIES")):
-                self.assertNotIn(os.fsencode(place) + b"/", data, path)
+                self.assertFalse(os.fsencode(place) + b"/" in data, (place, path))  # assertNotIn would print all of it
 
     def test_library_shows_its_own_functions_only(self):
         path = package("voxpop", "lib", "libvoxpop.so")
@@ -203,7 +203,7 @@ class Use(InTemporaryFolder):
         nothing = {"PATH": ""}
         run(venv("voxpop"), "simulate", "v.h5", "--prompts", "50", "--annotators", "5", cwd=self.cwd, env=nothing, check=True)
         run(venv("voxpop"), "fit", "v.h5", "-o", "f.h5", cwd=self.cwd, env=nothing, check=True)
-        for arguments, code in ([], 2), (["fit", "v.h5", "--modell", "bt"], 2), (["info", "v.txt"], 4), (["info", "f.h5"], 0):
+        for arguments, code in ([], 0), (["fit", "v.h5", "--modell", "bt"], 2), (["info", "v.txt"], 4), (["info", "f.h5"], 0):
             mine = run(venv("voxpop"), *arguments, cwd=self.cwd, env=nothing)
             direct = run(package("voxpop", "bin", "voxpop"), *arguments, cwd=self.cwd, env=nothing)
             self.assertEqual(mine.returncode, code, arguments)
