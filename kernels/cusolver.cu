@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include "cuda_backend.h"
+#include "fit/nvidia_library.h"
 
 namespace voxpop {
 namespace {
@@ -49,11 +50,20 @@ struct CuSolver::Library {
 
 CuSolver::CuSolver(double* h, std::uint32_t items) : library_(std::make_unique<Library>()) {
   Library& l = *library_;
-  l.file = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (l.file == nullptr)
-    throw Error(Exit::kDevice, "a component of " + std::to_string(items) +
-                                   " items needs cuSOLVER, which cannot be opened (" + dlerror() +
-                                   "); put the CUDA toolkit's libraries on LD_LIBRARY_PATH, or take --device cpu");
+  constexpr int kHow = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
+  l.file = dlopen(kLibrary, kHow);
+  if (l.file == nullptr) {
+    std::string problem = dlerror();
+    const std::string installed_by_pip = find_nvidia_library(kLibrary, own_file());
+    if (!installed_by_pip.empty()) l.file = dlopen(installed_by_pip.c_str(), kHow);
+    if (l.file == nullptr && !installed_by_pip.empty()) problem = dlerror();
+    if (l.file == nullptr)
+      throw Error(Exit::kDevice,
+                  "a component of " + std::to_string(items) + " items needs cuSOLVER, which cannot be opened (" +
+                      problem +
+                      "); install NVIDIA's Python package nvidia-cusolver beside voxpop, or put the CUDA "
+                      "toolkit's libraries on LD_LIBRARY_PATH, or take --device cpu");
+  }
   l.find(l.create, "cusolverDnCreate");
   l.find(l.destroy, "cusolverDnDestroy");
   l.find(l.set_stream, "cusolverDnSetStream");

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/install_dependencies.sh --python --fuzz
 # shellcheck source=/dev/null
 source .venv/bin/activate
-python -m pip install --quiet --disable-pip-version-check --no-deps ./python
+python -m pip install --quiet --disable-pip-version-check --no-deps -C wheel.cmake=false .
 
 # Counters lie in a mapped file that all processes share: they are kept however a process ends, by _exit or a signal.
 build=build/coverage profiles=$PWD/build/coverage/profiles

@@ -21,7 +21,6 @@
 #include "core/launch.h"
 #include "core/output_file.h"
 #include "core/strings.h"
-#include "hdf5/watched_call.h"
 #include "fit/component_kernel.h"
 #include "voxpop/version.h"
 

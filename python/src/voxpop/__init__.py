@@ -19,9 +19,9 @@ from voxpop.errors import (
 )
 from voxpop.fit import Fit, fit, read_fit
 from voxpop.read import Votes, check, detect, read
+from voxpop.version import __version__
 from voxpop.votes import from_datasets, write_comparisons
 
-__version__ = "0.1.0"
 __all__ = [
     "BadInputError",
     "DeviceError",
@@ -34,6 +34,7 @@ __all__ = [
     "Votes",
     "VotesWarning",
     "VoxpopError",
+    "__version__",
     "check",
     "detect",
     "fit",

@@ -10,19 +10,20 @@ import sys
 import threading
 from typing import IO, Any
 
+from _voxpop import bundled_program, program_on_path
 from voxpop.errors import InternalError, ProgramNotFoundError, by_exit_code
 
 
 def find_program() -> str:
-    """Path of the program: environment variable VOXPOP_PROGRAM, else `voxpop` on PATH."""
+    """Path of the program: environment variable VOXPOP_PROGRAM, else that of the wheel, else `voxpop` on PATH."""
     named = os.environ.get("VOXPOP_PROGRAM")
-    found = shutil.which(named or "voxpop")
+    found = shutil.which(named) if named else bundled_program() or program_on_path()
     if found:
         return found
     raise ProgramNotFoundError(
         f"VOXPOP_PROGRAM is '{named}', which is not a program"
         if named
-        else "no program 'voxpop' on PATH; build it with 'bash scripts/quickstart.sh' or install its package, "
+        else "no program 'voxpop' in the package or on PATH; build it with 'bash scripts/quickstart.sh' or install its package, "
         "or set VOXPOP_PROGRAM to where it is"
     )
 
