@@ -8,16 +8,16 @@
 #include <random>
 #include <sstream>
 
-#include "core/column.h"
 #include "core/error.h"
 #include "core/id_table.h"
 #include "core/nameless_file.h"
 #include "core/output_file.h"
-#include "core/rows.h"
 #include "core/scratch_memory.h"
 #include "core/strings.h"
 #include "core/text_output.h"
 #include "helpers.h"
+#include "voxpop/column.h"
+#include "voxpop/rows.h"
 
 namespace voxpop {
 namespace {

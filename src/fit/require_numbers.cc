@@ -9,8 +9,8 @@
 #include <cmath>
 #include <functional>
 
-#include "core/column.h"
 #include "core/error.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 namespace {
