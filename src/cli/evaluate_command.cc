@@ -320,7 +320,9 @@ void add_evaluate(CLI::App& app, Run& run) {
   add_model_options(verb, arguments->options);
   add_embeddings_option(verb, arguments->embeddings);
   add_common_options(verb, arguments->common);
-  verb.footer("Example:\n  voxpop evaluate votes.h5 --models bt,rater --folds 5");
+  verb.footer(
+      "A model that diverges is marked so, and the exit code is 5; the others are compared all the same.\n\n"
+      "Example:\n  voxpop evaluate votes.h5 --models bt,rater --folds 5");
   verb.callback([arguments, &run] { run = [arguments] { return evaluate_command(*arguments); }; });
 }
 

@@ -3,14 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formulas/elementary.h"
+
 namespace voxpop {
 namespace {
-
-double logit_of(double p) {
-  p = std::clamp(p, 1e-6, 1 - 1e-6);
-  return std::log(p / (1 - p));
-}
-double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 /// The slope of the least log loss, by Newton's method, prior N(1, 1) where votes are few.
 template <class Use>
@@ -21,7 +17,7 @@ double best_slope(const std::vector<double>& logit, const Trials& trials, const 
     double gradient = 1 - slope, information = 1;
     for (std::size_t i = 0; i < logit.size(); ++i) {
       if (!use(i)) continue;
-      const double p = logistic(slope * logit[i]);
+      const double p = sigmoid(slope * logit[i]);
       const double weight = trials.weight_of(i);
       gradient += weight * (trials.outcome[i] - p) * logit[i];
       information += weight * p * (1 - p) * logit[i] * logit[i];
@@ -37,7 +33,7 @@ double best_slope(const std::vector<double>& logit, const Trials& trials, const 
 
 Calibration find_calibration(const Trials& decided, const std::vector<std::uint8_t>& fold, const Context& context) {
   std::vector<double> logit(decided.predicted.size());
-  std::transform(decided.predicted.begin(), decided.predicted.end(), logit.begin(), logit_of);
+  std::transform(decided.predicted.begin(), decided.predicted.end(), logit.begin(), clamped_logit);
   Calibration out;
   out.votes = logit.size();
   if (logit.empty()) return out;
@@ -48,7 +44,7 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
     const double slope = best_slope(
         logit, decided, [&](std::size_t i) { return fold[i] != f; }, context);
     for (std::size_t i = 0; i < logit.size(); ++i)
-      if (fold[i] == f) corrected.predicted[i] = static_cast<float>(logistic(slope * logit[i]));
+      if (fold[i] == f) corrected.predicted[i] = static_cast<float>(sigmoid(slope * logit[i]));
   }
   std::vector<double> gains = log_losses(decided);
   const std::vector<double> losses = log_losses(corrected);
@@ -60,7 +56,7 @@ Calibration find_calibration(const Trials& decided, const std::vector<std::uint8
 }
 
 void calibrate_pairs(const Calibration& calibration, PairColumns& pairs) {
-  for (float& p : pairs.probability) p = static_cast<float>(logistic(calibration.slope * logit_of(p)));
+  for (float& p : pairs.probability) p = static_cast<float>(sigmoid(calibration.slope * clamped_logit(p)));
 }
 
 }  // namespace voxpop

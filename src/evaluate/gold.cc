@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "formulas/elementary.h"
 #include "text/table.h"
 #include "votes/known.h"
 
@@ -213,7 +214,7 @@ Trials compare_with_gold_pairs(const Labels& labels, const Gold& gold) {
   return compare_pairs(labels, gold, [&](std::uint32_t low, std::uint32_t high, std::optional<std::size_t> pair) {
     if (pair) return double{labels.pairs.probability_better[*pair]};
     const double sd = std::hypot(items.std_error[low], items.std_error[high]);
-    return 0.5 * std::erfc((items.score[high] - items.score[low]) / (sd * std::sqrt(2.0)));
+    return normal_cdf(0, items.score[high] - items.score[low], sd);
   });
 }
 

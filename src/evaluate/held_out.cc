@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "fit/answer_model.h"
+#include "formulas/elementary.h"
 #include "formulas/hash.h"
 
 namespace voxpop {
@@ -72,7 +73,7 @@ std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, co
     double g0 = 0, g1 = 0, h00 = 1e-6, h01 = 0, h11 = 1e-6;
     for (std::size_t v = 0; v < votes; ++v) {
       if (!use(v)) continue;
-      const double p = 1 / (1 + std::exp(-at[0] - at[1] * x[v])), off = (left[v] > 0) - p, weight = p * (1 - p);
+      const double p = sigmoid(at[0] + at[1] * x[v]), off = (left[v] > 0) - p, weight = p * (1 - p);
       g0 += off;
       g1 += off * x[v];
       h00 += weight;
@@ -226,7 +227,7 @@ Predictions predict_by_covariate(const Groups& groups, const std::vector<std::ui
     const auto fitted = regress(
         count, x, left, [&](std::size_t v) { return folds[v] != fold && left[v] != 0; }, context);
     for (std::size_t v = 0; v < count; ++v)
-      if (folds[v] == fold) out.left[v] = static_cast<float>(1 / (1 + std::exp(-fitted[0] - fitted[1] * x[v])));
+      if (folds[v] == fold) out.left[v] = static_cast<float>(sigmoid(fitted[0] + fitted[1] * x[v]));
   }
   return out;
 }

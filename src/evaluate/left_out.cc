@@ -12,6 +12,7 @@
 #include "core/seeded_hash.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
+#include "formulas/elementary.h"
 #include "formulas/hash.h"
 #include "label/drift.h"
 
@@ -187,10 +188,6 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
 }
 
 AgreementTest agreement_with_others(const Trials& left_out) {
-  const auto logit_of = [](double p) {
-    p = std::clamp(p, 1e-6, 1 - 1e-6);
-    return std::log(p / (1 - p));
-  };
   double score = 0, squares = 0, weights = 0;
   struct Own {
     double score = 0, weight = 0;
@@ -199,7 +196,8 @@ AgreementTest agreement_with_others(const Trials& left_out) {
   std::vector<Own> voters;  // by number, and gone through by it: sums depend on the order
   for (std::size_t i = 0; i < left_out.predicted.size(); ++i) {
     if (std::isnan(left_out.blind[i])) continue;
-    const double told = logit_of(left_out.predicted[i]) - logit_of(left_out.blind[i]), weight = left_out.weight_of(i);
+    const double told = clamped_logit(left_out.predicted[i]) - clamped_logit(left_out.blind[i]),
+                 weight = left_out.weight_of(i);
     const double term = weight * (left_out.outcome[i] - left_out.blind[i]) * told;
     score += term;
     squares += term * term;

@@ -10,27 +10,28 @@
 #include <numeric>
 #include <random>
 
+#include "formulas/calibration_error.h"
+
 namespace voxpop {
 namespace {
 
 constexpr int kDraws = 400;
 
-int bin_of(float predicted) {
-  return std::clamp(static_cast<int>(predicted * kReliabilityBins), 0, kReliabilityBins - 1);
-}
+int bin_of(float predicted) { return calibration_bin(predicted, kReliabilityBins); }
 
 struct BinSums {
   double trials = 0, predicted = 0, observed = 0;
 };
 using Bins = std::array<BinSums, kReliabilityBins>;
 
-double calibration_error(const Bins& bins) {
-  double off = 0, trials = 0;
-  for (const BinSums& bin : bins) {
-    off += std::abs(bin.predicted - bin.observed);
-    trials += bin.trials;
+double error_of(const Bins& bins) {
+  std::array<double, kReliabilityBins> off;
+  double trials = 0;
+  for (std::size_t b = 0; b < bins.size(); ++b) {
+    off[b] = bins[b].predicted - bins[b].observed;
+    trials += bins[b].trials;
   }
-  return trials > 0 ? off / trials : 0;  // a draw may leave all out
+  return trials > 0 ? calibration_error(off, trials) : 0;  // a draw may leave all out
 }
 
 Bins sum_bins(const Trials& trials) {
@@ -78,8 +79,8 @@ Draws bootstrap(const Trials& trials, const Context& context) {
       chance[b].trials += weight;
       chance[b].predicted += sign * residual;
     }
-    draws.resampled[draw] = calibration_error(resampled);
-    draws.by_chance[draw] = calibration_error(chance);
+    draws.resampled[draw] = error_of(resampled);
+    draws.by_chance[draw] = error_of(chance);
   });
   std::sort(draws.resampled.begin(), draws.resampled.end());
   std::sort(draws.by_chance.begin(), draws.by_chance.end());
@@ -123,10 +124,10 @@ double Reliability::trials() const {
 }
 
 double Reliability::ece() const {
-  double off = 0;
+  std::vector<double> off;
   for (const ReliabilityBin& bin : bins)
-    if (bin.trials > 0) off += bin.trials * std::abs(bin.predicted - bin.observed);
-  return off / trials();
+    if (bin.trials > 0) off.push_back(bin.trials * (bin.predicted - bin.observed));
+  return calibration_error(off, trials());
 }
 
 double Reliability::ece_by_chance() const {
@@ -157,7 +158,7 @@ Score score(const Trials& trials, const Context& context) {
   else
     draws = bootstrap(trials, context);
   // Resampled votes err more: what chance adds to every ECE is in them twice.
-  const double ece = calibration_error(bins);
+  const double ece = error_of(bins);
   const double apart = ece - std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
   return {.log_loss = clustered_mean(log_losses(trials), trials.cluster, trials.weight),
           .brier = clustered_mean(squared, trials.cluster, trials.weight),

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "files/fit_record.h"
+#include "formulas/elementary.h"
 #include "voxpop/version.h"
 
 namespace voxpop {
@@ -143,7 +144,6 @@ Value require(const nlohmann::ordered_json& provenance, const char* place, const
 Population population_of(const nlohmann::ordered_json& provenance, const std::string& model, const std::string& path) {
   const auto number = [&](const char* place) { return require<double>(provenance, place, path); };
   const auto variance = [&](const char* place) { return number(place) * number(place); };
-  const auto logit = [](double share) { return std::log(share / (1 - share)); };
   Population out;
   out.mean = number("/hyperparameters/discrimination_mean");
   if (model == "rater") {

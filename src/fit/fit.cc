@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "fit/require_numbers.h"
+#include "formulas/elementary.h"
 
 namespace voxpop {
 namespace {
@@ -17,10 +18,7 @@ namespace {
 constexpr std::size_t kPromptsForHabits = 5;
 
 /// Where logits of habits of ties start: half as many again of the votes are ties where no difference is seen.
-double starting_habit(const Answers& answers) {
-  const double habit = std::clamp(1.5 * answers.tie_share, 1e-3, 0.9);
-  return std::log(habit / (1 - habit));
-}
+double starting_habit(const Answers& answers) { return logit(std::clamp(1.5 * answers.tie_share, 1e-3, 0.9)); }
 
 /// An annotator before its votes are seen.
 AnnotatorPosterior start_from(const Population& prior, const FitState& state) {

@@ -5,13 +5,14 @@
 #include <functional>
 #include <numeric>
 
+#include "formulas/elementary.h"
 #include "formulas/fixed_point.h"
 
 namespace voxpop {
 namespace {
 
 double below(double x, const AnnotatorPosterior& a) {
-  return 0.5 * std::erfc((a.discrimination - x) / std::sqrt(2 * std::max(a.discrimination_variance, 1e-12)));
+  return normal_cdf_of_variance(x, a.discrimination, std::max(a.discrimination_variance, 1e-12));
 }
 
 bool is_gold(const std::vector<Population>& known, std::size_t annotator) {

@@ -15,6 +15,7 @@
 #include "core/strings.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
+#include "formulas/elementary.h"
 #include "formulas/hash.h"
 #include "group/weights.h"
 
@@ -337,7 +338,7 @@ Prediction predict(const Meeting& meeting, double discrimination) {
       double sum = 0;
       chance.clear();
       for (std::size_t i = pair.begin; i < pair.end; ++i) {
-        chance.push_back(1 / (1 + std::exp(-(discrimination * difference + meeting.seats[i].aside))));
+        chance.push_back(sigmoid(discrimination * difference + meeting.seats[i].aside));
         sum += chance.back();
       }
       for (std::size_t i = 0; i < voters; ++i) {
@@ -457,7 +458,7 @@ class Crowd {
     double most = -INFINITY;
     // Around the likeliest place, as wide as the answers leave it.
     const double votes = firsts + against, share = (firsts + 0.5) / (votes + 1);
-    const double likeliest = std::log(share / (1 - share)) / discrimination_;
+    const double likeliest = logit(share) / discrimination_;
     const double precision = 1 + votes * share * (1 - share) * discrimination_ * discrimination_;
     const double center = likeliest * (precision - 1) / precision, width = kWidth / std::sqrt(precision);
     const auto place = [&](int node) { return center + width * (node - kNodes); };

@@ -13,6 +13,7 @@
 #include "fit/answer_model.h"
 #include "fit/refit.h"
 #include "formulas/component.h"
+#include "formulas/elementary.h"
 #include "formulas/label.h"
 
 namespace voxpop {
@@ -120,8 +121,7 @@ class Keeper {
                                                       fit_.posterior.pair_variance[pair] + 2 * fit_.view_variance};
     const double gamma = a.discrimination;
     const double mean = gamma * known.mean + a.side_bias * vote.side() + model_.taste(vote, pair);
-    const double first_wins =
-        1 / (1 + std::exp(-mean / std::sqrt(1 + std::numbers::pi / 8 * gamma * gamma * known.variance)));
+    const double first_wins = sigmoid(mean / std::sqrt(1 + std::numbers::pi / 8 * gamma * gamma * known.variance));
     const double wins = second ? 1 - first_wins : first_wins, spread = first_wins * (1 - first_wins);
     record.won += (vote.winner() > 0) != second ? weight : 0;
     record.expected += weight * wins;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "fit/refit.h"
+#include "formulas/elementary.h"
 
 namespace voxpop {
 namespace {
@@ -59,7 +60,7 @@ GoldLabels label_gold(const Groups& groups, const Fit& fit, const KnownPairs& go
       const Cavity<double> seen = cavity_of_vote(groups, fit, sites, vote, pair);
       const double variance = seen.variance - 2 * fit.view_variance;  // of the scores: gold is a block of its own
       const bool first_is_left = groups.slot_item[groups.pair_first[pair]] == gold.left[row];
-      left = 0.5 * std::erfc((first_is_left ? -seen.mean : seen.mean) / std::sqrt(2 * variance));
+      left = normal_cdf_of_variance(0, first_is_left ? -seen.mean : seen.mean, variance);
     }
     const bool given_left = gold.probability[row] > 0.5f;
     out.without.push_back(static_cast<float>(left));

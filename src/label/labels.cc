@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "core/scratch_memory.h"
+#include "formulas/elementary.h"
 #include "formulas/fixed_point.h"
 #include "group/weights.h"
 
@@ -20,9 +21,7 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-double normal_below(double x, double mean, double sd) {
-  return 0.5 * std::erfc((mean - x) / (std::max(sd, 1e-9) * std::sqrt(2.0)));
-}
+double normal_below(double x, double mean, double sd) { return normal_cdf(x, mean, std::max(sd, 1e-9)); }
 
 float ratio(std::int64_t fixed_sum, double count) {
   return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan;
@@ -360,7 +359,7 @@ float rounded(double x) {
 
 EvidenceLabel evidence_label(double gradient, double curvature, double difference, double most) {
   constexpr double kNothing = 1e-12;
-  const double left = 1 / (1 + std::exp(-difference)), right = 1 / (1 + std::exp(difference));
+  const double left = sigmoid(difference), right = sigmoid(-difference);
   if (!(std::abs(gradient) > kNothing) && !(curvature > kNothing)) return {0.5f, 0};
   const double weight = std::min(std::max(curvature, 0.0) / std::max(left * right, 1e-30), most);
   // gradient = weight (target - left)

@@ -5,6 +5,9 @@
 #include <limits>
 #include <numeric>
 
+#include "formulas/calibration_error.h"
+#include "formulas/elementary.h"
+
 namespace voxpop {
 namespace {
 
@@ -26,12 +29,9 @@ double correlation(const Column<float>& x, const Column<float>& y) {
 double expected_calibration_error(const Column<float>& predicted, const Column<float>& outcome, int bins) {
   std::vector<double> difference(bins, 0);
   for (std::size_t i = 0; i < predicted.size(); ++i) {
-    const int bin = std::clamp(static_cast<int>(predicted[i] * static_cast<float>(bins)), 0, bins - 1);
-    difference[bin] += predicted[i] - outcome[i];
+    difference[calibration_bin(predicted[i], bins)] += predicted[i] - outcome[i];
   }
-  double total = 0;
-  for (const double d : difference) total += std::abs(d);
-  return total / static_cast<double>(predicted.size());
+  return calibration_error(difference, static_cast<double>(predicted.size()));
 }
 
 double area_under_curve(const Column<float>& value, const std::vector<bool>& positive) {
@@ -58,7 +58,7 @@ TruthComparison compare_with_truth(const Labels& labels, const Truth& truth) {
   for (std::size_t p = 0; p < difference.size(); ++p) {
     const double d = truth.score[pairs.left[p]] - truth.score[pairs.right[p]];
     difference[p] = static_cast<float>(d);
-    probability[p] = static_cast<float>(1 / (1 + std::exp(-d)));
+    probability[p] = static_cast<float>(sigmoid(d));
     better[p] = d > 0 ? 1.0f : 0.0f;
     ordered += credit(pairs.margin[p], d);
     majority += credit(2 * pairs.wins_left[p] - static_cast<float>(pairs.votes[p]), d);

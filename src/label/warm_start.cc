@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/id_table.h"
+#include "formulas/elementary.h"
 
 namespace voxpop {
 namespace {
@@ -11,8 +12,6 @@ namespace {
 constexpr float kNarrowestKept = 0.01f;  ///< between thresholds: half of what a fit leaves them
 
 double squared(double x) { return x * x; }
-
-double logit_of(double share) { return std::log(share / (1 - share)); }
 
 /// Whether a fit could have found this, in prior units or logits: its steps are short, and its sums of squares have an
 /// end. Beyond, numbers of a damaged file would come out of the fit as no numbers.
@@ -32,7 +31,7 @@ double variance_without(double added, double error) {
 void set_share(Population& prior, const AnnotatorLabels& known, std::uint32_t row) {
   if (known.eta.empty()) return;
   const double eta = known.eta[row];
-  prior.share_mean = logit_of(eta);
+  prior.share_mean = logit(eta);
   prior.share_variance = squared(known.eta_se[row] / (eta * (1 - eta)));
   prior.share_votes = 1 / (prior.share_variance * eta * (1 - eta));
 }
@@ -49,7 +48,7 @@ Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
     prior.side_bias_variance = squared(known.side_bias_se[row]);
     if (!known.tie_habit.empty()) {
       const double habit = known.tie_habit[row];
-      prior.habit_mean = logit_of(habit);
+      prior.habit_mean = logit(habit);
       prior.habit_variance = squared(known.tie_habit_se[row] / (kHabitError * habit * (1 - habit)));
     }
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formulas/elementary.h"
 #include "formulas/label.h"
 
 namespace voxpop {
@@ -12,7 +13,7 @@ namespace {
 /// it, w = E[p (1 - p)] by MacKay's approximation (1992).
 double share_explained(double mean, double variance) {
   const double shrunk = std::abs(mean) / std::sqrt(1 + 3.14159265 / 8 * variance);
-  const double p = 1 / (1 + std::exp(-shrunk));
+  const double p = sigmoid(shrunk);
   const double w = p * (1 - p) / std::sqrt(1 + 3.14159265 / 8 * variance);
   return variance * w / (1 + variance * w);
 }

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "core/error.h"
+#include "formulas/elementary.h"
 #include "formulas/likelihood.h"
 #include "formulas/vote.h"
 
@@ -41,17 +42,12 @@ class Random {
       : bits_(seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(stream)) {}
   double uniform() { return (static_cast<double>(bits_() >> 11) + 0.5) * 0x1p-53; }
   double normal() { return std::sqrt(-2 * std::log(uniform())) * std::cos(2 * std::numbers::pi * uniform()); }
-  double logistic() {
-    const double u = uniform();
-    return std::log(u / (1 - u));
-  }
+  double logistic() { return logit(uniform()); }
   std::uint32_t below(std::uint64_t n) { return static_cast<std::uint32_t>(uniform() * static_cast<double>(n)); }
 
  private:
   std::mt19937_64 bits_;
 };
-
-double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
@@ -94,7 +90,7 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
 }
 
 /// Chance of a tie, by the habit of whoever votes: the chance where no difference is seen.
-double tie_chance(double habit, double eta) { return 4 * habit * logistic(eta) * logistic(-eta); }
+double tie_chance(double habit, double eta) { return 4 * habit * sigmoid(eta) * sigmoid(-eta); }
 
 /// Sets annotators' habits of ties so that the share of ties is what was asked for: `own` is each one's distance from
 /// their centre, in logits, and `meant` tells which votes can be ties.
@@ -117,7 +113,7 @@ std::vector<double> tie_habits(double share, const std::vector<double>& own, con
   for (int i = 0; i < 60; ++i) {
     const double centre = (low + high) / 2;
     double ties = 0;
-    for (std::size_t a = 0; a < own.size(); ++a) ties += most[a] * (habits[a] = logistic(centre + own[a]));
+    for (std::size_t a = 0; a < own.size(); ++a) ties += most[a] * (habits[a] = sigmoid(centre + own[a]));
     (ties < share * votes ? low : high) = centre;
   }
   return habits;
@@ -373,9 +369,9 @@ void draw_times(const SimulateOptions& o, Votes& votes, std::vector<double>& log
 /// Which votes are clicks.
 std::vector<bool> draw_lapses(const SimulateOptions& o, const Column<std::uint32_t>& annotator, Truth& truth,
                               Random& random) {
-  const double centre = std::log(o.lapse_rate / (1 - o.lapse_rate));
+  const double centre = logit(o.lapse_rate);
   for (std::uint64_t a = 0; a < o.annotators; ++a)
-    truth.lapse_rate.push_back(logistic(centre + kLapseSd * random.normal()));
+    truth.lapse_rate.push_back(sigmoid(centre + kLapseSd * random.normal()));
   std::vector<bool> lapsed;
   lapsed.reserve(annotator.size());
   for (const std::uint32_t a : annotator) lapsed.push_back(random.uniform() < truth.lapse_rate[a]);
@@ -402,7 +398,7 @@ void draw_preferences(const SimulateOptions& o, const std::vector<double>& logit
     if (o.ties > 0 && habits.uniform() < tie_chance(truth.tie_habit[votes.annotator[v]], logits[v])) strength = 0;
     bool left = latent > 0;
     if (!lapsed.empty() && lapsed[v]) {
-      left = clicks.uniform() < logistic(truth.side_bias[votes.annotator[v]]);
+      left = clicks.uniform() < sigmoid(truth.side_bias[votes.annotator[v]]);
       strength = 1 + static_cast<int>(clicks.below(grades));
     }
     votes.preference.push_back(static_cast<std::int8_t>(left ? strength : -strength));
