@@ -39,8 +39,9 @@ EvaluateRequest request() {
 }
 
 std::unique_ptr<Engine> engine_for(Model model, const Groups& groups) {
+  static const Context context;  // an engine may ask it for as long as it is there
   return make_counted_engine(groups, model, [](const Groups& some) {
-    return make_engine({Device::Kind::kCpu, 0}, some, 0);
+    return make_engine({Device::Kind::kCpu, 0}, some, context);
   });
 }
 
