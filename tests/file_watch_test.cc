@@ -386,5 +386,14 @@ TEST_F(Hdf5State, stays_as_it_was) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
+TEST_F(Hdf5State, reasons_are_text_and_short) {
+  const std::string name = "\x1b[2J\n" + std::string(10'000'000, 'w');
+  H5Eclear2(H5E_DEFAULT);
+  H5Epush2(H5E_DEFAULT, "f.c", "f", 1, H5E_ERR_CLS, H5E_FILE, H5E_BADFILE, "%s", name.c_str());
+  EXPECT_EQ(hdf5_reason(), "?[2J?" + std::string(195, 'w') + "...");
+  H5Eclear2(H5E_DEFAULT);
+  EXPECT_EQ(hdf5_reason(), "HDF5 gives no reason");
+}
+
 }  // namespace
 }  // namespace voxpop
