@@ -20,10 +20,10 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clan
   -DCMAKE_CXX_FLAGS="-fprofile-instr-generate=$profiles/%m%c.profraw -fcoverage-mapping -fprofile-update=atomic -mllvm -runtime-counter-relocation"
 cmake --build "$build" -j"$(nproc)" --target voxpop voxpop_tests
 # Tests that cannot run with counters skip themselves when VOXPOP_COVERAGE is set. SparseGraphs would take half an hour, and
-# reaches what Sparse does; format and tidy run nothing. Where tests fail, the figures are printed all the same.
+# reaches what Sparse does; format runs nothing. Where tests fail, the figures are printed all the same.
 failed=0
 VOXPOP_COVERAGE=1 ctest --test-dir "$build" --no-tests=error -j"$(nproc)" --timeout 1800 \
-  -E 'sanitized|SparseGraphs|^slurm$|^install$|^format$|^tidy$' --output-on-failure "$@" || failed=$?
+  -E 'sanitized|SparseGraphs|^slurm$|^install$|^format$' --output-on-failure "$@" || failed=$?
 
 llvm-profdata-16 merge "$profiles"/*.profraw -o "$build/coverage.profdata"
 lines=("$build/voxpop" -object "$build/tests/voxpop_tests" -instr-profile "$build/coverage.profdata"

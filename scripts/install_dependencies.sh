@@ -13,6 +13,7 @@ packages=(
   dpkg-dev groff-base shellcheck
 )
 test_packages=(
+  clang-format clang-tidy              # scripts/format.sh, a test, and scripts/tidy.sh
   doxygen                              # comments of the API, tested to make sense to it
   chromium chromium-driver             # the report's page is tested in a real browser
   python3-torch                        # voxpop.losses are tested with it

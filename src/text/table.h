@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "voxpop/error.h"
 #include "text/text_file.h"
+#include "voxpop/error.h"
 
 namespace voxpop {
 
