@@ -57,7 +57,7 @@ class Everywhere(unittest.TestCase):
             name = {"note": "NOTE", "care": "WARNING", "do_not_train": "DO NOT TRAIN"}[level]
             self.assertRegex(printed, f"\n{name}: {text}")
             self.assertIn(remedy, printed)
-            self.assertNotIn("Nothing in the shape", printed)
+            self.assertNotIn("No findings", printed)
             finding = check_json(voxpop(*verb, "--quiet", "--json").stdout)
         with h5py.File(fit) as file:
             provenance = json.loads(file.attrs["provenance"])
@@ -76,7 +76,7 @@ class Everywhere(unittest.TestCase):
 
     def test_sound_votes(self):
         votes = write("sound.h5", sound())
-        self.assertIn("Nothing in the shape of these votes limits the fit.", voxpop("check", votes).stdout)
+        self.assertIn("No findings.", voxpop("check", votes).stdout)
         self.assertEqual(json.loads(voxpop("check", votes, "--json").stdout)["findings"], [])
         done = voxpop("fit", votes, "-o", path("sound.fit.h5"))
         self.assertNotIn("WARNING", done.stdout)
@@ -152,7 +152,7 @@ class Everywhere(unittest.TestCase):
         votes = write("odd.h5", sound(), annotator=None, judge_id=np.arange(600) % 8)
         self.told(votes, "no_annotator_named", "care",
                   "The votes name no annotator.*'comparisons/judge_id' may say who voted", "--annotator judge_id")
-        self.assertIn("they name no annotator: valid", voxpop("check", votes).stdout)
+        self.assertIn(", without annotators: valid", voxpop("check", votes).stdout)
 
     def test_one_vote_a_pair_says_nothing_about_reliability(self):
         random = np.random.default_rng(1)

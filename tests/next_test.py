@@ -90,7 +90,7 @@ class Next(unittest.TestCase):
 
     def test_files_and_json(self):
         done = voxpop("next", path("fit.h5"), "--budget", 10, "-o", path("ask.csv"))
-        self.assertIn("10 votes, worth", done.stdout)
+        self.assertIn("10 votes, expected to give", done.stdout)
         with open(path("ask.csv"), newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(rows, table("--budget", 10))
