@@ -69,9 +69,8 @@ int fit_votes(const Arguments& arguments, const Context& context, const Lead* le
   FitRecord record = job.run(job.read(arguments.inputs, arguments.known));
   const Json provenance = job.write(output, record, !arguments.no_compress);
   if (ScratchMemory::is_exceeded())
-    record.warnings.push_back(
-        fmt::format("--memory-limit could not be kept: what cannot be put away, and a little room, came to {} MiB.",
-                    ScratchMemory::peak() >> 20));
+    record.warnings.push_back(fmt::format(
+        "--memory-limit was exceeded: memory outside the scratch files came to {} MiB.", ScratchMemory::peak() >> 20));
   if (arguments.common.json)
     print_record(record, provenance, arguments.output);
   else
