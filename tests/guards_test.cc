@@ -103,7 +103,7 @@ TEST(Guards, the_counts_of_codes_are_listed) {
   std::vector<Row> rows = {{0, 1, 0, 0}, {1, 2, 0, 0}};
   for (std::uint32_t i = 0; i < 12; ++i) rows.push_back({i % 4, (i + 1) % 4, i % 3, 1});
   EXPECT_TRUE(test::contains(find(of(rows), "foreign_codes")->text,
-                             "votes.h5: no vote prefers the right item: the codes are 0 (2 times), 1 (12 times)."));
+                             "votes.h5: no vote prefers the right item; the codes are 0 (2 times), 1 (12 times)."));
 }
 
 TEST(Guards, votes_that_go_one_way) {
@@ -184,19 +184,19 @@ TEST(Guards, times) {
   const auto future = with_times({kNow, kNow + 90'000, kNow + 100'000'000});
   ASSERT_NE(find(future, "times_in_future"), nullptr);
   EXPECT_TRUE(
-      test::contains(find(future, "times_in_future")->text, "2 of 3 timestamps lie in the future. The last is 20"));
+      test::contains(find(future, "times_in_future")->text, "2 of 3 timestamps are in the future. The latest is 20"));
   const auto milliseconds = with_times({1'700'000'000'000, 1'700'000'060'000, kNow});
   ASSERT_NE(find(milliseconds, "times_in_milliseconds"), nullptr);
   EXPECT_TRUE(
       test::contains(find(milliseconds, "times_in_milliseconds")->text,
-                     "2 of 3 timestamps lie beyond the year 9999: they look like milliseconds (1700000060000 is "
-                     "2023-11-14 22:14 UTC then)"));
+                     "2 of 3 timestamps are after the year 9999. They look like milliseconds (then 1700000060000 is "
+                     "2023-11-14 22:14 UTC)"));
   EXPECT_TRUE(test::contains(find(milliseconds, "times_in_milliseconds")->remedy, "= t // 1000"));
   EXPECT_EQ(find(milliseconds, "times_in_future"), nullptr);
   const auto old = with_times({0, kNow - 5, kNow});
   ASSERT_NE(find(old, "times_before_2000"), nullptr);
   EXPECT_TRUE(
-      test::contains(find(old, "times_before_2000")->text, "1 of 3 timestamps lie before 2000; the first is 1970"));
+      test::contains(find(old, "times_before_2000")->text, "1 of 3 timestamps are before 2000; the first is 1970"));
   const auto same = with_times({kNow, kNow, kNow});
   ASSERT_NE(find(same, "times_all_same"), nullptr);
   EXPECT_EQ(find(same, "times_all_same")->level, Level::kNote);
@@ -260,21 +260,22 @@ TEST(Guards, nobody_is_named) {
   votes.anonymous = {{0, 60}};
   const auto plain = look_at(votes);
   ASSERT_NE(find(plain, "no_annotator_named"), nullptr);
-  EXPECT_TRUE(find(plain, "no_annotator_named")->text.starts_with("The votes name no annotator"));
+  EXPECT_TRUE(find(plain, "no_annotator_named")->text.starts_with("The annotators are not known"));
   EXPECT_EQ(find(plain, "one_annotator"), nullptr);
   for (const char* name : {"comparisons/judge", "comparisons/worker_id", "comparisons/WorkerId", "comparisons/user",
                            "rater", "votes/annotator_id", "comparisons/completed_by", "comparisons/labeler"}) {
     votes.unused = {"comparisons/comment", name};
     const auto findings = look_at(votes);
-    EXPECT_TRUE(test::contains(find(findings, "no_annotator_named")->text, fmt::format("'{}' may say who", name)));
+    EXPECT_TRUE(
+        test::contains(find(findings, "no_annotator_named")->text, fmt::format("'{}' looks like annotators", name)));
   }
   for (const char* name :
        {"comparisons/comment", "comparisons/user_agent", "comparisons/judgement_text", "items/personality"}) {
     votes.unused = {name};
-    EXPECT_FALSE(test::contains(find(look_at(votes), "no_annotator_named")->text, "may say who")) << name;
+    EXPECT_FALSE(test::contains(find(look_at(votes), "no_annotator_named")->text, "looks like annotators")) << name;
   }
   votes.anonymous = {{0, 20}};
-  EXPECT_TRUE(find(look_at(votes), "no_annotator_named")->text.starts_with("20 of 60 votes name no annotator"));
+  EXPECT_TRUE(find(look_at(votes), "no_annotator_named")->text.starts_with("20 of 60 votes have no annotator"));
 }
 
 TEST(Guards, simulated_votes_of_all_shapes_are_sound) {

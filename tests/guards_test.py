@@ -57,7 +57,7 @@ class Everywhere(unittest.TestCase):
             name = {"note": "NOTE", "care": "WARNING", "do_not_train": "DO NOT TRAIN"}[level]
             self.assertRegex(printed, f"\n{name}: {text}")
             self.assertIn(remedy, printed)
-            self.assertNotIn("Nothing in the shape", printed)
+            self.assertNotIn("No findings", printed)
             finding = check_json(voxpop(*verb, "--quiet", "--json").stdout)
         with h5py.File(fit) as file:
             provenance = json.loads(file.attrs["provenance"])
@@ -76,7 +76,7 @@ class Everywhere(unittest.TestCase):
 
     def test_sound_votes(self):
         votes = write("sound.h5", sound())
-        self.assertIn("Nothing in the shape of these votes limits the fit.", voxpop("check", votes).stdout)
+        self.assertIn("No findings.", voxpop("check", votes).stdout)
         self.assertEqual(json.loads(voxpop("check", votes, "--json").stdout)["findings"], [])
         done = voxpop("fit", votes, "-o", path("sound.fit.h5"))
         self.assertNotIn("WARNING", done.stdout)
@@ -91,7 +91,7 @@ class Everywhere(unittest.TestCase):
                                       (1 + right, r"1 \(\d+ times\), 2 \(\d+ times\)", '--map "1=left,2=right"'),
                                       (np.where(right, 5, 2), r"2 \(\d+ times\), 5 \(\d+ times\)", "--scale 2..5")]:
             votes = write("odd.h5", sound(), preference=codes.astype("i1"))
-            self.told(votes, "foreign_codes", "do_not_train", ".*no vote prefers the right item: the codes are " + listed, remedy)
+            self.told(votes, "foreign_codes", "do_not_train", ".*no vote prefers the right item; the codes are " + listed, remedy)
 
     def test_the_rewriting_that_is_named_mends_it(self):
         votes = write("odd.h5", sound(), preference=(1 + (sound()["preference"] < 0)).astype("u1"))
@@ -115,7 +115,7 @@ class Everywhere(unittest.TestCase):
         printed = voxpop("check", file).stdout
         self.assertNotIn("prefer the left item", printed)
         self.assertNotIn("one side", printed)
-        self.assertIn("the votes say who won, not who stood on the left", printed)
+        self.assertIn("the votes say who won, but not who was shown on the left", printed)
         self.assertFalse(json.loads(voxpop("check", file, "--json").stdout)["sides_known"])
 
     def test_one_odd_file_among_sound_ones(self):
@@ -127,13 +127,13 @@ class Everywhere(unittest.TestCase):
     def test_times(self):
         seconds = 1_700_000_000 + 60 * np.arange(600)
         self.told(write("odd.h5", sound(), timestamp=1000 * seconds), "times_in_milliseconds", "care",
-                  "600 of 600 timestamps lie beyond the year 9999: they look like milliseconds", "t // 1000")
+                  "600 of 600 timestamps are after the year 9999. They look like milliseconds", "t // 1000")
         self.told(write("odd.h5", sound(), timestamp=seconds + 10**9), "times_in_future", "care",
-                  "600 of 600 timestamps lie in the future", "time zone")
+                  "600 of 600 timestamps are in the future", "time zone")
         self.told(write("odd.h5", sound(), timestamp=seconds // 86400), "times_before_2000", "care",
-                  "600 of 600 timestamps lie before 2000", "seconds since 1970")
+                  "600 of 600 timestamps are before 2000", "seconds since 1970")
         self.told(write("odd.h5", sound(), timestamp=0 * seconds + 1_700_000_000), "times_all_same", "note",
-                  "All timestamps are the same", "")
+                  "All timestamps are 20", "")
 
     def test_ids(self):
         ids = [f"item {i}" for i in range(300)]
@@ -145,14 +145,14 @@ class Everywhere(unittest.TestCase):
         votes = sound() | {"annotators": 9}
         votes["annotator"][100:200] = 8
         votes["left"][100:200], votes["right"][100:200] = np.tile([0, 1], 50), np.tile([1, 0], 50)
-        self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': 99 of 100 votes repeat its own, on one pair",
+        self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': 99 of 100 votes are repeats, on one pair",
                   "--repeats one")
 
     def test_nobody_is_named(self):
         votes = write("odd.h5", sound(), annotator=None, judge_id=np.arange(600) % 8)
         self.told(votes, "no_annotator_named", "care",
-                  "The votes name no annotator.*'comparisons/judge_id' may say who voted", "--annotator judge_id")
-        self.assertIn("they name no annotator: valid", voxpop("check", votes).stdout)
+                  "The annotators are not known.*'comparisons/judge_id' looks like annotators", "--annotator judge_id")
+        self.assertIn(", without annotators: valid", voxpop("check", votes).stdout)
 
     def test_one_vote_a_pair_says_nothing_about_reliability(self):
         random = np.random.default_rng(1)
@@ -166,10 +166,10 @@ class Everywhere(unittest.TestCase):
                 printed = voxpop("report", path("odd.fit.h5"), "-o", path("odd.html")).stdout
                 self.assertNotIn("can be used", printed)
                 self.assertNotIn("expected to pick it", printed)
-                self.assertIn("cannot be told from these votes", voxpop("fit", file, "-o", path("odd.fit.h5"), "--quiet").stdout)
+                self.assertIn("these votes do not show how often votes are right", voxpop("fit", file, "-o", path("odd.fit.h5"), "--quiet").stdout)
                 exported = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"))
                 self.assertNotIn("label_smoothing=", exported.stdout)
-                self.assertIn("the prior's, not the data's", exported.stdout)
+                self.assertIn("come from the prior, not from the data", exported.stdout)
                 counts = voxpop("export", path("odd.fit.h5"), "--format", "trl", "-o", path("odd.jsonl"), "--json").stdout
                 self.assertIsNone(json.loads(counts)["label_smoothing"])
 
@@ -209,7 +209,7 @@ class Copies(unittest.TestCase):
                 with h5py.File(path("alone_fit.h5")) as file:  # as if one of the accounts had voted
                     np.testing.assert_allclose(margin, file["pairs/margin"][:], atol=0.05)
         told = voxpop("fit", path("copies.h5"), "-o", path("copies_fit.h5")).stdout
-        self.assertIn("3 annotators are copies of one another; they count as 1 voter", told)
+        self.assertIn("3 annotators are copies of each other; they count as 1 voter", told)
         self.assertIn("WARNING: 3 annotators (person 30, person 31, person 32) give the same answers", told)
         voxpop("report", path("copies_fit.h5"), "-o", path("copies.html"))
 

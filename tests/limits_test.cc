@@ -69,7 +69,7 @@ TEST(Limits, one_vote_a_pair) {
   const Looked apart = limits_of(6, 2, {{0, 1, 0, 1}, {2, 3, 1, 1}, {4, 5, 0, 1}});
   EXPECT_FALSE(apart.reliability_identified());
   EXPECT_TRUE(
-      warns(apart, "say nothing about reliability: 0 of 3 votes share an item with another one (100 % of pairs"));
+      warns(apart, "say nothing about reliability: only 0 of 3 votes share an item with another one (100 % of pairs"));
   EXPECT_EQ(apart.findings[0].level, Level::kDoNotTrain);
   EXPECT_FALSE(warns(apart, "hardly tell"));
   const Looked limits = limits_of(6, 2, {{0, 1, 0, 1}, {1, 2, 1, 1}, {4, 5, 0, 1}});
@@ -104,21 +104,22 @@ TEST(Limits, single_votes_whose_items_keep_their_side) {
 TEST(Limits, sides_never_swapped) {
   const Looked limits = limits_of(2, 2, {{0, 1, 0, 1}, {0, 1, 1, -1}});
   EXPECT_FALSE(limits.side_bias_identified());
-  EXPECT_TRUE(warns(limits, "(0.0 % of repeated pairs were swapped): side bias cannot be told from preference"));
+  EXPECT_TRUE(
+      warns(limits, "(only 0.0 % of repeated pairs were swapped), so side bias cannot be separated from preference"));
   EXPECT_FALSE(warns(limits_of(2, 2, {{0, 1, 0, 1}, {1, 0, 1, -1}}), "side bias"));
 }
 
 TEST(Limits, an_annotator_alone) {
   std::vector<Row> rows = kGood;
   rows.push_back({3, 4, 2, 1});
-  EXPECT_TRUE(warns(limits_of(5, 3, rows), "1 of 3 annotators (e.g. 'a2') share no pair with anyone"));
+  EXPECT_TRUE(warns(limits_of(5, 3, rows), "1 of 3 annotators (such as 'a2') share no pair with anyone"));
   EXPECT_FALSE(warns(limits_of(3, 2, kGood), "share no pair"));
 }
 
 TEST(Limits, a_single_annotator) {
   const Looked limits = limits_of(2, 1, {{0, 1, 0, 1}, {1, 0, 0, 1}});
   EXPECT_FALSE(limits.annotators_identified());
-  EXPECT_TRUE(warns(limits, "There is one annotator only"));
+  EXPECT_TRUE(warns(limits, "There is only one annotator"));
   EXPECT_FALSE(warns(limits, "share no pair"));
 }
 
@@ -143,14 +144,14 @@ TEST(Limits, who_repeats_itself) {
   EXPECT_EQ(limits.worst_repeater.id, "a2");
   EXPECT_EQ(limits.worst_repeater.votes, 20u);
   EXPECT_EQ(limits.worst_repeater.repeats, 19u);
-  EXPECT_TRUE(warns(limits, "'a2': 19 of 20 votes repeat its own, on one pair."));
+  EXPECT_TRUE(warns(limits, "'a2': 19 of 20 votes are repeats, on one pair."));
 
   // On two pairs; beside another who does so less.
   rows = kGood;
   for (int i = 0; i < 40; ++i) rows.push_back({0, i % 2 ? 1u : 2u, 2, i % 4 < 2 ? 1 : -1});
   for (int i = 0; i < 12; ++i) rows.push_back({2, 1, 3, i % 2 ? 1 : -1});
   const Looked two = limits_of(3, 4, rows);
-  EXPECT_TRUE(warns(two, "'a2': 38 of 40 votes repeat its own, on 2 pairs. 2 annotators vote so."));
+  EXPECT_TRUE(warns(two, "'a2': 38 of 40 votes are repeats, on 2 pairs. 2 annotators do this."));
   EXPECT_EQ(two.duplicate_votes, 38u + 11u);
 }
 
@@ -263,7 +264,7 @@ TEST(Limits, duplicates_and_items_without_votes) {
   std::vector<Row> rows = kGood;
   rows.push_back({0, 1, 0, 1});
   const Looked limits = limits_of(4, 2, rows);
-  EXPECT_TRUE(warns(limits, "1 votes (14 %) repeat an annotator's earlier vote on the same pair"));
+  EXPECT_TRUE(warns(limits, "1 votes (14 %) repeat an earlier vote of the same annotator on the same pair"));
   EXPECT_TRUE(warns(limits, "1 of 4 items have no vote that counts"));
 }
 

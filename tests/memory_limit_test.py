@@ -58,7 +58,7 @@ class MemoryLimit(CliTest):
     def test_a_limit_that_cannot_be_kept_does_no_harm(self):
         result = self.fit("tiny.h5", "--memory-limit", "2MB")
         self.assertEqual(result.code, 0)
-        self.assertRegex(result.out, rb"WARNING: --memory-limit could not be kept: .* came to \d+ MiB")
+        self.assertRegex(result.out, rb"WARNING: --memory-limit was exceeded: .* came to \d+ MiB")
         result = self.fit("none.h5", "--memory-limit", "150")
         self.assertEqual(result.code, 2)
         self.assertIn(b"150 bytes are too few", result.err)

@@ -90,14 +90,14 @@ class Next(unittest.TestCase):
 
     def test_files_and_json(self):
         done = voxpop("next", path("fit.h5"), "--budget", 10, "-o", path("ask.csv"))
-        self.assertIn("10 votes, worth", done.stdout)
+        self.assertIn("10 votes, expected to give", done.stdout)
         with open(path("ask.csv"), newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(rows, table("--budget", 10))
         summary = json.loads(voxpop("next", path("fit.h5"), "--budget", 10, "--json").stdout)
         self.assertEqual([row["left"] for row in summary["rows"]], [row["left"] for row in rows])
         everything = voxpop("next", path("fit.h5"), "--budget", 10**6)
-        self.assertIn("so there are no more; each is named once", everything.stderr)
+        self.assertIn("; each is named once", everything.stderr)
         whole = list(csv.DictReader(io.StringIO(everything.stdout)))
         self.assertEqual(len(whole), len(row_of))
         for odd in 'a, "b"\nc', "":
@@ -113,7 +113,7 @@ class Next(unittest.TestCase):
         shutil.copy(path("fit.h5"), path("bad.h5"))
         with h5py.File(path("bad.h5"), "r+") as file:
             file["annotators/flag"][:] = np.full(30, 4, "i1")
-        self.assertRegex(voxpop("next", path("bad.h5"), "--budget", 5, "--assign", status=3).stderr, "no annotator is flagged ok")
+        self.assertRegex(voxpop("next", path("bad.h5"), "--budget", 5, "--assign", status=3).stderr, "no annotator has the flag ok")
 
 
 if __name__ == "__main__":

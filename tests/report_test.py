@@ -303,7 +303,7 @@ class Browser(unittest.TestCase):
         self.open("many.html")
         self.assertGreater(self.drawn("scatter"), 0.005)
         self.assertEqual(len(self.column(0)), 2000)
-        self.assertIn("this page holds 2,000", self.script("document.getElementById('annotator-rest').textContent"))
+        self.assertIn("this page has 2,000", self.script("document.getElementById('annotator-rest').textContent"))
 
 
 def load_tests(loader, tests, pattern):

@@ -72,8 +72,8 @@ class Unknown(unittest.TestCase):
                     self.assertTrue(np.isnan(annotators["expected_accuracy"]).all())
                     self.assertTrue(np.isnan(right).all())
             shown = voxpop("fit", path("coins.h5"), "-o", path("fit.h5"), "--force").stdout
-            self.assertIn("cannot be told from these votes", shown)
-            self.assertNotIn("expected to have picked the better item", shown)
+            self.assertIn("these votes do not show how often votes are right", shown)
+            self.assertNotIn("expected to pick the better item", shown)
             exported = voxpop("export", path("fit.h5"), "--format", "csv", "--keep-undecided", "-o", path("rows.csv"))
             self.assertNotIn("label_smoothing=", exported.stdout)
             self.assertIn("Do not train", voxpop("report", path("fit.h5"), "-o", path("page.html")).stdout)

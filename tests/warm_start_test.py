@@ -83,7 +83,7 @@ class WarmStart(CliTest):
         if xxhash is not None:
             with open(self.old, "rb") as file:
                 self.assertEqual(start["xxh3"], xxhash.xxh3_64_hexdigest(file.read()))
-        self.assertIn(f"started from {self.old}: {known} annotators known there, {unknown} new\n", result.out.decode())
+        self.assertIn(f"started from {self.old}: {known} annotators are known there, {unknown} are new\n", result.out.decode())
         self.assertIn("warm_start", succeed("info", self.path("new.h5")).out.decode())
         before = read_provenance(self.old)
         self.assertEqual(told["thresholds"], before["thresholds"])

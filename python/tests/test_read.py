@@ -115,7 +115,7 @@ def test_sound_votes_get_no_warning():
 def test_what_looks_wrong_is_a_warning(tmp_path):
     with pytest.warns(voxpop.VotesWarning, match="prefer the left item.*--winner"):
         voxpop.fit(sound().assign(preference="left"), progress=False)
-    with pytest.warns(voxpop.VotesWarning, match="'bot': 399 of 400 votes repeat its own"):
+    with pytest.warns(voxpop.VotesWarning, match="'bot': 399 of 400 votes are repeats"):
         bot = pd.DataFrame({**sound().iloc[0], "annotator": "bot", "n": range(400)}).drop(columns="n")
         voxpop.fit(pd.concat([sound(), bot]), progress=False)
     with pytest.warns(voxpop.VotesWarning, match="column 'count'"):

@@ -24,7 +24,7 @@ struct Arguments {
 
 void print_bursts(const Votes& votes, const std::vector<Burst>& bursts) {
   if (votes.timestamp.empty()) return;
-  print_text("{} bursts: 20 votes or more of one annotator, none over 2 seconds after the one before\n", bursts.size());
+  print_text("{} bursts (20 votes or more of one annotator, each within 2 seconds of the one before)\n", bursts.size());
   constexpr std::size_t kMost = 10;
   for (std::size_t i = 0; i < std::min(bursts.size(), kMost); ++i)
     print_text("  {}: {} votes in {} s from {:%Y-%m-%d %H:%M:%S} UTC\n",
@@ -81,7 +81,7 @@ int check_command(const Arguments& arguments) {
   }
   const bool anonymous = count_rows(votes.anonymous) == votes.size();
   print_text("{} votes ({} ties) on {} items{}: valid\n", limits.votes, limits.ties, limits.items,
-             anonymous ? "; they name no annotator" : fmt::format(" by {} annotators", limits.annotators));
+             anonymous ? ", without annotators" : fmt::format(" by {} annotators", limits.annotators));
   print_text("{} components, of", limits.components);
   int shown = 0;
   for (auto at = sizes.rbegin(); at != sizes.rend() && shown < 5; ++at, ++shown)
@@ -89,20 +89,20 @@ int check_command(const Arguments& arguments) {
   print_text("{}\n", sizes.size() > 5 ? ", ..." : "");
   print_text("{} pairs: {} with a single vote\n", limits.pairs, limits.pairs_with_one_vote);
   if (!limits.sides_known)
-    print_text("the votes say who won, not who stood on the left\n");
+    print_text("the votes say who won, but not who was shown on the left\n");
   else if (limits.repeated_pairs > 0)
-    print_text("of {} pairs with two votes or more {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
+    print_text("of {} pairs with two votes or more, {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
                limits.swapped_pairs, 100 * limits.swapped_share());
   if (limits.sides_known)
-    print_text("items keep to one side {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
-  print_text("{:.1f} % of votes can contradict another one\n", 100 * limits.checking_share());
+    print_text("items keep to one side: {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
+  print_text("{:.1f} % of votes can contradict another vote\n", 100 * limits.checking_share());
   if (!anonymous)
     print_text("{} annotators share no pair with anyone; {} votes repeat an annotator's own\n", limits.annotators_alone,
                limits.duplicate_votes);
   print_bursts(votes, bursts);
   for (const Finding& finding : findings) print_text("\n{}\n", told(finding));
   for (const std::string& warning : others) print_text("\nWARNING: {}\n", warning);
-  if (findings.empty() && others.empty()) print_text("\nNothing in the shape of these votes limits the fit.\n");
+  if (findings.empty() && others.empty()) print_text("\nNo findings.\n");
   return 0;
 }
 
@@ -110,7 +110,7 @@ int check_command(const Arguments& arguments) {
 
 void add_check(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("check", "Validate votes, and say what limits a fit of them");
+  CLI::App& verb = *app.add_subcommand("check", "Check votes: what is suspicious, and what they cannot show");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop check votes.h5");

@@ -66,7 +66,8 @@ int devices_command(const CommonOptions& common) {
   if (cuda["in_build"])
     print_text("CUDA runtime {}, driver {}\n", cuda["runtime"].get<std::string>(),
                cuda["driver"].get<std::string>().empty() ? "none" : cuda["driver"].get<std::string>());
-  print_text("MPI     {}\n", knows_ranks() ? "in this build: mpirun voxpop fit shares the work" : "not in this build");
+  print_text("MPI     {}\n",
+             knows_ranks() ? "in this build: 'mpirun voxpop fit' shares the work" : "not in this build");
   return 0;
 }
 
@@ -74,7 +75,7 @@ int devices_command(const CommonOptions& common) {
 
 void add_devices(CLI::App& app, Run& run) {
   auto common = std::make_shared<CommonOptions>();
-  CLI::App& verb = *app.add_subcommand("devices", "Which devices can be used, and why others cannot");
+  CLI::App& verb = *app.add_subcommand("devices", "Show which CPU kernels and GPUs can be used, and why others cannot");
   add_common_options(verb, *common);
   verb.footer("Example:\n  voxpop devices");
   verb.callback([=, &run] { run = [common] { return devices_command(*common); }; });

@@ -294,29 +294,29 @@ int evaluate_command(const Arguments& arguments) {
 
 void add_evaluate(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb =
-      *app.add_subcommand("evaluate", "How well models predict votes that they have not seen, side by side");
+  CLI::App& verb = *app.add_subcommand("evaluate", "Compare models by how well they predict held-out votes");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
-  verb.add_option("--models", arguments->models, "Models to compare, with majority vote, separated by commas")
+  verb.add_option("--models", arguments->models,
+                  "Models to compare, separated by commas; majority vote is always included")
       ->delimiter(',')
       ->check(known_model())
       ->capture_default_str();
-  verb.add_option("--folds", arguments->folds, "Parts that votes are held out in")
+  verb.add_option("--folds", arguments->folds, "Number of folds: each part of the votes is predicted from the others")
       ->check(CLI::Range(2, 100))
       ->capture_default_str();
   verb.add_option("--folds-by", arguments->folds_by,
-                  "What is held out at once: vote: a pair's votes go to different folds; block: all votes of an "
-                  "annotator that hang together by shared items (a ranking, repeats, both orders of a pair). Default: "
-                  "block, with vote beside it, where more than 30 % of the votes are in blocks with others and other "
-                  "annotators judged their items; else vote")
+                  "What is held out together. vote: the votes on a pair go to different folds; block: all votes of an "
+                  "annotator that are connected by shared items (a ranking, repeats, both orders of a pair). Default: "
+                  "block, and vote as well, if more than 30 % of the votes share a block with others and other "
+                  "annotators judged the same items; else vote")
       ->check(CLI::IsMember({"vote", "block"}));
-  verb.add_option(
-      "--holdout", arguments->gold,
-      "Gold labels to compare fits of all votes with (CSV, TSV, JSONL): columns left, right, preference, or "
-      "item and gold (larger is better) or rank (smaller is better)");
-  verb.add_flag("--calibrate", arguments->calibrate,
-                "Also each model with its logits times the slope that the other folds ask for, marked *");
-  verb.add_option("--seed", arguments->seed, "Of the folds")->check(kSeedRange)->capture_default_str();
+  verb.add_option("--holdout", arguments->gold,
+                  "Known answers, with which fits of all votes are compared (CSV, TSV, JSONL): columns left, right, "
+                  "preference; or item and gold (larger is better) or rank (smaller is better)");
+  verb.add_flag(
+      "--calibrate", arguments->calibrate,
+      "Also show each model after calibration, marked *: its logits times a slope estimated on the other folds");
+  verb.add_option("--seed", arguments->seed, "Seed of the folds")->check(kSeedRange)->capture_default_str();
   add_model_options(verb, arguments->options);
   add_embeddings_option(verb, arguments->embeddings);
   add_common_options(verb, arguments->common);

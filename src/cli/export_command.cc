@@ -266,26 +266,25 @@ int export_command(Arguments& arguments) {
 void add_export(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
   ExportOptions& options = arguments->options;
-  CLI::App& verb = *app.add_subcommand("export", "Rows that reward-model trainers read, a row a pair");
+  CLI::App& verb = *app.add_subcommand("export", "Write rows for reward-model trainers, one row per pair");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
-  verb.add_option(
-          "--format", arguments->format,
-          "Who reads the rows; csv and jsonl: everything that is known of a pair; nemo: nemo-aligner; votes: a row a "
-          "vote, with its annotator's discrimination and side bias")
+  verb.add_option("--format", arguments->format,
+                  "Format of a trainer. csv and jsonl: everything that is known of a pair; nemo: the same as "
+                  "nemo-aligner; votes: one row per vote, with its annotator's discrimination and side bias")
       ->required()
       ->check(CLI::IsMember(kFormats));
   verb.add_option("-o,--output", arguments->output, "File to write; default: standard output");
   verb.add_option(
       "--texts", arguments->texts,
-      "JSONL, plain or .gz: {\"id\": item, \"text\": response}, and \"prompt\" if it has one; a text may be "
-      "a list of messages. Without it, ids stand where texts would, but in csv and jsonl, which have ids anyway");
+      "JSONL, plain or .gz: {\"id\": item, \"text\": response}, and \"prompt\" if it has one; a text may be a list of "
+      "messages. Without this file, ids take the place of texts (except in csv and jsonl, which have the ids anyway)");
   verb.add_option("--prompt-texts", arguments->prompt_texts, "JSONL: {\"id\": prompt, \"text\": prompt's text}");
   verb.add_option("--min-probability", options.min_probability,
-                  "Leave out pairs whose better item is known with less (pairs/probability_better)")
+                  "Leave out pairs whose better item has a smaller probability (pairs/probability_better)")
       ->check(within(0.5, 1.0))
       ->capture_default_str();
   verb.add_option("--max-flagged", options.max_flagged,
-                  "Leave out pairs more than this share of whose votes came from noisy, random, one-sided or "
+                  "Leave out pairs if more than this share of their votes came from noisy, random, one-sided or "
                   "adversarial annotators, or from copies (each account counts)")
       ->check(within(0, 1.0))
       ->capture_default_str();
@@ -294,23 +293,25 @@ void add_export(CLI::App& app, Run& run) {
       ->capture_default_str();
   verb.add_option(
           "--expand", options.expand,
-          "Write a pair of average weight N times, others by their weight, swapped in the share of 1 - target: a "
-          "trainer that knows no weights learns the same. No margin then: it would count twice")
+          "For trainers without weights: write a pair of average weight N times, other pairs in proportion to their "
+          "weight, and swap a share of 1 - target of the rows. The rows then have no margin: it would count twice")
       ->check(CLI::Range(1, 1000));
-  verb.add_option("--votes", arguments->votes,
-                  "With --format votes: the files that were fitted, in that order; default: where they were then")
+  verb.add_option(
+          "--votes", arguments->votes,
+          "With --format votes: the files that were fitted, in the same order; default: their paths at that time")
       ->expected(1, -1);
   verb.add_option("--split", arguments->split,
-                  "Several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. A prompt's pairs stay together; "
-                  "without prompts, all that votes connect");
-  verb.add_option("--seed", options.seed, "Of --split and --expand")->check(kSeedRange)->capture_default_str();
-  verb.add_flag("--keep-ties", options.keep_ties, "Also pairs more than half of whose votes are ties");
-  verb.add_flag("--keep-undecided", options.keep_undecided, "Also pairs below --min-probability, and even ones");
-  verb.add_flag(
-      "--drop-missing", options.drop_missing,
-      "Leave out pairs without a text, or without a prompt's where a trainer needs it; else that is an error");
+                  "Write several files, NAME=SHARE,...: OUT.jsonl becomes OUT.NAME.jsonl. All pairs of a prompt go to "
+                  "the same file; without prompts, all pairs that votes connect");
+  verb.add_option("--seed", options.seed, "Seed of --split and --expand")->check(kSeedRange)->capture_default_str();
+  verb.add_flag("--keep-ties", options.keep_ties, "Keep pairs even if more than half of their votes are ties");
+  verb.add_flag("--keep-undecided", options.keep_undecided,
+                "Keep pairs below --min-probability, and pairs with probability 1/2");
+  verb.add_flag("--drop-missing", options.drop_missing,
+                "Leave out pairs without a text, or without the prompt's text if the trainer needs it; without this "
+                "option that is an error");
   verb.add_flag("--no-prompts", options.no_prompts,
-                "Rows without prompts: the texts hold them, or the trainer needs none")
+                "Write rows without prompts: the texts contain them, or the trainer needs none")
       ->excludes("--prompt-texts");
   add_threads_option(verb, arguments->threads);
   add_common_options(verb, arguments->common);

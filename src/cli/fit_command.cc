@@ -69,9 +69,8 @@ int fit_votes(const Arguments& arguments, const Context& context, const Lead* le
   FitRecord record = job.run(job.read(arguments.inputs, arguments.known));
   const Json provenance = job.write(output, record, !arguments.no_compress);
   if (ScratchMemory::is_exceeded())
-    record.warnings.push_back(
-        fmt::format("--memory-limit could not be kept: what cannot be put away, and a little room, came to {} MiB.",
-                    ScratchMemory::peak() >> 20));
+    record.warnings.push_back(fmt::format(
+        "--memory-limit was exceeded: memory outside the scratch files came to {} MiB.", ScratchMemory::peak() >> 20));
   if (arguments.common.json)
     print_record(record, provenance, arguments.output);
   else
@@ -96,53 +95,52 @@ int fit_command(Arguments& arguments) {
 
 void add_fit(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, annotator estimates");
+  CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, estimates of annotators");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
       ->required();
   verb.add_option("-o,--output", arguments->output, "Fit to write (fit/1)")->required();
   verb.add_option("--model", arguments->model,
-                  "bt: all annotators alike; crowd-bt: a probability eta of each that it means its vote (Chen et al. "
-                  "2013); rater: discrimination, side bias and habit of ties of each")
+                  "rater: each annotator has a discrimination, a side bias and a tie habit; bt: all annotators are "
+                  "alike; crowd-bt: each annotator has a probability eta that it means its vote (Chen et al. 2013)")
       ->check(known_model())
       ->capture_default_str();
   add_model_options(verb, arguments->options);
   add_embeddings_option(verb, arguments->known.embeddings);
-  verb.add_option(
-          "--warm-start", arguments->request.warm_start,
-          "An earlier fit of the same model (fit/1): what it knows of annotators is their prior here, so that new "
-          "votes need not be fitted together with old ones; scores are then in its unit")
+  verb.add_option("--warm-start", arguments->request.warm_start,
+                  "An earlier fit of the same model (fit/1). Its estimates of annotators are the prior here, so new "
+                  "votes can be fitted without the old ones. Scores are then in the unit of the earlier fit")
       ->type_name("FIT.h5")
       ->check(file_name());
-  verb.add_option(
-          "--gold", arguments->known.gold,
-          "Pairs whose answer is known (CSV, TSV, JSONL: left, right, preference, which may be how probable it is "
-          "that the left item is better): evidence in the fit, beside the group 'gold' of the votes' files")
+  verb.add_option("--gold", arguments->known.gold,
+                  "Pairs whose answer is known (CSV, TSV, JSONL: left, right, preference; the preference may be the "
+                  "probability that the left item is better). They are evidence in the fit, together with the group "
+                  "'gold' of the votes' files")
       ->type_name("FILE")
       ->check(file_name());
   verb.add_option("--trust", arguments->known.trust, "Annotators known to be good (CSV, TSV, JSONL: annotator)")
       ->type_name("FILE")
       ->check(file_name());
   verb.add_option("--prior-score", arguments->known.prior_score,
-                  "Scores of items by a reward model (CSV, TSV, JSONL: id, score), on any scale, in place of "
-                  "'items/prior_score': each item's score is normal about a multiple of it")
+                  "Scores of the items by a reward model (CSV, TSV, JSONL: id, score), on any scale, used instead of "
+                  "'items/prior_score'. Each item's score is then normal about a multiple of it")
       ->type_name("FILE")
       ->check(file_name());
   verb.add_flag("--force", arguments->request.force,
-                "Write labels also where two camps contradict each other and nobody can tell which of them is right; "
-                "else such a fit exits with 5");
-  verb.add_option("--seed", arguments->request.seed, "Of the folds of --calibrate; the models draw nothing at random")
+                "Write labels even if two camps of annotators contradict each other and nothing tells which of them is "
+                "right; without this option such a fit exits with 5");
+  verb.add_option("--seed", arguments->request.seed,
+                  "Seed of the folds of --calibrate; the fit itself uses no random numbers")
       ->check(kSeedRange)
       ->capture_default_str();
   verb.add_flag("--calibrate", arguments->request.calibrate,
-                "Fit five more times, each without a fifth of the votes, and correct pairs/probability by what those "
-                "say, where that lowers their log loss by more than its standard error");
-  verb.add_flag("--strict", arguments->request.strict, "Exit with 5, writing nothing, when the fit does not converge");
-  verb.add_option(
-          "--checkpoint", arguments->request.checkpoint,
-          "File that keeps the fit on its way: written now and then, and when interrupted; where it is present, "
-          "the fit goes on from it, to the same bits; removed when the fit is done")
+                "Fit five more times, each time without a fifth of the votes, and correct pairs/probability by how "
+                "well these votes are predicted, if that lowers their log loss by more than its standard error");
+  verb.add_flag("--strict", arguments->request.strict, "Exit with 5 and write nothing if the fit does not converge");
+  verb.add_option("--checkpoint", arguments->request.checkpoint,
+                  "File that saves the state of the fit, at intervals and when interrupted. If it exists, the fit "
+                  "continues from it, with a bit-identical result. It is removed when the fit is done")
       ->check(file_name());
-  verb.add_option("--checkpoint-every", arguments->request.checkpoint_every, "Seconds from one checkpoint to the next")
+  verb.add_option("--checkpoint-every", arguments->request.checkpoint_every, "Seconds between checkpoints")
       ->needs("--checkpoint")
       ->check(within(0, 1e9))
       ->capture_default_str();

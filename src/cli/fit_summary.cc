@@ -56,16 +56,16 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
 /// What is known of items, and what it says of their scores.
 void print_embedding(const std::optional<EmbeddingLabels>& embedding) {
   if (!embedding) return;
-  print_text("Embeddings of {} dimensions explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
+  print_text("embeddings ({} dimensions) explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
              embedding->coefficient.size(), 100 * embedding->explained, 100 * embedding->explained_se);
 }
 
 void print_covariates(const CovariateLabels& covariates) {
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
-    print_text("{} {:+.3f} +- {:.3f} logits of the score a unit", shown(covariates.names[k]), covariates.coefficient[k],
+    print_text("{}: {:+.3f} +- {:.3f} logits per unit", shown(covariates.names[k]), covariates.coefficient[k],
                covariates.coefficient_se[k]);
     if (k < covariates.taste_sd.size())
-      print_text("; annotators' own tastes about that: sd {:.3f}", covariates.taste_sd[k]);
+      print_text("; annotators' own tastes around that: sd {:.3f}", covariates.taste_sd[k]);
     print_text("\n");
   }
 }
@@ -86,16 +86,14 @@ void print_sources(const Votes& votes, const SourceLabels& sources) {
 void print_weights(const VoteWeights& weights, const Limits& limits) {
   std::vector<std::string> why;
   if (weights.in_judgements > 0)
-    why.push_back(
-        fmt::format("{} are parts of {} judgements, such as rankings", weights.in_judgements, weights.judgements));
+    why.push_back(fmt::format("{} votes are parts of {} judgements, such as rankings", weights.in_judgements,
+                              weights.judgements));
   if (weights.shared > 0)
     why.push_back(
-        fmt::format("{} are an annotator's votes on one pair, which count as one (--repeats)", weights.shared));
-  if (weights.dropped > 0)
-    why.push_back(
-        fmt::format("{} are left out, as another of their annotator on the pair counts (--repeats)", weights.dropped));
+        fmt::format("{} votes are repeats on a pair, which count as one together (--repeats)", weights.shared));
+  if (weights.dropped > 0) why.push_back(fmt::format("{} votes are left out as repeats (--repeats)", weights.dropped));
   if (std::abs(weights.total - static_cast<double>(limits.votes)) < 0.5 && why.empty()) return;
-  print_text("the votes weigh as {:.0f}{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
+  print_text("the votes count as {:.0f} votes{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
              fmt::join(why, "; "));
 }
 
@@ -108,19 +106,18 @@ std::string middle_shares(double logit, double sd) {
 void print_habits(const Fit& fit) {
   const Population& population = fit.population;
   if (fit.scale.own_ties) {
-    print_text("ties: who sees no difference ties {:.0f} % of the time", 100 * share_of(population.habit_mean));
+    print_text("ties: {:.0f} % if an annotator sees no difference", 100 * share_of(population.habit_mean));
     if (population.habit_variance > 0)
-      print_text("; in 95 % of annotators like these {}",
+      print_text("; {} for 95 % of annotators",
                  middle_shares(population.habit_mean, std::sqrt(population.habit_variance)));
     if (fit.prompt_variance > 0)
-      print_text("; on 95 % of such prompts {}", middle_shares(population.habit_mean, std::sqrt(fit.prompt_variance)));
-    print_text(" (each one's: annotators/tie_habit{})\n", fit.prompt_variance > 0 ? ", components/tie_habit" : "");
+      print_text("; {} on 95 % of prompts", middle_shares(population.habit_mean, std::sqrt(fit.prompt_variance)));
+    print_text(" (annotators/tie_habit{})\n", fit.prompt_variance > 0 ? ", components/tie_habit" : "");
   }
   if (fit.view_variance > 0)
     print_text(
-        "views: each annotator sees an item in its own way: {:.2f} (sd) about its score, where scores are 1 (sd) about "
-        "their mean. So its votes about the same items, such as a ranking, count as one view of them, not as so many "
-        "votes (--views)\n",
+        "views: annotators differ in how they see an item, with sd {:.2f} (sd of scores: 1). So an annotator's votes "
+        "about the same items, such as a ranking, count as one view, not as independent votes (--views)\n",
         std::sqrt(fit.view_variance));
 }
 
@@ -128,7 +125,7 @@ void print_habits(const Fit& fit) {
 void print_copies(const Column<std::int32_t>& copies) {
   const auto members = std::ranges::count_if(copies, [](std::int32_t cluster) { return cluster >= 0; });
   if (members > 0)
-    print_text("{} annotators are copies of one another; they count as {} voter{}\n", members,
+    print_text("{} annotators are copies of each other; they count as {} voter{}\n", members,
                *std::ranges::max_element(copies) + 1, *std::ranges::max_element(copies) > 0 ? "s" : "");
 }
 
@@ -155,7 +152,7 @@ void print_drift(const Votes& votes, const Drift& drift) {
   if (tested == 0) return;
   std::vector<std::size_t> rows = changed_annotators(drift);
   print_text(
-      "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of some 50 votes, "
+      "\nover time: {} of {} annotators with 100 votes or more changed (score test over windows of about 50 votes, "
       "corrected p < 0.01){}\n",
       rows.size(), tested, rows.empty() ? "" : "; discrimination in the first and the last window:");
   rows.resize(std::min<std::size_t>(rows.size(), 5));
@@ -228,14 +225,14 @@ void print_gold(const Votes& votes, const Labels& labels) {
   const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
   print_text("\ngold: {} known pairs", gold.left.size());
   if (static_cast<std::size_t>(used) < gold.left.size())
-    print_text(" ({} used: of the others, no votes connect the items)", used);
+    print_text(" ({} used; no votes connect the items of the others)", used);
   if (given > 0)
     print_text(
-        "; of {:.0f} votes on those whose answer is sure (0.9 or more) {:.1f} % are right (each annotator's: "
+        "; of {:.0f} votes on pairs with a certain answer (0.9 or more), {:.1f} % are right (per annotator: "
         "annotators/gold_right)",
         given, 100 * right / given);
   const auto against = static_cast<std::size_t>(std::ranges::count(gold.contradicted, 1));
-  print_text("; {} answer{} against all else{}\n", against, against == 1 ? " is" : "s are",
+  print_text("; {} answer{} contradicted by all other votes{}\n", against, against == 1 ? " is" : "s are",
              against > kMost ? ", ten of them:"
              : against > 0   ? ":"
                              : "");
@@ -245,7 +242,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
     const bool left = gold.probability[row] > 0.5f;  // is the better one, by the answer
     const std::uint32_t better = left ? gold.left[row] : gold.right[row],
                         worse = left ? gold.right[row] : gold.left[row];
-    print_text("  gold says that {} is better than {}; without it the fit gives that {:.2f}\n",
+    print_text("  gold: {} is better than {}; without this answer the fit gives that a probability of {:.2f}\n",
                shown(votes.item_ids[better]), shown(votes.item_ids[worse]),
                left ? gold.without[row] : 1 - gold.without[row]);
   }
@@ -256,7 +253,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
 void print_summary(const FitRecord& s, const std::string& output) {
   print_text("{} votes on {} items ({} pairs, {} components){}\n", s.limits.votes, s.limits.items, s.limits.pairs,
              s.limits.components,
-             count_rows(s.votes.anonymous) == s.votes.size() ? "; they name no annotator"
+             count_rows(s.votes.anonymous) == s.votes.size() ? ", without annotators"
                                                              : fmt::format(" by {} annotators", s.limits.annotators));
   print_weights(s.weights, s.limits);
   print_copies(s.labels.annotators.copies);
@@ -267,22 +264,22 @@ void print_summary(const FitRecord& s, const std::string& output) {
   print_text("{} after {} iterations; log evidence {:.1f}\n", s.fit.converged ? "converged" : "NOT CONVERGED",
              s.fit.iterations, s.fit.posterior.log_evidence);
   if (s.start)
-    print_text("started from {}: {} annotators known there, {} new\n", shown(s.request.warm_start), s.start->known,
-               s.start->unknown);
+    print_text("started from {}: {} annotators are known there, {} are new\n", shown(s.request.warm_start),
+               s.start->known, s.start->unknown);
   const auto& pairs = s.labels.pairs;
   const auto count = static_cast<double>(pairs.left.size());
   const double sure =
       static_cast<double>(std::count_if(pairs.probability_better.begin(), pairs.probability_better.end(),
                                         [](float p) { return p > 0.95f || p < 0.05f; }));
   if (has_kind(s.findings, kReliabilityUnknown)) {
-    print_text("how often votes are right and who is reliable cannot be told from these votes\n");
+    print_text("these votes do not show how often votes are right, or who is reliable\n");
   } else {
     if (const double flipped = flip_rate(s.labels); !std::isnan(flipped))
-      print_text("{:.1f} % of votes are expected to have picked the better item; ", 100 * (1 - flipped));
-    print_text("the better item is known with 95 % for {:.1f} % of pairs\n", 100 * sure / count);
+      print_text("{:.1f} % of votes are expected to pick the better item; ", 100 * (1 - flipped));
+    print_text("for {:.1f} % of pairs the better item is known with 95 % probability or more\n", 100 * sure / count);
   }
   if (s.reliability.trials() > 0)
-    print_text("calibration error {:.4f} (by chance {:.4f}), by {}\n", s.reliability.ece(),
+    print_text("calibration error {:.4f} (by chance {:.4f}), measured on {}\n", s.reliability.ece(),
                s.reliability.ece_by_chance(), s.reliability.method);
   print_covariates(s.labels.covariates);
   print_embedding(s.labels.embedding);
@@ -290,13 +287,12 @@ void print_summary(const FitRecord& s, const std::string& output) {
   print_habits(s.fit);
   if (s.fit.model != Model::kBradleyTerry) print_annotators(s.votes, s.labels);
   if (const Standing& standing = s.fit.standing; standing.trusted > 0)
-    print_text("\ntrusted: {} of {} annotators who are known to be good follow the scores\n", standing.trusted_follow,
-               standing.trusted);
+    print_text("\ntrusted: {} of {} trusted annotators follow the scores\n", standing.trusted_follow, standing.trusted);
   if (s.labels.gold) print_gold(s.votes, s.labels);
   if (s.labels.drift) print_drift(s.votes, *s.labels.drift);
   if (s.votes.truth) {
     const TruthComparison t = compare_with_truth(s.labels, *s.votes.truth);
-    print_text("\nagainst the simulated truth                      voxpop   majority vote\n");
+    print_text("\ncompared with the simulated truth                voxpop   majority vote\n");
     print_text("  pairs whose better item ranks first           {:6.2f} %       {:6.2f} %\n", 100 * t.pairs_ordered,
                100 * t.pairs_ordered_majority);
     print_text("  calibration error of pairs/probability        {:7.4f}\n", t.ece_probability);
@@ -304,7 +300,7 @@ void print_summary(const FitRecord& s, const std::string& output) {
     print_text("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
     if (s.fit.model != Model::kBradleyTerry) {
       print_text("  correlation of discrimination                 {:7.4f}\n", t.discrimination_correlation);
-      print_text("  95 % intervals of discrimination that cover   {:6.1f} %\n", 100 * t.coverage);
+      print_text("  95 % intervals of discrimination with the truth{:6.1f} %\n", 100 * t.coverage);
       print_text("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
     }
   }
@@ -319,9 +315,10 @@ void print_summary(const FitRecord& s, const std::string& output) {
 
 std::string told(const Calibration& c) {
   return fmt::format(
-      "calibration: held-out votes ask for logits times {:.3f}, which takes {:.5f} +- {:.5f} off their log loss; {}",
+      "calibration: held-out votes are predicted best with logits times {:.3f}, which lowers their log loss by {:.5f} "
+      "+- {:.5f}; {}",
       c.slope, c.gain.value, c.gain.std_error,
-      c.helps() ? "pairs/probability is corrected so" : "no more than chance, so nothing is corrected");
+      c.helps() ? "pairs/probability is corrected by that" : "that is no more than chance, so nothing is corrected");
 }
 
 Json describe_truth(const TruthComparison& t, Model model) {

@@ -78,7 +78,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
   }
   print_text("{}: {}, {}, {}, {}{}\n", arguments.output, counted(votes.size(), "vote"),
              counted(votes.item_ids.size(), "item"),
-             votes.anonymous.empty() ? counted(votes.annotator_ids.size(), "annotator") : "the votes name no annotator",
+             votes.anonymous.empty() ? counted(votes.annotator_ids.size(), "annotator") : "no annotators",
              counted(votes.prompt_ids.size(), "prompt"),
              votes.source_ids.size() == 0 ? "" : ", " + counted(votes.source_ids.size(), "source"));
   if (votes.gold.size() > 0) print_text("{} whose answer is known (gold)\n", counted(votes.gold.size(), "pair"));
@@ -87,7 +87,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
     print_text("left {:.1f} %, right {:.1f} %, tie {:.1f} %\n", 100 * summary["left"].get<double>(),
                100 * summary["right"].get<double>(), 100 * summary["tie"].get<double>());
   else
-    print_text("who stood left is not known; ties {:.1f} %\n", 100 * summary["tie"].get<double>());
+    print_text("sides are unknown; ties {:.1f} %\n", 100 * summary["tie"].get<double>());
   std::vector<std::string> parts;
   for (const Codes::Code& code : report.codes)
     if (parts.size() < 20)
@@ -119,84 +119,85 @@ void add_vote_options(CLI::App& verb, ImportOptions& options) {
                                                       {"json", TableFormat::kJson}};
   verb.add_option_function<std::string>(
           "--format", [&options, formats](const std::string& name) { options.format = formats.at(name); },
-          "Format of the inputs; default: by their names")
+          "Format of the inputs; default: from their names")
       ->check(CLI::IsMember({"csv", "tsv", "jsonl", "json"}));
   verb.add_option_function<std::string>(
           "--delimiter",
           [&options](const std::string& text) {
             options.delimiter = text == "\\t" || text == "tab" ? '\t' : text.at(0);
           },
-          "What separates fields; default: the format's, or what the first line has instead")
+          "Separator of fields; default: that of the format, or what the first line uses instead")
       ->check(CLI::IsMember({",", ";", "|", "tab", "\\t", "\t"}));
   verb.add_option_function<std::string>(
           "--quotes", [&options](const std::string& text) { options.quotes = text == "yes"; },
-          "Whether fields may stand in double quotes; default: yes, but not with tabs")
+          "Whether fields may be in double quotes; default: yes, but no with tabs")
       ->check(CLI::IsMember({"yes", "no"}));
   verb.add_option("--each", options.each,
-                  "JSON: a list, each element of which is a row; A,B: lists side by side; may be given several times")
+                  "JSON: a list whose elements are the rows; A,B: lists side by side; may be given several times")
       ->type_name("PATH")
       ->allow_extra_args(false);
 
   column("--left", options.left, "The item shown on the left; default: left");
   column("--right", options.right, "The item shown on the right; default: right");
-  column(
-      "--preference", options.preference,
-      "The vote: left, right, tie, or signed numbers to +-9; other numbers need --map or --scale; default: preference");
+  column("--preference", options.preference,
+         "The vote: left, right, tie, or signed numbers from -9 to 9; other numbers need --map or --scale; default: "
+         "preference");
   verb.add_option("--map", options.codes.map,
-                  "What values mean, VALUE=left|right|tie|skip|STRENGTH,...; others are refused. A value may stand in "
-                  "double quotes");
-  verb.add_option(
-      "--scale", options.codes.scale,
-      "LOW..HIGH: whole numbers from the left item (LOW) to the right one; the middle is a tie, the distance "
-      "from it the strength");
+                  "Meaning of values, VALUE=left|right|tie|skip|STRENGTH,...; other values are an error. A value may "
+                  "be in double quotes");
+  verb.add_option("--scale", options.codes.scale,
+                  "LOW..HIGH: whole numbers from the left item (LOW) to the right item (HIGH); the middle is a tie, "
+                  "the distance from it is the strength");
   verb.add_option("--positive", options.codes.positive,
-                  "The side that positive numbers, or the high end of --scale, speak for; default: left, with --scale "
-                  "right")
+                  "The side that positive numbers, or the high end of --scale, mean; default: left, with --scale right")
       ->check(CLI::IsMember({"left", "right"}));
   column("--winner,--chosen", options.winner,
-         "The item that won; with --loser, who stood where is unknown; beside --left and --right its id, left, right "
-         "or tie");
+         "The item that won. With --loser, sides are unknown; with --left and --right the value is the winner's id, "
+         "left, right or tie");
   column("--loser,--rejected", options.loser, "The item that lost");
-  column("--left-won", options.left_won, "1 where the left item won, else 0; with --right-won");
-  column("--right-won", options.right_won, "1 where the right item won, else 0");
+  column("--left-won", options.left_won, "1 if the left item won, else 0; with --right-won");
+  column("--right-won", options.right_won, "1 if the right item won, else 0");
   column("--left-wins", options.left_wins, "How often the left item won; with --right-wins");
   column("--right-wins", options.right_wins, "How often the right item won");
-  column("--tied", options.tied, "1 for a tie, or how many ties; beside --left-won or --left-wins");
+  column("--tied", options.tied, "1 for a tie, or the number of ties; with --left-won or --left-wins");
   column("--probability", options.probability,
-         "How probable it is that the left item is better, 0 to 1, or on --scale LOW..HIGH: LOW surely left");
-  verb.add_option("--wide", options.wide, "Columns with votes, one an annotator")->type_name("A,B,...");
+         "Probability that the left item is better, 0 to 1; or on --scale LOW..HIGH, where LOW is certainly left");
+  verb.add_option("--wide", options.wide, "Columns with votes, one per annotator")->type_name("A,B,...");
   column("--rank", options.rank,
-         "An item's rank among those of its ranking, 1 the best; several: ranks of several items in one row");
-  column("--rating", options.rating, "An item's rating, compared as ranks are; high is better");
-  column("--item", options.item, "The ranked item; beside several --rank columns as many");
-  column("--group-by", options.group_by, "Rows with the same value here, and annotator, are one ranking");
+         "Rank of an item in its ranking, 1 is the best; several columns: ranks of several items in one row");
+  column("--rating", options.rating, "Rating of an item, compared like ranks; high is better");
+  column("--item", options.item, "The ranked item; with several --rank columns as many");
+  column("--group-by", options.group_by, "Rows with the same value here and the same annotator are one ranking");
 
-  column("--annotator", options.annotator, "Who voted; default: annotator, where there is one. '' for none");
-  verb.add_option("--unnamed", options.unnamed, "Votes with an empty annotator are of one source, or of one each")
+  column("--annotator", options.annotator, "Who voted; default: annotator, if present. '' for none");
+  verb.add_option("--unnamed", options.unnamed,
+                  "Votes with an empty annotator: all from one annotator, or each from its own")
       ->check(CLI::IsMember({"together", "each"}));
-  column("--prompt", options.prompt, "The items' prompt; default: prompt, where there is one. '' for none");
-  column("--within", options.within, "The prompt within which ids are unique: an item is then PROMPT/ID");
+  column("--prompt", options.prompt, "The prompt of the items; default: prompt, if present. '' for none");
+  column("--within", options.within, "The prompt within which ids are unique: the id of an item is then PROMPT/ID");
   column("--timestamp", options.timestamp,
-         "Seconds since 1970 or ISO 8601; default: timestamp, where there is one. '' for none");
-  column("--weight", options.weight, "The vote's weight, above 0; 1 is a vote");
-  column("--count", options.count, "The row stands for so many votes");
-  column("--judgement", options.judgement, "Rows of one value are one act of judging");
+         "Seconds since 1970 or ISO 8601; default: timestamp, if present. '' for none");
+  column("--weight", options.weight, "Weight of the vote, above 0; 1 is one vote");
+  column("--count", options.count, "Number of votes that the row stands for");
+  column("--judgement", options.judgement, "Rows with the same value are one act of judging");
   column("--source-left,--source-winner,--source-chosen", options.source_left,
-         "The model that wrote the left (winning) response; default: model_left, where there is one. '' for none");
+         "The model that wrote the left (winning) response; default: model_left, if present. '' for none");
   column("--source-right,--source-loser,--source-rejected", options.source_right,
-         "The model that wrote the right response; default: model_right, where there is one. '' for none");
+         "The model that wrote the right response; default: model_right, if present. '' for none");
   column("--source", options.source, "The model that wrote the ranked item");
-  column("--text-left", options.text_left, "The left item's text; without --left the item's id is its hash");
-  column("--text-right", options.text_right, "The right item's text");
-  column("--text-winner,--text-chosen", options.text_winner, "The winner's text, as --text-left");
-  column("--text-loser,--text-rejected", options.text_loser, "The loser's text");
-  column("--item-text", options.item_text, "The ranked item's text");
-  column("--prompt-text", options.prompt_text, "The prompt's text");
-  verb.add_flag("--common-prompt", options.common_prompt, "Both texts begin with their prompt, which is taken off");
-  verb.add_option("--texts-out", options.texts_out,
-                  "Write texts as JSONL for 'export --texts'; without --text-left the items' columns are the texts")
+  column("--text-left", options.text_left, "Text of the left item; without --left the id of the item is a hash of it");
+  column("--text-right", options.text_right, "Text of the right item");
+  column("--text-winner,--text-chosen", options.text_winner, "Text of the winner, as --text-left");
+  column("--text-loser,--text-rejected", options.text_loser, "Text of the loser");
+  column("--item-text", options.item_text, "Text of the ranked item");
+  column("--prompt-text", options.prompt_text, "Text of the prompt");
+  verb.add_flag("--common-prompt", options.common_prompt,
+                "Both texts begin with their prompt, which is then removed from them");
+  verb.add_option(
+          "--texts-out", options.texts_out,
+          "Write texts as JSONL for 'export --texts'; without --text-left the columns of the items are the texts")
       ->type_name("FILE");
-  verb.add_option("--skip-bad", options.skip_bad, "Leave up to so many rows out that cannot be used, and list them")
+  verb.add_option("--skip-bad", options.skip_bad, "Leave out up to this number of bad rows, and list them")
       ->capture_default_str();
 }
 
@@ -239,7 +240,7 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
                quoted_for_shell(output.string()), detected.why);
     return 0;
   }
-  if (arguments.output.empty()) throw usage_error("import needs --output: the comparisons file to write");
+  if (arguments.output.empty()) throw usage_error("import needs --output: the file of votes to write");
   require_other_output(arguments.inputs, arguments.output);
   if (arguments.options.texts_out)
     require_other_output(arguments.inputs, *arguments.options.texts_out, "file of texts");
@@ -250,7 +251,7 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
       const Detected detected = detect(arguments.inputs.front(), arguments.options.format, context);
       words = detected.arguments;
       arguments.read_as =
-          fmt::format("read as with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
+          fmt::format("read with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
     }
     // Of texts, models may write the same one: only who names the columns says that they do not.
     arguments.options.strict_sources = arguments.options.source_left || arguments.options.source;
@@ -269,21 +270,21 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
 }  // namespace
 
 void add_import(CLI::App& app, Run& run) {
-  CLI::App& verb = *app.add_subcommand("import", "Turn CSV, TSV or JSON votes into a comparisons file");
+  CLI::App& verb =
+      *app.add_subcommand("import", "Turn CSV, TSV or JSON votes into an HDF5 file of votes (comparisons/1)");
   const auto arguments = std::make_shared<ImportArguments>();
   ImportOptions& options = arguments->options;
   verb.add_option("IN", arguments->inputs, "CSV, TSV, JSONL or JSON files, plain or .gz; several are one data set");
-  verb.add_option("-o,--output", arguments->output, "The comparisons file to write");
+  verb.add_option("-o,--output", arguments->output, "The file of votes to write (comparisons/1)");
   verb.add_option(
       "--preset", arguments->preset,
-      "Read the shape of this tool's or data set's files; auto: the one that the columns show. Other options "
-      "win over it");
-  verb.add_flag("--list-presets", arguments->list_presets, "List the presets and the options that each stands for");
-  verb.add_flag("--detect", arguments->detect, "Print the command that would read the file, and why");
+      "Read the files of this tool or data set; auto: the preset that matches the columns. Other options override it");
+  verb.add_flag("--list-presets", arguments->list_presets, "List the presets with their options");
+  verb.add_flag("--detect", arguments->detect, "Print the command that reads the file, and why");
   add_vote_options(verb, options);
   verb.add_option("--gold", arguments->gold,
-                  "Pairs whose answer is known, for 'fit' (CSV, TSV, JSONL: left, right, preference, as 'fit --gold' "
-                  "has it): they go into the file beside the votes")
+                  "Pairs whose answer is known, for 'fit' (CSV, TSV, JSONL: left, right, preference, as for 'fit "
+                  "--gold'); they are written into the file with the votes")
       ->type_name("FILE");
   verb.add_flag("--no-compress", arguments->no_compress, "Write the file without compression");
   add_common_options(verb, arguments->common);

@@ -68,7 +68,7 @@ int info_command(const Arguments& arguments) {
 
 void add_info(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("info", "What a file holds: schema, datasets, provenance");
+  CLI::App& verb = *app.add_subcommand("info", "Show what an HDF5 file holds: schema, datasets, provenance");
   verb.add_option("FILE.h5", arguments->input, "A file of any voxpop schema")->required();
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop info fit.h5 --json");

@@ -35,7 +35,7 @@ void require_other_output(const std::vector<std::string>& inputs, const std::str
   for (const std::string& input : inputs) {
     std::error_code ignored;
     if (std::filesystem::equivalent(input, output, ignored))
-      throw usage_error("{}: is an input and the {}; name another {}", input, what, what);
+      throw usage_error("{}: is an input and the {}; choose another {}", input, what, what);
   }
 }
 
@@ -50,7 +50,8 @@ CLI::Validator within(double low, double high) {
 }
 
 void add_threads_option(CLI::App& verb, int& threads) {
-  verb.add_option("--threads", threads, "CPU threads; 0 = every core this process may use. Results do not depend on it")
+  verb.add_option("--threads", threads,
+                  "CPU threads; 0: all cores that this process may use. Results do not depend on it")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
 }
@@ -68,10 +69,13 @@ std::string given_command_line;
 
 int run_command_line(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) given_command_line += (i ? " " : "") + quoted_for_shell(argv[i]);
-  CLI::App app("voxpop turns pairwise votes of unequal annotators into calibrated preference labels.", "voxpop");
+  CLI::App app(
+      "voxpop turns pairwise votes into calibrated preference labels, and estimates how reliable each annotator is.",
+      "voxpop");
   app.set_version_flag("--version", std::string("voxpop ") + kVersion);
   app.footer(
-      "A first run:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop report fit.h5 -o "
+      "A first run, with simulated votes:\n  voxpop simulate votes.h5\n  voxpop fit votes.h5 -o fit.h5\n  voxpop "
+      "report fit.h5 -o "
       "report.html\n\n"
       "Exit codes: 0 done, 1 internal error or out of memory, 2 usage, 3 bad input, 4 file system, 5 diverged, or not "
       "converged (--strict),\n"
@@ -92,12 +96,12 @@ int run_command_line(int argc, char** argv) {
   const auto verbs = app.get_subcommands([](const CLI::App*) { return true; });
   if (argc > 1 && argv[1][0] != '-' &&
       std::ranges::none_of(verbs, [&](const CLI::App* verb) { return verb->get_name() == argv[1]; }))
-    throw usage_error("'{}' is no verb of voxpop; 'voxpop --help' lists them", shown(argv[1]));
+    throw usage_error("voxpop has no verb '{}'; 'voxpop --help' lists all verbs", shown(argv[1]));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    tell(fmt::format("voxpop: {} ('voxpop --help' and 'voxpop VERB --help' say what is possible)\n",
+    tell(fmt::format("voxpop: {} ('voxpop --help' and 'voxpop VERB --help' list the options)\n",
                      shown(error.what(), kLongestMessage)));
     return static_cast<int>(Exit::kUsage);
   }
@@ -106,7 +110,7 @@ int run_command_line(int argc, char** argv) {
     return 0;
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
-    throw usage_error("of several MPI ranks, all would do the same: only 'fit' shares its work; start one process");
+    throw usage_error("started as several MPI ranks, but only 'fit' shares its work among ranks; start one process");
   choose_kernels();  // throws if VOXPOP_KERNELS names none that can run: better now than after hours of reading
   install_interrupt_handler();
   return run();

@@ -241,11 +241,11 @@ int print_candidates(const CLI::App& app, std::vector<std::string> words) {
 }  // namespace
 
 void add_manual(CLI::App& app, Run& run) {
-  CLI::App& manual = *app.add_subcommand("manual", "This program's manual page, voxpop(1), in roff")->group("");
+  CLI::App& manual = *app.add_subcommand("manual", "The manual page voxpop(1), in roff")->group("");
   manual.footer("Example:\n  voxpop manual > voxpop.1");
   manual.callback([&app, &run] { run = [&app] { return print_manual(app); }; });
 
-  CLI::App& completion = *app.add_subcommand("completion", "A shell's completion of voxpop's command line")->group("");
+  CLI::App& completion = *app.add_subcommand("completion", "The completion script for a shell")->group("");
   auto shell = std::make_shared<std::string>();
   completion.add_option("SHELL", *shell, "The shell")->required()->check(CLI::IsMember(kCompletions));
   completion.footer("Example:\n  source <(voxpop completion bash)");
@@ -256,9 +256,9 @@ void add_manual(CLI::App& app, Run& run) {
     };
   });
 
-  CLI::App& candidates = *app.add_subcommand("candidates", "What may come last on a command line")->group("");
+  CLI::App& candidates = *app.add_subcommand("candidates", "Candidates for the last word of a command line")->group("");
   auto words = std::make_shared<std::vector<std::string>>();
-  candidates.add_option("WORD", *words, "The command line after 'voxpop', its last word perhaps begun");
+  candidates.add_option("WORD", *words, "The command line after 'voxpop'; its last word may be incomplete");
   candidates.footer("Example:\n  voxpop candidates -- fit --mo");
   candidates.callback([=, &app, &run] { run = [words, &app] { return print_candidates(app, *words); }; });
 }

@@ -34,58 +34,54 @@ CLI::Validator file_name() {
 }
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
-  verb.add_option(
-          "--ties", options.ties,
-          "model: a tie is an answer of its own kind, the likelier the closer the items are and the more the "
-          "annotator or the prompt has a habit of ties; half: half a vote to each side; drop: ties do not count")
+  verb.add_option("--ties", options.ties,
+                  "model: a tie is an answer of its own, more likely for items of similar quality and for annotators "
+                  "and prompts with many ties; half: a tie is half a vote for each side; drop: ties do not count")
       ->check(one_of(kTies))
       ->capture_default_str();
-  verb.add_option(
-          "--repeats", options.repeats,
-          "Votes of an annotator on a pair that it has judged before: all: each is a vote; first, last: one of "
-          "them counts (by time, where votes have times); one: together they weigh as one vote. Default: one, "
-          "but all where the file says that they are independent, and of votes that are judgements of their own "
-          "(comparisons/judgement) or name no annotator")
+  verb.add_option("--repeats", options.repeats,
+                  "Repeated votes of one annotator on one pair. all: each counts as a vote; first, last: only that one "
+                  "counts (by time, if votes have times); one: together they weigh as one vote. Default: one; but all "
+                  "if the file says that they are independent, if they are separate judgements "
+                  "(comparisons/judgement), or if the annotator is unknown")
       ->check(one_of(kRepeats));
   verb.add_option(
           "--views", options.views,
-          "Whether an annotator's votes about the same items (a ranking, both orders of a pair) rest on its own "
-          "view of them, so that they agree more with each other than with others' votes; model rater alone. "
-          "auto: on for rankings; and where 40 % of the votes share items with others of their annotator, if "
-          "the votes show that it is so")
+          "Model an annotator's own view of items: its votes about the same items (a ranking, both orders of a pair) "
+          "agree more with each other than with the votes of others. Model rater only. auto: on for rankings; also if "
+          "40 % of the votes share items with other votes of their annotator and a test on the votes finds own views")
       ->check(one_of(kViews))
       ->capture_default_str();
-  verb.add_flag("--no-side-bias", options.no_side_bias, "Learn no side bias, as of votes whose sides are not known");
+  verb.add_flag("--no-side-bias", options.no_side_bias, "Estimate no side bias, as for votes whose sides are unknown");
   verb.add_option("--device", options.device,
-                  "Where to fit: cpu, cuda, cuda:N, or auto, which says what it chose and why")
+                  "Where to fit: cpu, cuda, cuda:N, or auto. The summary says what auto chose, and why")
       ->capture_default_str();
-  verb.add_option(
-          "--memory-limit", options.memory_limit,
-          "Memory that may be used, e.g. 8GB; of a CUDA device: more votes than fit go through it in slabs; on a CPU: "
-          "of this process: long columns lie in scratch files (in TMPDIR where that is a disk, else beside the output "
-          "or here)")
+  verb.add_option("--memory-limit", options.memory_limit,
+                  "Memory limit, such as 8GB. With a CUDA device: of its memory; larger data go through it in slabs. "
+                  "On a CPU: of this process; long columns are in scratch files (in TMPDIR if that is on a disk, else "
+                  "beside the output or in this folder)")
       ->transform(CLI::AsSizeValue(false))
       ->transform(CLI::Validator(  // before that one, which would take -1 for 2^64 - 1
           [](const std::string& text) { return text.find('-') != text.npos ? "must not be negative" : ""; }, ""))
-      ->default_str("what is free");
+      ->default_str("the free memory");
   add_threads_option(verb, options.threads);
-  verb.add_option("--max-iterations", options.max_iterations, "Give up settling after this many iterations")
+  verb.add_option("--max-iterations", options.max_iterations,
+                  "Largest number of iterations; the fit may then not have converged")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--ignore", options.ignore,
-                  "What is known of items that should not be used, separated by commas: prior_score, features, "
-                  "sources, embedding")
+                  "Data about items that the fit should not use, separated by commas: prior_score, features, sources, "
+                  "embedding")
       ->delimiter(',')
       ->check(CLI::IsMember({"prior_score", "features", "sources", "embedding"}));
-  verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: every eta lies above 1/2");
+  verb.add_flag("--no-adversaries", options.no_adversaries, "crowd-bt: keep every eta above 1/2");
 }
 
 void add_embeddings_option(CLI::App& verb, std::string& path) {
   verb.add_option("--embeddings", path,
-                  "Items' embeddings (.h5 with ids; .npy, .safetensors: a row an item, in the order of 'items/id'), in "
-                  "place of 'items/embedding'; rater alone: each item's score is normal about a linear function of its "
-                  "embedding, so that "
-                  "prompts that share no item help each other")
+                  "Embeddings of the items (.h5 with ids; .npy, .safetensors: one row per item, in the order of "
+                  "'items/id'), used instead of 'items/embedding'. Model rater only. Each score is then normal about a "
+                  "linear function of the embedding, so prompts that share no item help each other")
       ->type_name("FILE")
       ->check(file_name());
 }

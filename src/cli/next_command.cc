@@ -113,7 +113,7 @@ int next_command(const Arguments& arguments) {
     const std::vector<std::uint32_t> annotators = reliable_annotators(
         fit.labels.annotators, arguments.annotators > 0 ? arguments.annotators : fit.annotator_ids.size());
     if (annotators.empty() && (arguments.assign || arguments.annotators > 0))
-      throw bad_input("{}: no annotator is flagged ok, so nobody can be asked for a reliable vote", arguments.input);
+      throw bad_input("{}: no annotator has the flag ok, so nobody can be asked for a reliable vote", arguments.input);
     double discrimination = 1;
     if (arguments.assign || arguments.annotators > 0) {
       discrimination = 0;
@@ -123,19 +123,19 @@ int next_command(const Arguments& arguments) {
     std::vector<WantedVote> wanted =
         choose_pairs(fit.labels.pairs, fit.item_ids.size(), arguments.budget, discrimination);
     if (wanted.size() < arguments.budget)
-      context.tell(fmt::format("the fit has {} pairs, so there are no more; each is named once", wanted.size()));
+      context.tell(fmt::format("the fit has only {} pairs; each is named once", wanted.size()));
     const std::size_t pairs = wanted.size(), people = std::max<std::size_t>(annotators.size(), 1);
     const std::size_t equal_share = (pairs + people - 1) / people;
     const std::size_t most_each = arguments.most_each > 0 ? arguments.most_each : equal_share + (equal_share + 9) / 10;
     if (arguments.assign) {
       const auto judges = judges_of(fit, wanted, arguments.votes, context);
       if (arguments.votes.empty())
-        context.tell("without --votes someone may be asked about a pair that they have judged already");
+        context.tell("without --votes, annotators may be asked about pairs that they have already judged");
       wanted = assign_votes(fit, wanted, annotators, most_each, [&](std::uint32_t annotator, std::size_t i) {
         return std::ranges::find(judges[i], annotator) == judges[i].end();
       });
       if (wanted.size() < pairs)
-        context.tell(fmt::format("{} of {} votes have nobody to take them: {} annotators, {} votes each at most",
+        context.tell(fmt::format("{} of {} votes could not be assigned: {} annotators, at most {} votes each",
                                  pairs - wanted.size(), pairs, annotators.size(), most_each));
     }
     const double bits = std::accumulate(wanted.begin(), wanted.end(), 0.0,
@@ -168,11 +168,11 @@ int next_command(const Arguments& arguments) {
       return 0;
     }
     print_text(
-        "{} votes, worth {:.1f} bits together ({:.2f} each; a vote on a pair at random: {:.2f})\n", wanted.size(), bits,
+        "{} votes, expected to give {:.1f} bits ({:.2f} each; a vote on a random pair: {:.2f})\n", wanted.size(), bits,
         bits / std::max(static_cast<double>(wanted.size()), 1.0),
         std::accumulate(fit.labels.pairs.information_gain.begin(), fit.labels.pairs.information_gain.end(), 0.0) /
             std::max(static_cast<double>(fit.labels.pairs.left.size()), 1.0));
-    if (arguments.assign) print_text("to {} annotators, {} each at most\n", annotators.size(), most_each);
+    if (arguments.assign) print_text("for {} annotators, at most {} each\n", annotators.size(), most_each);
     print_text("wrote {}\n", arguments.output);
     return 0;
   });
@@ -182,27 +182,26 @@ int next_command(const Arguments& arguments) {
 
 void add_next(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("next", "The pairs whose next vote is worth most, and whom to ask");
+  CLI::App& verb = *app.add_subcommand("next", "Name the pairs whose next vote is worth most, and whom to ask");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
-  verb.add_option("--budget", arguments->budget, "How many votes to ask for; one a pair")
+  verb.add_option("--budget", arguments->budget, "Number of votes to ask for; one per pair")
       ->required()
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 32));
   verb.add_option("-o,--output", arguments->output, "CSV file to write; default: standard output");
-  CLI::Option& annotators =
-      *verb.add_option("--annotators", arguments->annotators,
-                       "Ask the N most reliable annotators; default with --assign: all that are flagged ok, else the "
-                       "reference annotator")
-           ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 32));
+  CLI::Option& annotators = *verb.add_option("--annotators", arguments->annotators,
+                                             "Ask the N most reliable annotators. Default with --assign: all that are "
+                                             "flagged ok; otherwise the reference annotator")
+                                 ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 32));
   annotators.type_name("N");
-  CLI::Option& assign = *verb.add_flag("--assign", arguments->assign, "Say who should judge which pair");
+  CLI::Option& assign = *verb.add_flag("--assign", arguments->assign, "Also say who should judge which pair");
   verb.add_option("--max-each", arguments->most_each,
-                  "Votes that one annotator gets at most; default: a tenth above an equal share")
+                  "Largest number of votes per annotator; default: a tenth above an equal share")
       ->needs(&assign)
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 32));
   verb.add_option("--votes", arguments->votes,
-                  "The votes that were fitted (comparisons/1): so that nobody is asked about a pair again")
+                  "The votes that were fitted (comparisons/1), so that nobody is asked about the same pair again")
       ->needs(&assign);
-  verb.add_option("--seed", arguments->seed, "Of which item is shown on the left")
+  verb.add_option("--seed", arguments->seed, "Seed for which item is shown on the left")
       ->check(kSeedRange)
       ->capture_default_str();
   add_common_options(verb, arguments->common);

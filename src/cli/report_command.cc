@@ -48,7 +48,7 @@ int report_command(const Arguments& arguments) {
 void add_report(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App& verb =
-      *app.add_subcommand("report", "One HTML page: can these labels be used, and who and what needs a look");
+      *app.add_subcommand("report", "Write one HTML page: can these labels be used, and who and what needs a look");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
   verb.add_option("-o,--output", arguments->output, "The page to write; it needs no network and no other file")
       ->required();

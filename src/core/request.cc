@@ -45,8 +45,8 @@ const char* name_of(FoldsBy folds_by) { return name_in(kFoldsNames, folds_by); }
 Model model_named(std::string_view name) {
   if (name == "lapse")
     throw usage_error(
-        "lapse is no model any more: what it found in real votes was how often each annotator ties, which rater has "
-        "now; use rater");
+        "the model lapse was removed: in real votes it found how often each annotator ties, which rater estimates now; "
+        "use rater");
   return find_name<Model>(kModelNames, name, "model");
 }
 Ties ties_named(std::string_view name) { return find_name<Ties>(kTiesNames, name, "ties"); }

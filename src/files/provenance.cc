@@ -169,8 +169,9 @@ std::string why_not_converged(const Fit& fit, int max_iterations) {
     return fmt::format("not converged after {} iterations (change {:.1e}). Raise --max-iterations", fit.iterations,
                        fit.change);
   return fmt::format(
-      "not converged: annotators settled after {} iterations, but some scores still moved by {:.2g} of their "
-      "errors, as where an item wins or loses (almost) all its votes. More iterations do not help; --model bt may",
+      "not converged: annotators converged after {} iterations, but some scores still moved by {:.2g} of their "
+      "standard errors. This happens if an item wins or loses (almost) all its votes. More iterations do not help; "
+      "--model bt may",
       fit.iterations, fit.change);
 }
 

@@ -327,17 +327,15 @@ std::vector<float> scores_of(const std::vector<Source>& sources) {
 std::string why_not_told(const Fit& fit) {
   if (!fit.standing.known_tells() && fit.standing.agreement < kLeastAgreement)
     return fmt::format(
-        "Nobody can tell which way round the scores are: as many annotators contradict them as follow them (their lead "
-        "is {:.2f}, and must be {}), so that every label may be its opposite.{}",
+        "The votes do not show which way round the scores are: about as many annotators contradict them as follow them "
+        "(the difference is {:.2f}; at least {} is needed). Every label may be the wrong way round.{}",
         fit.standing.agreement, kLeastAgreement,
-        fit.standing.known == 0 ? ""
-                                : fmt::format(" What is known does not tell, either: it agrees by {:.1f} standard "
-                                              "errors of chance, and 2 would tell. One "
-                                              "trusted annotator does it, or 4 known pairs that agree.",
-                                              fit.standing.known));
-  return "Nobody can tell the unit of the scores: the reference annotator's votes have hardly more to do with them "
-         "than "
-         "by chance.";
+        fit.standing.known == 0
+            ? ""
+            : fmt::format(" The known answers do not show it, either: they agree by {:.1f} standard errors, and 2 are "
+                          "needed. One trusted annotator is enough, or 4 known pairs that agree.",
+                          fit.standing.known));
+  return "The unit of the scores cannot be estimated: the votes of the reference annotator hardly depend on them.";
 }
 
 std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes) {
@@ -404,13 +402,13 @@ std::vector<std::string> warnings_at_caps(const Fit& fit) {
   std::vector<std::string> warnings;
   const auto check = [&](const char* name, double value, double largest, const char* why) {
     if (value > 0.999 * largest)
-      warnings.push_back(fmt::format("{} came to its largest value, {:g}: {}", name, largest, why));
+      warnings.push_back(fmt::format("{} reached its largest value, {:g}: {}", name, largest, why));
   };
   check("discrimination_sd", std::sqrt(fit.population.variance), std::sqrt(kLargestVariance),
-        "some annotators' votes agree with one another far more than with the others' votes, as those of one ranking "
-        "do. Labels may be too sure; evaluate --folds-by block shows it.");
+        "the votes of some annotators agree with each other far more than with other annotators' votes, as in a "
+        "ranking. Labels may be overconfident; evaluate --folds-by block shows it.");
   check("discrimination_mean", fit.population.mean, kLargestMean,
-        "votes hardly ever contradict one another, and how sure labels may be is not known from them.");
+        "votes hardly ever contradict each other, so they do not show how certain labels may be.");
   return warnings;
 }
 

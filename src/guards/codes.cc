@@ -100,9 +100,9 @@ std::string rewritten(int low, int high) {
 }
 
 constexpr const char* kContract =
-    "Here a code above 0 means that the left item is better, below 0 the right one, 0 a tie";
+    "voxpop reads codes above 0 as votes for the left item, codes below 0 as votes for the right one, and 0 as a tie";
 constexpr const char* kWinnerLoser =
-    "If the data say who won, and not who stood where: voxpop import FILE --winner COLUMN --loser COLUMN";
+    "If the data say who won, but not who was shown where: voxpop import FILE --winner COLUMN --loser COLUMN";
 
 /// Codes from 0 or 1 upwards: an index, a number, won or lost, a scale. None says that the right item is better.
 std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
@@ -112,18 +112,18 @@ std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
   const std::string likely =
       high == 1               ? "They look like an index (0 the first item, 1 the second) or like lost and won (0, 1)"
       : low == 1 && high == 2 ? "They look like the number of the better item (1 the first, 2 the second)"
-                              : fmt::format("They look like a scale from {} to {}, whose middle is even", low, high);
+                              : fmt::format("They look like a scale from {} to {}, whose middle is a tie", low, high);
   const std::string import =
       high == 1 ? "voxpop import FILE --map \"0=left,1=right\" for an index, \"0=right,1=left\" for lost and won"
       : high - low == 1 ? fmt::format("voxpop import FILE --map \"{}=left,{}=right\"", low, high)
                         : fmt::format("voxpop import FILE --scale {}..{}", low, high);
-  return Finding{"foreign_codes", codes.decided() >= kSure ? Level::kDoNotTrain : Level::kCare,
-                 fmt::format("{}: no vote prefers the right item: the codes are {}. {}. {}; read as they stand, labels "
-                             "would be wrong.",
-                             where, codes.listed(), kContract, likely),
-                 fmt::format("{}; or in h5py, if {} means the left item: {} (the other sign if it means the right "
-                             "one). {}",
-                             import, low, rewritten(low, high), kWinnerLoser)};
+  return Finding{
+      "foreign_codes", codes.decided() >= kSure ? Level::kDoNotTrain : Level::kCare,
+      fmt::format("{}: no vote prefers the right item; the codes are {}. {}. {}. So the labels would be wrong.", where,
+                  codes.listed(), kContract, likely),
+      fmt::format("{}; or in h5py, if {} means the left item: {} (the other sign if it means the right "
+                  "one). {}",
+                  import, low, rewritten(low, high), kWinnerLoser)};
 }
 
 std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
@@ -133,9 +133,9 @@ std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
   if (!level) return std::nullopt;
   return Finding{
       "one_sided", *level,
-      fmt::format("{}: {} of {} decided votes ({:.1f} %) prefer the {} item. No crowd votes so where sides are "
-                  "drawn: the {} column may hold the winner, or the codes ({}) mean something else. The fit "
-                  "takes it for side bias, and labels lose what the votes say.",
+      fmt::format("{}: {} of {} decided votes ({:.1f} %) prefer the {} item. With sides drawn at random, no crowd "
+                  "votes like this. Perhaps the {} column is the winner, or the codes ({}) mean something else. The "
+                  "fit would take this for side bias, and the labels would lose the information in the votes.",
                   where, most, codes.decided(), percent(most, codes.decided()), to_left ? "left" : "right",
                   to_left ? "left" : "right", codes.listed()),
       fmt::format("{}. If codes mean something else: voxpop import FILE --map \"VALUE=left,VALUE=right\"",
@@ -153,8 +153,8 @@ std::optional<Finding> one_way_strength(const std::string& where, const Codes& c
     const int code = left > right ? strength : -strength;
     return Finding{
         "one_sided_strength", limits.side_bias_identified() ? Level::kDoNotTrain : Level::kCare,
-        fmt::format("{}: code {} occurs {} times, {} only {}. Votes of every strength go both ways where sides "
-                    "are drawn: {} may stand for something else, such as a tie, \"both bad\" or \"not known\".",
+        fmt::format("{}: code {} occurs {} times, {} only {}. With sides drawn at random, votes of every strength go "
+                    "to both sides. Perhaps {} has another meaning, such as a tie, \"both bad\" or \"not known\".",
                     where, code, most, -code, std::min(left, right), code),
         fmt::format("Say what it means, or leave such votes out: voxpop import FILE --map \"{}=tie\" or "
                     "--map \"{}=skip\" (and what the other values mean)",
@@ -189,7 +189,7 @@ void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>&
   }
   if (!worst) worst = look_at("All files together", all, limits);
   if (!worst) return;
-  if (likewise > 1) worst->text += fmt::format(" {} of {} files are odd in such a way.", likewise, votes.inputs.size());
+  if (likewise > 1) worst->text += fmt::format(" {} of {} files have such a finding.", likewise, votes.inputs.size());
   findings.push_back(std::move(*worst));
 }
 

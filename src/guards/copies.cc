@@ -620,12 +620,12 @@ void add_copy_findings(const Copies& copies, const Strings& annotator_ids, std::
     if (cluster.members.size() > kShown) names += ", ...";
     findings.push_back(
         {"copies", Level::kCare,
-         fmt::format("{} annotators ({}) give the same answers: in {:.0f} comparisons on pairs that others judged as "
-                     "well they differ {:.0f} times, where {:.0f} were to be expected of people as good as they are. "
-                     "One person under several ids, copied votes, or votes by agreement. Together they count as one "
-                     "voter.",
+         fmt::format("{} annotators ({}) give the same answers too often: in {:.0f} comparisons on pairs that others "
+                     "judged as well, they differ {:.0f} times; {:.0f} times were expected of annotators as good as "
+                     "they are. Possible reasons: one person with several ids, copied votes, or votes by agreement. "
+                     "Together they count as one voter.",
                      cluster.members.size(), names, cluster.comparisons, cluster.differing, cluster.expected),
-         "Ask who they are; annotators/copies of the fit has all of them"});
+         "Find out who they are; annotators/copies in the fit lists all of them"});
   }
   std::ranges::stable_sort(findings, std::greater(), &Finding::level);
 }

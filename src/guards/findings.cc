@@ -57,26 +57,24 @@ void guard_item_knowledge(const Labels& labels, std::vector<Finding>& findings) 
     const double coefficient = covariates.coefficient[k], error = covariates.coefficient_se[k];
     const std::string found = fmt::format("their coefficient is {:+.3g} +- {:.2g}", coefficient, error);
     if (coefficient < -2 * error)
-      findings.push_back(
-          {"prior_score_opposed", Level::kCare,
-           fmt::format("The prior scores point the other way: responses that they call better lose ({}). "
-                       "The fit uses them the other way round.",
-                       found),
-           "Check that high scores are good ones, and that ids and scores are of the same items."});
+      findings.push_back({"prior_score_opposed", Level::kCare,
+                          fmt::format("The prior scores have the wrong direction: responses with higher scores lose "
+                                      "({}). The fit uses them with the opposite sign.",
+                                      found),
+                          "Check that high scores mean good responses, and that ids and scores belong together."});
     else if (coefficient < 2 * error)
       findings.push_back({"prior_score_silent", Level::kNote,
-                          fmt::format("The prior scores say nothing that these votes show: {}.", found),
-                          "Check that ids and scores are of the same items."});
+                          fmt::format("The prior scores explain nothing in these votes: {}.", found),
+                          "Check that ids and scores belong together."});
   }
   constexpr double kHardlyAny = 0.02;
   if (labels.embedding && labels.embedding->explained < std::max(2 * labels.embedding->explained_se, kHardlyAny))
     findings.push_back(
         {"embedding_silent", Level::kCare,
          fmt::format(
-             "The embeddings say (almost) nothing that these votes show: they explain {:.2g} +- {:.2g} % of the "
-             "variance of scores.",
+             "The embeddings explain (almost) nothing in these votes: {:.2g} +- {:.2g} % of the variance of scores.",
              100 * labels.embedding->explained, 100 * labels.embedding->explained_se),
-         "Check that rows are in the order of items/id, and of the responses, not of the prompts."});
+         "Check that the rows are in the order of items/id, and that they belong to responses, not to prompts."});
 }
 
 }  // namespace
@@ -85,12 +83,11 @@ void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit
   if (!has_kind(findings, kReliabilityUnknown) && agreement.is_chance()) {
     findings.push_back(
         {kReliabilityUnknown, Level::kDoNotTrain,
-         fmt::format(
-             "Votes agree with one another no more than coin tosses may (of {} votes, each predicted from the "
-             "others, z = {:.1f}; 3 would tell). How often votes are right, who is reliable and which items are "
-             "better cannot be told from these votes: p_chosen, margins and label_smoothing are the prior's, "
-             "not the data's.",
-             agreement.votes, agreement.z),
+         fmt::format("The votes do not agree with each other significantly more than random votes (z = {1:.1f} for {0} "
+                     "votes, each predicted from the others; 3 would be significant). So these votes do not show how "
+                     "often votes are right, who is reliable, or which items are better. p_chosen, margins and "
+                     "label_smoothing come from the prior, not from the data.",
+                     agreement.votes, agreement.z),
          kWhatWouldTell});
     sort_by_level(findings);
   }
@@ -98,8 +95,8 @@ void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit
   guard_sign(labels.annotators, fit, findings);
   if (const double right = right_or_turned(labels.annotators); right < kHardlyRight)
     findings.push_back({"hardly_right", Level::kDoNotTrain,
-                        fmt::format("Votes are expected to tell the better item in {:.1f} %, hardly more often than by "
-                                    "chance (those of adversarial annotators turned round).",
+                        fmt::format("Only {:.1f} % of votes are expected to pick the better item, hardly more than by "
+                                    "chance (with the votes of adversarial annotators turned round).",
                                     100 * right),
                         kWhatWouldTell});
   if (labels.gold) guard_gold(*labels.gold, findings);

@@ -197,11 +197,11 @@ void add_lift_findings(const std::vector<Lift>& lifts, const Strings& item_ids, 
     if (lift.members.size() > kShown) names += ", ...";
     findings.push_back(
         {"lifted", Level::kCare,
-         fmt::format("{} of {} annotators ({}) vote for {} {} in {:.0f} of {:.0f} votes, where {:.0f} were to be "
-                     "expected of how they judge all else. A ring that lifts it, or a taste that they share.",
-                     lift.members.size(), lift.tested, names, lift.source ? "what is from" : "item",
+         fmt::format("{} of {} annotators ({}) vote for {} {} in {:.0f} of {:.0f} votes; {:.0f} were expected from "
+                     "their other votes. Either they lift it on purpose, or they share a taste.",
+                     lift.members.size(), lift.tested, names, lift.source ? "items from" : "item",
                      shown(lift.source ? source_ids[lift.of] : item_ids[lift.of]), lift.won, lift.votes, lift.expected),
-         "Ask who they are; fit once more without their votes on it, and see what that changes"});
+         "Find out who they are. Fit again without these votes, and see what changes"});
   }
   std::ranges::stable_sort(findings, std::greater(), &Finding::level);
 }

@@ -29,63 +29,63 @@ Finding nobody_named(const Votes& votes, std::uint64_t anonymous) {
   const std::string likely = likely_annotators(votes);
   std::string text =
       anonymous == votes.size()
-          ? "The votes name no annotator: how reliable each person is cannot be told, nor who clicks one side."
-          : fmt::format("{} of {} votes name no annotator: they count as those of one anonymous source.", anonymous,
+          ? "The annotators are not known, so the fit cannot estimate how reliable each one is, or who always clicks "
+            "one side."
+          : fmt::format("{} of {} votes have no annotator. They count as votes of one anonymous annotator.", anonymous,
                         votes.size());
   if (likely.empty())
     return {"no_annotator_named", Level::kCare, text,
             "If the table says who voted: voxpop import FILE --annotator COLUMN"};
-  return {
-      "no_annotator_named", Level::kCare,
-      fmt::format("{} '{}' may say who voted, but is not used.", text, shown(likely)),
-      fmt::format("Give it as comparisons/annotator (rows of annotators/id), or import the table again: voxpop import "
-                  "FILE --annotator {}",
-                  shown(likely.substr(likely.rfind('/') + 1)))};
+  return {"no_annotator_named", Level::kCare,
+          fmt::format("{} The dataset '{}' looks like annotators, but is not used.", text, shown(likely)),
+          fmt::format("Write it as comparisons/annotator (rows of annotators/id), or import the table again: voxpop "
+                      "import FILE --annotator {}",
+                      shown(likely.substr(likely.rfind('/') + 1)))};
 }
 
 Finding reliability_unknown(const Limits& limits, bool all_anonymous) {
   return {kReliabilityUnknown, Level::kDoNotTrain,
-          fmt::format("These votes say nothing about reliability: {} of {} {} share an item with another one ({:.0f} % "
-                      "of pairs have a single vote). p_chosen, margins and label_smoothing are the prior's, not the "
-                      "data's: experts and coins would give the same numbers.{}",
-                      limits.sharing_judgements(), limits.judgements,
-                      limits.judgements < limits.votes ? "judgements" : "votes",
-                      percent(limits.pairs_with_one_vote, limits.pairs),
-                      all_anonymous ? ""
-                                    : " Discriminations are not identified: what is said of annotators is what is "
-                                      "usual in the population."),
+          fmt::format(
+              "These votes say nothing about reliability: only {} of {} {} share an item with another one ({:.0f} % of "
+              "pairs have a single vote). p_chosen, margins and label_smoothing come from the prior, not from the "
+              "data: experts and random clickers would give the same numbers.{}",
+              limits.sharing_judgements(), limits.judgements, limits.judgements < limits.votes ? "judgements" : "votes",
+              percent(limits.pairs_with_one_vote, limits.pairs),
+              all_anonymous
+                  ? ""
+                  : " Annotators' discriminations cannot be estimated; the values shown are the population average."),
           kWhatWouldTell};
 }
 
 Finding repeated_votes(const Limits& limits) {
   const Repeater& worst = limits.worst_repeater;
-  std::string text = fmt::format("{} votes ({:.2g} %) repeat an annotator's earlier vote on the same pair.",
+  std::string text = fmt::format("{} votes ({:.2g} %) repeat an earlier vote of the same annotator on the same pair.",
                                  limits.dependent_repeats, percent(limits.dependent_repeats, limits.votes));
   if (limits.repeaters > 0) {
     const std::uint64_t pairs = worst.votes - worst.repeats;
-    text += fmt::format(" '{}': {} of {} votes repeat its own, on {}.", shown(worst.id), worst.repeats, worst.votes,
-                        pairs == 1 ? "one pair" : fmt::format("{} pairs", pairs));
+    text += fmt::format(" Annotator '{}': {} of {} votes are repeats, on {}.", shown(worst.id), worst.repeats,
+                        worst.votes, pairs == 1 ? "one pair" : fmt::format("{} pairs", pairs));
   }
-  if (limits.repeaters > 1) text += fmt::format(" {} annotators vote so.", limits.repeaters);
-  return {
-      "repeated_votes", Level::kCare, text,
-      "voxpop fit counts an annotator's votes on a pair as one judgement (--repeats one, the default); --repeats first "
-      "or last keeps one of them; --repeats all takes each as evidence of its own, right where they were independent"};
+  if (limits.repeaters > 1) text += fmt::format(" {} annotators do this.", limits.repeaters);
+  return {"repeated_votes", Level::kCare, text,
+          "By default, voxpop fit counts an annotator's votes on one pair as one judgement (--repeats one). --repeats "
+          "first or last uses one of them; --repeats all counts each vote, which is right if they were independent "
+          "judgements"};
 }
 
 Finding sides_fixed(const Limits& limits) {
   const std::string what =
       limits.repeated_pairs > 0
           ? fmt::format(
-                "Pairs are (almost) always shown the same way round ({:.1f} % of repeated pairs were swapped): "
-                "side bias cannot be told from preference.",
+                "Pairs are (almost) always shown the same way round (only {:.1f} % of repeated pairs were swapped), so "
+                "side bias cannot be separated from preference.",
                 100 * limits.swapped_share())
           : fmt::format(
-                "No pair has a second vote, and items keep to one side ({:.0f} % of the way from by chance to "
-                "always): a side bias cannot be told from preference, and each may pass for the other.",
+                "No pair has a second vote, and items keep to one side ({:.0f} % of the way from chance to always), so "
+                "side bias cannot be separated from preference. Each may look like the other.",
                 100 * limits.side_keeping);
   return {"sides_fixed", Level::kCare, what,
-          "Show pairs both ways round; until then voxpop fit --no-side-bias learns none"};
+          "Show each pair both ways round. Until then, use voxpop fit --no-side-bias to estimate no side bias"};
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ void guard_shape(const Votes& votes, const Limits& limits, std::vector<Finding>&
     findings.push_back({kind, level, std::move(text), std::move(remedy)});
   };
   if (limits.votes > 0 && limits.ties == limits.votes)
-    add("all_ties", Level::kDoNotTrain, "Every vote is a tie: nothing says which item of a pair is the better one.");
+    add("all_ties", Level::kDoNotTrain, "Every vote is a tie, so nothing shows which item of a pair is better.");
   const std::uint64_t anonymous = count_rows(votes.anonymous);
   const bool all_anonymous = anonymous == votes.size();
   const bool reliability_known = limits.reliability_identified();
@@ -103,26 +103,24 @@ void guard_shape(const Votes& votes, const Limits& limits, std::vector<Finding>&
   if (anonymous > 0)
     findings.push_back(nobody_named(votes, anonymous));
   else if (limits.annotators <= 1)
-    add("one_annotator", Level::kCare,
-        "There is one annotator only: how reliable they are cannot be told from their votes alone.");
+    add("one_annotator", Level::kCare, "There is only one annotator, so nothing shows how reliable this annotator is.");
   if (limits.annotators > 1 && reliability_known && !limits.annotators_identified())
     add("annotators_hardly_told_apart", Level::kCare,
         fmt::format("These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote "
-                    "({:.0f} % of pairs have a single vote). Read discriminations as what is usual in the population, "
-                    "not as findings.",
+                    "({:.0f} % of pairs have a single vote). Discriminations are mostly the population average.",
                     100 * limits.checking_share(), percent(limits.pairs_with_one_vote, limits.pairs)),
         "Collect second votes: voxpop next FIT.h5 --budget N -o ask.csv");
   if (limits.annotators_alone > 0 && limits.annotators_alone < limits.annotators)
     add("annotators_alone", Level::kCare,
         fmt::format(
-            "{} of {} annotators (e.g. '{}') share no pair with anyone, so nobody's votes check theirs directly.",
+            "{} of {} annotators (such as '{}') share no pair with anyone, so no other votes check theirs directly.",
             limits.annotators_alone, limits.annotators, shown(limits.first_alone)));
   if (limits.sides_known && !limits.side_bias_identified()) findings.push_back(sides_fixed(limits));
   if (100 * limits.dependent_repeats >= limits.votes || limits.repeaters > 0)
     if (limits.dependent_repeats > 0) findings.push_back(repeated_votes(limits));
   if (limits.items_without_votes > 0)
     add("items_without_votes", Level::kCare,
-        fmt::format("{} of {} items have no vote that counts: their score is 0 +- the prior.",
+        fmt::format("{} of {} items have no vote that counts. Their scores come from the prior alone.",
                     limits.items_without_votes, limits.items));
 }
 

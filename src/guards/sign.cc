@@ -9,7 +9,7 @@ namespace voxpop {
 namespace {
 
 constexpr const char* kTellIt =
-    "Judge some pairs yourself (50 are a good start), or name annotators whom you trust: voxpop fit VOTES.h5 -o FIT.h5 "
+    "Judge some pairs yourself (50 are a good start), or list annotators whom you trust: voxpop fit VOTES.h5 -o FIT.h5 "
     "--gold gold.csv, or --trust annotators.csv";
 /// Of the annotators, by their voices: so many who vote the other way round are a camp.
 constexpr double kCamp = 0.2;
@@ -23,13 +23,13 @@ void guard_rival(const Fit& fit, std::vector<Finding>& findings) {
   findings.push_back(
       {"rival_solution", told ? Level::kCare : Level::kDoNotTrain,
        fmt::format(
-           "The votes allow two solutions, which order {:.0f} % of the pairs alike: one camp of annotators agrees "
-           "with itself on other scores than the rest do. {}; those who follow the other one lead those who "
-           "contradict it by {:.2f} of 1, and its log evidence is {:.1f} {}. A ring of accounts, copied votes or "
-           "one judge under several names look like this.",
+           "The votes allow two solutions, which order {:.0f} % of the pairs in the same way: one camp of annotators "
+           "agrees on other scores than the rest. {}. In the other solution, the share of annotators who follow the "
+           "scores minus the share who contradict them is {:.2f}, and the log evidence is {:.1f} {}. A ring of "
+           "accounts, copied votes or one judge under several names look like this.",
            100 * rival.ordered_alike,
-           told ? "What is known decided for this one" : "This one is what more annotators follow", rival.following,
-           std::abs(gain), gain > 0 ? "higher" : "lower"),
+           told ? "Known answers decided for the published one" : "More annotators follow the published one",
+           rival.following, std::abs(gain), gain > 0 ? "higher" : "lower"),
        kTellIt});
 }
 
@@ -54,12 +54,11 @@ void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<F
   else if (against >= 2 && 2 * against_voices >= judged_voices && !standing.known_tells())
     findings.push_back(
         {"mostly_adversarial", Level::kDoNotTrain,
-         fmt::format(
-             "{} of {} annotators come out as voting against quality. Two camps contradict each other, and votes "
-             "alone cannot say which of them is right: left and right may be swapped in the data of one of them, "
-             "and all labels with them.",
-             against, judged),
-         fmt::format("{}. If left and right are swapped in one source, turn it round: voxpop import FILE --map "
+         fmt::format("{} of {} annotators seem to vote against quality. Two camps contradict each other, and the votes "
+                     "alone cannot show which of them is right. Perhaps left and right are swapped in the data of one "
+                     "camp; then all labels may be the wrong way round.",
+                     against, judged),
+         fmt::format("{}. If left and right are swapped in one file, swap them back: voxpop import FILE --map "
                      "\"left=right,right=left,tie=tie\"",
                      kTellIt)});
   else if (against >= 2 && (camp >= kCamp || fit.mirrored))
@@ -68,12 +67,12 @@ void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<F
          standing.known_tells()             ? Level::kNote
          : standing.agreement < kNarrowLead ? Level::kDoNotTrain
                                             : Level::kCare,
-         fmt::format(
-             "{} of the {} annotators with enough votes contradict the others{}. {}; if left and right are swapped in "
-             "their data, turn that part round.",
-             against, judged, fit.mirrored && !standing.known_tells() ? ", and gave most of the votes" : "",
-             standing.known_tells() ? "What is known says that they are wrong"
-                                    : "Scores have the sign that more annotators follow, which may be the wrong one"),
+         fmt::format("{} of the {} annotators with enough votes contradict the others{}. {}. If left and right are "
+                     "swapped in their data, swap them back.",
+                     against, judged, fit.mirrored && !standing.known_tells() ? ", and gave most of the votes" : "",
+                     standing.known_tells()
+                         ? "The known answers say that they are wrong"
+                         : "The scores have the sign that more annotators follow, which may be the wrong one"),
          standing.known_tells() ? "" : kTellIt});
   if (fit.rival) guard_rival(fit, findings);
 }
@@ -87,13 +86,12 @@ void guard_gold(const GoldLabels& gold, std::vector<Finding>& findings) {
   }
   if (static_cast<double>(against) <= by_chance + 2 * std::sqrt(by_chance)) return;
   const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
-  findings.push_back(
-      {"gold_contradicted", Level::kCare,
-       fmt::format("{} of {} known answers (gold) contradict all other votes: without them the fit gives "
-                   "them less than 5 %.",
-                   against, used),
-       "Look at them (gold/contradicted in the fit's file, \"gold\" with --json): a wrong answer there "
-       "weighs more than many votes."});
+  findings.push_back({"gold_contradicted", Level::kCare,
+                      fmt::format("{} of {} known answers (gold) contradict all other votes: without them, the fit "
+                                  "gives them a probability below 5 %.",
+                                  against, used),
+                      "Check them (gold/contradicted in the fit, \"gold\" with --json): a wrong answer there weighs "
+                      "more than many votes."});
 }
 
 }  // namespace voxpop

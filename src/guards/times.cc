@@ -57,29 +57,27 @@ void guard_times(const Votes& votes, std::int64_t now, std::vector<Finding>& fin
   if (times.beyond > 0)
     findings.push_back(
         {"times_in_milliseconds", Level::kCare,
-         fmt::format("{} of {} timestamps lie beyond the year 9999: they look like milliseconds ({} is {} then). "
-                     "Sessions, bursts and changes over time are not to be trusted.",
+         fmt::format("{} of {} timestamps are after the year 9999. They look like milliseconds (then {} is {}). "
+                     "Sessions, bursts and changes over time cannot be trusted.",
                      times.beyond, count, times.last, day(times.last / 1000)),
          fmt::format("Write seconds since 1970: {}t // 1000 (h5py), or import the table again: voxpop import FILE",
                      kRewrite)});
   if (times.future > 0)
-    findings.push_back({"times_in_future", Level::kCare,
-                        fmt::format("{} of {} timestamps lie in the future.{}", times.future, count,
-                                    times.beyond == 0 ? fmt::format(" The last is {}.", day(times.last)) : ""),
-                        "Check the clock and the time zone of what wrote them; timestamps are seconds since 1970 UTC"});
-  if (times.old > 0 && (times.first != times.last || count == 1))
     findings.push_back(
-        {"times_before_2000", Level::kCare,
-         fmt::format(
-             "{} of {} timestamps lie before 2000; the first is {}. Are they seconds since 1970, or is it a code "
-             "for \"not known\"?",
-             times.old, count, day(times.first)),
-         fmt::format("Write seconds since 1970, or leave the column out: {}... (h5py)", kRewrite)});
+        {"times_in_future", Level::kCare,
+         fmt::format("{} of {} timestamps are in the future.{}", times.future, count,
+                     times.beyond == 0 ? fmt::format(" The latest is {}.", day(times.last)) : ""),
+         "Check the clock and the time zone of the program that wrote them; timestamps are seconds since 1970, UTC"});
+  if (times.old > 0 && (times.first != times.last || count == 1))
+    findings.push_back({"times_before_2000", Level::kCare,
+                        fmt::format("{} of {} timestamps are before 2000; the first is {}. Are they seconds since "
+                                    "1970, or a code for \"not known\"?",
+                                    times.old, count, day(times.first)),
+                        fmt::format("Write seconds since 1970, or leave the column out: {}... (h5py)", kRewrite)});
   if (times.first == times.last && count > 1)
     findings.push_back(
         {"times_all_same", Level::kNote,
-         fmt::format("All timestamps are the same, {}: they say nothing about changes over time.", day(times.first)),
-         ""});
+         fmt::format("All timestamps are {}, so they say nothing about changes over time.", day(times.first)), ""});
 }
 
 }  // namespace voxpop

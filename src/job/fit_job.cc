@@ -48,28 +48,25 @@ WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups
   WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model, votes.source_ids);
   for (const InputFile& input : votes.inputs)
     if (earlier.inputs.find(input.xxh3) != std::string::npos)
-      warnings.push_back(fmt::format("The votes in {} are in {} already, so that they count twice.", shown(input.path),
+      warnings.push_back(fmt::format("The votes in {} are already in {}; they count twice.", shown(input.path),
                                      shown(earlier.file.path)));
   const auto before = static_cast<std::size_t>(
       std::ranges::count_if(earlier.annotators.votes, [](std::uint32_t votes_there) { return votes_there > 0; }));
   if (start.known == 0)
-    warnings.push_back(fmt::format("No annotator of these votes is among those of {}; only its population is used.",
+    warnings.push_back(fmt::format("No annotator of these votes is known in {}; only its population is used.",
                                    shown(earlier.file.path)));
   else if (start.known < before)
     warnings.push_back(
-        fmt::format("{} of {} annotators of {} have no vote here: a fit that starts from this one will not "
-                    "know them.",
+        fmt::format("{} of {} annotators of {} have no vote here; a fit that starts from this one will not know them.",
                     before - start.known, before, shown(earlier.file.path)));
   if (!start.scale)
     warnings.push_back(
-        fmt::format("These votes have other strengths, or ties where {} has none or the other way round: "
-                    "thresholds are estimated from these votes alone.",
+        fmt::format("The strengths or ties in these votes differ from those in {}, so thresholds are estimated from "
+                    "these votes alone.",
                     shown(earlier.file.path)));
   if (start.coefficient.size() < std::max<std::size_t>(groups.covariates.names.size(), earlier.covariates.names.size()))
-    warnings.push_back(
-        fmt::format("Other features than in {}: what it says of them and of annotators' tastes is not "
-                    "used.",
-                    shown(earlier.file.path)));
+    warnings.push_back(fmt::format("The features differ from those in {}; its coefficients and tastes are not used.",
+                                   shown(earlier.file.path)));
   return start;
 }
 
@@ -92,8 +89,8 @@ void warn_of_twins(const std::vector<InputFile>& inputs, std::vector<std::string
   for (std::size_t i = 0; i < inputs.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (inputs[i].xxh3 == inputs[j].xxh3 && inputs[i].bytes == inputs[j].bytes)
-        warnings.push_back(fmt::format("{} and {} are the same file, so that its votes count twice.",
-                                       shown(inputs[j].path), shown(inputs[i].path)));
+        warnings.push_back(fmt::format("{} and {} are the same file; its votes count twice.", shown(inputs[j].path),
+                                       shown(inputs[i].path)));
 }
 
 /// Held-out votes, predicted in five folds, and what they ask for.
@@ -129,10 +126,9 @@ LeftOut leave_out(const Groups& groups, const std::optional<ViewBlocks>& blocks,
       return {std::move(by_block), "votes, each predicted without its annotator's other votes on the same items"};
   }
   return {predict_left_out(groups, fit, engine.sites()),
-          blocks
-              ? "votes, each predicted from all others, which include its annotator's on the same items: too good for "
-                "labels; evaluate --folds-by block says more"
-              : "votes, each predicted from all others"};
+          blocks ? "votes, each predicted from all others, which include its annotator's on the same items: too "
+                   "optimistic for labels; see evaluate --folds-by block"
+                 : "votes, each predicted from all others"};
 }
 
 Reliability judge_predictions(const std::optional<Calibration>& calibration, bool by_block, const LeftOut& left_out) {
@@ -266,8 +262,7 @@ Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& know
       votes.known_files[name] = fingerprint(path, context_);
     };
     if (!has_discriminations(request_.model) && (!known.gold.empty() || !known.trust.empty()))
-      throw usage_error("--gold and --trust say who votes well, which {} does not ask; use --model rater",
-                        name_of(request_.model));
+      throw usage_error("--gold and --trust are not used by the model {}; use --model rater", name_of(request_.model));
     if (!known.gold.empty()) {
       add_known_pairs(read_known_pairs(known.gold, votes.item_ids, context_), votes.gold);
       remember("gold", known.gold);
@@ -423,10 +418,9 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   std::ranges::copy(warnings_at_caps(fit), std::back_inserter(warnings));
   if (!fit.sign_is_told && fit.standing.camps() && !request_.force) {
     for (const Finding& finding : out.findings) context_.tell(finding.text + " " + finding.remedy);
-    throw Error(Exit::kNotConverged,
-                fmt::format("{} Nothing was written. Tell it by --gold or --trust; or write labels all the same by "
-                            "--force",
-                            why_not_told(fit)));
+    throw Error(Exit::kNotConverged, fmt::format("{} Nothing was written. Give known answers (--gold) or trusted "
+                                                 "annotators (--trust), or write the labels in spite of this (--force)",
+                                                 why_not_told(fit)));
   }
   seconds.fit = watch_.lap();
 

@@ -135,7 +135,7 @@ function showVerdict() {
     [count(summary.votes), "votes"], [count(summary.annotator_count), "annotators"],
     [count(summary.pair_count), "pairs of " + count(summary.items) + " items"],
     [percent(summary.accuracy), "of votes expected to pick the better item"],
-    [percent(summary.known_pairs), "of pairs whose better item is known with 95 %"],
+    [percent(summary.known_pairs), "of pairs: the better item is known with 95 %"],
     [percent(summary.reliability.ece), "calibration error"],
   ];
   for (const [value, label] of figures) {
@@ -147,7 +147,7 @@ function showVerdict() {
 
 function showReliability() {
   const {method, bins} = summary.reliability;
-  element("method").textContent = `Measured on ${method}; bars are 95 % intervals by chance alone.`;
+  element("method").textContent = `Measured on ${method}; the bars are 95 % intervals by chance alone.`;
   draw("reliability", "scatter", () => [
     {label: "votes", data: bins.map(([x, y, n]) => ({x, y, n, ey: 1.96 * Math.sqrt(x * (1 - x) / n)})), whiskers: true,
       backgroundColor: colour("accent"), borderColor: colour("accent"), pointRadius: 4},
@@ -167,9 +167,8 @@ function showAnnotators() {
   const biased = rows.some((row) => row[SIDE_SE] !== null); // else no side is known
   const named = Object.entries(flags).filter(([, n]) => n > 0).map(([flag, n]) => `${count(n)} ${flag}`).join(", ");
   element("annotator-text").textContent = rated
-    ? `${count(total)} annotators: ${named}. To the right: votes follow quality (1 is the reference annotator, 0 is chance,
-       below 0 is against it).${biased ? " Up or down: a habit of choosing the left or the right side." : ""}`
-    : "This model (bt) takes all annotators as alike and rates nobody; fit with --model rater to see them apart.";
+    ? `${count(total)} annotators: ${named}. Horizontal: how well votes follow quality (1: reference annotator, 0: random, below 0: against quality).${biased ? "  Vertical: preference for the left (up) or the right side (down)." : ""}`
+    : "The model bt treats all annotators as alike. Use --model rater to estimate each one.";
   if (rated) {
     const few = rows.length <= 150; // whiskers for all of so many can still be told apart
     const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes", "unknown"].includes(row[FLAG])) : rows;
@@ -193,7 +192,7 @@ function showAnnotators() {
       x: ["discrimination (1 = reference annotator)", {suggestedMin: 0, suggestedMax: 1.5}],
       y: biased ? ["side bias in logits (up = left)", {suggestedMin: -1, suggestedMax: 1, grace: "8%"}] : ["votes", {type: "logarithmic"}],
       label: ({raw}) => raw.row
-        ? [raw.row[ID], `${raw.row[FLAG]} (${percent(raw.row[FLAG_P], 0)} sure), ${count(raw.row[VOTES])} votes`,
+        ? [raw.row[ID], `${raw.row[FLAG]} (probability ${percent(raw.row[FLAG_P], 0)}), ${count(raw.row[VOTES])} votes`,
           `discrimination ${withError(raw.row[DISCRIMINATION], raw.row[DISCRIMINATION_SE])}`,
           biased ? `side bias ${withError(raw.row[SIDE], raw.row[SIDE_SE])}` : ""].filter(Boolean)
         : `${count(raw.n)} annotators about here`,
@@ -222,7 +221,7 @@ function showAnnotators() {
   });
   const rest = (shown) => {
     element("annotator-rest").textContent = `${count(shown)} shown of ${count(total)}` + (total > rows.length
-      ? `; this page holds ${count(rows.length)}, flagged ones first, then by votes. All are in ${summary.file}, annotators/.` : ".");
+      ? `; this page has ${count(rows.length)}, flagged ones first, then by votes. All are in ${summary.file}, annotators/.` : ".");
   };
   rest(rows.length);
   element("filter").addEventListener("input", (event) => {
@@ -253,13 +252,13 @@ function showDrift() {
   element("accuracy-box").hidden = !drift || drift.all.length < 2;
   element("change-box").hidden = !drift || drift.lines.length === 0;
   if (!drift) {
-    element("drift-text").textContent = "These votes have no times (comparisons/timestamp), so nothing is known about changes.";
+    element("drift-text").textContent = "These votes have no timestamps (comparisons/timestamp), so changes over time are unknown.";
     return;
   }
   element("drift-text").textContent = drift.tested === 0
-    ? "No annotator has the 100 votes that a test for a change needs."
+    ? "No annotator has 100 votes, which the test for a change needs."
     : `${count(drift.changed)} of ${count(drift.tested)} annotators with 100 votes or more changed by more than chance ` +
-      "(test corrected for their number, p < 0.01). " + (drift.lines.length > 0 ? "The surest of them below: a fall may be tiredness, " +
+      "(test corrected for their number, p < 0.01). " + (drift.lines.length > 0 ? "The chart shows the most certain ones. Possible reasons: tiredness, " +
       "new guidelines or harder prompts." : "");
   const time = {bounds: "data", ticks: {callback: day, maxTicksLimit: 6, maxRotation: 0, color: colour("quiet")}};
   if (drift.all.length > 1)
@@ -282,7 +281,7 @@ function showDisputes() {
       {title: "prompt", value: (r) => r[0], left: true},
       {title: "pairs", value: (r) => r[1], text: (r) => count(r[1])},
       {title: "votes", value: (r) => r[2], text: (r) => count(r[2])},
-      {title: "against the likelier item", value: (r) => r[3], text: (r) => percent(r[3])},
+      {title: "against the better item", value: (r) => r[3], text: (r) => percent(r[3])},
       {title: "expected", value: (r) => r[4], text: (r) => percent(r[4])},
       {title: "pairs not known with 95 %", value: (r) => r[5], text: (r) => count(r[5])},
     ], summary.prompts);
@@ -298,8 +297,8 @@ function showDisputes() {
 
 function showBudget() {
   const {pairs, bits, best_tenth, curve} = summary.budget;
-  element("budget-text").textContent = `One more vote on each of ${count(pairs)} pairs is expected to bring ${count(Math.round(bits))} bits; ` +
-    `the best tenth of them brings ${percent(best_tenth, 0)} of that. "voxpop next ${summary.file} --budget N" names them.`;
+  element("budget-text").textContent = `One more vote on each of ${count(pairs)} pairs is expected to give ${count(Math.round(bits))} bits; ` +
+    `the best tenth of them gives ${percent(best_tenth, 0)} of that. "voxpop next ${summary.file} --budget N" lists them.`;
   draw("gain", "scatter", () => [
     {label: "the pairs worth most", data: curve.map(([x, y]) => ({x, y})), showLine: true, pointRadius: 0, pointHitRadius: 8,
       borderColor: colour("accent"), backgroundColor: colour("accent")},

@@ -88,10 +88,10 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
                         : ece - by_chance > kPoorEce  ? Level::kCare
                                                       : Level::kNote;
     add("calibration", level,
-        fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average; by chance alone it "
-                    "would be {:.1f}.",
+        fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average; by chance alone, "
+                    "{:.1f} points are expected.",
                     100 * ece, 100 * by_chance),
-        level == Level::kNote ? "" : "voxpop fit --calibrate corrects what held-out votes ask for");
+        level == Level::kNote ? "" : "voxpop fit --calibrate corrects this by held-out votes");
   } else {
     add("calibration", Level::kCare, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
@@ -99,18 +99,20 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
       totals.reliability_known && std::isnan(totals.accuracy) ? Level::kDoNotTrain  // nothing is decided
       : totals.known_pairs < kFewKnown                        ? Level::kCare
                                                               : Level::kNote,
-      fmt::format("The better item is known with 95 % for {:.1f} % of pairs{}.", 100 * totals.known_pairs,
-                  std::isnan(totals.accuracy)
-                      ? ""
-                      : fmt::format("; votes are expected to pick it in {:.1f} %", 100 * totals.accuracy)));
+      fmt::format("For {:.1f} % of pairs the better item is known with a probability of 95 % or more{}.",
+                  100 * totals.known_pairs,
+                  std::isnan(totals.accuracy) ? ""
+                                              : fmt::format("; {:.1f} % of votes are expected to pick the better item",
+                                                            100 * totals.accuracy)));
   if (totals.sure_flags > 0)
     add("flags", 10 * totals.sure_flag_votes > totals.votes ? Level::kCare : Level::kNote,
-        fmt::format("{} of {} annotators {} flagged with 90 % certainty or more; they gave {:.1f} % of the votes, "
-                    "which already weigh as little as they deserve.",
+        fmt::format("{} of {} annotators {} flagged with a probability of 90 % or more. They gave {:.1f} % of the "
+                    "votes; the fit already gives these votes the low weight that they deserve.",
                     totals.sure_flags, totals.annotators, totals.sure_flags == 1 ? "is" : "are",
                     100 * static_cast<double>(totals.sure_flag_votes) / static_cast<double>(totals.votes)));
   else if (fit.provenance.value("model", "") != "bt")
-    add("flags", Level::kNote, fmt::format("None of {} annotators is flagged with 90 % certainty.", totals.annotators));
+    add("flags", Level::kNote,
+        fmt::format("None of {} annotators is flagged with a probability of 90 % or more.", totals.annotators));
   return points;
 }
 
@@ -129,7 +131,7 @@ Json verdict(const FitFile& fit, const Totals& totals) {
   for (Finding& point : look_at_fit(fit, totals)) points.push_back(std::move(point));
   std::ranges::stable_sort(points, std::greater(), &Finding::level);
   static const char* const levels[] = {"good", "care", "bad"};
-  static const char* const texts[] = {"These labels are fit for training.", "These labels can be used, with care.",
+  static const char* const texts[] = {"These labels are ready for training.", "These labels can be used, with care.",
                                       "Do not train on these labels yet."};
   const auto worst = static_cast<std::size_t>(points.front().level);
   Json sentences = Json::array();

@@ -561,8 +561,7 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
     const InputHdf5 file(paths[f], context, others);
     const std::string schema = file.attribute("voxpop_schema");
     if (schema.empty())
-      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (README, \"Votes as HDF5\")", file.path(),
-                      kSchema);
+      throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (docs/hdf5.md)", file.path(), kSchema);
     if (schema != kSchema)
       throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
     note_unused(file, context, votes.unused);
