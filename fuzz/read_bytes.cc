@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   });
   if (schema == "fit/1") {
     fuzz::ends_well([&] { read_earlier_fit(path); });
-    fuzz::ends_well([&] { read_fit(path, fuzz::context()); });
+    fuzz::ends_well([&] { read_fit_file(path, fuzz::context()); });
     return 0;
   }
   Votes votes;

@@ -220,7 +220,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   VOXPOP_REQUIRE(H5Fclose(file) >= 0);
 
   FitFile fit;
-  if (fuzz::ends_well([&] { fit = read_fit(path, fuzz::context()); })) fuzz::ends_well([&] { use(fit); });
+  if (fuzz::ends_well([&] { fit = read_fit_file(path, fuzz::context()); })) fuzz::ends_well([&] { use(fit); });
   EarlierFit earlier;
   if (!fuzz::ends_well([&] { earlier = read_earlier_fit(path); })) return 0;
   const Model models[] = {Model::kRater, Model::kCrowdBt, Model::kBradleyTerry};

@@ -9,5 +9,5 @@ build=build/package
 
 bash scripts/install_dependencies.sh
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVOXPOP_DEBIAN=ON -DVOXPOP_MPI=OFF -DVOXPOP_TESTS=OFF -DVOXPOP_BENCH=OFF
-cmake --build "$build" -j"$(nproc)" --target voxpop
+cmake --build "$build" -j"$(nproc)" --target voxpop voxpop_shared
 cpack --config "$build/CPackConfig.cmake" -G DEB -B "$build"

@@ -240,12 +240,12 @@ TEST_F(Scratch, lies_where_there_is_a_disk) {
 }
 
 TEST_F(Scratch, none_unless_begun) {
-  EXPECT_EQ(ScratchMemory::allocate(4096), nullptr);
+  EXPECT_EQ(allocate_scratch(4096), nullptr);
   int number = 0;
-  EXPECT_FALSE(ScratchMemory::release(&number));
+  EXPECT_FALSE(release_scratch(&number));
   EXPECT_FALSE(ScratchMemory::is_exceeded());
   EXPECT_THROW(ScratchMemory::begin(std::size_t{1} << 30, path("none")), Error);
-  EXPECT_EQ(ScratchMemory::allocate(4096), nullptr);
+  EXPECT_EQ(allocate_scratch(4096), nullptr);
   EXPECT_GT(ScratchMemory::peak(), std::size_t{1} << 20);
 }
 
@@ -268,10 +268,10 @@ std::string wrong_with_columns_in(const std::string& folder) {
 #ifndef __SANITIZE_ADDRESS__  // which needs memory of its own
   if (ScratchMemory::is_exceeded()) return "the limit was exceeded";
 #endif
-  if (ScratchMemory::release(few.data())) return "a short column is not in scratch";
+  if (release_scratch(few.data())) return "a short column is not in scratch";
   if (std::distance(std::filesystem::directory_iterator(folder), {}) != 0) return "a scratch file has a name";
   try {
-    ScratchMemory::allocate(std::size_t{1} << 50);
+    allocate_scratch(std::size_t{1} << 50);
     return "a column of a pebibyte was allocated";
   } catch (const Error& error) {
     if (error.exit() != Exit::kFileSystem) return "another error";

@@ -112,7 +112,7 @@ class Regression : public testing::TestWithParam<std::pair<test::Sizes, std::siz
 TEST_P(Regression, agrees_with_dense_matrices) {
   Example example(GetParam().first, GetParam().second);
   const Groups& groups = example.groups;
-  const ScorePrior found = EmbeddingRegression(groups).solve(example.view, 1);
+  const ScorePrior found = EmbeddingRegression(groups, {}).solve(example.view, 1);
   const EmbeddingFit& fit = found.embedding;
   const BruteForce exact(groups, example.sites);
   const double variance = fit.coefficient_variance;

@@ -1,5 +1,7 @@
 #include "job/evaluate_job.h"
 
+#include "voxpop/voxpop.h"
+
 #include <atomic>
 #include <cmath>
 #include <random>

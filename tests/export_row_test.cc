@@ -83,7 +83,7 @@ TEST_F(TextsTest, set_no_signal_handler) {
   std::ofstream(path("texts.jsonl")) << R"({"id": "a", "text": "t"})" << '\n';
   Strings ids;
   ids.push_back("a");
-  const Texts texts({path("texts.jsonl")}, ids, true);
+  const Texts texts({path("texts.jsonl")}, ids, {});
   EXPECT_EQ(texts.text(0), R"("t")");
   struct sigaction action {};
   sigaction(SIGBUS, nullptr, &action);

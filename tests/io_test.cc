@@ -548,7 +548,7 @@ TEST_F(FitFile, holds_every_column_in_its_type) {
     EXPECT_EQ(json.at("version"), "x");
     EXPECT_GE(json.at("seconds").at("total"), 3.0);
 
-    const voxpop::FitFile read = read_fit(path("fit.h5"));
+    const voxpop::FitFile read = read_fit_file(path("fit.h5"));
     EXPECT_EQ(as_vector(read.item_ids), (std::vector<std::string>{"i0", "i1", "i2"}));
     EXPECT_TRUE(read.prompt.empty());
     EXPECT_EQ(read.labels.items.component, labels.items.component);

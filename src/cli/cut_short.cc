@@ -1,7 +1,7 @@
 #include "cli/cut_short.h"
 
+#include "cli/end_at_once.h"
 #include "core/error.h"
-#include "core/output_file.h"
 #include "core/strings.h"
 
 namespace voxpop {

@@ -14,6 +14,7 @@
 #include "job/evaluate_job.h"
 #include "job/fit_job.h"
 #include "votes/votes.h"
+#include "voxpop/voxpop.h"
 
 namespace voxpop {
 namespace {
@@ -274,15 +275,13 @@ int evaluate_command(const Arguments& arguments) {
   const Context context = context_of(options, arguments.common);
   limit_memory(context);
   std::optional<Gold> gold;
-  std::shared_ptr<const Embeddings> embeddings;
   Votes votes = with_threads(used_threads(options.threads), [&] {
     Votes read = read_votes(arguments.inputs, context);
     if (!arguments.gold.empty()) gold = read_gold(arguments.gold, read, context);
-    embeddings = read_embeddings_for(arguments, request, read, context);
+    read.embeddings = read_embeddings_for(arguments, request, read, context);
     return read;
   });
-  const EvaluateResult result =
-      evaluate(std::move(votes), request, context, gold ? &*gold : nullptr, std::move(embeddings));
+  const EvaluateResult result = evaluate(std::move(votes), request, context, gold ? &*gold : nullptr);
   if (arguments.common.json)
     print_result(arguments, result, gold.value_or(Gold{}));
   else

@@ -27,13 +27,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::map<std::string, ExportFormat> kFormats = {
-    {"trl", ExportFormat::kTrl},          {"openrlhf", ExportFormat::kOpenRlhf},
-    {"nemo", ExportFormat::kNemoAligner}, {"nemo-aligner", ExportFormat::kNemoAligner},
-    {"nemo-rl", ExportFormat::kNemoRl},   {"axolotl", ExportFormat::kAxolotl},
-    {"csv", ExportFormat::kCsv},          {"jsonl", ExportFormat::kJsonl},
-    {"votes", ExportFormat::kVotes}};
-
 struct Arguments {
   std::string input, output, format;
   std::vector<std::string> texts, prompt_texts, votes;
@@ -89,7 +82,7 @@ std::string path_of(const std::string& output, const Part& part) {
 
 /// The votes that were fitted, from where they were then or are now; refused if they are others.
 Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Context& context) {
-  const Json inputs = fit.provenance.value("inputs", Json::array());
+  const Json inputs = fit.json.value("inputs", Json::array());
   const bool named = !paths.empty();
   constexpr std::size_t kLongestNames = 1000;
   for (std::size_t i = 0; !named && i < inputs.size(); ++i) paths.push_back(inputs[i].value("path", ""));
@@ -110,7 +103,7 @@ int export_command(Arguments& arguments) {
     const Context context = terminal_context(arguments.common);
     const bool to_stdout = arguments.output.empty();
     ExportOptions& options = arguments.options;
-    options.format = kFormats.at(arguments.format);
+    options.format = format_named(arguments.format);
     const std::vector<Part> parts = parse_split(arguments.split);
     const bool of_votes = options.format == ExportFormat::kVotes;
     if (to_stdout && parts.size() > 1) throw usage_error("--split needs -o: the parts are files");
@@ -130,7 +123,7 @@ int export_command(Arguments& arguments) {
       options.parts.push_back(part.share);
     }
     const Stopwatch watch;
-    const FitFile fit = read_fit(arguments.input, context);
+    const FitFile fit = read_fit_file(arguments.input, context);
     std::optional<Votes> votes;
     if (of_votes) {
       votes = fitted_votes(fit, arguments.votes, context);
@@ -152,7 +145,7 @@ int export_command(Arguments& arguments) {
             arguments.input);
       prompts.emplace(arguments.prompt_texts, fit.prompt_ids, context);
     }
-    const std::vector<Finding> findings = findings_from(fit.provenance.value("findings", Json()));
+    const std::vector<Finding> findings = findings_from(fit.json.value("findings", Json()));
     const bool reliability_known = !has_kind(findings, kReliabilityUnknown);
     for (const Finding& finding : findings)
       if (finding.level == Level::kDoNotTrain)
@@ -272,7 +265,7 @@ void add_export(CLI::App& app, Run& run) {
                   "Format of a trainer. csv and jsonl: everything that is known of a pair; nemo: the same as "
                   "nemo-aligner; votes: one row per vote, with its annotator's discrimination and side bias")
       ->required()
-      ->check(CLI::IsMember(kFormats));
+      ->check(CLI::IsMember(format_names()));
   verb.add_option("-o,--output", arguments->output, "File to write; default: standard output");
   verb.add_option(
       "--texts", arguments->texts,

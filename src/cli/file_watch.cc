@@ -12,8 +12,8 @@
 #include <memory>
 #include <vector>
 
+#include "cli/end_at_once.h"
 #include "core/error.h"
-#include "core/output_file.h"
 #include "core/strings.h"
 
 #ifndef sigev_notify_thread_id  // before glibc 2.38

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "cli/end_at_once.h"
 #include "core/error.h"
-#include "core/output_file.h"
 
 namespace voxpop {
 namespace {

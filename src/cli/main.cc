@@ -13,13 +13,13 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "cli/end_at_once.h"
 #include "cli/file_watch.h"
 #include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/launch.h"
-#include "core/output_file.h"
 #include "core/strings.h"
 #include "fit/component_kernel.h"
 #include "voxpop/version.h"
@@ -137,7 +137,7 @@ void open_standard_streams() {
 }
 
 /// Memory that is missing where no exception may pass, as in a thread that starts. Nothing is allocated here.
-[[noreturn]] void end_at_once() {
+[[noreturn]] void end_without_memory() {
   try {
     if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
   } catch (const std::bad_alloc&) {
@@ -192,7 +192,7 @@ int run_and_report(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   open_standard_streams();
-  std::set_terminate(end_at_once);
+  std::set_terminate(end_without_memory);
   voxpop::program_file_watch();
   // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
   _exit(run_and_report(argc, argv));

@@ -40,7 +40,7 @@ std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std:
   std::vector<std::vector<std::uint32_t>> judges(chosen.size());
   if (paths.empty()) return judges;
   const Votes votes = read_votes(paths, context);
-  const std::string fitted = fit.provenance.value("inputs", Json::array()).dump();
+  const std::string fitted = fit.json.value("inputs", Json::array()).dump();
   for (const InputFile& input : votes.inputs)
     if (fitted.find(input.xxh3) == std::string::npos)
       context.tell(fmt::format("{} is none of the files that {} was fitted to", shown(input.path), shown(fit.path)));
@@ -105,7 +105,7 @@ int next_command(const Arguments& arguments) {
     inputs.push_back(arguments.input);
     if (!arguments.output.empty()) require_other_output(inputs, arguments.output);
     TextOutput output(arguments.output, context);
-    const FitFile fit = read_fit(arguments.input, context);
+    const FitFile fit = read_fit_file(arguments.input, context);
     if (fit.labels.pairs.left.empty())
       throw bad_input(
           "{}: 'pairs/left' has no rows, so there is no pair to ask about; copy the file again, or fit again",

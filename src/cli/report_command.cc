@@ -23,7 +23,7 @@ int report_command(const Arguments& arguments) {
   require_other_output({arguments.input}, arguments.output);
   const Context context = terminal_context(arguments.common);
   TextOutput output(arguments.output, context);
-  const FitFile fit = read_fit(arguments.input, context);
+  const FitFile fit = read_fit_file(arguments.input, context);
   const nlohmann::ordered_json summary = summarize_fit(fit);
   output.write(render_page(summary));
   output.commit();

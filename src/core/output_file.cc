@@ -92,13 +92,9 @@ std::string free_name(const std::string& path) {
 
 }  // namespace
 
-void end_at_once(Exit exit, const char* message) {
+void remove_unfinished_files() {
   for (const Name& name : unfinished)
     if (name[0] != '\0') unlink(name);
-  if (message != nullptr)
-    for (const char* part : {"voxpop: ", message, "\n"})
-      if (write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
-  _exit(static_cast<int>(exit));
 }
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {

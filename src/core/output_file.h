@@ -6,10 +6,6 @@
 
 namespace voxpop {
 
-/// Said with kInternal by main, and by a signal handler.
-inline constexpr const char* kOutOfMemory =
-    "out of memory; give it more, lift a limit on it, or, in 'fit', set --memory-limit";
-
 /// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
 /// then named. Destroyed without commit(), it leaves nothing, however the process ends, and an older file of that name
 /// untouched. File systems that know no nameless files (NFS) have a temporary name beside it, which SIGKILL leaves.
@@ -36,8 +32,7 @@ class OutputFile {
   bool committed_ = false;
 };
 
-/// Ends the process from a signal handler: no temporary file is left, and "voxpop: " and the message, if any, are a
-/// line on stderr.
-[[noreturn]] void end_at_once(Exit exit, const char* message = nullptr);
+/// Removes the temporary files of all OutputFile of this process, for a signal handler that ends it.
+void remove_unfinished_files();
 
 }  // namespace voxpop

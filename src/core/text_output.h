@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,8 @@ class TextOutput {
  public:
   /// "": standard output.
   explicit TextOutput(const std::string& path, const Context& context = {});
+  /// Text to a function.
+  explicit TextOutput(std::function<void(std::string_view)> use);
 
   void write(std::string_view text);
   void commit();
@@ -24,6 +27,7 @@ class TextOutput {
   [[noreturn]] void fail() const;
 
   Context context_;
+  std::function<void(std::string_view)> use_;
   std::unique_ptr<OutputFile> file_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream_;
   std::uint64_t bytes_ = 0;

@@ -8,17 +8,6 @@
 
 namespace voxpop {
 
-/// Gold labels from outside of the votes: of pairs, or values of items, whose order counts.
-struct Gold {
-  std::vector<std::uint32_t> left, right;  ///< [pairs] item indices
-  std::vector<std::int8_t> preference;     ///< [pairs] 1 left, -1 right; ties are left out
-  std::vector<std::uint32_t> item;         ///< [items]
-  std::vector<double> value;               ///< [items] larger is better
-  std::size_t unknown = 0;                 ///< rows that name an item without votes
-  std::size_t ties = 0;                    ///< pairs
-  std::size_t repeated = 0;                ///< rows that say again what a row before them says
-};
-
 /// Reads CSV, TSV or JSONL (.gz too): columns left, right, preference (see KnownAnswers), or item and one of
 /// gold (larger is better) or rank (smaller is better). A pair, in whichever order of its items, and an item count
 /// once. Throws Error(kBadInput) naming file, line and value; also where two rows contradict each other, where a row
@@ -32,11 +21,6 @@ Trials compare_with_gold_pairs(const Labels& labels, const Gold& gold);
 /// The same by the share of the pair's votes, with one added to each side; 1/2 where votes do not compare the pair.
 Trials compare_majority_with_gold(const Labels& labels, const Gold& gold);
 
-struct GoldOrder {
-  double pairs = 0;     ///< pairs of items in one component with different gold values
-  double accuracy = 0;  ///< share that the scores order as the gold values do; equal scores count one half
-  double tau_b = 0;     ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
-};
 /// `score`, `component` [items]; component -1: left out. Without a pair to compare, accuracy and tau-b are NaN; so is
 /// tau-b where all scores or all gold values are equal. Takes n log n steps (Knight 1966).
 GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::int32_t>& component, const Gold& gold,

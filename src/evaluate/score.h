@@ -4,13 +4,10 @@
 #include <vector>
 
 #include "voxpop/context.h"
+#include "voxpop/evaluation.h"
 #include "voxpop/labels.h"
 
 namespace voxpop {
-
-struct Estimate {
-  double value = 0, std_error = 0;
-};
 
 /// Predicted chances against what came of them.
 struct Trials {
@@ -27,20 +24,6 @@ struct Trials {
 /// 1986); NaN where all values are of one cluster.
 Estimate clustered_mean(const std::vector<double>& values, const std::vector<std::uint32_t>& cluster,
                         const std::vector<float>& weight = {});
-
-inline constexpr int kReliabilityBins = 15;
-
-struct Score {
-  Estimate log_loss;                 ///< natural logarithm
-  Estimate brier;                    ///< mean squared error
-  Estimate accuracy;                 ///< share on the likelier side; a prediction of 1/2 counts one half
-  double ece = 0;                    ///< expected calibration error, 15 equal bins (Guo et al. 2017)
-  double ece_low = 0, ece_high = 0;  ///< 95 % of it in draws of clusters with replacement, moved to lie about it
-  /// What it would be, were the predictions true: mean and 95 % quantile. Clusters' residuals change sign together (the
-  /// wild cluster bootstrap; Cameron, Gelbach and Miller 2008).
-  double ece_by_chance = 0, ece_by_chance_high = 0;
-  std::vector<ReliabilityBin> bins;
-};
 
 /// Predictions are kept 1e-6 away from 0 and 1 in the log loss. Bootstraps: 400 draws, the same for the
 /// same trials. Standard errors and bootstraps are NaN where all trials are of one cluster.

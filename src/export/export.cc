@@ -4,8 +4,11 @@
 #include <oneapi/tbb/task_arena.h>
 #include <xxhash.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <variant>
 
@@ -26,7 +29,7 @@ double uniform(const void* bytes, std::size_t size, std::uint64_t seed) {
 /// The part of each prompt, or of each component where there are no prompts; the latter go by their first item's id.
 class Parts {
  public:
-  Parts(const FitFile& fit, const ExportOptions& options) : fit_(fit) {
+  Parts(const FitResult& fit, const ExportOptions& options) : fit_(fit) {
     const Column<std::int32_t>& component = fit.labels.items.component;
     const std::size_t groups = fit.prompt.empty() ? component.size() : fit.prompt_ids.size();
     of_.assign(groups, 0);
@@ -53,7 +56,7 @@ class Parts {
   }
 
  private:
-  const FitFile& fit_;
+  const FitResult& fit_;
   std::vector<std::uint8_t> of_;
 };
 
@@ -71,7 +74,7 @@ Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& opti
 /// Makes the rows of pairs.
 class RowWriter {
  public:
-  RowWriter(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options, double mean_weight)
+  RowWriter(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options, double mean_weight)
       : fit_(fit),
         texts_(texts),
         options_(options),
@@ -229,7 +232,7 @@ class RowWriter {
     marked_ = true;
   }
 
-  const FitFile& fit_;
+  const FitResult& fit_;
   const ExportTexts& texts_;
   const ExportOptions& options_;
   double mean_weight_;  ///< of the fit's pairs
@@ -276,7 +279,7 @@ void count_left_out(Verdict why, std::uint64_t pair, ExportCounts& counts) {
 
 /// Rows of things of one kind, `total` of them, so many in a block. `make(writer, i, part's text)`.
 template <class Part, class Make, class Done>
-ExportCounts export_blocks(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+ExportCounts export_blocks(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options,
                            std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report,
                            std::size_t total, std::size_t in_block, const Part& part_of, const Make& make,
                            const Done& done) {
@@ -319,7 +322,26 @@ ExportCounts export_blocks(const FitFile& fit, const ExportTexts& texts, const E
 
 }  // namespace
 
-ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+const std::vector<std::string>& format_names() {
+  static const std::vector<std::string> names = {"trl",     "openrlhf", "nemo",  "nemo-aligner", "nemo-rl",
+                                                 "axolotl", "csv",      "jsonl", "votes"};
+  return names;
+}
+
+ExportFormat format_named(const std::string& name) {
+  static const std::map<std::string, ExportFormat> formats = {
+      {"trl", ExportFormat::kTrl},          {"openrlhf", ExportFormat::kOpenRlhf},
+      {"nemo", ExportFormat::kNemoAligner}, {"nemo-aligner", ExportFormat::kNemoAligner},
+      {"nemo-rl", ExportFormat::kNemoRl},   {"axolotl", ExportFormat::kAxolotl},
+      {"csv", ExportFormat::kCsv},          {"jsonl", ExportFormat::kJsonl},
+      {"votes", ExportFormat::kVotes}};
+  const auto found = formats.find(name);
+  if (found == formats.end())
+    throw usage_error("format: '{}' is none of {}", shown(name), fmt::join(format_names(), ", "));
+  return found->second;
+}
+
+ExportCounts export_rows(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options,
                          std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report) {
   const PairColumns& pairs = fit.labels.pairs;
   if (pairs.target.size() != pairs.left.size())
@@ -343,8 +365,8 @@ ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const Exp
       });
 }
 
-ExportCounts export_votes(const FitFile& fit, const Votes& votes, const Column<float>& count, const ExportTexts& texts,
-                          const ExportOptions& options, std::vector<TextOutput>& outputs,
+ExportCounts export_votes(const FitResult& fit, const Votes& votes, const Column<float>& count,
+                          const ExportTexts& texts, const ExportOptions& options, std::vector<TextOutput>& outputs,
                           const std::function<void(std::uint64_t)>& report) {
   constexpr float kHardlyAny = 1e-4f;  // what the fit leaves of votes that do not count
   const Parts parts(fit, options);

@@ -13,6 +13,10 @@ namespace voxpop {
 /// Who reads the rows; what each format holds is in docs/formats.md.
 enum class ExportFormat { kTrl, kOpenRlhf, kNemoAligner, kNemoRl, kAxolotl, kCsv, kJsonl, kVotes };
 
+/// By its name on the command line. Throws a usage error where there is none of that name.
+ExportFormat format_named(const std::string& name);
+const std::vector<std::string>& format_names();
+
 /// Whether a trainer reads its rows; else they are a table of what is known, and texts are extra.
 inline bool is_for_trainers(ExportFormat format) {
   return format != ExportFormat::kCsv && format != ExportFormat::kJsonl && format != ExportFormat::kVotes;
@@ -46,8 +50,8 @@ struct ExportCounts {
 
 /// Items' and prompts' texts, each of them null where none were given: then ids stand for them.
 struct ExportTexts {
-  const Texts* items = nullptr;    ///< by row of FitFile::item_ids
-  const Texts* prompts = nullptr;  ///< by row of FitFile::prompt_ids
+  const Texts* items = nullptr;    ///< by row of FitResult::item_ids
+  const Texts* prompts = nullptr;  ///< by row of FitResult::prompt_ids
 };
 
 /// Writes a row (with NeMo-Aligner two) for each pair, in the order of the fit's pairs, to one output a part. A
@@ -55,13 +59,13 @@ struct ExportTexts {
 /// in the file. Throws Error(kBadInput) where a text is missing (with a trainer's format also a prompt's, where the
 /// votes have prompts), is a list where the format needs a string, or holds the marks that the format puts between
 /// turns.
-ExportCounts export_rows(const FitFile& fit, const ExportTexts& texts, const ExportOptions& options,
+ExportCounts export_rows(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options,
                          std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report);
 
 /// The same, a row for each decided vote that counts, in the order of the input. `votes`: those that were fitted, their
 /// items and annotators in the fit's order; `count`: as how many votes each counts.
-ExportCounts export_votes(const FitFile& fit, const Votes& votes, const Column<float>& count, const ExportTexts& texts,
-                          const ExportOptions& options, std::vector<TextOutput>& outputs,
+ExportCounts export_votes(const FitResult& fit, const Votes& votes, const Column<float>& count,
+                          const ExportTexts& texts, const ExportOptions& options, std::vector<TextOutput>& outputs,
                           const std::function<void(std::uint64_t)>& report);
 
 }  // namespace voxpop

@@ -211,22 +211,30 @@ void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
 
 }  // namespace
 
-void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
-               nlohmann::ordered_json& provenance, bool compress, const Context& context) {
+namespace {
+
+/// The ids of a fit's tables.
+struct FitIds {
+  const Strings &items, &annotators, &prompts, &sources;
+  const Column<std::uint32_t>& prompt;
+};
+
+void write_labels(OutputFile& output, const FitIds& ids, const Labels& labels, const Reliability& reliability,
+                  nlohmann::ordered_json& provenance, bool compress, const Context& context) {
   const Stopwatch watch;
   OutputHdf5 file(output, compress, context);
   file.write_attribute("voxpop_schema", "fit/1");
 
   const ItemLabels& items = labels.items;
-  file.write("items/id", votes.item_ids);
+  file.write("items/id", ids.items);
   file.write("items/score", items.score);
   file.write("items/std_error", items.std_error);
   file.write("items/votes", items.votes);
   file.write("items/component", items.component);
   if (!items.controlled_score.empty()) file.write("items/controlled_score", items.controlled_score);
-  if (!votes.prompt.empty()) {
-    file.write("items/prompt", votes.prompt);
-    file.write("prompts/id", votes.prompt_ids);
+  if (!ids.prompt.empty()) {
+    file.write("items/prompt", ids.prompt);
+    file.write("prompts/id", ids.prompts);
   }
 
   const CovariateLabels& covariates = labels.covariates;
@@ -247,15 +255,13 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
 
   const SourceLabels& sources = labels.sources;
   if (!sources.row.empty()) {
-    Strings ids;
-    for (const std::uint32_t row : sources.row) ids.push_back(votes.source_ids[row]);
-    file.write("sources/id", ids);
+    file.write("sources/id", ids.sources);
     file.write("sources/score", sources.score);
     file.write("sources/std_error", sources.std_error);
   }
 
   const AnnotatorLabels& annotators = labels.annotators;
-  file.write("annotators/id", votes.annotator_ids);
+  file.write("annotators/id", ids.annotators);
   file.write("annotators/votes", annotators.votes);
   if (!annotators.distinct_pairs.empty()) file.write("annotators/distinct_pairs", annotators.distinct_pairs);
   file.write("annotators/discrimination", annotators.discrimination);
@@ -355,12 +361,33 @@ void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, con
   file.finish();
 }
 
-FitFile read_fit(const std::string& path, const Context& context) {
+}  // namespace
+
+void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
+               nlohmann::ordered_json& provenance, bool compress, const Context& context) {
+  Strings sources;
+  for (const std::uint32_t row : labels.sources.row) sources.push_back(votes.source_ids[row]);
+  write_labels(output, {votes.item_ids, votes.annotator_ids, votes.prompt_ids, sources, votes.prompt}, labels,
+               reliability, provenance, compress, context);
+}
+
+void write_fit(OutputFile& output, const FitResult& fit, nlohmann::ordered_json& provenance, bool compress,
+               const Context& context) {
+  write_labels(output, {fit.item_ids, fit.annotator_ids, fit.prompt_ids, fit.source_ids, fit.prompt}, fit.labels,
+               fit.reliability, provenance, compress, context);
+}
+
+FitFile read_fit_file(const std::string& path, const Context& context) {
   const FitReader read(path, context);
   const InputHdf5& file = read.file();
   FitFile out;
   out.path = path;
-  out.provenance = read_provenance(file);
+  out.json = read_provenance(file);
+  out.provenance = out.json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  for (const auto& warning : out.json.value("warnings", nlohmann::ordered_json::array()))
+    if (warning.is_string()) out.warnings.push_back(warning.get<std::string>());
+  out.converged = out.json.value("converged", false);
+  out.iterations = out.json.value("iterations", 0);
   out.item_ids = file.read_strings("items/id");
   out.annotator_ids = file.read_strings("annotators/id");
   const std::size_t items = out.item_ids.size(), annotators = out.annotator_ids.size();
@@ -387,7 +414,7 @@ FitFile read_fit(const std::string& path, const Context& context) {
                       p, pairs.left[p], pairs.right[p]);
   }
   if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
-  out.reliability = read_reliability(read, out.provenance);
+  out.reliability = read_reliability(read, out.json);
   return out;
 }
 

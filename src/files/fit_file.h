@@ -6,6 +6,7 @@
 #include "label/labels.h"
 #include "label/warm_start.h"
 #include "votes/votes.h"
+#include "voxpop/fit_result.h"
 
 namespace voxpop {
 
@@ -14,21 +15,18 @@ namespace voxpop {
 void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
                nlohmann::ordered_json& provenance, bool compress, const Context& context = {});
 
-/// What a fit/1 file holds, but for the votes.
-struct FitFile {
-  std::string path;
-  Strings item_ids, annotator_ids;
-  Strings prompt_ids;            ///< empty where the votes had none
-  Column<std::uint32_t> prompt;  ///< [items] row of prompt_ids, or empty
-  Strings source_ids;            ///< as labels.sources; empty where items had none
-  Labels labels;
-  Reliability reliability;
-  nlohmann::ordered_json provenance;
+/// The same of a result.
+void write_fit(OutputFile& output, const FitResult& fit, nlohmann::ordered_json& provenance, bool compress,
+               const Context& context = {});
+
+/// What a fit/1 file holds, but for the votes, findings and warnings.
+struct FitFile : FitResult {
+  nlohmann::ordered_json json;  ///< the provenance
 };
 
 /// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
 /// are not read.
-FitFile read_fit(const std::string& path, const Context& context = {});
+FitFile read_fit_file(const std::string& path, const Context& context = {});
 
 /// As how many votes each of the fit's votes counts.
 Column<float> read_vote_counts(const std::string& path, std::size_t votes, const Context& context = {});

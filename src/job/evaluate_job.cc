@@ -16,6 +16,8 @@
 #include "group/sources.h"
 #include "job/fit_job.h"
 #include "label/labels.h"
+#include "votes/votes.h"
+#include "voxpop/voxpop.h"
 
 namespace voxpop {
 namespace {
@@ -271,9 +273,11 @@ bool EvaluateResult::diverged() const {
          std::ranges::any_of(comparisons, [](const ModelComparison& one) { return !one.diverged.empty(); });
 }
 
-EvaluateResult evaluate(Votes votes, const EvaluateRequest& request, const Context& context, const Gold* gold,
-                        std::shared_ptr<const Embeddings> embeddings) {
-  return evaluate_with({}, std::move(votes), request, context, gold, std::move(embeddings));
+EvaluateResult evaluate(Votes votes, const EvaluateRequest& request, const Context& context, const Gold* gold) {
+  check_votes(votes);
+  limit_memory(context);
+  const auto embeddings = votes.embeddings;
+  return evaluate_with({}, std::move(votes), request, context, gold, embeddings);
 }
 
 EvaluateResult evaluate_with(const MakeModelEngine& make, Votes votes, const EvaluateRequest& request,

@@ -480,6 +480,26 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   return out;
 }
 
+FitResult FitJob::finish(FitRecord record) {
+  FitResult out;
+  out.provenance = describe(record).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  out.item_ids = std::move(record.votes.item_ids);
+  out.annotator_ids = std::move(record.votes.annotator_ids);
+  out.prompt_ids = std::move(record.votes.prompt_ids);
+  out.prompt = std::move(record.votes.prompt);
+  for (const std::uint32_t row : record.labels.sources.row) out.source_ids.push_back(record.votes.source_ids[row]);
+  out.labels = std::move(record.labels);
+  out.reliability = std::move(record.reliability);
+  out.findings = std::move(record.findings);
+  out.warnings = std::move(record.warnings);
+  out.converged = record.fit.converged;
+  out.iterations = record.fit.iterations;
+  out.log_evidence = record.fit.posterior.log_evidence;
+  out.device = std::move(record.device);
+  if (checkpoint_) checkpoint_->remove();
+  return out;
+}
+
 nlohmann::ordered_json FitJob::write(OutputFile& output, FitRecord& record, bool compress) {
   return with_threads(lead_ ? lead_->threads : used_threads(context_.threads), [&] {
     return with_checkpoint([&] {

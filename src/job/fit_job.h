@@ -10,6 +10,7 @@
 #include "files/fit_record.h"
 #include "ranks/ranked_run.h"
 #include "voxpop/context.h"
+#include "voxpop/fit_result.h"
 
 namespace voxpop {
 
@@ -35,6 +36,9 @@ class FitJob {
   /// Fits the votes. Throws Error(kNotConverged) where the fit diverges, where nobody can tell which of two camps is
   /// right (FitRequest::force), or where it does not converge but must (FitRequest::strict).
   FitRecord run(Votes votes);
+
+  /// What a program gets of it; removes the checkpoint.
+  FitResult finish(FitRecord record);
 
   /// Writes fit/1 and removes the checkpoint. Gives back the provenance that is written.
   nlohmann::ordered_json write(OutputFile& output, FitRecord& record, bool compress);

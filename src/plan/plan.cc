@@ -73,7 +73,7 @@ std::vector<std::uint32_t> reliable_annotators(const AnnotatorLabels& annotators
   return rows;
 }
 
-std::vector<WantedVote> assign_votes(const FitFile& fit, const std::vector<WantedVote>& votes,
+std::vector<WantedVote> assign_votes(const FitResult& fit, const std::vector<WantedVote>& votes,
                                      const std::vector<std::uint32_t>& annotators, std::size_t most_each,
                                      const std::function<bool(std::uint32_t, std::size_t)>& may_take) {
   const PairColumns& pairs = fit.labels.pairs;

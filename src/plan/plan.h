@@ -28,7 +28,7 @@ std::vector<std::uint32_t> reliable_annotators(const AnnotatorLabels& annotators
 
 /// Gives each vote, the best first, to the first of `annotators` that has less than `most_each` and may take it; votes
 /// that nobody may take are dropped. `may_take(annotator, vote)`: false where it has judged that pair.
-std::vector<WantedVote> assign_votes(const FitFile& fit, const std::vector<WantedVote>& votes,
+std::vector<WantedVote> assign_votes(const FitResult& fit, const std::vector<WantedVote>& votes,
                                      const std::vector<std::uint32_t>& annotators, std::size_t most_each,
                                      const std::function<bool(std::uint32_t, std::size_t)>& may_take);
 

@@ -63,9 +63,9 @@ Totals total(const FitFile& fit) {
   }
   out.accuracy /= judged;  // NaN where every vote is a tie
   // An annotator's ties are among its votes; a fit's own figure is of decided ones.
-  if (const Json flipped = fit.provenance.value("flip_rate", Json()); flipped.is_number())
+  if (const Json flipped = fit.json.value("flip_rate", Json()); flipped.is_number())
     out.accuracy = 1 - flipped.get<double>();
-  out.reliability_known = !has_kind(findings_from(fit.provenance.value("findings", Json())), kReliabilityUnknown);
+  out.reliability_known = !has_kind(findings_from(fit.json.value("findings", Json())), kReliabilityUnknown);
   if (!out.reliability_known) out.accuracy = std::numeric_limits<double>::quiet_NaN();
   const Column<float>& better = fit.labels.pairs.probability_better;
   out.known_pairs = static_cast<double>(std::ranges::count_if(better, [](float p) { return p > 0.95f || p < 0.05f; })) /
@@ -79,9 +79,9 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   const auto add = [&](const char* kind, Level level, std::string text, std::string remedy = "") {
     points.push_back({kind, level, std::move(text), std::move(remedy)});
   };
-  if (!fit.provenance.value("converged", true))
+  if (!fit.json.value("converged", true))
     add("not_converged", Level::kDoNotTrain,
-        fmt::format("The fit did not converge in {} iterations.", fit.provenance.value("iterations", 0)));
+        fmt::format("The fit did not converge in {} iterations.", fit.json.value("iterations", 0)));
   if (fit.reliability.trials() > 0) {
     const double ece = fit.reliability.ece(), by_chance = fit.reliability.ece_by_chance();
     const Level level = ece - by_chance > kUselessEce ? Level::kDoNotTrain
@@ -110,7 +110,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
                     "votes; the fit already gives these votes the low weight that they deserve.",
                     totals.sure_flags, totals.annotators, totals.sure_flags == 1 ? "is" : "are",
                     100 * static_cast<double>(totals.sure_flag_votes) / static_cast<double>(totals.votes)));
-  else if (fit.provenance.value("model", "") != "bt")
+  else if (fit.json.value("model", "") != "bt")
     add("flags", Level::kNote,
         fmt::format("None of {} annotators is flagged with a probability of 90 % or more.", totals.annotators));
   return points;
@@ -119,9 +119,9 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
 /// What the reader should know first: no better than the worst of what was found, which comes first.
 Json verdict(const FitFile& fit, const Totals& totals) {
   constexpr std::size_t kLongest = 1000;  // bytes that are shown of a warning
-  std::vector<Finding> points = findings_from(fit.provenance.value("findings", Json()));
+  std::vector<Finding> points = findings_from(fit.json.value("findings", Json()));
   const std::size_t found = points.size();
-  for (const Json& warning : fit.provenance.value("warnings", Json::array())) {
+  for (const Json& warning : fit.json.value("warnings", Json::array())) {
     if (!warning.is_string()) continue;
     std::string text = one_line(shortened(warning.get_ref<const std::string&>(), kLongest));
     const auto end = points.begin() + static_cast<std::ptrdiff_t>(found);
@@ -199,7 +199,7 @@ Json describe_annotators(const FitFile& fit) {
   Json counts = Json::object();
   for (std::size_t f = 0; f < flags.size(); ++f) counts[flag_names()[f]] = flags[f];
   Json out = {
-      {"total", voters}, {"rated", fit.provenance.value("model", "") != "bt"}, {"flags", counts}, {"rows", table}};
+      {"total", voters}, {"rated", fit.json.value("model", "") != "bt"}, {"flags", counts}, {"rows", table}};
   if (voters > rows.size()) out["cells"] = cells(annotators);
   return out;
 }
@@ -365,7 +365,7 @@ nlohmann::ordered_json summarize_fit(const FitFile& fit) {
           {"prompts", describe_prompts(fit)},
           {"pairs", describe_pairs(fit)},
           {"budget", describe_budget(fit)},
-          {"provenance", fit.provenance}};
+          {"provenance", fit.json}};
 }
 
 }  // namespace voxpop

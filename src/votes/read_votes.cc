@@ -702,6 +702,10 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
   return votes;
 }
 
+Votes read_votes(const std::vector<std::string>& paths, const Context& context) {
+  return read_votes(paths, context, nullptr);
+}
+
 void write_votes(OutputFile& output, const Votes& votes, bool compress, const Context& context) {
   OutputHdf5 file(output, compress, context);
   file.write_attribute("voxpop_schema", kSchema);

@@ -4,6 +4,7 @@
 
 #include "core/output_file.h"
 #include "voxpop/context.h"
+#include "voxpop/export.h"
 #include "voxpop/votes.h"
 
 namespace voxpop {
@@ -18,7 +19,11 @@ InputFile fingerprint(const std::string& path, const Context& context = {});
 /// all files. Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with
 /// itself, items of two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score, feature or
 /// weight out of range, no votes at all. `others`: who reads a part of the columns, or null.
-Votes read_votes(const std::vector<std::string>& paths, const Context& context, ColumnReaders* others = nullptr);
+Votes read_votes(const std::vector<std::string>& paths, const Context& context, ColumnReaders* others);
+VOXPOP_EXPORT Votes read_votes(const std::vector<std::string>& paths, const Context& context);
+
+/// Votes that a program has filled in: voxpop/voxpop.h.
+VOXPOP_EXPORT void check_votes(const Votes& votes);
 
 /// Weights lie from this to a million; less would be lost among the others.
 inline constexpr double kSmallestWeight = 1e-6;
