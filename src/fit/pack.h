@@ -15,10 +15,13 @@
 
 namespace voxpop::VOXPOP_TARGET {
 
+// As many as a register holds. Of more, GCC makes single floats: four times the code, and the time to compile it.
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16;
-#else
+#elif defined(__AVX__)
 inline constexpr int kLanes = 8;
+#else
+inline constexpr int kLanes = 4;
 #endif
 
 typedef float FloatLanes __attribute__((vector_size(kLanes * 4)));
