@@ -164,7 +164,7 @@ void print_order(const GoldOrder& order) {
 }
 
 void print_gold(const Gold& gold, const GoldComparison& comparison, const std::string& path) {
-  print_text("\nagainst {}:", path);
+  print_text("\nagainst {}:", one_line(path));
   if (gold.unknown > 0) print_text(" {} rows name items that are not in the votes;", gold.unknown);
   if (gold.repeated > 0) print_text(" {} rows repeat an earlier row and do not count;", gold.repeated);
   if (gold.ties > 0) print_text(" {} gold ties left out;", gold.ties);

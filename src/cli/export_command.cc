@@ -147,8 +147,9 @@ int export_command(Arguments& arguments) {
     }
     const std::vector<Finding> findings = findings_from(fit.json.value("findings", Json()));
     const bool reliability_known = !has_kind(findings, kReliabilityUnknown);
+    std::size_t told = 0;
     for (const Finding& finding : findings)
-      if (finding.level == Level::kDoNotTrain)
+      if (finding.level == Level::kDoNotTrain && told++ < 10)  // a fit has one or two
         context.tell(fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
     if (!items && is_for_trainers(options.format)) context.tell("no --texts: ids stand where the texts would");
     for (const auto* texts : {&items, &prompts})
@@ -248,7 +249,7 @@ int export_command(Arguments& arguments) {
                  "label_smoothing={:.3f}\n",
                  100 * flip_rate, flip_rate);
     for (std::size_t i = 0; i < parts.size(); ++i)
-      print_text(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : paths[i], counts.rows[i]);
+      print_text(summary, "wrote {}: {} rows\n", to_stdout ? "to standard output" : one_line(paths[i]), counts.rows[i]);
     print_text(summary, "{:.1f} MB in {:.1f} s\n", static_cast<double>(bytes) / 1e6, seconds);
     return 0;
   });

@@ -309,7 +309,7 @@ void print_summary(const FitRecord& s, const std::string& output) {
   print_text("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
              s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,
              static_cast<double>(ScratchMemory::peak()) / (1 << 20));
-  print_text("wrote {}\n", output);
+  print_text("wrote {}\n", one_line(output));
   if (s.calibration) print_text("{}\n", told(*s.calibration));
 }
 

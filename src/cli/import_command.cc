@@ -76,7 +76,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
     print_json(summary);
     return;
   }
-  print_text("{}: {}, {}, {}, {}{}\n", arguments.output, counted(votes.size(), "vote"),
+  print_text("{}: {}, {}, {}, {}{}\n", one_line(arguments.output), counted(votes.size(), "vote"),
              counted(votes.item_ids.size(), "item"),
              votes.anonymous.empty() ? counted(votes.annotator_ids.size(), "annotator") : "no annotators",
              counted(votes.prompt_ids.size(), "prompt"),
@@ -100,7 +100,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
     print_text("{} left out:\n", counted(report.bad_rows, "row"));
     for (const std::string& problem : report.first_bad_rows) print_text("  {}\n", one_line(problem));
   }
-  if (report.texts > 0) print_text("{}: {}\n", *arguments.options.texts_out, counted(report.texts, "text"));
+  if (report.texts > 0) print_text("{}: {}\n", one_line(*arguments.options.texts_out), counted(report.texts, "text"));
   parts.clear();
   for (const std::string& name : report.unused_columns) parts.push_back(shown(name));
   if (!parts.empty()) print_text("columns not used: {}\n", fmt::join(parts, ", "));

@@ -52,7 +52,8 @@ int info_command(const Arguments& arguments) {
     print_json(json);
     return 0;
   }
-  print_text("{}: {}\n", arguments.input, schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
+  print_text("{}: {}\n", one_line(arguments.input),
+             schema.empty() ? "HDF5 without a voxpop schema" : "schema " + schema);
   if (json.contains("datasets"))
     for (const auto& [name, text] : json["datasets"].items())
       print_text("  {:<30} {}\n", shown(name, kLongest), shown(text.get_ref<const std::string&>(), kLongest));

@@ -173,7 +173,7 @@ int next_command(const Arguments& arguments) {
         std::accumulate(fit.labels.pairs.information_gain.begin(), fit.labels.pairs.information_gain.end(), 0.0) /
             std::max(static_cast<double>(fit.labels.pairs.left.size()), 1.0));
     if (arguments.assign) print_text("for {} annotators, at most {} each\n", annotators.size(), most_each);
-    print_text("wrote {}\n", arguments.output);
+    print_text("wrote {}\n", one_line(arguments.output));
     return 0;
   });
 }

@@ -39,7 +39,7 @@ int report_command(const Arguments& arguments) {
     print_text("- {}{}{}\n", weight[static_cast<std::size_t>(point.level)], point.text,
                point.remedy.empty() ? "" : "\n  " + point.remedy);
   if (points.size() > kMost) print_text("- ... and {} others (--json has all)\n", points.size() - kMost);
-  print_text("wrote {}: open it in a browser\n", arguments.output);
+  print_text("wrote {}: open it in a browser\n", one_line(arguments.output));
   return 0;
 }
 

@@ -41,8 +41,9 @@ int simulate_command(Arguments arguments) {
                 {"annotators", votes.annotator_ids.size()},
                 {"seed", arguments.options.seed}});
   } else {
-    print_text("{}: {} votes on {} items by {} annotators, with the truth (group 'truth'), seed {}\n", arguments.output,
-               votes.size(), votes.item_ids.size(), votes.annotator_ids.size(), arguments.options.seed);
+    print_text("{}: {} votes on {} items by {} annotators, with the truth (group 'truth'), seed {}\n",
+               one_line(arguments.output), votes.size(), votes.item_ids.size(), votes.annotator_ids.size(),
+               arguments.options.seed);
   }
   return 0;
 }
