@@ -36,6 +36,7 @@ constexpr std::uint64_t kTextBytes = 256u << 20;  // of such strings, unpacked a
 constexpr std::uint64_t kTextRows = 1 << 22;      // ... and no more than so many
 constexpr std::uint64_t kMostHeaders = 1u << 30;  // bytes of a file that a call about headers may have to look at
 constexpr std::uint64_t kSmallestLink = 8;        // bytes of a file that each object in it takes at least
+constexpr int kDeepest = 1000;                    // groups within groups: HDF5 goes as deep itself
 constexpr std::size_t kLongestReason = 200;       // bytes of what HDF5 says of an error: it may quote the file
 
 /// HDF5 asks before it follows an external link.
@@ -282,13 +283,16 @@ void InputHdf5::visit_datasets(const std::string& group, const std::function<boo
     const WatchedCall& watched;
     const Context& context;
     std::uint64_t objects, most_objects;
+    bool too_deep;
     std::exception_ptr thrown;  // no exception may pass through HDF5
-  } visit{group == "/" ? "" : group + "/", use, watched, context_, 0, file_bytes_ / kSmallestLink, nullptr};
+  } visit{group == "/" ? "" : group + "/", use, watched, context_, 0, file_bytes_ / kSmallestLink, false, nullptr};
   const herr_t status = H5Ovisit_by_name2(
       file_, group.c_str(), H5_INDEX_NAME, H5_ITER_NATIVE,
       [](hid_t, const char* name, const H5O_info_t* info, void* data) -> herr_t {
         auto& here = *static_cast<Visit*>(data);
         if (++here.objects > here.most_objects) return 1;
+        here.too_deep = std::ranges::count(std::string_view(name), '/') > kDeepest;
+        if (here.too_deep) return 1;
         if (here.objects % 256 == 0) here.watched.begin_again();
         try {
           here.context.check_stop();
@@ -301,6 +305,9 @@ void InputHdf5::visit_datasets(const std::string& group, const std::function<boo
       &visit, H5O_INFO_BASIC, link_access_);
   if (visit.thrown) std::rethrow_exception(visit.thrown);
   if (status < 0) throw read_error(path_, "cannot list the datasets");
+  if (visit.too_deep)
+    throw bad_input("{}: groups lie within groups more than {} deep, or in a circle that the file denies", path_,
+                    kDeepest);
   if (visit.objects > visit.most_objects)
     throw bad_input("{}: lists more objects than there is room for in the file: it is damaged", path_);
 }
