@@ -8,6 +8,7 @@
 
 #include "core/scratch_memory.h"
 #include "fit/device.h"
+#include "voxpop/column.h"
 
 namespace voxpop {
 namespace {
@@ -17,8 +18,8 @@ constexpr std::size_t kLimit = std::size_t{1} << 30;
 [[noreturn]] void end(bool good) { std::_Exit(good ? 0 : 1); }
 
 bool is_limited() {
-  void* const memory = ScratchMemory::allocate(1 << 20);
-  if (memory != nullptr) ScratchMemory::release(memory);
+  void* const memory = allocate_scratch(1 << 20);
+  if (memory != nullptr) release_scratch(memory);
   return memory != nullptr;
 }
 
