@@ -57,7 +57,7 @@ TEST(MemoryLimitDeathTest, begins_once) {
   EXPECT_EXIT(
       {
         begin_memory_limit({Device::Kind::kCpu}, kLimit, "");
-        begin_memory_limit({Device::Kind::kCpu}, 1, "/nowhere/out.h5");
+        begin_memory_limit({Device::Kind::kCpu}, 2 << 20, "/nowhere/out.h5");
         end(is_limited() && !ScratchMemory::is_exceeded());
       },
       testing::ExitedWithCode(0), "");
