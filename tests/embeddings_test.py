@@ -69,7 +69,7 @@ class Embeddings(unittest.TestCase):
         self.assertEqual(told["embedding"]["dimensions"], DIMENSIONS)
         self.assertAlmostEqual(told["embedding"]["variance_explained"], found["embedding_variance_explained"][0], delta=1e-6)
         self.assertTrue(told["converged"])
-        self.assertIn("Embeddings of 6 dimensions explain", voxpop("fit", VOTES, "-o", FIT).stdout)
+        self.assertIn("embeddings (6 dimensions) explain", voxpop("fit", VOTES, "-o", FIT).stdout)
         # The coefficients are a reward head: they order responses that nobody voted on.
         new = np.random.default_rng(5).normal(size=(2000, DIMENSIONS))
         reward, truth = new @ found["embedding"], new @ COEFFICIENT

@@ -290,7 +290,7 @@ class Browser(unittest.TestCase):
         ActionChains(self.browser).move_to_element_with_offset(canvas, round(x), round(y)).perform()
         lines = self.script("Chart.getChart('scatter').tooltip.body[0].lines")
         self.assertEqual(lines[0], name)
-        self.assertRegex(lines[1], r"sure\), [\d,]+ votes")
+        self.assertRegex(lines[1], r"probability \d+ %\), [\d,]+ votes")
 
     def test_models_that_say_less(self):
         for model in "bt", "crowd-bt":

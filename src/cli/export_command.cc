@@ -241,7 +241,7 @@ int export_command(Arguments& arguments) {
                  counts.conflicting > 0 ? fmt::format(", {} with two prompts", counts.conflicting) : "");
     if (!reliability_known)
       print_text(summary,
-                 "p_chosen and margins are the prior's, not the data's: these votes say nothing about "
+                 "p_chosen and margins come from the prior, not from the data: these votes say nothing about "
                  "reliability, so no label_smoothing is given\n");
     else if (options.expand == 0 && !of_votes)
       print_text(summary,

@@ -300,7 +300,7 @@ void print_summary(const FitRecord& s, const std::string& output) {
     print_text("  correlation of pairs/margin                   {:7.4f}\n", t.margin_correlation);
     if (s.fit.model != Model::kBradleyTerry) {
       print_text("  correlation of discrimination                 {:7.4f}\n", t.discrimination_correlation);
-      print_text("  95 % intervals of discrimination with the truth{:6.1f} %\n", 100 * t.coverage);
+      print_text("  95 % intervals of discrimination with truth   {:6.1f} %\n", 100 * t.coverage);
       print_text("  AUC of annotators who are not good            {:7.4f}\n", t.auc_bad_annotators);
     }
   }
