@@ -35,7 +35,7 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 /// where it is. A CUDA device's limit is its engine's. 0: no limit. `beside`: an output, with room beside it.
 void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside);
 
-/// The device of a rank that is so-manieth on its node: all CUDA devices there in turn.
+/// The device of the rank that has number `local_rank` on its node: the CUDA devices there in turn.
 Device device_of_rank(const Device& device, int local_rank);
 
 /// group_votes(), on the device where its memory suffices. `memory_limit`: bytes on a CUDA device, 0: what is free.

@@ -92,7 +92,7 @@ inline double logits_of_votes(double discrimination, double view_variance) {
 /// Why Fit::sign_is_told is false, in a sentence.
 std::string why_not_told(const Fit& fit);
 
-/// Every so-manieth batch of components makes the sample; 1: all do.
+/// The stride of the batches of components that make the sample; 1: all do.
 std::uint32_t sample_stride(const std::vector<std::uint32_t>& votes_of, std::size_t sample_votes);
 
 /// Votes of each annotator that count in the fit; weights are added up and rounded.
