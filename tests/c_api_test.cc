@@ -117,6 +117,7 @@ TEST_F(CApiFiles, are_written_and_read) {
   const std::string file = path("votes.h5");
   const char* const paths[] = {file.c_str()};
   ASSERT_EQ(voxpop_votes_read(read.get(), paths, 1, nullptr), 0) << voxpop_error();
+  EXPECT_NE(std::strstr(voxpop_votes_json(read.get()), "\"xxh3\":\""), nullptr);
   const FitPointer first = fitted(ours.get()), second = fitted(read.get());
   EXPECT_EQ(column_of<float>(first.get(), "items/score", VOXPOP_FLOAT32),
             column_of<float>(second.get(), "items/score", VOXPOP_FLOAT32));

@@ -72,6 +72,9 @@ VOXPOP_API int voxpop_votes_mark(voxpop_votes* votes, const char* what);
 /* Reads comparisons/1 files in place of what is there. */
 VOXPOP_API int voxpop_votes_read(voxpop_votes* votes, const char* const* paths, uint64_t count,
                                  const voxpop_context* context);
+/* What the votes are, as JSON: {"votes", "items", "annotators", "inputs": [{"path", "bytes", "xxh3"}]}. Valid until the
+ * next call for these votes; null where memory is missing. */
+VOXPOP_API const char* voxpop_votes_json(voxpop_votes* votes);
 /* Writes comparisons/1. */
 VOXPOP_API int voxpop_votes_write(const voxpop_votes* votes, const char* path, const voxpop_context* context);
 

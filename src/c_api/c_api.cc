@@ -26,6 +26,7 @@
 struct voxpop_votes {
   voxpop::Votes votes;
   bool sides_unknown = false, independent = false;
+  std::string json;
 };
 
 namespace voxpop {
@@ -419,6 +420,20 @@ int voxpop_votes_read(voxpop_votes* votes, const char* const* paths, uint64_t co
     voxpop::read_embeddings(votes->votes, "", told);
     votes->sides_unknown = votes->independent = false;
   });
+}
+
+const char* voxpop_votes_json(voxpop_votes* votes) {
+  const int problem = guarded([&] {
+    auto inputs = nlohmann::ordered_json::array();
+    for (const voxpop::InputFile& input : votes->votes.inputs)
+      inputs.push_back({{"path", input.path}, {"bytes", input.bytes}, {"xxh3", input.xxh3}});
+    const nlohmann::ordered_json json = {{"votes", votes->votes.size()},
+                                         {"items", votes->votes.item_ids.size()},
+                                         {"annotators", votes->votes.annotator_ids.size()},
+                                         {"inputs", inputs}};
+    votes->json = json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  });
+  return problem == 0 ? votes->json.c_str() : nullptr;
 }
 
 int voxpop_votes_write(const voxpop_votes* votes, const char* path, const voxpop_context* context) {
