@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -185,6 +186,24 @@ TEST(CApi, refuses_what_would_be_wrong) {
         v.annotator_ids = ids;
       },
       "not UTF-8");
+}
+
+TEST(CApi, compares_models) {
+  const VotesPointer votes = given(simulated());
+  const char* json = nullptr;
+  ASSERT_EQ(voxpop_evaluate(votes.get(), R"({"models": ["bt"], "folds": 2, "seed": 3})", nullptr, &json), 0);
+  EvaluateRequest request;
+  request.models = {Model::kBradleyTerry};
+  request.folds = 2;
+  request.seed = 3;
+  Votes same = simulated();
+  same.timestamp.clear();
+  const EvaluateResult expected = evaluate(same, request);
+  const auto parsed = nlohmann::json::parse(json);
+  EXPECT_EQ(parsed["models"]["bt"]["log_loss"]["value"], expected.comparisons[0].models[1].score.log_loss.value);
+  EXPECT_EQ(parsed["folds"], 2);
+  EXPECT_EQ(voxpop_evaluate(votes.get(), R"({"models": ["elo"]})", nullptr, &json), 2);
+  EXPECT_EQ(voxpop_evaluate(votes.get(), R"({"fold": 2})", nullptr, &json), 2);
 }
 
 TEST(CApi, tells_and_stops) {

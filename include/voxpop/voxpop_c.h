@@ -78,6 +78,12 @@ VOXPOP_API const char* voxpop_votes_json(voxpop_votes* votes);
 /* Writes comparisons/1. */
 VOXPOP_API int voxpop_votes_write(const voxpop_votes* votes, const char* path, const voxpop_context* context);
 
+/* Compares models on held-out votes. `request`: a JSON object with members of EvaluateRequest (request.h), such as
+ * {"models": ["bt", "rater"], "folds": 5}; null: the defaults. `json`: what `voxpop evaluate --json` prints, valid until
+ * the next call in this thread. */
+VOXPOP_API int voxpop_evaluate(const voxpop_votes* votes, const char* request, const voxpop_context* context,
+                               const char** json);
+
 /* Fits votes. `request`: a JSON object with members of FitRequest (request.h), such as {"model": "rater", "ties":
  * "half", "ignore": ["features"], "calibrate": true}; null: the defaults. */
 VOXPOP_API int voxpop_fit_votes(const voxpop_votes* votes, const char* request, const voxpop_context* context,

@@ -18,6 +18,7 @@
 #include "core/strings.h"
 #include "files/fit_columns.h"
 #include "files/fit_file.h"
+#include "job/evaluation_json.h"
 #include "report/report.h"
 #include "voxpop/version.h"
 #include "voxpop/voxpop.h"
@@ -32,7 +33,7 @@ struct voxpop_votes {
 namespace voxpop {
 namespace {
 
-thread_local std::string last_error;
+thread_local std::string last_error, last_json;
 
 /// 0, or the kind of error, whose message is kept.
 template <class Act>
@@ -264,10 +265,7 @@ class Members {
   nlohmann::ordered_json json_ = nlohmann::ordered_json::object();
 };
 
-FitRequest fit_request(const char* text) {
-  FitRequest out;
-  Members members(text);
-  members.choose("model", out.model, model_named);
+void take_wishes(Members& members, ModelWishes& out) {
   members.choose("ties", out.ties, ties_named);
   members.choose("views", out.views, views_named);
   std::string repeats;
@@ -276,14 +274,6 @@ FitRequest fit_request(const char* text) {
   members.take("side_bias", out.side_bias);
   members.take("adversaries", out.adversaries);
   members.take("max_iterations", out.max_iterations);
-  members.take("warm_start", out.warm_start);
-  members.take("calibrate", out.calibrate);
-  members.take("seed", out.seed);
-  members.take("force", out.force);
-  members.take("strict", out.strict);
-  members.take("checkpoint", out.checkpoint);
-  members.take("checkpoint_every", out.checkpoint_every);
-  members.take("asked_by", out.asked_by);
   std::vector<std::string> ignore;
   members.take("ignore", ignore);
   for (const std::string& name : ignore) {
@@ -296,6 +286,39 @@ FitRequest fit_request(const char* text) {
       throw usage_error("ignore: '{}' is none of prior_score, features, sources, embedding", shown(name));
     *used = false;
   }
+}
+
+FitRequest fit_request(const char* text) {
+  FitRequest out;
+  Members members(text);
+  members.choose("model", out.model, model_named);
+  take_wishes(members, out);
+  members.take("warm_start", out.warm_start);
+  members.take("calibrate", out.calibrate);
+  members.take("seed", out.seed);
+  members.take("force", out.force);
+  members.take("strict", out.strict);
+  members.take("checkpoint", out.checkpoint);
+  members.take("checkpoint_every", out.checkpoint_every);
+  members.take("asked_by", out.asked_by);
+  members.finish();
+  return out;
+}
+
+EvaluateRequest evaluate_request(const char* text) {
+  EvaluateRequest out;
+  Members members(text);
+  take_wishes(members, out);
+  std::vector<std::string> models;
+  members.take("models", models);
+  if (!models.empty()) out.models.clear();
+  for (const std::string& model : models) out.models.push_back(model_named(model));
+  members.take("folds", out.folds);
+  std::string folds_by;
+  members.take("folds_by", folds_by);
+  if (!folds_by.empty()) out.folds_by = folds_by_named(folds_by);
+  members.take("seed", out.seed);
+  members.take("calibrate", out.calibrate);
   members.finish();
   return out;
 }
@@ -438,6 +461,18 @@ const char* voxpop_votes_json(voxpop_votes* votes) {
 
 int voxpop_votes_write(const voxpop_votes* votes, const char* path, const voxpop_context* context) {
   return guarded([&] { voxpop::write_votes(path, voxpop::ready(*votes), voxpop::context_of(context)); });
+}
+
+int voxpop_evaluate(const voxpop_votes* votes, const char* request, const voxpop_context* context, const char** json) {
+  return guarded([&] {
+    const voxpop::EvaluateRequest wishes = voxpop::evaluate_request(request);
+    std::vector<std::string> inputs;
+    for (const voxpop::InputFile& input : votes->votes.inputs) inputs.push_back(input.path);
+    const voxpop::EvaluateResult result = voxpop::evaluate(voxpop::ready(*votes), wishes, voxpop::context_of(context));
+    voxpop::last_json =
+        voxpop::describe(wishes, result, inputs).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    *json = voxpop::last_json.c_str();
+  });
 }
 
 int voxpop_fit_votes(const voxpop_votes* votes, const char* request, const voxpop_context* context, voxpop_fit** fit) {

@@ -12,6 +12,7 @@
 #include "core/strings.h"
 #include "core/threads.h"
 #include "job/evaluate_job.h"
+#include "job/evaluation_json.h"
 #include "job/fit_job.h"
 #include "votes/votes.h"
 #include "voxpop/voxpop.h"
@@ -51,56 +52,6 @@ std::string why_folds(const std::string& wanted, const EvaluateResult& result) {
       10 * result.votes_of_nobody_else > 3 * result.votes
           ? "; nobody else says anything of those items, so that these votes cannot tell how well labels are predicted"
           : "");
-}
-
-Json describe(const Estimate& e) { return {{"value", e.value}, {"std_error", e.std_error}}; }
-
-Json describe(const Score& s) {
-  Json bins = Json::array();
-  for (const ReliabilityBin& bin : s.bins)
-    bins.push_back({{"votes", bin.trials}, {"predicted", bin.predicted}, {"observed", bin.observed}});
-  return {{"log_loss", describe(s.log_loss)},
-          {"brier", describe(s.brier)},
-          {"accuracy", describe(s.accuracy)},
-          {"ece",
-           {{"value", s.ece},
-            {"low", s.ece_low},
-            {"high", s.ece_high},
-            {"by_chance", s.ece_by_chance},
-            {"by_chance_high", s.ece_by_chance_high}}},
-          {"reliability", bins}};
-}
-
-/// Models side by side, and each against the others.
-Json describe(const ModelComparison& comparison, bool all_answers) {
-  Json json;
-  for (const ModelScore& model : comparison.models) {
-    Json one = describe(model.score);
-    one["converged"] = model.converged;
-    if (model.slope > 0) one["slope"] = model.slope;
-    if (all_answers && model.all_answers) one["log_loss_all_answers"] = describe(*model.all_answers);
-    json["models"][model.name] = one;
-  }
-  for (const DivergedFit& fit : comparison.diverged)
-    json["models"][fit.model] = {{"converged", false}, {"diverged", fit.why}};
-  for (const LossDifference& difference : comparison.differences) {
-    Json one = describe(difference.log_loss);
-    one.update({{"model", difference.model}, {"minus", difference.minus}});
-    json["log_loss_differences"].push_back(one);
-  }
-  return json;
-}
-
-Json describe(const GoldScore& model, const Gold& gold) {
-  Json json = {{"model", model.name}};
-  if (!gold.item.empty())
-    json["order"] = {
-        {"item_pairs", model.order.pairs}, {"accuracy", model.order.accuracy}, {"tau_b", model.order.tau_b}};
-  if (model.pairs_compared > 0) {
-    json["pairs"] = describe(model.pairs);
-    json["pairs"]["compared"] = model.pairs_compared;
-  }
-  return json;
 }
 
 /// A number, or n/a for one that cannot be found.
@@ -185,30 +136,6 @@ void print_gold(const Gold& gold, const GoldComparison& comparison, const std::s
   print_diverged(comparison.diverged);
 }
 
-void print_result(const Arguments& arguments, const EvaluateResult& result, const Gold& gold) {
-  Json json = {{"inputs", arguments.inputs},
-               {"folds", arguments.folds},
-               {"seed", arguments.seed},
-               {"ties", arguments.options.ties},
-               {"votes", result.votes},
-               {"decided_votes", result.decided_votes},
-               {"std_errors_over", result.std_errors_over},
-               {"folds_by", name_of(result.comparisons.front().by)},
-               {"votes_in_blocks", result.votes_in_blocks}};
-  json.update(describe(result.comparisons.front(), result.all_answers));
-  if (result.comparisons.size() > 1) json["by_vote"] = describe(result.comparisons.back(), result.all_answers);
-  if (result.gold) {
-    for (const GoldScore& model : result.gold->models) json["gold"].push_back(describe(model, gold));
-    for (const DivergedFit& fit : result.gold->diverged)
-      json["gold"].push_back({{"model", fit.model}, {"diverged", fit.why}});
-    json["gold_rows"] = {
-        {"unknown", gold.unknown}, {"repeated", gold.repeated}, {"ties", gold.ties}, {"apart", result.gold->apart}};
-  }
-  json["warnings"] = warnings_of(result.findings, result.warnings);
-  json["findings"] = to_json(result.findings);
-  print_json(json);
-}
-
 void print_scores_of(const Arguments& arguments, const EvaluateResult& result, const Gold& gold) {
   print_text(
       "{} votes in {} folds, each predicted from the others; {} are decided; ties {}; standard errors over {}\n{}\n",
@@ -283,7 +210,7 @@ int evaluate_command(const Arguments& arguments) {
   });
   const EvaluateResult result = evaluate(std::move(votes), request, context, gold ? &*gold : nullptr);
   if (arguments.common.json)
-    print_result(arguments, result, gold.value_or(Gold{}));
+    print_json(describe(request, result, arguments.inputs, gold ? &*gold : nullptr));
   else
     print_scores_of(arguments, result, gold.value_or(Gold{}));
   return report_diverged(result);
