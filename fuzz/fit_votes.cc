@@ -133,13 +133,13 @@ Votes mirrored(Votes votes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace voxpop;
   FuzzedDataProvider in(data, size);
-  fuzz::FitChoice choice;
+  FitRequest choice;
   choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.ties = in.PickValueInArray({Ties::kModel, Ties::kHalf, Ties::kDrop});
   choice.adversaries = !odd(in);
-  choice.covariates = !odd(in);
-  if (odd(in)) choice.max_iterations = in.ConsumeIntegralInRange(1, 200);
-  if (odd(in)) choice.tolerance = in.ConsumeFloatingPointInRange(1e-4, 1.0);
+  choice.force = odd(in);
+  if (odd(in)) choice.use_prior_score = choice.use_features = false;
+  choice.max_iterations = odd(in) ? in.ConsumeIntegralInRange(1, 200) : 30;
   const bool warm = odd(in), mirror = odd(in);
   const std::string priors = warm ? in.ConsumeBytesAsString(in.ConsumeIntegralInRange(0, 300)) : "";
   const Votes votes = make_votes(in);

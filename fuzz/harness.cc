@@ -19,6 +19,7 @@
 #include "group/sources.h"
 #include "guards/findings.h"
 #include "hdf5/watched_call.h"
+#include "job/fit_job.h"
 
 namespace voxpop::fuzz {
 namespace {
@@ -109,36 +110,16 @@ void check_votes(const Votes& votes) {
     check_ids(*ids);
 }
 
-Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier) {
-  const std::size_t items = votes.item_ids.size(), rows = votes.size();
+Labels check_fit(Votes votes, const FitRequest& request, const EarlierFit* earlier) {
   find_bursts(votes);
-  Groups groups = group_votes(votes, choice.ties);
-  if (choice.covariates) groups.covariates = find_covariates(votes, groups, {});
-  set_sources(groups, votes);
-  for (const Finding& finding : find_findings(votes, find_limits(groups, votes), std::time(nullptr)))
-    VOXPOP_REQUIRE(!finding.text.empty());
-  FitOptions options{.model = choice.model,
-                     .answers = groups.answers,
-                     .covariates = groups.covariates.count(),
-                     .tastes = groups.covariates.features,
-                     .sources = static_cast<int>(groups.sources),
-                     .adversaries = choice.adversaries,
-                     .max_iterations = choice.max_iterations,
-                     .tolerance = choice.tolerance};
-  if (earlier != nullptr)
-    options.warm_start = make_warm_start(*earlier, votes.annotator_ids, groups, choice.model, votes.source_ids);
-  const auto engine = make_cpu_engine(groups, *choose_kernels());
-  const Fit fit = fit_model(*engine, count_votes(groups), options, [](int, double) {});
-  std::optional<Drift> drift;
-  if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
-  VoteEvidence evidence = find_evidence(groups, fit, engine->sites());
-  Labels labels = make_labels(groups, fit, find_pair_labels(*engine, fit), items, rows, {}, &evidence);
-  labels.drift = std::move(drift);
-
-  VOXPOP_REQUIRE(std::isfinite(fit.posterior.log_evidence));
-  VOXPOP_REQUIRE(fit.reference_discrimination > 0 && std::isfinite(fit.reference_discrimination));
-  for (const float variance : fit.posterior.slot_variance) VOXPOP_REQUIRE(variance > 0 && std::isfinite(variance));
-  for (const float variance : fit.posterior.pair_variance) VOXPOP_REQUIRE(variance > 0 && std::isfinite(variance));
+  FitJob job(request, context());
+  if (earlier != nullptr) job.start_from(*earlier);
+  FitRecord record = job.run(std::move(votes));
+  for (const Finding& finding : record.findings) VOXPOP_REQUIRE(!finding.text.empty());
+  VOXPOP_REQUIRE(std::isfinite(record.fit.posterior.log_evidence));
+  VOXPOP_REQUIRE(record.fit.reference_discrimination > 0 && std::isfinite(record.fit.reference_discrimination));
+  VOXPOP_REQUIRE(describe(record).is_object());
+  Labels labels = std::move(record.labels);
   check_finite(labels.items.score);
   check_finite(labels.items.std_error);
   check_finite(labels.items.controlled_score);
@@ -162,7 +143,7 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
   check_finite(annotators.side_bias);
   check_finite(annotators.taste);
   check_finite(annotators.taste_se);
-  if (has_discriminations(choice.model)) {
+  if (has_discriminations(request.model)) {
     check_finite(annotators.discrimination_se);
     check_finite(annotators.side_bias_se);
   }
@@ -170,7 +151,7 @@ Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier
   check_finite(annotators.eta_se);
   for (std::size_t a = 0; a < annotators.votes.size(); ++a) {
     const bool unknown = annotators.flag[a] == static_cast<std::int8_t>(Flag::kUnknown);
-    VOXPOP_REQUIRE(std::isnan(annotators.flag_probability[a]) == (unknown || choice.model == Model::kBradleyTerry));
+    VOXPOP_REQUIRE(std::isnan(annotators.flag_probability[a]) == (unknown || request.model == Model::kBradleyTerry));
     VOXPOP_REQUIRE(std::isnan(annotators.flag_probability[a]) ||
                    (annotators.flag_probability[a] >= 0 && annotators.flag_probability[a] <= 1));
     VOXPOP_REQUIRE(std::isnan(annotators.agreement[a]) ||

@@ -11,6 +11,7 @@
 #include "label/warm_start.h"
 #include "votes/votes.h"
 #include "voxpop/context.h"
+#include "voxpop/request.h"
 
 namespace voxpop::fuzz {
 
@@ -34,14 +35,7 @@ const Context& context();
 /// What read_votes() and import_votes() promise.
 void check_votes(const Votes& votes);
 
-struct FitChoice {
-  Model model = Model::kRater;
-  Ties ties = Ties::kModel;
-  bool adversaries = true, covariates = true;
-  int max_iterations = 30;
-  double tolerance = 0.2;
-};
-/// All that `voxpop fit` does between reading and writing; labels must be numbers, probabilities from 0 to 1.
-Labels check_fit(Votes votes, const FitChoice& choice, const EarlierFit* earlier = nullptr);
+/// The fit job; labels must be numbers, probabilities from 0 to 1.
+Labels check_fit(Votes votes, const FitRequest& request, const EarlierFit* earlier = nullptr);
 
 }  // namespace voxpop::fuzz

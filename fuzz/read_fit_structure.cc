@@ -46,13 +46,21 @@ const Votes& known_votes() {
   return votes;
 }
 
+FitRequest request_of(Model model, int max_iterations) {
+  FitRequest request;
+  request.model = model;
+  request.max_iterations = max_iterations;
+  request.force = true;
+  return request;
+}
+
 struct Base {
   std::string path;
   Json provenance;
 };
 
 Base make_base(Model model, const char* name) {
-  const Labels labels = fuzz::check_fit(known_votes(), {.model = model});
+  const Labels labels = fuzz::check_fit(known_votes(), request_of(model, 30));
   Json provenance = {{"model", name},
                      {"inputs", Json::array()},
                      {"strengths", {1, 2}},
@@ -227,6 +235,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const char* const names[] = {"rater", "crowd-bt", "bt"};
   for (int m = 0; m < 3; ++m)
     if (earlier.model == names[m])
-      fuzz::ends_well([&] { fuzz::check_fit(known_votes(), {.model = models[m], .max_iterations = 10}, &earlier); });
+      fuzz::ends_well([&] { fuzz::check_fit(known_votes(), request_of(models[m], 10), &earlier); });
   return 0;
 }

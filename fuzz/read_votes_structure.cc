@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!fuzz::ends_well([&] { votes = read_votes(paths, fuzz::context()); })) return 0;
   VOXPOP_REQUIRE(own);
   fuzz::check_votes(votes);
-  fuzz::FitChoice choice;
+  FitRequest choice;
   choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.max_iterations = 5;
   if (votes.size() <= 100) fuzz::ends_well([&] { fuzz::check_fit(std::move(votes), choice); });

@@ -1,6 +1,7 @@
 #ifndef VOXPOP_VOXPOP_C_H
 #define VOXPOP_VOXPOP_C_H
-/* libvoxpop for other languages: voxpop.h in C. Columns have the names of the files comparisons/1 and fit/1 (docs/hdf5.md).
+/* libvoxpop for other languages: voxpop.h in C. Columns have the names of the files comparisons/1 and fit/1
+ * (docs/hdf5.md).
  *
  * Functions that return int give 0, or what kind of error there is (the program's exit codes, docs/exit_codes.md);
  * voxpop_error() then has the message. A votes or fit object may be used by one thread at a time. */
@@ -60,12 +61,12 @@ VOXPOP_API const char* voxpop_error(void);
 
 VOXPOP_API voxpop_votes* voxpop_votes_new(void);
 VOXPOP_API void voxpop_votes_free(voxpop_votes* votes);
-/* Sets a column, which is copied: comparisons/left, comparisons/right, comparisons/annotator, items/prompt (indices: any
- * integer type; items/source: -1 is not known), comparisons/preference, comparisons/weight, comparisons/judgement (-1:
- * none), comparisons/timestamp, items/prior_score, items/features (a matrix), items/features.names, items/embedding (a
- * matrix of float32), items/id, annotators/id, prompts/id, sources/id, gold/left, gold/right, gold/probability, trusted
- * (rows of annotators/id). Needed are items/id, and left, right and preference of comparisons. Without
- * comparisons/annotator, votes are anonymous. */
+/* Sets a column, which is copied: comparisons/left, comparisons/right, comparisons/annotator, items/prompt (indices:
+ * any integer type; items/source: -1 is not known), comparisons/preference, comparisons/weight, comparisons/judgement
+ * (-1: none), comparisons/timestamp, items/prior_score, items/features (a matrix), items/features.names,
+ * items/embedding (a matrix of float32), items/id, annotators/id, prompts/id, sources/id, gold/left, gold/right,
+ * gold/probability, trusted (rows of annotators/id). Needed are items/id, and left, right and preference of
+ * comparisons. Without comparisons/annotator, votes are anonymous. */
 VOXPOP_API int voxpop_votes_set(voxpop_votes* votes, const char* name, const voxpop_column* column);
 /* Says something of all votes: "sides_unknown", "independent" (repeated votes are). */
 VOXPOP_API int voxpop_votes_mark(voxpop_votes* votes, const char* what);
@@ -79,8 +80,8 @@ VOXPOP_API const char* voxpop_votes_json(voxpop_votes* votes);
 VOXPOP_API int voxpop_votes_write(const voxpop_votes* votes, const char* path, const voxpop_context* context);
 
 /* Compares models on held-out votes. `request`: a JSON object with members of EvaluateRequest (request.h), such as
- * {"models": ["bt", "rater"], "folds": 5}; null: the defaults. `json`: what `voxpop evaluate --json` prints, valid until
- * the next call in this thread. */
+ * {"models": ["bt", "rater"], "folds": 5}; null: the defaults. `json`: what `voxpop evaluate --json` prints, valid
+ * until the next call in this thread. */
 VOXPOP_API int voxpop_evaluate(const voxpop_votes* votes, const char* request, const voxpop_context* context,
                                const char** json);
 
@@ -91,8 +92,8 @@ VOXPOP_API int voxpop_fit_votes(const voxpop_votes* votes, const char* request, 
 /* Reads fit/1: as voxpop::read_fit(). */
 VOXPOP_API int voxpop_fit_read(const char* path, const voxpop_context* context, voxpop_fit** fit);
 VOXPOP_API void voxpop_fit_free(voxpop_fit* fit);
-/* The column `name` of fit/1, valid as long as the fit; error 2 where there is none. Of an enum such as annotators/flag,
- * NAME.names has the names of its numbers 0, 1, ... */
+/* The column `name` of fit/1, valid as long as the fit; error 2 where there is none. Of an enum such as
+ * annotators/flag, NAME.names has the names of its numbers 0, 1, ... */
 VOXPOP_API int voxpop_fit_column(const voxpop_fit* fit, const char* name, voxpop_column* column);
 /* Names of all columns, each ended by a line break. */
 VOXPOP_API const char* voxpop_fit_names(const voxpop_fit* fit);

@@ -31,20 +31,9 @@
 namespace voxpop {
 namespace {
 
-/// The fit to start from.
-EarlierFit read_earlier_fit_of(Model model, const std::string& path, const Context& context) {
-  EarlierFit earlier = read_earlier_fit(path, context);
-  if (earlier.model != name_of(model))
-    throw bad_input(
-        "{}: a fit of model {}, but this one is of model {}; start from one of the same, or leave "
-        "--warm-start out",
-        path, shown(earlier.model), name_of(model));
-  return earlier;
-}
-
 /// Its estimates as priors; warns of what of it cannot be used.
-WarmStart start_from(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model,
-                     std::vector<std::string>& warnings) {
+WarmStart priors_of(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model,
+                    std::vector<std::string>& warnings) {
   WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model, votes.source_ids);
   for (const InputFile& input : votes.inputs)
     if (earlier.inputs.find(input.xxh3) != std::string::npos)
@@ -251,7 +240,15 @@ FitJob::FitJob(FitRequest request, const Context& context, const Lead* lead)
     : request_(std::move(request)), context_(context), lead_(lead) {
   request_.check();
   parse_device(context.device);  // says what is wrong before anything is read
-  if (!request_.warm_start.empty()) earlier_ = read_earlier_fit_of(request_.model, request_.warm_start, context);
+  if (!request_.warm_start.empty()) start_from(read_earlier_fit(request_.warm_start, context));
+}
+
+void FitJob::start_from(EarlierFit earlier) {
+  if (earlier.model != name_of(request_.model))
+    throw bad_input(
+        "{}: a fit of model {}, but this one is of model {}; start from one of the same, or leave --warm-start out",
+        earlier.file.path, shown(earlier.model), name_of(request_.model));
+  earlier_ = std::move(earlier);
 }
 
 Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& known) {
@@ -372,7 +369,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   groups.on_device.reset();  // the engine has its own by now
   FitOptions options = fit_options_for(request_, request_.model, groups, views);
   warn_of_twins(votes.inputs, warnings);
-  if (earlier_) options.warm_start = start_from(*earlier_, votes, groups, options.model, warnings);
+  if (earlier_) options.warm_start = priors_of(*earlier_, votes, groups, options.model, warnings);
   options.known = known_annotators(groups, votes, gold_votes);
   const auto run_fit = [&](FitKeeper* keeper) {
     Progress progress("fitting", 60, context_);

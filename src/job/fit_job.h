@@ -30,6 +30,10 @@ class FitJob {
   /// job. `lead`: the leader's of several ranks, or null.
   FitJob(FitRequest request, const Context& context, const Lead* lead = nullptr);
 
+  /// In place of FitRequest::warm_start: an earlier fit that is in memory. Throws Error(kBadInput) where it is of
+  /// another model.
+  void start_from(EarlierFit earlier);
+
   /// Reads votes, and what else is known of them.
   Votes read(const std::vector<std::string>& paths, const KnownFiles& known);
 

@@ -198,8 +198,7 @@ Json describe_annotators(const FitFile& fit) {
                      fit.labels.drift ? number(fit.labels.drift->corrected_p_value[a], 1e-12) : Json(nullptr)});
   Json counts = Json::object();
   for (std::size_t f = 0; f < flags.size(); ++f) counts[flag_names()[f]] = flags[f];
-  Json out = {
-      {"total", voters}, {"rated", fit.json.value("model", "") != "bt"}, {"flags", counts}, {"rows", table}};
+  Json out = {{"total", voters}, {"rated", fit.json.value("model", "") != "bt"}, {"flags", counts}, {"rows", table}};
   if (voters > rows.size()) out["cells"] = cells(annotators);
   return out;
 }
