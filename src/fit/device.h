@@ -33,8 +33,8 @@ bool may_use_cuda(const Device& wanted);
 DeviceChoice choose_device(const Device& wanted, std::size_t votes);
 
 /// If `device` is the CPU: limits this process to `memory_limit` bytes from now on. Memory already allocated stays as
-/// it is. 0: no limit. A CUDA device's limit is enforced by its engine. `beside`: path of an output; temporary files go
-/// next to it, so there must be space.
+/// it is. 0: no limit. A CUDA device's limit is enforced by its engine. `beside`: path of an output. Scratch files go
+/// to TMPDIR if that is on a disk, else to the output's folder.
 void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside);
 
 /// Device for the rank with index `local_rank` on its node: ranks use the node's CUDA devices in turn.

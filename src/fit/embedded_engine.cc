@@ -82,8 +82,8 @@ class EmbeddedEngine : public Engine {
     return regression_.solve(view, run.prior == nullptr ? 1.0 : run.prior->embedding.coefficient_variance);
   }
 
-  /// Relative change of the coefficients' sd. Needed beside distance(): with few components, the sd can change although
-  /// the prior means hardly move.
+  /// Relative change of the coefficients' sd. Needed in addition to distance(): with few components, the sd can change
+  /// although the prior means hardly move.
   static double spread_moved(const FitRun& run, const ScorePrior& next) {
     return 0.5 * std::abs(std::log(next.embedding.coefficient_variance / run.prior->embedding.coefficient_variance));
   }

@@ -78,7 +78,7 @@ struct Sites {
   Column<float> precision, shift;
 };
 
-/// What an engine holds of a fit in progress, beside the FitRun. All engines use the same format.
+/// What an engine holds of a fit in progress, in addition to the FitRun. All engines use the same format.
 struct EngineState {
   Sites sites;
   Column<float> pair_mean, pair_variance;  ///< [P]

@@ -157,8 +157,8 @@ struct FitState {
   double last_spread = 0, last_side_spread = 0;
 };
 
-/// Iterations before annotators' spread may grow. With unsettled sites, an annotator could converge to the solution
-/// with the opposite sign.
+/// Iterations before annotators' spread may grow. While sites still change much, an annotator could converge to the
+/// solution with the opposite sign.
 inline constexpr int kWarmUp = 5;
 
 /// EP has converged if no pair's mean moves by more than this, in posterior sds.

@@ -19,7 +19,7 @@ struct Smoothed {
   Real first, second, third, fourth;
 };
 
-/// The same with two more derivatives, which a factor sigma' beside the likelihood needs, as for ties. F = value *
+/// The same with two more derivatives, needed if the likelihood has a factor sigma', as for ties. F = value *
 /// exp(log_scale), so that one logarithm serves F times a factor.
 template <class Real>
 struct Smoothed6 : Smoothed<Real> {
