@@ -6,7 +6,7 @@
 namespace voxpop {
 namespace {
 
-/// Terms whose side bias points to the left as they are towards the pair's first item, or the other way round.
+/// Converts terms from side bias towards the left to side bias towards the pair's first item, or back.
 AnnotatorTerms<double> turned(AnnotatorTerms<double> terms, double side) {
   terms.gradient_beta *= side;
   terms.information_cross *= side;

@@ -25,7 +25,7 @@ extern const Products products;
 
 namespace {
 
-/// The fastest set, or the one of that name; null if it is none that this processor can run.
+/// The fastest set, or the set with this name. Null if this processor cannot run it.
 const Kernels* find_kernels(const char* name) {
   const auto wanted = [name](const char* set) { return name == nullptr || std::strcmp(name, set) == 0; };
 #if defined(__x86_64__)

@@ -7,25 +7,25 @@
 namespace voxpop::VOXPOP_TARGET {
 namespace {
 
-constexpr std::uint32_t kColumns = 256;          // 1 KiB a quantity: all in the first-level cache
-constexpr std::uint32_t kStage = kColumns - 16;  // votes staged at a time
+constexpr std::uint32_t kColumns = 256;          // 1 KiB per quantity, so that all fit in the L1 cache
+constexpr std::uint32_t kStage = kColumns - 16;  // votes per stage
 
-/// Votes of one stage as columns, so that packs load whole. Simple votes, which cost less, come first, in packs of
-/// their own. Columns between and behind hold harmless values.
+/// The votes of one stage as columns, so that packs load contiguous floats. Simple votes cost less; they come first, in
+/// packs of their own. Unused columns contain harmless values.
 struct alignas(64) Stage {
   float sign[kColumns], lower[kColumns], upper[kColumns], share[kColumns];
   float habit[kColumns], habit_variance[kColumns], prompt_variance[kColumns];  // of ties: see Habit
-  float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];  // of what the annotator saw
+  float winner[kColumns], side[kColumns], mean[kColumns], variance[kColumns];  // mean, variance: of the Impression
   float pair_mean[kColumns], pair_variance[kColumns];
-  float weight[kColumns], part[kColumns];  // part_of() the weight
+  float weight[kColumns], part[kColumns];  // part: part_of() the weight
   float site_precision[kColumns], site_shift[kColumns];
   float gamma[kColumns], beta[kColumns], gamma_variance[kColumns], covariance[kColumns], beta_variance[kColumns];
   float spread[kColumns], slope[kColumns];
   float difference[kMaxCovariates][kColumns];             // of each feature, for tastes
-  float terms[15][kColumns], grid[kGridNodes][kColumns];  // what comes out, a row a quantity
-  std::uint16_t column[kStage];                           // of each vote
-  std::uint32_t component[kStage];                        // of each vote, with own ties
-  std::uint32_t columns, simple;                          // in use, whole packs; those that begin with simple votes
+  float terms[15][kColumns], grid[kGridNodes][kColumns];  // results, one row per quantity
+  std::uint16_t column[kStage];                           // [vote] its column
+  std::uint32_t component[kStage];                        // [vote] its component; only with own ties
+  std::uint32_t columns, simple;  // columns in use (whole packs); number of leading columns with simple votes
 };
 
 /// Rows of Stage::terms.
@@ -67,7 +67,7 @@ void set_harmless(Stage& s, std::uint32_t begin, std::uint32_t end) {
   }
 }
 
-/// Votes of one strength beside ties that are answers of their own: all are simple.
+/// For votes without grades and ties as separate answers: all votes are simple.
 void place_decided_and_ties(const VoteCode* votes, std::uint32_t count, Stage& s) {
   for (std::uint32_t i = 0; i < count; ++i) {
     const int level = votes[i].level();
@@ -81,7 +81,7 @@ void place_decided_and_ties(const VoteCode* votes, std::uint32_t count, Stage& s
   set_harmless(s, count, s.columns);
 }
 
-/// The column of each vote, and what the votes say.
+/// Assigns a column to each vote and stores the vote's statement there.
 template <Likelihood kKind>
 void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s) {
   if constexpr (kKind == Likelihood::kBinary) {
@@ -119,7 +119,7 @@ void place_votes(const FitView& view, const VoteCode* votes, std::uint32_t count
 template <Likelihood kKind>
 void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, std::uint32_t& component,
                  std::uint32_t& pair, Stage& s, const VotePass& pass) {
-  // By the two low bits of a vote; looked up, not branched on: votes are as unpredictable as branches get.
+  // Indexed by the two low bits of a vote. A table is faster than a branch, because votes are unpredictable.
   constexpr float kSide[4] = {0.0f, 0.0f, -1.0f, 1.0f};
   const bool own_ties = kKind != Likelihood::kBinary && view.scale->own_ties;
   const bool has_views = view.view_variance > 0;
@@ -175,7 +175,7 @@ void stage_votes(const FitView& view, std::uint32_t begin, std::uint32_t count, 
       s.site_precision[c] = view.site_precision[begin + i] * view.stretch * view.stretch;
       s.site_shift[c] = view.site_shift[begin + i] * view.stretch;
     }
-    if (i < pair_end) break;  // this pair goes on in the next stage
+    if (i < pair_end) break;  // the pair continues in the next stage
   }
 }
 
@@ -215,7 +215,7 @@ VOXPOP_HD Cavity<Pack> load_cavity(const FitView& view, const Stage& s, std::uin
                         Pack::load(s.part + i), Pack(least_precision(view)));
 }
 
-/// A taste moves the logit as a side bias does, times the difference between the pair's items.
+/// A taste acts like a side bias, multiplied by the difference between the pair's items.
 template <Likelihood kKind>
 void add_taste_terms(const FitView& view, const VoteCode* votes, std::uint32_t count, const Stage& s,
                      const VotePass& pass) {
@@ -231,7 +231,7 @@ void add_taste_terms(const FitView& view, const VoteCode* votes, std::uint32_t c
   }
 }
 
-/// What the votes of a stage say of annotators' habits of ties, and of their prompts'.
+/// Adds what the stage's votes say about the tie habits of annotators and prompts.
 void add_habit_terms(const VoteCode* votes, std::uint32_t count, const Stage& s, const VotePass& pass) {
   HabitSums of_prompt{};
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -250,14 +250,14 @@ void add_habit_terms(const VoteCode* votes, std::uint32_t count, const Stage& s,
   }
 }
 
-/// What the votes of a stage say of their annotators, added up.
+/// Adds what the stage's votes say about their annotators.
 template <Likelihood kKind>
 void add_annotator_terms(const FitView& view, const VoteCode* votes, std::uint32_t count, const Stage& s,
                          const VotePass& pass) {
   for (std::uint32_t i = 0; i < count; ++i) {
     AnnotatorSums& sums = pass.sums[votes[i].annotator()];
     const std::uint32_t c = kKind == Likelihood::kBinary ? i : s.column[i];
-    const float side = s.side[c], weight = s.weight[c];  // back from "first" to "left"
+    const float side = s.side[c], weight = s.weight[c];  // converts from "first" to "left"
     const auto add_weighted = [&](std::int64_t& sum, float term) { add(sum, to_fixed(weight * term), pass.shared); };
     add_weighted(sums.gradient_gamma, s.terms[kGradient0][c]);
     add_weighted(sums.gradient_beta, s.terms[kGradient1][c] * side);
@@ -295,7 +295,7 @@ void add_threshold_terms(const VoteCode* votes, std::uint32_t count, const Stage
   }
 }
 
-/// New sites, and what the votes say of their annotators, all from the same cavities.
+/// Computes new sites and what the votes say about their annotators, from the same cavities.
 template <int kTerms, Likelihood kKind>
 VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s,
                             const VotePass& pass) {
@@ -332,7 +332,7 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
       const Pack spread = Pack::load(s.spread + i), slope = Pack::load(s.slope + i);
       Rater<Pack> moved = rater;
       for (int g = 0; g < kGridNodes; ++g) {
-        if (g == kGridNodes / 2) continue;  // the middle node, to which the others are relative
+        if (g == kGridNodes / 2) continue;  // the log-likelihoods are relative to the middle node
         const Pack move = spread * grid_at(g);
         moved.discrimination = rater.discrimination + move;
         moved.side_bias = rater.side_bias + slope * move;
@@ -360,15 +360,15 @@ VOXPOP_HD void update_stage(const FitView& view, const VoteCode* votes, std::uin
   if (kKind != Likelihood::kBinary && pass.thresholds != nullptr) add_threshold_terms(votes, count, s, pass);
 }
 
-/// Not inlined: it is large, and its callers do not need to be fast.
+/// Not inlined, because it is large and its callers are not performance-critical.
 template <Likelihood kKind>
 __attribute__((noinline)) VoteLikelihood<Pack> exact_vote(const Statement<Pack>& said, const Logit<Pack>& eta) {
   return smoothed_vote<kExact, kKind>(said, eta);
 }
 
-/// What each vote says of its pair: log p(vote | d) at d's posterior mean, averaged over its annotator as the others of
-/// its votes show it. With the logit N(m, v), m = gamma d + beta and v the annotator's part, dm = gamma, dv = 2 (var d
-/// + cov), and the heat equation turns derivatives in v into those in m.
+/// Derivatives of log p(vote | d) at the posterior mean of d. The annotator is averaged over, as its other votes show
+/// it. The logit is N(m, v) with m = gamma d + beta and v the annotator's part, so dm = gamma and dv = 2 (var d + cov).
+/// The heat equation converts derivatives in v to derivatives in m.
 template <Likelihood kKind>
 VOXPOP_HD void tell_evidence(const FitView& view, Stage& s, const VotePass& pass) {
   for (std::uint32_t i = 0; i < s.columns; i += kLanes) {
@@ -394,7 +394,7 @@ VOXPOP_HD void tell_evidence(const FitView& view, Stage& s, const VotePass& pass
   }
 }
 
-/// What is said of annotators at the end, and the sites' part of the log evidence.
+/// Adds the report on annotators and the sites' part of the log evidence.
 template <int kTerms, Likelihood kKind>
 VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uint32_t count, Stage& s,
                             const VotePass& pass) {
@@ -470,7 +470,7 @@ void process_votes(const FitView& view, std::uint32_t begin, std::uint32_t end, 
 void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n, float* scratch, float* slot_mean,
                       float* slot_variance, SolveSums& sums, CovariateSums* covariates, SourceSums* sources,
                       ViewTotals* views) {
-  std::uint32_t size = 0;  // the largest in the batch; smaller ones are padded with items that nothing touches
+  std::uint32_t size = 0;  // largest size in the batch; smaller components are padded with unconnected items
   for (std::uint32_t lane = 0; lane < n; ++lane) {
     const std::uint32_t items = view.component_slots[begin + lane + 1] - view.component_slots[begin + lane];
     if (items > size) size = items;
@@ -480,7 +480,7 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
   float* mean = shift + size * kLanes;      // [size][lanes]
   float* views_scratch = mean + size * kLanes;
   float ridge[kLanes];
-  if (n < static_cast<std::uint32_t>(kLanes)) {  // empty lanes: identity
+  if (n < static_cast<std::uint32_t>(kLanes)) {  // unused lanes: identity matrix
     for (std::uint32_t i = 0; i < size * size; ++i) Pack(i % (size + 1) == 0 ? 1 : 0).store(h + i * kLanes);
     for (std::uint32_t i = 0; i < size; ++i) Pack(0).store(shift + i * kLanes);
   }
@@ -549,7 +549,7 @@ float evaluate_votes(std::uint64_t votes) {
     const Statement<Pack> said{Pack(1), Pack(0), Pack(kFar)};
     const auto z = smoothed_vote<kFast, Likelihood::kBinary>(said, Logit<Pack>{mean, Pack(0.8f)}).z;
     sum = sum + (kDerivatives ? z.first + z.second + z.third + z.fourth : z.log_value);
-    mean = mean + Pack(1e-7f);  // no two are the same
+    mean = mean + Pack(1e-7f);  // each vote has another mean
   }
   float total = 0;
   for (int i = 0; i < kLanes; ++i) total += sum.v[i];

@@ -61,8 +61,8 @@ class CountedEngine : public Engine {
   }
 
  private:
-  /// Votes were nobody's in the engine: what they say of their annotators is found once for each kind of vote, and
-  /// added up here. `raters`: all are as the first.
+  /// Report sums of annotators if votes of all annotators were grouped together. Each distinct vote is reported once,
+  /// and the reports are added up for each annotator. `raters`: all equal, so the first is used.
   std::vector<ReportSums> report_annotators(const Raters& raters, const PassOptions& options,
                                             const Posterior& posterior) {
     const RaterRecord& rater = raters.records.front();
@@ -75,7 +75,7 @@ class CountedEngine : public Engine {
         for (std::uint32_t v = once.pair_votes[p]; v < once.pair_votes[p + 1]; ++v) {
           const VoteCode vote = once.votes[v];
           Statement<float> said = statement_of(options.scale, vote.level());
-          said.habit = 0.5f;  // the log scale is not wanted here, and nothing else depends on it
+          said.habit = 0.5f;  // affects only the log scale, which is not used here
           const Cavity<float> pair{posterior.pair_mean[p], posterior.pair_variance[p]};
           const Site<float> site{sites.precision[v], sites.shift[v]};
           const float part = part_of(once.weight_of(v));

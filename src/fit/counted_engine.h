@@ -6,10 +6,10 @@
 
 namespace voxpop {
 
-/// An engine for votes with many equal ones among them: another, which `make` gives, does the work on each of them
-/// once, with their number as its weight (count_equal_votes()); what comes out is of all votes. With Bradley-Terry's
-/// model votes of different annotators are equal, too: then 10M votes on 100 items are 9,900. Where few votes are equal
-/// it is make(groups) itself.
+/// Engine for votes with many equal ones. Groups equal votes (count_equal_votes()), so that the engine made by
+/// `make` processes each distinct vote once, with the number of its copies as weight. All results are for the original
+/// votes. With the Bradley-Terry model, votes of different annotators can be equal too: 10M votes on 100 items become
+/// 9,900. If few votes are equal, the result is make(groups) itself.
 std::unique_ptr<Engine> make_counted_engine(const Groups& groups, Model model,
                                             const std::function<std::unique_ptr<Engine>(const Groups&)>& make);
 

@@ -21,8 +21,8 @@ namespace {
 
 static_assert(kMostItemsWithViews == kDenseItems);
 
-/// Up to this many annotators every thread adds to sums of its own; beyond, all add to one array, atomically. Both give
-/// the same bits, since integers add in any order.
+/// Up to this many annotators, each thread has its own sums; above, all threads add atomically to one array. Both ways
+/// give bit-identical results, because integer addition is associative.
 constexpr std::size_t kPrivateAnnotators = 1 << 16;
 constexpr std::uint32_t kVotesPerTask = 4096;
 
@@ -30,7 +30,7 @@ struct alignas(64) Scratch {
   float floats[solve_scratch_floats()];
 };
 
-/// What one thread adds up.
+/// Sums of one thread.
 struct Partial {
   std::vector<AnnotatorSums> annotators;
   std::vector<GridSums> grid;
@@ -61,7 +61,7 @@ void add_solved(SolveSums& total, const SolveSums& part) {
   total.log_evidence += part.log_evidence;
 }
 
-/// Of sums that consist of integers alone.
+/// For structs that consist of 64-bit integers only.
 template <class Sums>
 void add_fields(Sums& total, const Sums& part) {
   auto* out = reinterpret_cast<std::int64_t*>(&total);
@@ -81,11 +81,11 @@ class CpuEngine : public Engine {
         prompt_sums_(prompts_.size()),
         vote_mean_(groups.views.empty() ? 0 : groups.votes.size()),
         vote_variance_(vote_mean_.size()) {
-    // Small components come first in the groups' order, except those with very many votes, which are met on the way.
+    // Small components come first in the groups' order, except those with very many votes, which are large components.
     std::uint32_t small = 0;
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
       if (is_small(groups, c)) {
-        // A batch: neighbours of about equal size, one a lane.
+        // A batch: neighbours of similar size, one component per lane.
         const std::uint32_t unit = small++ / kSampleUnit;
         const bool joins = !batches_.empty() && batches_.back().count < static_cast<std::uint32_t>(kernels.lanes) &&
                            batches_.back().begin + batches_.back().count == c && batches_.back().unit == unit;
@@ -122,7 +122,8 @@ class CpuEngine : public Engine {
       if (last && moves_prompts(options)) pass.prompts = prompt_sums_.data();
       return pass;
     };
-    // Large components, all threads together. Small ones do all their sweeps at once, while they are in the cache.
+    // Large components: all threads work on one component. Small components do all their sweeps at once, while they are
+    // in the cache.
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
       const bool last = sweep + 1 == options.sweeps;
@@ -250,7 +251,7 @@ class CpuEngine : public Engine {
     std::uint32_t begin, count, unit;
   };
 
-  /// A component beyond the small ones: dense, or sparse where it has a solver of its own.
+  /// A component that is not small. Sparse if `sparse` is set, else dense.
   struct Large {
     std::uint32_t component;
     std::unique_ptr<SparseSolver<TbbBackend>> sparse;
@@ -262,7 +263,7 @@ class CpuEngine : public Engine {
       return;
     }
     large.sparse->solve(votes, nullptr, slot_mean, slot_variance, &sums, covariates, sources);
-    if (votes.view_variance > 0)  // there, none are modelled
+    if (votes.view_variance > 0)  // views are not modelled in sparse components
       for (std::uint32_t p = votes.component_pairs[large.component]; p < votes.component_pairs[large.component + 1];
            ++p)
         for (std::uint32_t v = votes.pair_votes[p]; v < votes.pair_votes[p + 1]; ++v) {
@@ -280,7 +281,7 @@ class CpuEngine : public Engine {
 
   bool shared() const { return groups_.annotators > kPrivateAnnotators; }
 
-  /// The sums that this thread adds to: its own, or everybody's.
+  /// The sums that this thread adds to: its own, or the shared array.
   template <class Sums>
   Sums* own(std::vector<Sums>& mine, std::vector<Sums>& everybodys) const {
     if (shared()) return everybodys.data();

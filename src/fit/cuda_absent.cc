@@ -1,4 +1,4 @@
-// In place of kernels/, in a build without CUDA.
+// Replaces kernels/ in a build without CUDA.
 
 #include "core/error.h"
 #include "fit/cuda.h"

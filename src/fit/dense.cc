@@ -13,7 +13,7 @@
 namespace voxpop {
 namespace {
 
-/// What a block of votes says of the scores.
+/// What a block of votes adds to H and the shift.
 struct Message {
   struct Entry {
     std::uint32_t i, j;
@@ -22,7 +22,7 @@ struct Message {
   std::vector<Entry> h, shift;
 };
 
-/// Calls find(block, scratch) for the blocks of component c, in parallel, and take() of what it returns, in order.
+/// Calls find(block, scratch) for the blocks of component c in parallel, then take(result) in block order.
 template <class Find, class Take>
 void for_view_blocks(const FitView& view, std::uint32_t c, const Find& find, const Take& take) {
   constexpr std::uint32_t kAtOnce = 2048;
@@ -48,7 +48,7 @@ Eigen::MatrixXd prior_precision(const FitView& view, std::uint32_t c) {
   return out;
 }
 
-/// covariate_terms() and source_terms() where the prior precision is not I, by matrices.
+/// Same as covariate_terms() and source_terms(), with matrices, for a prior precision P other than I.
 void add_terms_beside_prior(const FitView& view, std::uint32_t c, const Eigen::MatrixXd& prior,
                             const Eigen::MatrixXd& inverse, const Eigen::VectorXd& mean, const Eigen::VectorXd& spread,
                             double ridge, CovariateSums* covariates, SourceSums* sources) {
@@ -125,14 +125,14 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
           }
           for (const auto& [i, j, x] : message.shift) b(i - slot0) += x;
         });
-  // The ridge along the mean of all scores: see assemble_component().
+  // The ridge along the mean of all scores: see add_ridge().
   const auto count = static_cast<double>(items);
   const double ridge = trace / (count * count);
   h.triangularView<Eigen::Lower>() += Eigen::MatrixXd::Constant(items, items, ridge);
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(h);  // in place
   const Eigen::VectorXd mean = factor.solve(b);
 
-  // The inverse, a block of columns a task: blocks are fixed, so the result does not depend on the threads.
+  // The inverse, one block of columns per task. The blocks are fixed, so the result does not depend on the threads.
   Eigen::MatrixXd inverse(items, items);
   constexpr Eigen::Index kBlock = 32;
   oneapi::tbb::parallel_for(Eigen::Index{0}, (items + kBlock - 1) / kBlock, [&](Eigen::Index block) {
@@ -140,7 +140,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     auto columns = inverse.middleCols(first, width);
     columns.setZero();
     columns.block(first, 0, width, width).setIdentity();
-    // L y = e starts at row `first`: the zeros above it stay zeros.
+    // Rows of L y = e above `first` stay zero.
     const auto lower = factor.matrixL();
     auto tail = columns.bottomRows(items - first);
     h.bottomRightCorner(items - first, items - first).triangularView<Eigen::Lower>().solveInPlace(tail);
@@ -181,7 +181,7 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   }
   const double along = 1 / (count * (1 + ridge * count));
   double squares = 0;
-  Eigen::MatrixXd prior;   // P, where it is not I
+  Eigen::MatrixXd prior;   // P, if it is not I
   Eigen::VectorXd spread;  // the diagonal of P H^-1 P
   if (view.prior.mean != nullptr) {
     prior = prior_precision(view, c);

@@ -9,9 +9,9 @@
 namespace voxpop {
 namespace {
 
-/// The regression has settled when from one round to the next the root mean square change of prior means is less than
-/// this share of the scores' sd, and the coefficients' sd changes by less than that share of itself. Means as they are
-/// found, without FitState::prior_scale, by which the fit between two rounds multiplies them.
+/// Convergence of the regression between two rounds. The root mean square change of prior means must be below
+/// kMeansSettled times the scores' sd, and the relative change of the coefficients' sd below kSpreadSettled. Means are
+/// compared as estimated, without the factor FitState::prior_scale, which the fit changes between rounds.
 constexpr double kMeansSettled = 0.01, kSpreadSettled = 0.02;
 constexpr int kMostRounds = 20;
 
@@ -22,7 +22,7 @@ class EmbeddedEngine : public Engine {
 
   std::string device() const override { return engine_->device(); }
   void iterate(FitRun& run) override {
-    if (settled_) rounds_ = 0;  // begins anew, as after mirror()
+    if (settled_) rounds_ = 0;  // a new fit begins, for example after mirror()
     settled_ = false;
     engine_->iterate(run);
     if (run.state.phase == Phase::kDone) settle(run);
@@ -41,7 +41,8 @@ class EmbeddedEngine : public Engine {
   }
 
  private:
-  /// Looks at the coefficients when all else has settled; goes on with others, or leaves the run as it is.
+  /// Called when everything else has converged. Estimates the coefficients again. Either restarts the fit with the new
+  /// ones, or accepts the fit as it is.
   void settle(FitRun& run) {
     FitState& state = run.state;
     ScorePrior next = find_prior(run);
@@ -81,13 +82,13 @@ class EmbeddedEngine : public Engine {
     return regression_.solve(view, run.prior == nullptr ? 1.0 : run.prior->embedding.coefficient_variance);
   }
 
-  /// How far the coefficients' sd moved, as a share of it. Where there are few components, they hardly move each
-  /// other's means.
+  /// Relative change of the coefficients' sd. Needed in addition to distance(): with few components, the sd can change
+  /// although the prior means hardly move.
   static double spread_moved(const FitRun& run, const ScorePrior& next) {
     return 0.5 * std::abs(std::log(next.embedding.coefficient_variance / run.prior->embedding.coefficient_variance));
   }
 
-  /// Root mean square of how far prior means are from those before (null: 0), which have this sign.
+  /// Root mean square difference between `means` and `sign` times the means of `before` (null: 0).
   static double distance(const Column<float>& means, const ScorePrior* before, double sign) {
     double squares = 0;
     for (std::size_t slot = 0; slot < means.size(); ++slot) {
@@ -100,8 +101,8 @@ class EmbeddedEngine : public Engine {
   const Groups& groups_;
   std::unique_ptr<Engine> engine_;
   EmbeddingRegression regression_;
-  int rounds_ = 0;        ///< since it began
-  bool settled_ = false;  ///< the run that it last saw
+  int rounds_ = 0;        ///< in the current fit
+  bool settled_ = false;  ///< whether the last run has converged
 };
 
 }  // namespace

@@ -6,9 +6,9 @@
 
 namespace voxpop {
 
-/// An engine whose scores lie about a linear function of their items' embeddings: each time the fit has settled, the
-/// function is found anew from what votes say of scores (regression.h), and the fit goes on from there, until neither
-/// moves. Without embeddings: `engine` as it is. Throws as EmbeddingRegression.
+/// Engine for scores with a prior mean that is linear in the items' embeddings. Each time the fit has converged, the
+/// linear function is estimated again from the votes (regression.h), and the fit continues with it, until neither
+/// moves. Without embeddings, returns `engine` itself. Throws the errors of EmbeddingRegression.
 std::unique_ptr<Engine> make_embedded_engine(const Groups& groups, std::unique_ptr<Engine> engine,
                                              const Context& context);
 

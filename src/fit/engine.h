@@ -10,16 +10,16 @@
 
 namespace voxpop {
 
-/// Sums by number of threshold, from 1.
+/// Sums for each threshold of the vote scale. The index is the threshold's number, starting at 1.
 using Thresholds = std::array<ThresholdSums, kMaxLevels + 1>;
 
-/// The annotators as passes read them.
+/// The annotators and prior means that a pass reads.
 struct Raters {
   std::vector<RaterRecord> records;         ///< [annotators]
   std::vector<TieHabit> habits;             ///< [annotators]
   std::vector<Taste> tastes;                ///< [annotators][tastes] or empty
-  std::vector<float> source_score;          ///< [sources]: what items are judged about
-  std::shared_ptr<const ScorePrior> prior;  ///< what else is said of scores; null: nothing
+  std::vector<float> source_score;          ///< [sources] score of each source: a part of its items' prior means
+  std::shared_ptr<const ScorePrior> prior;  ///< prior of the scores by embeddings; null: none
   Raters() = default;
   Raters(std::vector<RaterRecord> r, std::vector<Taste> t = {}, std::vector<float> s = {})
       : records(std::move(r)), habits(records.size()), tastes(std::move(t)), source_score(std::move(s)) {}
@@ -41,29 +41,32 @@ struct PassResult {
 
 std::vector<float> scores_of(const std::vector<Source>& sources);
 
-/// A fit on its way.
+/// State of a fit in progress.
 struct FitRun {
   FitState state;
   std::vector<AnnotatorPosterior> annotators;
-  std::vector<Taste> tastes;                ///< [annotators][state.tastes]
-  std::vector<std::uint32_t> votes_of;      ///< [annotators] votes that count; 0 of those who are not of the population
-  std::vector<Population> priors;           ///< [annotators] where state.own_priors or state.some_known: see prior_of()
-  std::vector<Taste> taste_priors;          ///< [annotators][state.tastes] where state.own_tastes
+  std::vector<Taste> tastes;            ///< [annotators][state.tastes]
+  std::vector<std::uint32_t> votes_of;  ///< [annotators] votes that count; 0 for annotators outside the population
+  std::vector<Population> priors;  ///< [annotators] if state.own_priors or state.some_known, else empty: see prior_of()
+  std::vector<Taste> taste_priors;          ///< [annotators][state.tastes] if state.own_tastes
   std::vector<Source> sources;              ///< [state.sources]
-  std::shared_ptr<const ScorePrior> prior;  ///< by embeddings, at state.prior_scale; null: nothing is said yet
+  std::shared_ptr<const ScorePrior> prior;  ///< by embeddings, at state.prior_scale; null: not found yet, or no
+                                            ///< embeddings
 
-  /// What passes look at.
+  /// The annotators, tastes and prior means, as passes read them.
   Raters raters() const;
 };
 
-/// The posterior given the annotators; scores in prior units (sd 1), centred in their component.
+/// Posterior of the scores given the annotators. Scores are in prior units (sd 1), centred within their component.
 struct Posterior {
   Column<float> slot_mean, slot_variance;  ///< [S]
   Column<float> pair_mean, pair_variance;  ///< [P] of score(first) - score(second)
-  Column<TieHabit> prompts;                ///< [C] what each adds to annotators' habits of ties; with own ties
-  Column<float> vote_mean, vote_variance;  ///< [V] of what its annotator saw of that; empty without own views
+  Column<TieHabit> prompts;                ///< [C] what each prompt adds to annotators' tie habits; only with own ties
+  Column<float> vote_mean, vote_variance;  ///< [V] of the pair's difference as the vote's annotator saw it; empty
+                                           ///< without own views
   std::vector<ReportSums> annotators;      ///< [annotators]
-  double log_evidence = 0;                 ///< EP's log p(votes), each by its annotator's others; without hyperpriors
+  double log_evidence = 0;  ///< EP's estimate of log p(votes). Each vote uses its annotator as the annotator's other
+                            ///< votes show it. The hyperpriors are not included
 };
 
 struct PairLabels {
@@ -75,59 +78,63 @@ struct Sites {
   Column<float> precision, shift;
 };
 
-/// What an engine keeps of a fit on its way, beside the FitRun; the same for every engine.
+/// What an engine holds of a fit in progress, in addition to the FitRun. All engines use the same format.
 struct EngineState {
   Sites sites;
   Column<float> pair_mean, pair_variance;  ///< [P]
-  Column<TieHabit> prompts;                ///< [C] as they are kept, see step_prompt(); empty without own ties
-  Column<float> solutions;                 ///< of sparse components, one after the other: SparseSolver::save()
+  Column<TieHabit> prompts;  ///< [C] as stored, before the shift is subtracted: see step_prompt(); empty without own
+                             ///< ties
+  Column<float> solutions;   ///< solutions of the sparse components, one after the other: SparseSolver::save()
 };
 
-/// Does the work over votes and annotators; formulas/fit_state.h says what comes next. One engine for one data set.
+/// Does the work over votes and annotators. formulas/fit_state.h decides what the next iteration does. An engine
+/// belongs to one data set.
 class Engine {
  public:
   virtual ~Engine() = default;
   virtual std::string device() const = 0;
-  /// One iteration: a pass, then the annotators. Here the annotators are on the host; an engine that keeps them on a
-  /// device may queue iterations ahead and bring news of an earlier one. When the state is Phase::kDone, `run` has all.
+  /// Runs one iteration: a pass, then a step of all annotators. This default version steps the annotators on the host.
+  /// An engine that keeps annotators on a device may queue iterations ahead; `run.state` then describes an earlier
+  /// iteration. `run` is complete when its state is Phase::kDone.
   virtual void iterate(FitRun& run);
   virtual PassResult update_components(const Raters& raters, const PassOptions& options) = 0;
-  /// Between iterations: what it keeps, with `run` brought up to date; the fit may go on after it.
+  /// Call between iterations. Returns the engine's state and brings `run` up to date. The fit may continue afterwards.
   virtual EngineState save(FitRun& run) = 0;
-  /// Before the first iteration: goes on from there.
+  /// Call before the first iteration: the fit continues from `state`.
   virtual void load(const EngineState& state) = 0;
-  /// `options`: whether sites integrate over the annotators, what votes may be, and where the thresholds lie.
+  /// `options` sets whether sites integrate over the annotators, the kinds of votes, and the thresholds.
   virtual Posterior posterior(const Raters& raters, const PassOptions& options) = 0;
-  /// The sites that the last posterior rests on. They last as long as the engine, and until it goes on.
+  /// The sites of the last posterior. Valid until the next call that changes the engine, or until the engine is
+  /// destroyed.
   virtual const Sites& sites() = 0;
-  /// Labels from the last posterior; `discrimination` is the reference annotator's, in prior units; `view_variance`:
-  /// of annotators' own views.
+  /// Labels from the last posterior. `discrimination`: that of the reference annotator, in prior units.
+  /// `view_variance`: variance of annotators' own views, in prior units.
   virtual PairLabels label_pairs(float discrimination, float view_variance = 0) = 0;
 };
 
-/// Solved in one go, many at a time.
+/// Whether the component is small: many small components are solved together, one in each lane of a pack.
 inline bool is_small(const Groups& groups, std::uint32_t component) {
   return groups.items_of(component) <= kSmallItems && groups.votes_of(component) <= kSmallVotes;
 }
 
-/// The CPU engine samples (PassOptions::stride) so many small components at a time, in the groups' order.
+/// Number of small components in a sample unit of the CPU engine (PassOptions::stride), in the order of the groups.
 inline constexpr std::uint32_t kSampleUnit = 16;
 
-/// Which terms the votes of these groups have. Binary ones are written without thresholds, which is fastest.
+/// The likelihood terms that these votes need. Votes that are all binary need no thresholds, which is fastest.
 Likelihood likelihood_kind(const Groups& groups, Blend blend);
 
-/// Components beyond the small ones, up to this many items, are dense: one Cholesky in double precision. Larger ones
-/// are sparse.
+/// Largest number of items of a dense component, which is solved by one Cholesky factorisation in double precision.
+/// Components that are not small are dense up to this size; larger ones are sparse.
 inline constexpr std::uint32_t kDenseItems = 2048;
 
-/// About how long a pass over a component takes, in votes of small ones: votes, and a factorisation or conjugate
-/// gradients.
+/// Approximate cost of one pass over a component. Unit: votes in small components. Counts the votes and the
+/// factorisation (or conjugate gradients).
 inline double work_on(const Groups& groups, std::uint32_t component) {
   const double items = groups.items_of(component), votes = groups.votes_of(component);
   return is_small(groups, component) ? votes : items <= kDenseItems ? votes + items * items * items / 1000 : 50 * votes;
 }
 
-/// The CPU engine. `kernels`: see choose_kernels(). Threads: those of the calling task arena.
+/// Makes the CPU engine. `kernels`: see choose_kernels(). The engine uses the threads of the calling task arena.
 std::unique_ptr<Engine> make_cpu_engine(const Groups& groups, const Kernels& kernels,
                                         std::uint32_t dense_items = kDenseItems);
 

@@ -36,9 +36,9 @@ FitView view_of(const Groups& groups, const Fit& fit, const Sites& sites, const 
   return view;
 }
 
-/// Averages an annotator's views of a block's items over: with A = (I + w L)^-1, L the block's information on what was
-/// seen, that on the scores is L A, of whose trace a vote between items i and j has its curvature times (A_ii + A_jj -
-/// 2 A_ij).
+/// Averages over the annotator's views of a block's items. With L the information of the block's votes on what the
+/// annotator saw and A = (I + w L)^-1, the information on the scores is L A. A vote between items i and j contributes
+/// its curvature times (A_ii + A_jj - 2 A_ij) to the trace of L A, instead of twice its curvature (A = I).
 void average_views(const FitView& view, std::uint32_t b, std::vector<double>& scratch, Column<float>& curvature) {
   const ViewBlock block = view_block(view, b);
   if (block.plain) return;

@@ -14,13 +14,14 @@
 namespace voxpop {
 namespace {
 
-/// With fewer components, what they add to annotators' habits of ties is not told from the habits.
+/// With fewer components, prompts' parts of tie habits cannot be separated from annotators' habits.
 constexpr std::size_t kPromptsForHabits = 5;
 
-/// Where logits of habits of ties start: half as many again of the votes are ties where no difference is seen.
+/// Starting value of tie habits, in logits: 1.5 times the share of ties. The habit is the tie probability at no
+/// difference, so it is above the average share.
 double starting_habit(const Answers& answers) { return logit(std::clamp(1.5 * answers.tie_share, 1e-3, 0.9)); }
 
-/// An annotator before its votes are seen.
+/// An annotator's initial state, from its prior.
 AnnotatorPosterior start_from(const Population& prior, const FitState& state) {
   const bool rates = has_discriminations(state.model);
   return {.discrimination = prior.mean,
@@ -33,7 +34,7 @@ AnnotatorPosterior start_from(const Population& prior, const FitState& state) {
           .share_variance = prior.share_variance};
 }
 
-/// Annotators, tastes and coefficients have the earlier fit's estimates as priors, and start there.
+/// Sets the earlier fit's estimates as priors and starting values of annotators, tastes and coefficients.
 void start_warm(FitRun& run, const WarmStart& earlier, const Answers& answers) {
   FitState& state = run.state;
   state.own_priors = true;
@@ -69,7 +70,8 @@ void start_warm(FitRun& run, const WarmStart& earlier, const Answers& answers) {
   for (int k = 0; k < state.tastes; ++k) state.taste_variance[k] = earlier.taste_sd[k] * earlier.taste_sd[k];
 }
 
-/// The same fit with all scores and discriminations of the other sign: as probable, but for the population's prior.
+/// Changes the sign of all scores and discriminations. This solution is as probable as the original, except for the
+/// population's prior.
 void mirror(Engine& engine, FitRun& run) {
   EngineState kept = engine.save(run);
   for (auto* column : {&kept.sites.shift, &kept.pair_mean, &kept.solutions})
@@ -131,11 +133,11 @@ FitRun start_run(const std::vector<std::uint32_t>& votes_of, const FitOptions& o
   if (options.warm_start) start_warm(run, *options.warm_start, options.answers);
   for (std::size_t a = 0; state.some_known && a < votes_of.size(); ++a) {
     const Population& known = options.known[a];
-    if (options.warm_start && known.variance >= 0) {  // priors are all its own there
+    if (options.warm_start && known.variance >= 0) {  // with own priors, prior_of() would return the earlier prior
       FitState apart = state;
       apart.own_priors = false;
       const Population prior = prior_of(apart, &known);
-      if (prior.variance < run.priors[a].variance) {  // else the earlier fit knows more of it
+      if (prior.variance < run.priors[a].variance) {  // else the earlier fit knows more about this annotator
         run.priors[a] = prior;
         run.annotators[a] = start_from(prior, state);
       }
@@ -153,7 +155,7 @@ void settle(Engine& engine, FitRun& run, const Report& report, FitKeeper* keeper
   }
 }
 
-/// Settled annotators have still to settle where something else has changed: from this phase on.
+/// Continues a converged fit from `phase`, after something else has changed.
 void settle_again(FitState& state, Phase phase) {
   state.phase = phase;
   state.converged = false;
@@ -162,7 +164,7 @@ void settle_again(FitState& state, Phase phase) {
   state.max_iterations += state.iterations;
 }
 
-/// Where iterations have led to.
+/// A converged fit.
 struct Solution {
   FitRun run;
   Posterior posterior;
@@ -180,9 +182,9 @@ Posterior posterior_of(Engine& engine, const FitRun& run) {
   return out;
 }
 
-/// The settled run, the right way round: that in which more annotators follow its scores, or what is known of some.
-/// The mirrored solution has still to settle: known answers are right whichever way round, and the population's mean,
-/// which is above 0, draws annotators the other way.
+/// Converges and selects the sign that more annotators follow, or that known answers support. After mirror() the fit
+/// must converge again: known answers do not change sign, and the population's mean, which is above 0, draws annotators
+/// the other way.
 Solution solve(Engine& engine, FitRun run, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
                const Report& report) {
   Solution out{std::move(run), {}, {}, false};
@@ -212,8 +214,8 @@ double ordered_alike(const Posterior& a, const Posterior& b) {
   return alike / static_cast<double>(std::max<std::size_t>(a.pair_mean.size(), 1));
 }
 
-/// What the votes of annotators who were held at discrimination 0 say of them, on scores that these votes leave as they
-/// are.
+/// Estimates the annotators that were held at discrimination 0, from their votes on the solution's scores. The scores
+/// do not change.
 void estimate_apart(Engine& engine, Solution& solution, const std::vector<bool>& apart,
                     const std::vector<Population>& known) {
   constexpr int kMostSteps = 50;
@@ -224,7 +226,7 @@ void estimate_apart(Engine& engine, Solution& solution, const std::vector<bool>&
   PassOptions pass = next_pass(state);
   pass.annotators = true;
   pass.stretch = 1;
-  pass.prompt_variance = 0;  // prompts stay as well
+  pass.prompt_variance = 0;  // prompts do not change either
   for (std::size_t a = 0; a < apart.size(); ++a)
     if (apart[a]) {
       const AnnotatorPosterior held = run.annotators[a];
@@ -246,16 +248,17 @@ void estimate_apart(Engine& engine, Solution& solution, const std::vector<bool>&
       step_habit(own, sums.annotators[a], state.population, 1);
       longest = std::max(longest, std::abs(own.habit_logit - before) / std::sqrt(own.habit_variance));
     }
-    engine.load(kept);  // the pass has moved sites
+    engine.load(kept);  // undoes the sites' changes of this pass
   }
   solution.posterior = posterior_of(engine, run);
   solution.apart = apart;
 }
 
-/// Where many annotators do not follow the scores of a solution: those who do are a camp. Without the camp's votes, do
-/// the others agree with one another, on scores that the camp does not follow? Then there are two solutions, and the
-/// one is returned that what is known prefers by two sds, else that with more followers; the engine holds it. Else the
-/// first. A camp that always agrees with itself would take over from any start, so that it is held at discrimination 0.
+/// Searches for a second solution if many annotators do not follow the scores of `first`. Annotators who follow are a
+/// camp. The second fit leaves the camp out, by holding its discriminations at 0; otherwise a camp that always agrees
+/// with itself would win from any start. There is a second solution if the others agree with one another on scores that
+/// the camp does not follow. Then returns the solution that known answers prefer by two sds, else the solution with
+/// more followers; `rival` describes the other one. Otherwise returns `first`. The engine holds the returned solution.
 Solution better_of_rivals(Engine& engine, Solution first, const std::vector<std::uint32_t>& votes_of,
                           const FitOptions& options, const Report& report, std::optional<Rival>& rival) {
   constexpr double kFollows = 0.5;
@@ -415,13 +418,13 @@ std::vector<std::string> warnings_at_caps(const Fit& fit) {
 void SettledFit::resume(FitRun& run, Engine& engine) {
   if (!run_) {
     if (other_ != nullptr) other_->resume(run, engine);
-    if (run.state.phase == Phase::kDone) keep(run, engine);  // kept when it had settled: no iteration follows
+    if (run.state.phase == Phase::kDone) keep(run, engine);  // the saved fit had converged, so no iteration follows
     return;
   }
   FitRun again = *run_;
   again.votes_of = std::move(run.votes_of);
   again.state.voters = run.state.voters;
-  settle_again(again.state, Phase::kNewton);  // who weighed nothing is at its prior
+  settle_again(again.state, Phase::kNewton);  // annotators whose votes had weight 0 are at their priors
   run = std::move(again);
   engine.load(state_);
 }
@@ -436,7 +439,7 @@ void SettledFit::keep(FitRun& run, Engine& engine) {
 Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const FitOptions& options,
               const std::function<void(int, double)>& report, FitKeeper* keeper) {
   const std::optional<WarmStart>& earlier = options.warm_start;
-  std::vector<std::uint32_t> voters = votes_of;  // without those that stand for known answers
+  std::vector<std::uint32_t> voters = votes_of;  // without the annotators that stand for known answers
   for (std::size_t a = 0; a < options.known.size(); ++a)
     if (options.known[a].variance == 0) voters[a] = 0;
   FitRun run = start_run(votes_of, options);
@@ -484,15 +487,16 @@ Fit fit_model(Engine& engine, const std::vector<std::uint32_t>& votes_of, const 
   }
   fit.reference_discrimination = reference_median(discriminations, voters);
   if (options.model == Model::kCrowdBt) fit.reference_share = std::max(reference_median(shares, voters), 0.505);
-  if (earlier) {  // one unit for both fits
+  if (earlier) {  // both fits use the same unit
     fit.reference_discrimination = earlier->reference_discrimination;
     fit.reference_share = earlier->reference_share;
   } else if (has_discriminations(options.model)) {
     const bool agreed = fit.standing.known_tells() || fit.standing.agreement >= kLeastAgreement;
-    // Scores spread by 1, and by what is known of items.
+    // Scores have sd 1 around their prior means, plus the spread of the prior means.
     const double least = kLeastReference / std::hypot(1.0, explained(state));
     if (fit.standing.known_tells() && fit.reference_discrimination < least) {
-      for (std::size_t a = 0; a < voters.size(); ++a)  // most contradict what is known: of those who do not
+      for (std::size_t a = 0; a < voters.size(); ++a)  // most annotators contradict what is known: use only those who
+                                                       // do not
         if (discriminations[a] <= 0) voters[a] = 0;
       fit.reference_discrimination = reference_median(discriminations, voters);
     }

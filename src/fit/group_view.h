@@ -4,10 +4,10 @@
 
 namespace voxpop {
 
-/// Passes may write to what a view points at. For those who only read it.
+/// For passes that only read: FitView has non-const pointers because some passes write.
 inline float* unwritten(const Column<float>& column) { return const_cast<float*>(column.data()); }
 
-/// The groups and their covariates as passes see them. EP's state and the annotators are to be set yet.
+/// A view of the groups and their covariates. The caller still has to set the EP state and the annotators.
 inline FitView view_of(const Groups& groups) {
   FitView view{};
   view.component_slots = groups.component_slots.data();

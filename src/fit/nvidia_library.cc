@@ -20,7 +20,7 @@ std::string find_nvidia_library(const std::string& file_name, const fs::path& fr
       std::error_code unknown;
       if (fs::is_regular_file(library, unknown)) found.push_back(library);
     }
-    if (!found.empty()) return std::min_element(found.begin(), found.end())->string();  // of several always the same
+    if (!found.empty()) return std::min_element(found.begin(), found.end())->string();  // the same choice on every call
     if (folder == folder.root_path()) break;
   }
   return "";
@@ -33,7 +33,7 @@ fs::path own_file() {
   if (dladdr1(reinterpret_cast<void*>(&own_file), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 ||
       map == nullptr)
     return {};
-  // The loader has no name for the program itself, and argv[0] need not be a path.
+  // The loader gives the program itself an empty name, and argv[0] may not be a path.
   if (map->l_name[0] == '\0') return fs::read_symlink("/proc/self/exe", unknown);
   return fs::absolute(map->l_name, unknown);
 }

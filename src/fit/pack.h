@@ -1,7 +1,7 @@
 #pragma once
-// A pack of floats that behaves like one float in the formulas of include/voxpop. Compiler vectors, so that each
-// instruction set a source file is built for gets its own code; names live in a namespace of that instruction set, so
-// that the linker never merges them.
+// A pack of floats that behaves like one float in the formulas of src/formulas. Uses the compiler's vector types, so
+// each source file gets code for the instruction set that it is built for. Names are in a namespace of that instruction
+// set, so that the linker never merges functions of different instruction sets.
 
 #include "formulas/portable.h"
 
@@ -15,7 +15,8 @@
 
 namespace voxpop::VOXPOP_TARGET {
 
-// As many as a register holds. Of more, GCC makes single floats: four times the code, and the time to compile it.
+// The number of floats in one register. For longer vectors GCC generates scalar code: four times the code and compile
+// time.
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16;
 #elif defined(__AVX__)
@@ -76,10 +77,10 @@ VOXPOP_HD Pack square_root(Pack x) {
 #endif
 }
 
-/// Cephes' expf, 2 units in the last place for -87 < x < 88: below it is exp(-87), above it is not to be called.
+/// Cephes' expf, 2 ulp for -87 < x < 88. Smaller x give exp(-87). Larger x are not allowed.
 VOXPOP_HD Pack exponential(Pack x) {
   x = select(x < Pack(-87.0f), Pack(-87.0f), x);
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding this rounds to an integer, which is then in the low bits
   FloatLanes n = x.v * 1.44269504f + kRound;
   const IntLanes exponent = (IntLanes)n << 23;
   n -= kRound;
@@ -94,10 +95,10 @@ VOXPOP_HD Pack exponential(Pack x) {
   return Pack((FloatLanes)((IntLanes)p + exponent));
 }
 
-/// Cephes' logf: 2 units in the last place for normal x > 0.
+/// Cephes' logf, 2 ulp for normal x > 0.
 VOXPOP_HD Pack logarithm(Pack x) {
   const IntLanes bits = (IntLanes)x.v;
-  // The mantissa into [sqrt(1/2), sqrt(2)), so that the polynomial's argument is small.
+  // Scale the mantissa to [sqrt(1/2), sqrt(2)), so that the polynomial's argument is small.
   const IntLanes exponent = (bits - 0x3f3504f3) >> 23;
   const FloatLanes r = (FloatLanes)(bits - (exponent << 23)) - 1.0f;
   const FloatLanes e = __builtin_convertvector(exponent, FloatLanes);

@@ -1,5 +1,5 @@
-// What the linker may merge would serve all instruction sets in the code of one, so that Eigen has a name of its own in
-// each.
+// Gives Eigen a separate namespace per instruction set. Otherwise the linker would merge Eigen's functions, and all
+// instruction sets would run the code of one.
 #define VOXPOP_JOINED(a, b) a##b
 #define VOXPOP_NAMED(a, b) VOXPOP_JOINED(a, b)
 #define Eigen VOXPOP_NAMED(Eigen_, VOXPOP_TARGET)

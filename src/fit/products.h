@@ -1,12 +1,12 @@
 #pragma once
-// Products of matrices by Eigen, built once for each instruction set as the kernels are (component_kernel.h). Row-major
-// floats; each call runs on one thread and its sums have one order, so that results do not depend on how many call.
+// Matrix products by Eigen, compiled once per instruction set like the kernels (component_kernel.h). Row-major floats.
+// Each call runs on one thread and sums in a fixed order, so results do not depend on the number of calling threads.
 
 #include <cstddef>
 
 namespace voxpop {
 
-/// A part of a row-major matrix: its first element, and from one row to the next.
+/// A part of a row-major matrix: pointer to its first element, and the distance between rows in elements.
 struct MatrixPart {
   const float* begin;
   std::ptrdiff_t stride;
@@ -22,7 +22,7 @@ struct Products {
                               std::ptrdiff_t columns, float* out, std::ptrdiff_t out_stride);
 };
 
-/// Those of the set that choose_kernels() takes by default.
+/// The products of the instruction set that choose_kernels() chooses by default.
 const Products& choose_products();
 
 }  // namespace voxpop

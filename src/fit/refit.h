@@ -6,32 +6,34 @@
 
 namespace voxpop {
 
-/// Some components as a fit left them, one run after the other: where an EP of take_share() starts from.
+/// State of the share's components at the end of a fit, in the share's order. EP on the groups of take_share() starts
+/// from it.
 EngineState state_of(const Fit& fit, const Sites& sites, const Share& share);
 
-/// What embeddings say of the scores of some components; null: nothing.
+/// Prior by embeddings of the scores of the share's components; null: no embeddings.
 std::shared_ptr<const ScorePrior> prior_of(const Groups& groups, const Fit& fit, const Share& share);
 
-/// Takes a vote out of groups that are to be solved again: it weighs nothing then, and what its site says does not
-/// count. Without `all_equal`, one of the equal votes that it stands for.
+/// Leaves a vote out of groups that will be solved again: its weight becomes 0, so its site no longer counts. If
+/// `all_equal` is false, only one of the equal votes that it stands for is left out.
 void leave_out(Groups& groups, std::size_t vote, bool all_equal = true);
 
-/// The posterior of groups, annotators as the fit has them: EP on the CPU from `start`, ten sweeps at most. `prior`:
-/// what embeddings say of these groups' scores.
+/// Posterior of `groups` with the annotators of `fit`: EP on the CPU from `start`, at most ten sweeps. `prior`: by
+/// embeddings, of these groups' scores; may be null.
 Posterior solve_again(const Groups& groups, const Fit& fit, const EngineState& start,
                       std::shared_ptr<const ScorePrior> prior);
 
-/// What is known of pairs' score differences.
+/// [P] posterior mean and variance of the pairs' score differences.
 struct PairMoments {
   Column<float> mean, variance;  ///< [P]
 };
 
-/// The same without some votes: their components are solved again. Of components above kDenseItems as the fit has it.
+/// Pair moments without some votes. Components with such votes are solved again, except components of more than
+/// kDenseItems items, for which the values of `fit` are returned.
 PairMoments solve_without(const Groups& groups, const Fit& fit, const Sites& sites,
                           const std::function<bool(std::uint32_t)>& is_left_out);
 
-/// What all other votes say of what a vote's annotator saw of its pair: the scores' difference, and its own view where
-/// the fit has such. The vote's EP site is taken out.
+/// Cavity of a vote: the pair's difference as the vote's annotator saw it, given all other votes. The difference is
+/// that of the scores, plus that of the annotator's own view if the fit has views. The vote's EP site is taken out.
 Cavity<double> cavity_of_vote(const Groups& groups, const Fit& fit, const Sites& sites, std::uint32_t vote,
                               std::uint32_t pair);
 

@@ -17,15 +17,15 @@ namespace voxpop {
 namespace {
 
 constexpr std::ptrdiff_t kSlabRows = 2048;
-constexpr std::ptrdiff_t kTile = 256;  ///< rows and columns of a product that one task makes
-/// Of the coefficients' prior variance, so that the variance that embeddings explain is from a millionth to 25 times
-/// (kMostExplained squared) the variance that they leave.
+constexpr std::ptrdiff_t kTile = 256;  ///< rows and columns of a product that one task computes
+/// Limits of the coefficients' prior variance. The variance explained by embeddings is between 1e-6 and 25
+/// (kMostExplained squared) times the variance that they do not explain.
 constexpr double kLeastVariance = 1e-6, kMostVariance = kMostExplained * kMostExplained;
 constexpr double kMostHaste = 20;  ///< see EmbeddingFit::haste
-/// The method's own error: EP takes a single vote for a measurement. On simulated data with one vote a pair, the
-/// logarithm of the scores' variance is off by this.
+/// Error of the method: EP treats a single vote like a measurement. On simulated data with one vote per pair, the
+/// logarithm of the scores' variance is wrong by this much.
 constexpr double kOwnError = 0.2;
-/// Random directions by which the trace of a square is estimated (Hutchinson 1990).
+/// Number of random directions for the trace of a square (Hutchinson 1990).
 constexpr std::ptrdiff_t kProbes = 32;
 
 using Matrix = Eigen::MatrixXd;
@@ -35,8 +35,8 @@ using FloatRows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 std::ptrdiff_t tiles(std::ptrdiff_t count) { return (count + kTile - 1) / kTile; }
 std::ptrdiff_t tile_end(std::ptrdiff_t begin, std::ptrdiff_t count) { return std::min(begin + kTile, count); }
 
-/// Rows that are orthonormal, and orthogonal to 1: the k-th compares item k + 1 with the mean of those before
-/// (Helmert).
+/// Helmert matrix: rows are orthonormal, and orthogonal to 1. Row k compares item k + 1 with the mean of the items
+/// before it.
 double helmert(std::ptrdiff_t row, std::ptrdiff_t item) {
   const auto k = static_cast<double>(row + 1);
   const double length = std::sqrt(k / (k + 1));
@@ -49,7 +49,7 @@ Matrix helmert(std::ptrdiff_t items) {
   return out;
 }
 
-/// R with R'R = m, which is positive semidefinite.
+/// R with R'R = m, where m is positive semidefinite.
 Matrix root_of(const Matrix& m) {
   const Eigen::LDLT<Matrix> factor(m);
   Matrix out = factor.transpositionsP() * Matrix::Identity(m.rows(), m.cols());
@@ -57,7 +57,7 @@ Matrix root_of(const Matrix& m) {
   return factor.vectorD().cwiseMax(0).cwiseSqrt().asDiagonal() * out;
 }
 
-/// Of a matrix that is positive definite but for rounding.
+/// Factor of a matrix that is positive definite in exact arithmetic.
 Eigen::LLT<Matrix> factor_of(const Matrix& m) {
   Eigen::LLT<Matrix> factor(m);
   if (factor.info() != Eigen::Success)
@@ -73,7 +73,7 @@ double log_determinant(const Eigen::LLT<Matrix>& factor) {
   return 2 * factor.matrixLLT().diagonal().array().log().sum();
 }
 
-/// log of the integral over scores N(f, P^-1) of what votes say: exp(h's - s'Bs / 2).
+/// log of the integral, over scores N(f, P^-1), of the votes' likelihood exp(h's - s'Bs / 2).
 double log_evidence(const Vector& f, const Matrix& prior, const Matrix& b, const Vector& h) {
   const Eigen::LLT<Matrix> posterior = factor_of(prior + b);
   const Vector rest = h - b * f;
@@ -81,8 +81,9 @@ double log_evidence(const Vector& f, const Matrix& prior, const Matrix& b, const
                 log_determinant(posterior));
 }
 
-/// The part of the sites' information on the variance of scores that each site has by itself. Votes do not have that
-/// part: a single vote has no size; only that votes agree or disagree with others tells the variance.
+/// The part of the sites' information on the scores' variance that comes from each site alone. The votes themselves do
+/// not contain this part: a single vote has no magnitude. Only agreement or contradiction between votes shows the
+/// variance.
 double told_by_single_votes(const FitView& view, std::uint32_t c, const Matrix& covariance) {
   if (view.view_variance > 0) return 0;
   const Matrix u = helmert(covariance.rows() + 1);
@@ -100,8 +101,8 @@ double told_by_single_votes(const FitView& view, std::uint32_t c, const Matrix& 
   return sum;
 }
 
-/// A sum of tiles of a product of slabs, in double precision; [rows x columns], those with row >= column alone where
-/// `lower`.
+/// Adds tiles of a product of slabs to `sum` [rows x columns], in double precision. If `lower`, only tiles with row >=
+/// column are computed.
 void add_product(const Products& products, MatrixPart a, MatrixPart b, std::ptrdiff_t inner, Matrix& sum, bool lower) {
   const std::ptrdiff_t across = tiles(sum.cols());
   oneapi::tbb::parallel_for(std::ptrdiff_t{0}, tiles(sum.rows()) * across, [&](std::ptrdiff_t task) {
@@ -117,23 +118,24 @@ void add_product(const Products& products, MatrixPart a, MatrixPart b, std::ptrd
 
 }  // namespace
 
-/// What the votes of a component say of its scores, in the directions of its rows, as votes tell no mean: precision B
-/// and shift h. If scores are N(0, I) before the votes, their covariance is G = (I + B)^-1 after, and their mean G h.
+/// What the votes say about a component's scores, in the directions of the component's rows (votes do not determine the
+/// mean): precision B and shift h. If scores are N(0, I) before the votes, their posterior has covariance G = (I +
+/// B)^-1 and mean G h.
 struct EmbeddingRegression::Told {
   Matrix b, covariance;
   Vector h;
-  /// I - G: what votes tell of w is X' (I - G) X.
+  /// I - G: the votes' information on w is X' (I - G) X.
   Matrix information() const { return Matrix::Identity(b.rows(), b.cols()) - covariance; }
 };
 
-/// w's posterior. `root` is W, an upper triangle: W W' is the covariance.
+/// Posterior of w. `root` is W, an upper triangle; W W' is the covariance.
 struct EmbeddingRegression::Weights {
   Vector mean;
   FloatRows root;
   std::vector<double> variance;
   double prior_variance;
-  double log_determinant;  ///< of I + prior_variance X'(I - G)X
-  double determined;       ///< effective number of dimensions that votes determine (MacKay 1992)
+  double log_determinant;  ///< log determinant of I + prior_variance X'(I - G)X
+  double determined;       ///< effective number of dimensions determined by the votes (MacKay 1992)
 };
 
 EmbeddingRegression::EmbeddingRegression(const Groups& groups, const Context& context)
@@ -187,7 +189,7 @@ void EmbeddingRegression::write_rows(const Slab& slab, float* out) const {
       oneapi::tbb::blocked_range<std::uint32_t>(slab.begin, slab.end, 16), [&](const auto& range) {
         std::vector<float> first(dimensions_), sum(dimensions_), next(dimensions_);
         for (std::uint32_t c = range.begin(); c < range.end(); ++c) {
-          // All from the first item's, so that embeddings that are the same differ by 0, not by rounding.
+          // Relative to the first item's embedding, so that equal embeddings differ by exactly 0.
           const std::uint32_t slot = groups_.component_slots[c], items = groups_.items_of(c);
           all.row(groups_.slot_item[slot], first.data());
           std::ranges::fill(sum, 0.0f);
@@ -231,8 +233,8 @@ EmbeddingRegression::Told EmbeddingRegression::told_by(const FitView& view, std:
   return out;
 }
 
-/// M = I / variance + X' (I - G) X and b = X' G h give w: mean M^-1 b, covariance M^-1. The variance is where MacKay's
-/// fixed point leads, |mean|^2 / (dimensions - trace(M^-1) / variance).
+/// With M = I / variance + X' (I - G) X and b = X' G h, w has mean M^-1 b and covariance M^-1. The variance is the
+/// limit of MacKay's fixed-point iteration, |mean|^2 / (dimensions - trace(M^-1) / variance).
 EmbeddingRegression::Weights EmbeddingRegression::find_weights(const FitView& view, double coefficient_variance) const {
   constexpr int kMostSteps = 20;
   Matrix told = Matrix::Zero(dimensions_, dimensions_), b = Matrix::Zero(dimensions_, 1);
@@ -280,7 +282,7 @@ EmbeddingRegression::Weights EmbeddingRegression::find_weights(const FitView& vi
     });
     const double trace = root.squaredNorm();
     out.determined = std::max(static_cast<double>(dimensions_) - trace / out.prior_variance, 0.0);
-    // A weak hyperprior keeps it from 0 over 0.
+    // A weak hyperprior avoids 0 / 0.
     const double next =
         std::clamp((out.mean.squaredNorm() + 1e-6) / (out.determined + 1e-3), kLeastVariance, kMostVariance);
     const double moved = std::abs(std::log(next / out.prior_variance));
@@ -304,7 +306,7 @@ ScorePrior EmbeddingRegression::solve(const FitView& view, double coefficient_va
     numbers += triangle(std::uint64_t{groups_.items_of(c)}, std::uint64_t{0});
   }
   out.precision.resize(numbers);
-  FloatRows probes(dimensions_, kProbes);  // W z for signs z
+  FloatRows probes(dimensions_, kProbes);  // W z for random signs z
   {
     FloatRows signs(dimensions_, kProbes);
     for (std::ptrdiff_t i = 0; i < signs.size(); ++i)
@@ -348,10 +350,10 @@ ScorePrior EmbeddingRegression::solve(const FitView& view, double coefficient_va
       const Matrix covariance = product.cast<double>();  // X V X'
       const Vector known = Eigen::Map<const Eigen::VectorXf>(f.data() + first, rows).cast<double>();
       spread[c - slab.begin] = covariance.trace();
-      // Without the component's own votes: V there is (M - X'(I - G)X)^-1.
+      // Without the component's own votes: V becomes (M - X'(I - G)X)^-1, with this component's X.
       const Matrix root = root_of(information);
       Matrix left = identity - root * covariance * root.transpose();
-      left.diagonal().array() += 1e-5;  // rounding, where it alone tells w
+      left.diagonal().array() += 1e-5;  // against rounding, if this component alone determines w
       const Matrix turned = root * covariance;
       const Matrix without = covariance + turned.transpose() * factor_of(left).solve(turned);
       const Vector moved = known - covariance * (says.covariance * says.h);
@@ -385,12 +387,12 @@ ScorePrior EmbeddingRegression::solve(const FitView& view, double coefficient_va
   }
   fit.coefficient_variance = w.prior_variance;
   fit.explained = (squares + uncertain) / count;
-  // Of w'Sw, S = X'X, with w N(mean, V): 4 mean'S V S mean + 2 trace(S V S V); each probe z gives |W'S W z|^2.
+  // Variance of w'Sw, S = X'X, with w N(mean, V): 4 mean'S V S mean + 2 trace(S V S V). Each probe z gives |W'S W z|^2.
   const Matrix root = w.root.cast<double>();
   fit.explained_variance = (4 * (root.transpose() * along).squaredNorm() +
                             2 * (root.transpose() * probed).squaredNorm() / static_cast<double>(kProbes)) /
                            (count * count);
-  // And as far as it is the prior that explains, with the error of the prior's variance.
+  // If part of the explained variance comes from the prior of w, add the error of that prior's variance.
   const double by_prior = fit.explained * (1 - w.determined / static_cast<double>(dimensions_));
   fit.explained_variance += by_prior * by_prior * 2 / std::max(w.determined, 0.5);
   const double all = std::accumulate(told.begin(), told.end(), 0.0);

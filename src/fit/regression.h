@@ -9,19 +9,20 @@
 
 namespace voxpop {
 
-/// Finds w of EmbeddingFit from what votes say of scores, in passes over the embeddings, slab by slab. Beside these it
-/// keeps [dimensions x dimensions] and some slabs. Results are the same for any number of threads.
+/// Estimates w of EmbeddingFit from the votes, in passes over the embeddings, slab by slab. Memory in addition to the
+/// embeddings: [dimensions x dimensions] and a few slabs. Results do not depend on the number of threads.
 class EmbeddingRegression {
  public:
-  /// Throws Error(kBadInput) where embeddings cannot tell scores apart, or a component has more than kDenseItems items.
+  /// Throws Error(kBadInput) if all embeddings of each component are equal, or if a component has more than kDenseItems
+  /// items.
   EmbeddingRegression(const Groups& groups, const Context& context);
 
-  /// `view`: the groups and their sites, without what embeddings say. `coefficient_variance`: to start from; estimated
-  /// from there, by MacKay's fixed point (1992).
+  /// `view`: the groups and their sites, without the prior by embeddings. `coefficient_variance`: starting value; it is
+  /// estimated by MacKay's fixed-point iteration (1992).
   ScorePrior solve(const FitView& view, double coefficient_variance) const;
 
  private:
-  /// Components whose rows are worked on at once. A component of K items has K - 1 rows: see write_rows().
+  /// Components that are processed together. A component of K items has K - 1 rows: see write_rows().
   struct Slab {
     std::uint32_t begin, end;
     std::ptrdiff_t rows;
@@ -39,9 +40,9 @@ class EmbeddingRegression {
   const Products& products_;
   std::ptrdiff_t dimensions_;
   std::vector<Slab> slabs_;
-  std::vector<std::ptrdiff_t> first_row_;  ///< [components] in its slab
+  std::vector<std::ptrdiff_t> first_row_;  ///< [components] row index within its slab
   std::ptrdiff_t most_rows_ = 0, rows_ = 0;
-  double unit_ = 1;  ///< of embeddings: with it, rows have a mean square of 1
+  double unit_ = 1;  ///< scale of embeddings: rows divided by it have a mean squared length of 1
 };
 
 }  // namespace voxpop

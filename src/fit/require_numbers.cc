@@ -15,7 +15,7 @@
 namespace voxpop {
 namespace {
 
-/// On all cores: one takes 40 ms over 20M pairs and as many items, a good part of the time in which a device fits them.
+/// Uses all cores: one core needs 40 ms for 20M pairs and as many items, which is long compared with a fit on a device.
 template <class Holds>
 bool all_of(const Column<float>& column, const Holds& holds) {
   constexpr std::size_t kTask = 1 << 16;

@@ -3,8 +3,8 @@
 
 namespace voxpop {
 
-/// Throws Error(kNotConverged) where a number of the fit is NaN or infinite, or a variance of a pair is not positive:
-/// labels made from it must not reach anybody's training.
+/// Throws Error(kNotConverged) if a number of the fit is NaN or infinite, or if a pair's variance is not positive. Such
+/// labels must not be used for training.
 void require_numbers(const Fit& fit);
 
 }  // namespace voxpop

@@ -1,6 +1,6 @@
 #pragma once
-// The course of solving a sparse component: formulas/sparse.h has the steps. Host and device take the same; `Backend`
-// runs them, as in kernels/parallel_engine.h.
+// Controls the solution of a sparse component. formulas/sparse.h has the single steps. Host and device use the same
+// code; `Backend` runs the steps, as in kernels/parallel_engine.h.
 
 #include <algorithm>
 #include <limits>
@@ -11,31 +11,32 @@
 
 namespace voxpop {
 
-/// Where each item's pairs begin, and the end, from how many each has.
+/// [items + 1] offsets: where the pairs of each item begin, and the end of the last. `pairs_of`: number of pairs per
+/// item.
 std::vector<std::uint64_t> row_offsets(const std::vector<std::uint32_t>& pairs_of);
 
 /// The pairs of a component as seen from each of its items.
 struct SparseGraph {
-  std::vector<std::uint64_t> row_begin;  ///< [items + 1]; 2 x pairs may exceed 2^32
-  std::vector<SparseEntry> entries;      ///< [2 pairs], by item, then by pair
-  std::vector<double> products;          ///< X'X of its covariates, a lower triangle
+  std::vector<std::uint64_t> row_begin;  ///< [items + 1] 64-bit, because 2 x pairs may exceed 2^32
+  std::vector<SparseEntry> entries;      ///< [2 pairs], sorted by item, then by pair
+  std::vector<double> products;          ///< X'X of the component's covariates, as a lower triangle
   SparseGraph(const Groups& groups, std::uint32_t component);
 };
 
-/// Bytes that solving takes beside votes and pairs, of a component.
+/// Bytes that solving a component needs, in addition to votes and pairs.
 constexpr std::size_t sparse_bytes(std::size_t items, std::size_t pairs) {
   return items * ((kSparseBlocks + 3) * kSparseColumns * sizeof(float) + 2 * sizeof(float) + sizeof(std::uint64_t)) +
          pairs * (2 * sizeof(SparseEntry) + 3 * sizeof(float));
 }
 
-/// Floats that a solver keeps from one solution to the next.
+/// Number of floats that a solver keeps between solutions.
 constexpr std::size_t sparse_kept_floats(std::size_t items, bool covariates) {
   return items * kSparseColumns * (kSparseBlocks + (covariates ? 1 : 0));
 }
 
-/// log det of H over its diagonal, from the course of conjugate gradients of random signs: stochastic Lanczos
-/// quadrature (Ubaru, Chen and Saad 2017). Within about sqrt(items) / 2: eight probes. `history`:
-/// SparseArrays::history.
+/// log det of H divided by its diagonal (D^-1/2 H D^-1/2), by stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017)
+/// from the coefficients of conjugate gradients with eight random sign vectors. Error: about sqrt(items) / 2.
+/// `history`: SparseArrays::history.
 double lanczos_log_determinant(const std::vector<double>& history, int steps, std::uint32_t items);
 
 template <class Backend>
@@ -65,9 +66,9 @@ class SparseSolver {
     state_ = backend.template allocate<SparseState>(1);
   }
 
-  /// Solves the component from its sites: pair moments in `view`, slot moments where wanted (else null; with them the
-  /// log evidence), and what it adds to `solved`, `covariates` and `sources` (null: not wanted), which lie where the
-  /// work is done.
+  /// Solves the component from its sites. Sets the pair moments in `view`. Optional (null: not wanted): slot moments,
+  /// with which the log evidence is computed too, and what the component adds to `solved`, `covariates` and `sources`.
+  /// These pointers are to memory of the backend.
   void solve(const FitView& view, const PassOptions* pass, float* slot_mean, float* slot_variance, SolveSums* solved,
              CovariateSums* covariates, SourceSums* sources) {
     SparseArrays s{view,
@@ -102,7 +103,7 @@ class SparseSolver {
       descend(s, SparseSides::kCovariates, 0);
       project_columns(s, 1);
     }
-    for (int block = kSparseBlocks - 1; block >= 0; --block) {  // that of the mean is the last
+    for (int block = kSparseBlocks - 1; block >= 0; --block) {  // the block with the mean is the last
       s.solution = solutions_.data() + std::size_t(block) * items_ * kSparseColumns;
       descend(s, SparseSides::kSamples, block);
       backend_.for_each(items_, SampleSparseRow{s, block});
@@ -116,12 +117,12 @@ class SparseSolver {
     if (project) alone(AddSparseCovariates{projection_.data(), products_.data(), view.covariate_count, covariates});
   }
 
-  /// Appends the solutions that the next ones start from.
+  /// Appends the solutions, which are the starting points of the next solutions.
   void save(Column<float>& to) const {
     to.resize(to.size() + kept_);
     backend_.copy_out(to.data() + to.size() - kept_, solutions_.data(), kept_);
   }
-  /// Takes them from there on; returns what comes behind.
+  /// Reads the solutions from `from`; returns the position behind them.
   const float* load(const float* from) {
     backend_.copy_in(solutions_.data(), from, kept_);
     return from + kept_;
@@ -149,7 +150,7 @@ class SparseSolver {
     backend_.launch(1, kSparseThreads, kBytes, work);
   }
 
-  /// Preconditioned conjugate gradients (Hestenes and Stiefel 1952), from the block's last solution.
+  /// Preconditioned conjugate gradients (Hestenes and Stiefel 1952). Starts from the block's last solution.
   void descend(const SparseArrays& s, SparseSides sides, int block) {
     over_rows(StartSparse{s, sides, block});
     alone(BeginSparse{s, row_blocks(), sides == SparseSides::kSamples && block == 0});
@@ -171,7 +172,7 @@ class SparseSolver {
     }
   }
 
-  /// With block 1's solution as workspace, which starts anew afterwards.
+  /// Uses the solution of block 1 as workspace. Block 1 then starts from 0.
   double find_log_determinant(SparseArrays s) {
     s.solution = solutions_.data() + std::size_t{items_} * kSparseColumns;
     s.history = history_.data();
@@ -189,7 +190,7 @@ class SparseSolver {
   Array<std::uint64_t> row_begin_;
   Array<SparseEntry> entries_;
   Array<float> precision_, shift_, pair_more_, diagonal_, slot_more_, residual_, direction_, product_;
-  Array<float> solutions_;  ///< [kSparseBlocks][items][8]; with covariates behind it [items][8] H^-1 X
+  Array<float> solutions_;  ///< [kSparseBlocks][items][8]; with covariates followed by [items][8] of H^-1 X
   std::size_t kept_;
   Array<double> partial_, history_, projection_, products_;
   Array<SparseState> state_;

@@ -37,8 +37,8 @@ std::vector<std::uint64_t> find_voices(const std::vector<std::uint32_t>& votes_o
 }
 
 double reference_median(const std::vector<double>& value, const std::vector<std::uint32_t>& votes_of) {
-  // Enough votes: 50, or where fewer have so many, the quarter with most votes. Estimates of the others are drawn to
-  // the population's mean, which is not the median where some are random.
+  // Annotators with enough votes have 50, or, if too few have 50, are in the quarter with most votes. Estimates of
+  // other annotators shrink to the population's mean, which differs from the median if some annotators vote at random.
   std::vector<std::uint32_t> counts;
   for (const std::uint32_t n : votes_of)
     if (n > 0) counts.push_back(n);
@@ -128,7 +128,7 @@ Standing find_standing(const std::vector<AnnotatorPosterior>& annotators, const 
     out.unrelated = unrelated / all;
     out.against = against / all;
   }
-  // Two kinds of evidence, each in sds of chance; their squares add up, with their signs.
+  // Two kinds of evidence, each in sds of chance. The squares are added, with their signs.
   double squares = 0;
   if (by_chance > 0) squares += agree * std::abs(agree) / by_chance;
   if (out.trusted > 0) {

@@ -1,5 +1,5 @@
 #pragma once
-// Where work of blocks (formulas/block.h) runs on the CPU's threads.
+// Backend that runs work in blocks (formulas/block.h) on the CPU's threads.
 
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>

@@ -1,30 +1,30 @@
 #pragma once
-// Annotators' own views (formulas/views.h) in small components: as many blocks at once as a pack has lanes.
+// Annotators' own views (formulas/views.h) in small components. Each lane of a pack processes one block.
 
 #include "fit/pack.h"
 #include "formulas/component.h"
 
 namespace voxpop::VOXPOP_TARGET {
-namespace {  // for the kernels alone: no function may be shared by the code of two instruction sets
+namespace {  // internal linkage: code for different instruction sets must not share functions
 
-/// Blocks of as many items each, one in each lane of a pack.
+/// Blocks with the same number of items, one in each lane of a pack.
 struct BlockPack {
   std::uint32_t count = 0;
-  std::uint32_t block[kLanes], component[kLanes];  ///< the component's number among those solved together
+  std::uint32_t block[kLanes], component[kLanes];  ///< `component`: index within the batch
 };
 
-/// Components that are solved together, interleaved: element e of component k lies at [e * kLanes + k].
+/// Components that are solved together, interleaved: element e of component k is at [e * kLanes + k].
 struct ComponentBatch {
   const FitView& view;
-  std::uint32_t begin, count, size;  ///< components [begin, begin + count) of at most `size` items
+  std::uint32_t begin, count, size;  ///< components [begin, begin + count), each of at most `size` items
   float *h, *shift, *mean;           ///< [size][size], lower triangle; [size]; [size]
 
   float& matrix(std::uint32_t k, std::uint32_t i, std::uint32_t j) const { return h[(i * size + j) * kLanes + k]; }
 };
 
-/// Calls act(blocks, work) for all blocks of a batch, in packs; work holds what add_view_sites() gave. Blocks come by
-/// their number of items, and then in order: so what is added to a component does not depend on its neighbours.
-/// `scratch`: kViewScratch packs.
+/// Calls act(blocks, work) for all blocks of a batch, in packs. `work` contains the result of add_view_sites(). Blocks
+/// are sorted by number of items, then by index. So a component's sums do not depend on the other components in the
+/// batch. `scratch`: kViewScratch packs.
 template <class Act>
 VOXPOP_HD void for_block_packs(const ComponentBatch& batch, float* scratch, const Act& act) {
   const FitView& view = batch.view;
@@ -32,7 +32,7 @@ VOXPOP_HD void for_block_packs(const ComponentBatch& batch, float* scratch, cons
   const auto items_of = [&](std::uint32_t b) { return view.views.block_slots[b + 1] - view.views.block_slots[b]; };
   const std::uint32_t first_block = view.views.component_blocks[batch.begin],
                       end_block = view.views.component_blocks[batch.begin + batch.count];
-  std::uint64_t sizes = 0;  // a bit for each number of items that there is
+  std::uint64_t sizes = 0;  // bit n is set if some block has n items
   for (std::uint32_t b = first_block; b < end_block; ++b) sizes |= std::uint64_t{1} << items_of(b);
   for (std::uint32_t items = 1; items <= kSmallItems; ++items) {
     if ((sizes >> items & 1u) == 0) continue;
@@ -58,7 +58,8 @@ VOXPOP_HD void for_block_packs(const ComponentBatch& batch, float* scratch, cons
   }
 }
 
-/// Adds what the blocks say to the matrices and shifts, and to the traces [kLanes] that add_ridge() takes.
+/// Adds the messages of the blocks to the matrices, the shifts, and the traces [kLanes], which are input of
+/// add_ridge().
 void add_messages_of_views(const ComponentBatch& batch, float* scratch, float* trace) {
   for_block_packs(batch, scratch, [&](const BlockPack& blocks, const ViewWork<Pack>& work) {
     view_message(work, batch.view.view_variance);
@@ -76,15 +77,15 @@ void add_messages_of_views(const ComponentBatch& batch, float* scratch, float* t
   });
 }
 
-/// With the matrices inverted: the votes' moments. What blocks add to the log evidence and what they say of the views'
-/// variance are added where wanted (else null).
+/// Call after the matrices are inverted: sets the votes' moments. Also adds the blocks' log evidence and what they say
+/// about the views' variance (null: not wanted).
 void set_moments_of_views(const ComponentBatch& batch, float* scratch, std::int64_t* log_evidence, ViewTotals* totals) {
   for_block_packs(batch, scratch, [&](const BlockPack& blocks, const ViewWork<Pack>& work) {
     const FitView& view = batch.view;
     const Pack evidence = view_message(work, view.view_variance);
     auto *s = reinterpret_cast<float*>(work.s), *x = reinterpret_cast<float*>(work.x);
     for (std::uint32_t b = 0; b < static_cast<std::uint32_t>(kLanes); ++b) {
-      const std::uint32_t from = b < blocks.count ? b : 0;  // an empty lane is as the first
+      const std::uint32_t from = b < blocks.count ? b : 0;  // unused lanes repeat block 0
       const std::uint32_t k = blocks.component[from], slot0 = view.component_slots[batch.begin + k];
       const std::uint32_t* slot = view.views.slot + view.views.block_slots[blocks.block[from]];
       for (int i = 0; i < work.n; ++i) {

@@ -1,21 +1,22 @@
 #pragma once
-// What an annotator is in a fit: what its votes add up to, its posterior, and the population that it comes from. All in
-// prior units (items' sd 1), in double precision. Empirical Bayes: the population is estimated from its annotators.
+// Annotators in a fit: sums over an annotator's votes, its posterior, and the population. All in prior units (items' sd
+// 1) and double precision. Empirical Bayes: the population is estimated from its annotators.
 
 #include "formulas/fixed_point.h"
 
 namespace voxpop {
 
-/// Votes without any noise would drive discriminations to infinity; here they stop, in prior units.
+/// Upper limits of the population's mean and variance, in prior units. Votes without any noise would otherwise lead to
+/// infinite discriminations.
 inline constexpr double kLargestMean = 20, kLargestVariance = 25;
 
-/// An annotator's own: six sds of the widest population from its largest mean.
+/// Upper limit of one annotator's discrimination: six sds of the widest population above its largest mean.
 inline constexpr double kLargestDiscrimination = 50;
 
 /// Nodes of the annotator quadrature: Gauss-Hermite in the proposal's standard units.
 inline constexpr int kGridNodes = 5;
 
-/// Node g; no table, which device code would keep in slow memory.
+/// Position of node g. Not a table, because device code would keep a table in slow memory.
 VOXPOP_HD constexpr float grid_at(int g) {
   const float size = g == 2 ? 0.0f : g == 1 || g == 3 ? 1.355626179974266f : 2.856970013872806f;
   return g < 2 ? -size : size;
@@ -24,58 +25,58 @@ VOXPOP_HD constexpr double grid_weight(int g) {
   return g == 2 ? 0.53333333333333333 : g == 1 || g == 3 ? 0.22207592200561264 : 0.011257411327720693;
 }
 
-/// Sums of one annotator's votes in fixed point (fixed_point.h), all additive in any order.
+/// Sums over one annotator's votes, in fixed point (fixed_point.h), so that the order does not matter.
 struct AnnotatorSums {
   std::int64_t gradient_gamma, gradient_beta, information_gamma, information_cross, information_beta;
-  std::int64_t gradient_habit, information_habit;  ///< of the habit of ties; with own ties alone
-  std::int64_t gradient_share, information_share;  ///< of logit(share); mixtures alone
+  std::int64_t gradient_habit, information_habit;  ///< of tie habits; only with own ties
+  std::int64_t gradient_share, information_share;  ///< of logit(share); only mixtures
 };
-/// Sums of all votes for one threshold.
+/// Sums over all votes for one threshold, in fixed point.
 struct ThresholdSums {
   std::int64_t gradient, information;
 };
 struct GridSums {
-  std::int64_t log_z[kGridNodes];  ///< relative to the middle node
+  std::int64_t log_z[kGridNodes];  ///< log-likelihood at each node minus that at the middle node
 };
 struct ReportSums {
-  std::int64_t agreement;  ///< votes that agree with the rest of the evidence; one half where that is even
-  std::int64_t better;     ///< sum of the probability that the vote picked the better item; ties left out
-  std::int64_t bits;       ///< expected information of a vote about d, in bits
-  std::int64_t decided;    ///< votes that are not ties; all of these sums count a vote by its weight
+  std::int64_t agreement;  ///< votes that agree with the rest of the evidence; 1/2 each if that evidence is even
+  std::int64_t better;     ///< sum of the probabilities that the vote picked the better item; without ties
+  std::int64_t bits;       ///< sum of the expected information of a vote about d, in bits
+  std::int64_t decided;    ///< votes that are not ties. In all these sums, a vote counts by its weight
 };
 
 struct AnnotatorPosterior {
   double discrimination = 1, side_bias = 0;
   double discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
-  double habit_logit = 0, habit_variance = 0;  ///< of ties: logit(h) but for the prompt's part
-  /// Mixtures: logit of the share of votes that are meant, Crowd-BT's eta.
+  double habit_logit = 0, habit_variance = 0;  ///< tie habit: logit(h) without the prompt's part
+  /// Mixtures: logit of the share of votes that are meant (Crowd-BT's eta).
   double share_logit = 0, share_variance = 0;
 };
 
-/// The population that annotators are drawn from: gamma ~ N(mean, variance), beta ~ N(side_bias_mean,
-/// side_bias_variance), logit(h) ~ N(habit_mean, habit_variance), logit(share) ~ N(share_mean, share_variance). Or what
-/// an earlier fit knows of one annotator.
+/// The distribution from which annotators are drawn: gamma ~ N(mean, variance), beta ~ N(side_bias_mean,
+/// side_bias_variance), logit(h) ~ N(habit_mean, habit_variance), logit(share) ~ N(share_mean, share_variance). Also
+/// used for the prior of one annotator, from an earlier fit.
 struct Population {
   double mean = 1, variance = 0.1, side_bias_variance = 0.1;
   double habit_mean = 0, habit_variance = 0.1;
   double share_mean = 0, share_variance = 0.5;
-  // Of one annotator; a population has none of these:
+  // Only for the prior of one annotator; 0 for a population:
   double side_bias_mean = 0;
-  double share_votes = 0;  ///< the share is known as from so many votes, which say nothing else
+  double share_votes = 0;  ///< precision of the prior of the share, as a number of votes; 0: use share_variance
 };
 
-/// An annotator as the passes over votes read it.
+/// An annotator as passes over votes read it.
 struct alignas(32) RaterRecord {
   float discrimination = 1, side_bias = 0;
   float discrimination_variance = 0, covariance = 0, side_bias_variance = 0;
-  float grid_spread = 0;  ///< node g of the quadrature lies at discrimination + grid_spread * grid_at(g) ...
-  float grid_slope = 0;   ///< ... where side_bias has moved by grid_slope a unit of discrimination
-  float share = 1;        ///< of votes that are meant; mixtures alone
+  float grid_spread = 0;  ///< node g of the quadrature is at discrimination + grid_spread * grid_at(g)
+  float grid_slope = 0;   ///< change of side_bias per unit of discrimination along the nodes
+  float share = 1;        ///< of votes that are meant; only mixtures
 };
 static_assert(sizeof(RaterRecord) == 32);
 
-/// How often someone ties who sees no difference, as passes read it: logits of an annotator's habit, or what a prompt
-/// adds to it.
+/// A tie habit as passes read it, in logits: an annotator's habit, or what a prompt adds to it. The habit is the
+/// probability of a tie if the annotator sees no difference.
 struct TieHabit {
   float mean = 0, variance = 0;
 };
@@ -88,7 +89,7 @@ VOXPOP_HD TieHabit tie_habit_of(const AnnotatorPosterior& a) {
   return {static_cast<float>(a.habit_logit), static_cast<float>(a.habit_variance)};
 }
 
-/// The nodes of the next quadrature: centred on the current posterior, a little wider.
+/// The record with the nodes of the next quadrature: centred on the current posterior, and 1.2 times as wide.
 VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
   RaterRecord record;
   record.discrimination = static_cast<float>(a.discrimination);
@@ -105,16 +106,17 @@ VOXPOP_HD RaterRecord record_of(const AnnotatorPosterior& a) {
 
 inline constexpr double kLongestStep = 0.3;
 
-/// Posterior precision of (gamma, beta).
+/// Posterior precision matrix of (gamma, beta).
 struct AnnotatorPrecision {
   double gamma, cross, beta;
   VOXPOP_HD double determinant() const { return gamma * beta - cross * cross; }
 };
 
-/// Observed information may be negative, but leaves at least this part of the prior's precision near the mode.
+/// Near the mode, the observed information may be negative, but the posterior precision is at least this part of the
+/// prior's.
 inline constexpr double kLeastOfPrior = 0.1;
 
-/// Its diagonal alone where the observed information is not positive definite (far from the mode).
+/// Posterior precision. If the matrix is not positive definite (far from the mode), only its diagonal, made positive.
 VOXPOP_HD AnnotatorPrecision precision_of(const AnnotatorSums& sums, const Population& population) {
   const double prior_gamma = 1 / population.variance, prior_beta = 1 / population.side_bias_variance;
   AnnotatorPrecision p{from_fixed(sums.information_gamma) + prior_gamma, from_fixed(sums.information_cross),
@@ -125,9 +127,10 @@ VOXPOP_HD AnnotatorPrecision precision_of(const AnnotatorSums& sums, const Popul
   return p;
 }
 
-/// One annotator's Newton step on (gamma, beta) from its summed gradient and Louis information, population as prior.
-/// Steps are at most 0.3 in each; where the information is not positive definite, a gradient step of that scale is
-/// taken. `damping`: how much of the step is taken. Returns how long gamma's step is undamped, in posterior sds.
+/// One annotator's Newton step on (gamma, beta), from its summed gradient and Louis information; the population is the
+/// prior. Steps are at most 0.3 in each. If the precision is not positive definite, the step is a gradient step of
+/// similar size. `damping`: part of the step that is taken. Returns the undamped length of gamma's step, in posterior
+/// sds.
 VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
                              double damping = 1) {
   const AnnotatorPrecision p = precision_of(sums, population);
@@ -144,11 +147,11 @@ VOXPOP_HD double newton_step(AnnotatorPosterior& a, const AnnotatorSums& sums, c
   return fabs(step) / sqrt(p.beta / det);
 }
 
-/// Logits of shares stay within this: 0.05 % to 99.95 %.
+/// Limit of the logits of shares: shares are between 0.05 % and 99.95 %.
 inline constexpr double kLargestShareLogit = 7.6;
 
-/// What is known of a share before the votes are seen, as they add to it. An annotator's own prior is that of a beta
-/// distribution: near 0 and 1 the logit is anything but normal.
+/// Gradient and precision of the prior of a share's logit, to add to those of the votes. An annotator's own prior is a
+/// beta distribution, because near 0 and 1 the logit is far from normal.
 struct SharePrior {
   double gradient, precision;
 };
@@ -161,7 +164,7 @@ VOXPOP_HD SharePrior share_prior(const Population& prior, double logit) {
   return {prior.share_votes * (share_of(prior.share_mean) - share), prior.share_votes * share * (1 - share)};
 }
 
-/// One annotator's Newton step on the logit of its share, at least `lowest`; the population is the prior.
+/// One annotator's Newton step on the logit of its share; the population is the prior. The result is at least `lowest`.
 VOXPOP_HD void step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
                           double lowest) {
   const SharePrior prior = share_prior(population, a.share_logit);
@@ -171,8 +174,8 @@ VOXPOP_HD void step_share(AnnotatorPosterior& a, const AnnotatorSums& sums, cons
   a.share_variance = 1 / precision;
 }
 
-/// One annotator's Newton step on the logit of its habit of ties, which is kept apart from (gamma, beta): on real votes
-/// their cross information changed nothing. `damping`: how much of the step is taken.
+/// One annotator's Newton step on the logit of its tie habit. Separate from (gamma, beta), because their cross
+/// information changed nothing on real votes. `damping`: part of the step that is taken.
 VOXPOP_HD void step_habit(AnnotatorPosterior& a, const AnnotatorSums& sums, const Population& population,
                           double damping) {
   const double prior = 1 / population.habit_variance;
@@ -182,9 +185,9 @@ VOXPOP_HD void step_habit(AnnotatorPosterior& a, const AnnotatorSums& sums, cons
   a.habit_variance = 1 / precision;
 }
 
-/// One annotator's posterior mean and variance of gamma by quadrature over the cavity likelihoods, along the ridge on
-/// which beta follows gamma. `grid` was summed at the nodes of record_of(a), `sums` at the middle one. Means move by
-/// the share `damping` of the way.
+/// One annotator's posterior mean and variance of gamma, by quadrature over the cavity likelihoods, along the ridge on
+/// which beta follows gamma. `grid` must be summed at the nodes of record_of(a), `sums` at the middle node. `damping`:
+/// part of the way that means move.
 VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSums& sums, const GridSums& grid,
                                         const Population& population, double damping) {
   const RaterRecord record = record_of(a);
@@ -211,7 +214,7 @@ VOXPOP_HD void integrate_discrimination(AnnotatorPosterior& a, const AnnotatorSu
   const double shift = clamped(spread * first / total, -kLongestStep, kLongestStep);
   const double variance = larger(spread * spread * (second / total - first / total * first / total), 1e-8);
 
-  // beta, given gamma: one Newton step at the middle node, then along the ridge with gamma's mean.
+  // beta given gamma: one Newton step at the middle node, then a move along the ridge with gamma's mean.
   const double prior_beta = 1 / population.side_bias_variance;
   double beta_precision = from_fixed(sums.information_beta) + prior_beta;
   if (beta_precision <= kLeastOfPrior * prior_beta) beta_precision = larger(fabs(beta_precision), prior_beta);

@@ -1,6 +1,7 @@
 #pragma once
-// What a kernel needs of its block, so that the same work can run on a device, a thread a lane, and on the host, the
-// block's threads one after another between two barriers. Work is a functor with
+// Access to a block of threads, so that the same work can run on a device and on the host. On a device each thread of
+// the block runs in parallel. On the host the block's threads run one after the other between two barriers. Work is a
+// functor with
 //   VOXPOP_DEVICE void operator()(Block& block) const;
 
 #include <atomic>
@@ -16,11 +17,11 @@
 namespace voxpop {
 
 struct Block {
-  std::uint32_t index, count;  ///< this block, and how many there are
+  std::uint32_t index, count;  ///< index of this block, and number of blocks
   std::uint32_t threads;
-  char* shared;  ///< memory that the block's threads share, 16-byte aligned
+  char* shared;  ///< memory shared by the block's threads, 16-byte aligned
 
-  /// Runs act(thread) for each thread of the block; behind it is a barrier.
+  /// Runs act(thread) for each thread of the block, then a barrier.
   template <class Act>
   VOXPOP_DEVICE void for_threads(const Act& act) const {
 #if defined(__CUDA_ARCH__)
@@ -32,7 +33,7 @@ struct Block {
   }
 };
 
-/// Adds to a sum that other blocks, and their threads, add to.
+/// Atomic addition to a sum that is shared between blocks.
 VOXPOP_HD void add_shared(std::int64_t* sum, std::int64_t value) {
 #if defined(__CUDA_ARCH__)
   atomicAdd(reinterpret_cast<unsigned long long*>(sum), static_cast<unsigned long long>(value));
@@ -41,8 +42,8 @@ VOXPOP_HD void add_shared(std::int64_t* sum, std::int64_t value) {
 #endif
 }
 
-/// Adds to a sum in the block's shared memory. Two native 32-bit additions with a carry: a 64-bit one would be a loop
-/// of compare-and-swaps. Integers modulo 2^64 add in any order, and so do the two halves.
+/// Addition to a sum in the block's shared memory. Uses two native 32-bit additions with a carry, because a 64-bit
+/// addition would be a loop of compare-and-swap. Both halves are exact modulo 2^64, so the order does not matter.
 VOXPOP_HD void add_in_block(std::int64_t* sum, std::int64_t value) {
 #if defined(__CUDA_ARCH__)
   auto* half = reinterpret_cast<unsigned*>(sum);
@@ -55,7 +56,7 @@ VOXPOP_HD void add_in_block(std::int64_t* sum, std::int64_t value) {
 #endif
 }
 
-/// Largest of non-negative floats, whose bits are ordered as they are.
+/// Maximum of non-negative floats; atomic on a device only. Their bit patterns have the same order as their values.
 VOXPOP_HD void raise_shared(float* largest, float value) {
 #if defined(__CUDA_ARCH__)
   atomicMax(reinterpret_cast<int*>(largest), __float_as_int(value));
@@ -64,7 +65,7 @@ VOXPOP_HD void raise_shared(float* largest, float value) {
 #endif
 }
 
-/// Puts `after` where `before` is; returns what was there.
+/// Compare-and-swap, atomic on a device only: replaces `before` by `after`. Returns the old value.
 VOXPOP_HD std::uint32_t swap_shared(std::uint32_t* value, std::uint32_t before, std::uint32_t after) {
 #if defined(__CUDA_ARCH__)
   return atomicCAS(value, before, after);
@@ -83,11 +84,11 @@ VOXPOP_HD void increment_shared(std::uint32_t* count) {
 #endif
 }
 
-/// How many blocks of some work should share a multiprocessor at least; registers are cut to that.
+/// Minimum number of blocks of a kind of work per multiprocessor. The number of registers is limited accordingly.
 template <class Work>
 inline constexpr int kBlocksAtOnce = 3;
 
-/// Work for each index on its own.
+/// Independent work for each index.
 template <class Act>
 struct ForEach {
   std::uint64_t count;

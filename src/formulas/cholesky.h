@@ -1,17 +1,17 @@
 #pragma once
-// The small linear algebra of a component: H = L L', its inverse and log determinant, in place.
-// Element (i, j) of the lower triangle lies at data[(i * size + j) * stride]: `stride` lets matrices be interleaved.
+// Small linear algebra for a component: H = L L', its inverse and log determinant, in place. Element (i, j) of the
+// lower triangle is at data[(i * size + j) * stride]; `stride` allows interleaved matrices.
 
 #include "formulas/portable.h"
 
 namespace voxpop {
 
-/// Replaces the lower triangle of a positive definite matrix by that of its inverse. `size` >= 1. on_pivot(x) is called
-/// for each pivot; the determinant is their product.
+/// Replaces the lower triangle of a positive definite matrix by that of its inverse. `size` >= 1. Calls on_pivot(x) for
+/// each pivot; the determinant is the product of the pivots.
 template <class Real, class OnPivot>
 VOXPOP_HD void invert_positive_definite(Real* data, int size, int stride, const OnPivot& on_pivot) {
   const auto at = [=](int i, int j) -> Real& { return data[(i * size + j) * stride]; };
-  for (int j = 0; j < size; ++j) {  // L, its diagonal kept as 1 / L(j, j)
+  for (int j = 0; j < size; ++j) {  // L; the diagonal contains 1 / L(j, j)
     Real pivot = at(j, j);
     for (int k = 0; k < j; ++k) pivot = pivot - at(j, k) * at(j, k);
     pivot = larger(pivot, Real(1e-30f));
@@ -38,7 +38,7 @@ VOXPOP_HD void invert_positive_definite(Real* data, int size, int stride, const 
     }
 }
 
-/// The same; returns the logarithm of the determinant.
+/// The same. Returns the logarithm of the determinant.
 template <class Real>
 VOXPOP_HD Real invert_positive_definite(Real* data, int size, int stride = 1) {
   Real log_determinant = Real(0);

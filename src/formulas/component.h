@@ -1,20 +1,20 @@
 #pragma once
-// A small component's posterior from its sites: H = P + sum of precisions (P is I, but for embeddings), Cholesky, mean
-// and covariance. Callers interleave the matrices of several components: element e of one lies at data[e * stride].
+// The posterior of a small component from its sites: H = P + sum of precisions (P is I without embeddings), Cholesky,
+// mean and covariance. Callers interleave the matrices of several components: element e of one is at data[e * stride].
 
 #include "formulas/cholesky.h"
 #include "formulas/views.h"
 
 namespace voxpop {
 
-/// Components of at most this many items and votes are solved whole by one worker.
+/// A component with at most this many items and votes is small: one worker solves it alone.
 inline constexpr std::uint32_t kSmallItems = 32;
 inline constexpr std::uint32_t kSmallVotes = 8192;
 
-/// Precision and shift that a pair's votes add up to; fixed point: the order of votes leaves no trace.
+/// Precision and shift summed over a pair's votes; in fixed point, so the order of votes does not matter.
 struct PairSums {
   std::int64_t fixed_precision = 0, fixed_shift = 0;
-  float unsound = 0;  ///< not a number where a site is none, which fixed point would not show
+  float unsound = 0;  ///< NaN if a site is NaN or infinite, which fixed point could not show; else 0
   VOXPOP_HD double precision() const { return from_fixed(fixed_precision) + unsound; }
   VOXPOP_HD double shift() const { return from_fixed(fixed_shift) + unsound; }
 };
@@ -30,8 +30,8 @@ VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
   return sums;
 }
 
-/// The lower triangle h [size][size] and `shift` [size] of a component of at most `size` items before its votes: items
-/// that it lacks touch nothing.
+/// Initialises the lower triangle h [size][size] and `shift` [size] of a component before its votes are added. The
+/// component has at most `size` items; the padding items are not connected to it.
 VOXPOP_HD void clear_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
                                std::uint32_t stride) {
   for (std::uint32_t i = 0; i < size; ++i) {
@@ -43,9 +43,9 @@ VOXPOP_HD void clear_component(const FitView& view, std::uint32_t c, std::uint32
     for (std::uint32_t j = 0; j <= i; ++j) h[(i * size + j) * stride] = prior_precision(view, c, i, j);
 }
 
-/// The ridge: H = I + L leaves the mean of all scores at precision 1, however many votes there are; differences do not
-/// feel it, but rounding does. A ridge along that direction keeps H as well conditioned as the graph is;
-/// finish_component() takes it out again. `trace`: of L.
+/// Adds the ridge. H = I + L gives the mean of all scores precision 1, however many votes there are. Differences of
+/// scores do not depend on this precision, but rounding errors do. A ridge along the mean keeps H as well conditioned
+/// as the graph. finish_component() takes the ridge out again. `trace`: of L. Returns the ridge.
 VOXPOP_HD float add_ridge(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, std::uint32_t stride,
                           float trace) {
   const std::uint32_t items = view.component_slots[c + 1] - view.component_slots[c];
@@ -55,8 +55,8 @@ VOXPOP_HD float add_ridge(const FitView& view, std::uint32_t c, std::uint32_t si
   return ridge;
 }
 
-/// Fills h and `shift` of component c from its votes. Scores are taken relative to their prior means. `views_scratch`:
-/// kViewScratch where votes are in blocks, else null. Returns the ridge.
+/// Fills h and `shift` of component c from its votes. Scores are relative to their prior means. `views_scratch`:
+/// kViewScratch numbers if votes are in blocks, else null. Returns the ridge.
 VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::uint32_t size, float* h, float* shift,
                                    std::uint32_t stride, double* views_scratch = nullptr) {
   const std::uint32_t slot0 = view.component_slots[c];
@@ -87,7 +87,7 @@ VOXPOP_HD float assemble_component(const FitView& view, std::uint32_t c, std::ui
   return add_ridge(view, c, size, h, stride, trace);
 }
 
-/// Mean of the scores, once h is inverted.
+/// Mean of the scores, after h has been inverted.
 template <class Real>
 VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, std::uint32_t size,
                                   std::uint32_t stride) {
@@ -99,7 +99,7 @@ VOXPOP_HD void multiply_component(const Real* h, const Real* shift, Real* mean, 
   }
 }
 
-/// Twice what moving all scores of component c to their prior means adds to its log evidence.
+/// Twice the change of component c's log evidence when its scores are moved by their prior means.
 VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
   float sum = 0;
   if (!has_prior_means(view)) return sum;
@@ -112,7 +112,7 @@ VOXPOP_HD float prior_quadratic(const FitView& view, std::uint32_t c) {
   return sum;
 }
 
-/// Of P x, the i-th number; P as prior_precision().
+/// The i-th element of P x; P as in prior_precision().
 template <class Real>
 VOXPOP_HD Real prior_product(const FitView& view, std::uint32_t c, std::uint32_t i, const Real* x,
                              std::uint32_t stride) {
@@ -123,7 +123,7 @@ VOXPOP_HD Real prior_product(const FitView& view, std::uint32_t c, std::uint32_t
   return sum;
 }
 
-/// Of P h P, the i-th number of the diagonal; `h` as covariate_terms() has it.
+/// The i-th diagonal element of P h P; `h` as in covariate_terms().
 template <class Real>
 VOXPOP_HD Real prior_spread(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t size, const Real* h,
                             std::uint32_t stride) {
@@ -137,9 +137,10 @@ VOXPOP_HD Real prior_spread(const FitView& view, std::uint32_t c, std::uint32_t 
   return sum;
 }
 
-/// What component c, solved, says of the coefficients: add(field of CovariateSums, value). `h`: the inverse, of which
-/// the lower triangle is read; `mean`: scores relative to their prior means. By Fisher's identity the gradient is X' P
-/// E[scores]; by Louis' the information X' (P - P covariance P) X. The ridge does not matter: columns of X are centred.
+/// What the solved component c says about the coefficients, as calls add(field of CovariateSums, value). `h`: the
+/// inverse, only its lower triangle is read. `mean`: scores relative to their prior means. The gradient is X' P
+/// E[scores] by Fisher's identity; the information is X' (P - P covariance P) X by Louis' identity. The ridge has no
+/// effect, because the columns of X are centred.
 template <class Real, class Add>
 VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32_t size, const Real* h,
                                const Real* mean, std::uint32_t stride, const Add& add) {
@@ -147,7 +148,7 @@ VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32
   const auto x = [&](std::uint32_t i, int k) {
     return view.covariates[std::size_t{slot0 + i} * view.covariate_count + k];
   };
-  const auto px = [&](std::uint32_t i, int k) {  // of P X
+  const auto px = [&](std::uint32_t i, int k) {  // element of P X
     if (view.prior.mean == nullptr) return x(i, k);
     float sum = 0;
     for (std::uint32_t j = 0; j < items; ++j) sum += prior_precision(view, c, i, j) * x(j, k);
@@ -170,14 +171,14 @@ VOXPOP_HD void covariate_terms(const FitView& view, std::uint32_t c, std::uint32
   }
 }
 
-/// What component c, solved, says of its items' sources: add(source, field of SourceSums, value). As covariate_terms(),
-/// but of each item alone. `ridge`: as assemble_component() gave it.
+/// What the solved component c says about its items' sources, as calls add(source, field of SourceSums, value). As
+/// covariate_terms(), but for each item separately. `ridge`: from assemble_component().
 template <class Real, class Add>
 VOXPOP_HD void source_terms(const FitView& view, std::uint32_t c, std::uint32_t size, const Real* h, const Real* mean,
                             Real ridge, std::uint32_t stride, const Add& add) {
   const std::uint32_t slot0 = view.component_slots[c], items = view.component_slots[c + 1] - slot0;
   const auto count = static_cast<Real>(items);
-  const Real known = 1 - 1 / count + 1 / (count * (1 + ridge * count));  // 1 less the variance, the ridge taken out
+  const Real known = 1 - 1 / count + 1 / (count * (1 + ridge * count));  // 1, with the ridge in h taken out
   for (std::uint32_t i = 0; i < items; ++i) {
     const std::uint32_t source = view.slot_source[slot0 + i];
     const Real prior = prior_precision(view, c, i, i) - 1;
@@ -186,8 +187,8 @@ VOXPOP_HD void source_terms(const FitView& view, std::uint32_t c, std::uint32_t 
   }
 }
 
-/// Item i's part of E[s' P s], scores s relative to their prior means: their square where P is I. `along`: the variance
-/// of the mean score, which is left out.
+/// Item i's part of E[s' P s], with scores s relative to their prior means; the expected square of s_i if P is I.
+/// `along`: variance of the mean score, which is left out.
 VOXPOP_HD float expected_square(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t size,
                                 const float* h, const float* mean, float along, std::uint32_t stride) {
   const float m = mean[i * stride];
@@ -198,8 +199,8 @@ VOXPOP_HD float expected_square(const FitView& view, std::uint32_t c, std::uint3
   return m * prior_product(view, c, i, mean, stride) + spread - along;
 }
 
-/// Pair moments into `view`, slot moments (centred) where wanted (else null), and what the component adds to
-/// `sums`, where wanted (else null).
+/// Sets the pair moments in `view`. Optional outputs (null: not wanted): slot moments, centred, and what the component
+/// adds to `sums`.
 VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h,
                                 const float* shift, const float* mean, float ridge, float log_determinant,
                                 std::uint32_t stride, float* slot_mean, float* slot_variance, SolveSums* sums) {
@@ -210,15 +211,15 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     const float pair_mean = mean[i * stride] - mean[j * stride] + prior_difference(view, p);
     const float apart = h[(i * size + i) * stride] + h[(j * size + j) * stride];
     float pair_variance = apart - 2 * h[(j * size + i) * stride];
-    if (pair_variance < 1e-7f * apart) pair_variance = 1e-7f * apart;  // no less is left of it by rounding
+    if (pair_variance < 1e-7f * apart) pair_variance = 1e-7f * apart;  // rounding leaves no less
     const float difference = pair_mean - view.pair_mean[p], square = difference * difference / pair_variance;
-    if (!(square <= change)) change = square >= 0 ? square : INFINITY;  // what is no number has not settled
+    if (!(square <= change)) change = square >= 0 ? square : INFINITY;  // NaN must not count as converged
     view.pair_mean[p] = pair_mean;
     view.pair_variance[p] = pair_variance;
   }
   if (sums == nullptr) return;
   const auto count = static_cast<float>(items);
-  const float along = 1 / (count * (1 + ridge * count));  // variance of the mean score, ridge and all
+  const float along = 1 / (count * (1 + ridge * count));  // variance of the mean score, including the ridge
   float squares = 0;
   for (std::uint32_t i = 0; i < items; ++i) {
     const float m = mean[i * stride], variance = h[(i * size + i) * stride] - along;
@@ -239,8 +240,9 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
   if (largest > sums->change) sums->change = largest;
 }
 
-/// The votes' moments of component c, solved: as finish_component(), whose `sums` this adds to where wanted. `totals`:
-/// what blocks say of the views' variance, where wanted (else null). `scratch`: kViewScratch.
+/// Sets the votes' moments of the solved component c; call after finish_component(). Optional outputs (null: not
+/// wanted): the blocks' part of the log evidence, added to `sums`, and what the blocks say about the views' variance,
+/// added to `totals`. `scratch`: kViewScratch numbers.
 VOXPOP_HD void finish_views(const FitView& view, std::uint32_t c, std::uint32_t size, const float* h, const float* mean,
                             std::uint32_t stride, double* scratch, SolveSums* sums, ViewTotals* totals) {
   const std::uint32_t slot0 = view.component_slots[c];

@@ -1,11 +1,11 @@
 #pragma once
-// The fit as a state that moves on after each pass over votes. Host and device run the same functions, so that
-// iterations on a device need no host in between. An iteration is
-//   a pass over votes as next_pass() says      -> sums of each annotator, PassSums
-//   update_annotator() for each annotator      -> AnnotatorTotals, by add_mean()
-//   with_means(), then add_spread() for each   -> AnnotatorTotals again
+// The fit as a state machine that advances after each pass over the votes. Host and device run the same functions, so
+// iterations on a device need no host in between. An iteration is:
+//   a pass over votes, controlled by next_pass() -> sums per annotator, PassSums
+//   update_annotator() for each annotator        -> AnnotatorTotals, by add_mean()
+//   with_means(), then add_spread() for each     -> AnnotatorTotals again
 //   end_iteration(), then finish_annotator() for each.
-// Totals are integers, so annotators may come in any order.
+// Totals are integers, so the order of annotators does not change the result.
 
 #include "formulas/cholesky.h"
 #include "formulas/covariates.h"
@@ -15,60 +15,64 @@
 
 namespace voxpop {
 
-/// What a vote may be other than meant: nothing, or the other item's.
+/// What a vote may be if it is not meant: kNone: every vote is meant; kMirror: a vote for the other item (crowd-bt).
 enum class Blend { kNone, kMirror };
 
-/// What one pass over all votes should bring.
+/// What one pass over the votes should do.
 struct PassOptions {
-  int sweeps = 1;            ///< EP sweeps over each component: solve, then new sites
-  std::uint32_t stride = 1;  ///< only every so-manieth batch of small components: a sample, for the first iterations
-  float stretch = 1;         ///< all discriminations were multiplied by this since the last pass: sites follow first
-  bool annotators = false;   ///< gradients and information of annotators, at the last sweep's cavities
-  bool grid = false;         ///< log-likelihood of each annotator on its quadrature nodes
-  bool uncertain = false;    ///< sites integrate over the annotators' variances; else annotators are taken as known
-  bool exact = false;        ///< the finer mixture: for the last passes
+  int sweeps = 1;            ///< EP sweeps over each component; a sweep is a solve, then new sites
+  std::uint32_t stride = 1;  ///< only every `stride`-th batch of small components: a sample
+  float stretch = 1;         ///< factor of all discriminations since the last pass; sites are read accordingly
+  bool annotators = false;   ///< compute gradients and information of annotators, from the last sweep's cavities
+  bool grid = false;         ///< compute the log-likelihood of each annotator at its quadrature nodes
+  bool uncertain = false;    ///< sites integrate over the annotators' variances; false: annotators are taken as known
+  bool exact = false;        ///< use the finer mixture kExact; for the last passes
   Blend blend = Blend::kNone;
   VoteScale scale{};
-  float coefficient[kMaxCovariates] = {};  ///< c: scores are normal about X c
-  /// What prompts add to annotators' habits of ties has this variance; 0: nothing. See step_prompt().
+  float coefficient[kMaxCovariates] = {};  ///< c: the prior means of scores are X c
+  /// Variance of what prompts add to annotators' tie habits; 0: prompts add nothing. See step_prompt().
   float prompt_variance = 0, prompt_shift = 0, prompt_damping = 1;
-  float site_step = 1;      ///< how much of the way to their new values sites go
-  float view_variance = 0;  ///< of annotators' own views, in units of scores: see views.h; 0: there are none
-  float prior_scale = 0;    ///< of what embeddings say: see PriorArrays
+  float site_step = 1;      ///< part of the way to their new values that sites move
+  float view_variance = 0;  ///< of annotators' own views, in squared units of scores: see views.h; 0: no views
+  float prior_scale = 0;    ///< factor of the prior means by embeddings: see PriorArrays
 };
 
-/// What solving components adds up: integers and a maximum, so in any order.
+/// Sums over solved components. Integers and a maximum, so the order does not matter.
 struct SolveSums {
-  float change = 0;  ///< largest change of a pair's mean in the last sweep, in posterior sds
-  /// Fixed point: posterior E[s'Ps], scores s relative to prior means (P is I, but for embeddings), summed ...
+  float change = 0;  ///< largest change of a pair's mean in the last sweep, in posterior sds; infinite if it was NaN
+  /// Sum of E[s'Ps] under the posterior, in fixed point. s: scores relative to their prior means. P: prior precision, I
+  /// without embeddings.
   std::int64_t squares = 0;
-  std::int64_t freedom = 0;       ///< ... over so many degrees of freedom: items minus one, of each component
-  std::int64_t log_evidence = 0;  ///< fixed point: the components' part; only with slot moments
+  std::int64_t freedom = 0;       ///< degrees of freedom of `squares`: items minus one, summed over components
+  std::int64_t log_evidence = 0;  ///< the components' part of the log evidence, in fixed point; only if slot moments
+                                  ///< are computed
 };
 
-/// What prompts' habits of ties add up to, of those that moved: how many they are, and in fixed point sums of their
-/// means, of their squares, variances included, and of the squares of what share of each the votes tell.
+/// Sums over the prompts that moved. `prompts`: their number. The others are in fixed point: sums of the means; of the
+/// squared means plus variances; and of the squared shares of each prompt's precision that come from the votes.
 struct PromptTotals {
   std::int64_t prompts = 0, mean = 0, square = 0, told = 0;
 };
 
-/// What blocks say of the variance of annotators' own views (views.h); fixed point.
+/// What the blocks say about the variance of annotators' own views (views.h): the derivative of the log evidence and
+/// its information, in fixed point.
 struct ViewTotals {
   std::int64_t score = 0, information = 0;
 };
 
-/// What a component's votes say of what their prompt adds to annotators' habits of ties; fixed point.
+/// What a component's votes say about the part that their prompt adds to tie habits; in fixed point.
 struct HabitSums {
   std::int64_t gradient, information;
 };
 
 inline constexpr double kLongestPromptStep = 0.5;
 
-/// Moves what a component's prompt adds to habits of ties, by a Newton step: tau ~ N(0, pass.prompt_variance). It is to
-/// be read less pass.prompt_shift, the mean of all an iteration ago, which annotators' habits take over.
+/// Newton step on a prompt's part tau of tie habits, with prior N(0, pass.prompt_variance). The stored mean must be
+/// read minus pass.prompt_shift. This shift is the mean over all prompts one iteration ago, which annotators' habits
+/// absorb.
 VOXPOP_HD void step_prompt(TieHabit& prompt, const HabitSums& sums, const PassOptions& pass, PromptTotals& totals) {
   const double spread = pass.prompt_variance;
-  if (sums.gradient == 0 && sums.information == 0) {  // no vote of it is seen
+  if (sums.gradient == 0 && sums.information == 0) {  // no vote of this prompt is seen
     prompt = {pass.prompt_shift, pass.prompt_variance};
     return;
   }
@@ -76,7 +80,8 @@ VOXPOP_HD void step_prompt(TieHabit& prompt, const HabitSums& sums, const PassOp
   double mean = static_cast<double>(prompt.mean) - pass.prompt_shift;
   const double step =
       clamped((from_fixed(sums.gradient) - mean / spread) / precision, -kLongestPromptStep, kLongestPromptStep);
-  const double whole = mean + step;  // the spread goes by it: damped means lag behind the variances, and it would swing
+  const double whole = mean + step;  // the undamped mean: damped means lag behind the variances, and the spread would
+                                     // oscillate
   mean += pass.prompt_damping * step;
   prompt = {static_cast<float>(mean), static_cast<float>(1 / precision)};
   const double told = 1 - 1 / (precision * spread);
@@ -89,94 +94,97 @@ VOXPOP_HD void step_prompt(TieHabit& prompt, const HabitSums& sums, const PassOp
 VOXPOP_HD bool has_discriminations(Model model) { return model == Model::kRater; }
 VOXPOP_HD Blend blend_of(Model model) { return model == Model::kCrowdBt ? Blend::kMirror : Blend::kNone; }
 
-/// Where a population's etas are thought to lie before the votes are seen: 0.85, give or take one logit.
+/// Prior of the population's mean eta, as a logit: 0.85, with an sd of one logit.
 inline constexpr double kPriorShareMean = 1.73;
 
 enum class Phase {
-  kNewton,      ///< annotators near their modes, by Newton steps, which are cheap
-  kQuadrature,  ///< then to their posterior means, whose moments the population's are
-  kSweeps,      ///< at last components alone, with the finer mixture
+  kNewton,      ///< annotators move to their modes by Newton steps, which are cheap
+  kQuadrature,  ///< then to their posterior means by quadrature; the population's moments need means
+  kSweeps,      ///< at the end only components, with the finer mixture
   kDone
 };
 
 struct FitState {
   Model model = Model::kRater;
-  int max_iterations = 200;  ///< of annotators, in all
+  int max_iterations = 200;  ///< limit on annotator iterations in total
   double tolerance = 0.2;    ///< see FitOptions
-  double voters = 0;         ///< annotators who have votes
+  double voters = 0;         ///< number of annotators with votes
   int levels = 1;            ///< largest strength of a vote
-  bool own_ties = false;     ///< ties are an answer of their own, with habits
-  bool by_prompt = false;    ///< to which prompts add
+  bool own_ties = false;     ///< ties are a separate answer, with tie habits
+  bool by_prompt = false;    ///< prompts add to tie habits
   double lowest_share_logit = -kLargestShareLogit;
-  int covariates = 0;  ///< columns of X
-  int tastes = 0;      ///< the first so many are features for which annotators have tastes
-  /// Annotators have priors of their own, from an earlier fit, which fix the scale, too: the population is not
-  /// estimated, only what their moments are, as a sign of what still moves.
+  int covariates = 0;  ///< number of columns of X
+  int tastes = 0;      ///< the first `tastes` covariates are features, for which annotators have tastes
+  /// Annotators have priors of their own, from an earlier fit. These also fix the scale. The population is then not
+  /// estimated; its moments only show what still moves.
   bool own_priors = false;
-  bool some_known = false;   ///< some annotators have priors of their own beside the population's: prior_of()
-  bool own_tastes = false;   ///< and so have their tastes
-  bool known_scale = false;  ///< thresholds are the earlier fit's
+  bool some_known = false;   ///< some annotators have priors of their own in addition to the population's: prior_of()
+  bool own_tastes = false;   ///< tastes have priors of their own, from an earlier fit
+  bool known_scale = false;  ///< thresholds are those of the earlier fit
   int sources = 0;
-  bool own_sources = false;  ///< sources have priors of their own, which fix their level, too
+  bool own_sources = false;  ///< sources have priors of their own, from an earlier fit, which also fix their level
 
   Phase phase = Phase::kNewton;
   Population population;
   VoteScale scale{};
   double prompt_variance = 0.1, prompt_shift = 0;  ///< see step_prompt()
   double prompt_step = 0.7, last_prompt_move = 0;  ///< see settle_prompts()
-  bool tests_views = false;                        ///< whether annotators have own views is not known yet
-  double view_variance = 0;                        ///< 0: they have none
-  /// Of what embeddings say of scores (src/fit/score_prior.h), in prior units; 0: nothing is said yet; and its sd at
-  /// scale 1.
+  bool tests_views = false;                        ///< it is not yet known whether annotators have own views
+  double view_variance = 0;                        ///< of annotators' own views; 0: no views
+  /// `prior_scale`: factor of the prior means by embeddings (src/fit/score_prior.h), in prior units; 0: no prior means
+  /// yet. `prior_explained`: sd of these means at scale 1.
   double prior_scale = 0, prior_explained = 0;
-  double haste = 1;  ///< of the scores' sd: see expansion()
+  double haste = 1;  ///< factor that lengthens the steps of the scores' sd: see settle_population()
   double coefficient[kMaxCovariates] = {}, coefficient_variance[kMaxCovariates] = {};
-  double last_coefficient[kMaxCovariates] = {};  ///< an iteration ago, before the stretch
+  double last_coefficient[kMaxCovariates] = {};  ///< one iteration ago, before the stretch
   double coefficient_prior[kMaxCovariates] = {}, coefficient_prior_variance[kMaxCovariates] = {};
-  double taste_variance[kMaxCovariates] = {};     ///< of annotators' tastes
-  double taste_shift[kMaxCovariates] = {};        ///< what the last iteration moved from tastes to coefficients
-  double source_variance = kFirstSourceVariance;  ///< of sources' scores
+  double taste_variance[kMaxCovariates] = {};     ///< variance of annotators' tastes
+  double taste_shift[kMaxCovariates] = {};        ///< moved from tastes to coefficients in the last iteration
+  double source_variance = kFirstSourceVariance;  ///< variance of sources' scores
   int iterations = 0, last_sweeps = 0;
   bool converged = false;
-  double change = 0;  ///< what still moved in the last iteration
+  double change = 0;  ///< how much still moved in the last iteration
 
   std::uint32_t stride = 1;
-  int sweeps = 4;  ///< of the next pass
+  int sweeps = 4;  ///< sweeps of the next pass
   double stretch = 1;
-  double damping = 1;          ///< of annotators' moves, thresholds' moves and the stretch
+  double damping = 1;          ///< of steps of annotators, thresholds and the stretch
   double last_step = 0;        ///< of the population's mean, before the stretch
-  double last_move = 0;        ///< and with it
-  double last_habit_step = 0;  ///< of the habits' mean
-  int swings = 0;              ///< any of them from side to side, one time after another
-  bool creeps = true;          ///< spreads go one way: see hastened()
+  double last_move = 0;        ///< of the population's mean, including the stretch
+  double last_habit_step = 0;  ///< of the mean tie habit
+  int swings = 0;              ///< consecutive iterations in which one of these changed direction
+  bool creeps = true;          ///< whether the spreads still move in one direction: see hastened()
   double last_spread = 0, last_side_spread = 0;
 };
 
-/// While the sites are young, the spread of annotators stays small: else one may settle on the mirrored side.
+/// Iterations before annotators' spread may grow. While sites still change much, an annotator could converge to the
+/// solution with the opposite sign.
 inline constexpr int kWarmUp = 5;
 
-/// A pair's mean may still move by this, in posterior sds, when EP counts as settled.
+/// EP has converged if no pair's mean moves by more than this, in posterior sds.
 inline constexpr float kSettled = 1e-2f;
 inline constexpr int kMostLastSweeps = 50;
-/// After so many, all sites go half of the way: some answer each other's last values for good, as where an item wins
-/// all its votes; after twice as many, a quarter.
+/// After this many last sweeps, all sites move only half of the way; after twice as many, a quarter. Otherwise some
+/// sites alternate forever, for example if an item wins all its votes.
 inline constexpr int kFreeLastSweeps = 8;
 
 struct AnnotatorTotals {
-  std::int64_t gradient = 0, information = 0;  ///< bt
-  std::int64_t discrimination = 0;             ///< sum over annotators who have votes
-  std::int64_t gamma2 = 0, beta2 = 0;          ///< squares about the population's mean, variances included
-  std::int64_t share = 0, share2 = 0;          ///< logits of shares, and their squares about the population's mean
-  std::int64_t habit = 0, habit2 = 0;          ///< the same of habits of ties
-  std::int64_t gradient_habit = 0, information_habit = 0;           ///< where all have one
-  std::int64_t taste2[kMaxCovariates] = {};                         ///< squares of tastes, variances included
+  std::int64_t gradient = 0, information = 0;  ///< for Bradley-Terry
+  std::int64_t discrimination = 0;             ///< sum over annotators with votes
+  std::int64_t gamma2 = 0, beta2 = 0;          ///< sums of squares around the population's mean, plus variances
+  std::int64_t share = 0, share2 = 0;  ///< logits of shares: sum, and sum of squares around the population's mean, plus
+                                       ///< variances
+  std::int64_t habit = 0, habit2 = 0;  ///< the same for tie habits
+  std::int64_t gradient_habit = 0, information_habit = 0;           ///< if all annotators share one habit
+  std::int64_t taste2[kMaxCovariates] = {};                         ///< sums of squares of tastes, plus variances
   std::int64_t gamma_taste[kMaxCovariates] = {}, gamma_square = 0;  ///< see share_tastes()
-  float longest_step = 0;  ///< of an annotator's gamma, in its posterior sds; with own priors also of its share
-  std::int64_t source = 0, source2 = 0;  ///< sources' scores, and their squares once centred, variances included
-  float source_step = 0;                 ///< the longest of a source, in its posterior sds
+  float longest_step = 0;  ///< longest step of an annotator's gamma, in its posterior sds; with own priors also of its
+                           ///< share
+  std::int64_t source = 0, source2 = 0;  ///< sources' scores: sum, and sum of squares after centring, plus variances
+  float source_step = 0;                 ///< longest step of a source, in its posterior sds
 };
 
-/// The larger move; NaN where either is, or a diverged fit would look settled.
+/// The larger move. NaN if either is NaN; otherwise a diverged fit would look converged.
 template <class Real>
 VOXPOP_HD Real farther(Real a, Real b) {
   return a > b || a != a ? a : b;
@@ -207,25 +215,26 @@ VOXPOP_HD PassOptions next_pass(const FitState& s) {
   return pass;
 }
 
-/// How far an annotator went, in its posterior sds.
+/// Distance that an annotator moved, in its posterior sds.
 VOXPOP_HD double distance(const AnnotatorPosterior& from, const AnnotatorPosterior& to) {
   const double gamma = fabs(to.discrimination - from.discrimination), share = fabs(to.share_logit - from.share_logit);
   return farther(to.discrimination_variance <= 0 ? 0.0 : gamma / sqrt(to.discrimination_variance),
                  to.share_variance <= 0 ? 0.0 : share / sqrt(to.share_variance));
 }
 
-/// What is known of one annotator where FitState::some_known: its discrimination, as of gold; that it is good, so that
-/// it lies about the population's root mean square; or nothing but the population.
+/// What is known about one annotator if FitState::some_known. In order: its discrimination, as for gold; that the
+/// annotator is good, so its prior lies around the population's root mean square; or nothing beyond the population.
 VOXPOP_HD Population known_discrimination(double discrimination) { return {.mean = discrimination, .variance = 0}; }
 VOXPOP_HD Population known_to_be_good() { return {.mean = 1, .variance = 0.25}; }
 VOXPOP_HD Population not_known() { return {.mean = 0, .variance = -1}; }
 
-/// How strong discriminations of a population are, of either sign.
+/// Typical size of a population's discriminations, whatever their sign.
 VOXPOP_HD double root_mean_square(const Population& population) {
   return sqrt(population.mean * population.mean + population.variance);
 }
 
-/// An annotator's prior. `own`: as an earlier fit has it, where s.own_priors; or one of those above.
+/// An annotator's prior. `own`: with s.own_priors the prior from an earlier fit; with s.some_known one of the three
+/// above.
 VOXPOP_HD Population prior_of(const FitState& s, const Population* own) {
   if (s.own_priors) return *own;
   Population prior = s.population;
@@ -236,15 +245,16 @@ VOXPOP_HD Population prior_of(const FitState& s, const Population* own) {
   return prior;
 }
 
-/// Whoever stands for known answers never ties; whoever is taken to say nothing ties as the others do.
+/// State of an annotator with known discrimination. Gold (discrimination above 0) never ties; an annotator held at 0
+/// ties like the population.
 VOXPOP_HD AnnotatorPosterior known_annotator(const Population& prior, const Population& population) {
   return {.discrimination = prior.mean, .habit_logit = prior.mean > 0 ? -20 : population.habit_mean};
 }
 
-/// Whether nothing is left to be learnt of it.
+/// Whether the annotator is fixed: its discrimination has variance 0.
 VOXPOP_HD bool is_known(const AnnotatorPosterior& a) { return a.discrimination_variance == 0; }
 
-/// Moves one annotator, from what its votes say. `own`: see prior_of(); may be null where nobody has such a one.
+/// Moves one annotator by what its votes say. `own`: see prior_of(); may be null if neither own_priors nor some_known.
 VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const Population* own,
                                 const AnnotatorSums& sums, const GridSums& grid, AnnotatorTotals& totals) {
   const bool mixes = blend_of(s.model) != Blend::kNone, rates = has_discriminations(s.model);
@@ -263,7 +273,7 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
     totals.information_habit += sums.information_habit;
   } else if (s.phase == Phase::kNewton) {
     newton_step(a, sums, prior, s.damping);
-    // From where it was an iteration ago: a step that only undoes the stretch is none.
+    // Measured from the value one iteration ago, so that a step that only undoes the stretch counts as 0.
     const double moved = fabs(a.discrimination - before.discrimination / s.stretch);
     totals.longest_step = farther(totals.longest_step, static_cast<float>(moved / sqrt(a.discrimination_variance)));
   } else if (s.phase == Phase::kQuadrature) {
@@ -272,8 +282,8 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
   if (s.own_priors) totals.longest_step = farther(totals.longest_step, static_cast<float>(distance(before, a)));
 }
 
-/// Moves one annotator's tastes [tastes], from what its votes say; `votes`: how many those are. `own` [tastes]: their
-/// priors, where s.own_tastes.
+/// Moves one annotator's tastes [tastes] by what its votes say. `votes`: number of its votes. `own` [tastes]: priors of
+/// the tastes, if s.own_tastes; else unused.
 VOXPOP_HD void update_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes, const Taste* own,
                              const TasteSums* sums, std::uint32_t votes, AnnotatorTotals& totals) {
   for (int k = 0; k < s.tastes && !is_known(a); ++k) {
@@ -295,7 +305,7 @@ VOXPOP_HD void add_mean(const AnnotatorPosterior& a, AnnotatorTotals& totals) {
   totals.habit += to_fixed(a.habit_logit);
 }
 
-/// Where all annotators have one habit of ties: towards its maximum a posteriori under N(0, 25).
+/// One habit for all annotators: a step towards its maximum a posteriori, prior N(0, 25).
 VOXPOP_HD double common_habit(const FitState& s, const AnnotatorTotals& totals) {
   const double before = s.population.habit_mean;
   const double information = larger(from_fixed(totals.information_habit) + 0.04, 1.0);
@@ -303,16 +313,19 @@ VOXPOP_HD double common_habit(const FitState& s, const AnnotatorTotals& totals) 
                           kLongestPromptStep);
 }
 
-/// Hyperprior of the discriminations' mean: N(1, 100). It says so little that votes which agree sharply are believed.
+/// Precision of the hyperprior of the discriminations' mean, N(1, 100). The prior is weak, so that votes that agree
+/// almost always can lead to a large mean.
 inline constexpr double kMeanPrecision = 0.01;
 
-/// The population with its means given its annotators; hyperprior: N(1, 100), shares N(kPriorShareMean, 1).
+/// The population with its means estimated from its annotators. Hyperpriors: discriminations N(1, 100), logits of
+/// shares N(kPriorShareMean, 1).
 VOXPOP_HD Population with_means(const FitState& s, const AnnotatorTotals& totals) {
   Population next = s.population;
   const double weight = 1 / s.population.variance, share_weight = 1 / s.population.share_variance;
   const double mean =
       (from_fixed(totals.discrimination) * weight + kMeanPrecision) / (s.voters * weight + kMeanPrecision);
-  // A population of adversaries is the mirror image of the truth: the sign of all scores is fixed by this.
+  // Votes cannot distinguish adversaries from a mirrored solution with good annotators. Keeping the mean above 0 fixes
+  // the sign of all scores.
   if (has_discriminations(s.model)) next.mean = clamped(mean, 0.05, kLargestMean);
   if (blend_of(s.model) != Blend::kNone)
     next.share_mean = (from_fixed(totals.share) * share_weight + kPriorShareMean) / (s.voters * share_weight + 1);
@@ -321,7 +334,7 @@ VOXPOP_HD Population with_means(const FitState& s, const AnnotatorTotals& totals
   return next;
 }
 
-/// `centre`: the population with its means.
+/// `centre`: the population with its new means.
 VOXPOP_HD void add_spread(const Population& centre, const AnnotatorPosterior& a, AnnotatorTotals& totals) {
   const double off = a.discrimination - centre.mean, share_off = a.share_logit - centre.share_mean;
   const double habit_off = a.habit_logit - centre.habit_mean;
@@ -331,7 +344,8 @@ VOXPOP_HD void add_spread(const Population& centre, const AnnotatorPosterior& a,
   totals.habit2 += to_fixed(habit_off * habit_off + a.habit_variance);
 }
 
-/// Moment estimates; hyperprior: as if two more annotators had been seen, each with variance 0.1 (0.5 of shares).
+/// Moment estimates of the variances. Hyperprior: as if two more annotators with variance 0.1 had been seen (0.5 for
+/// shares).
 VOXPOP_HD Population with_spreads(const FitState& s, Population next, const AnnotatorTotals& totals) {
   if (is_warm(s)) {
     next.variance = smaller((from_fixed(totals.gamma2) + 0.2) / (s.voters + 2), kLargestVariance);
@@ -343,7 +357,8 @@ VOXPOP_HD Population with_spreads(const FitState& s, Population next, const Anno
   return next;
 }
 
-/// Moment estimates of the tastes' spread; hyperprior: as if two more annotators had been seen, with variance 0.02.
+/// Moment estimates of the tastes' variances. Hyperprior: as if two more annotators with variance 0.02 had been seen.
+/// Returns how far the sds moved at most.
 VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
   if (s.own_tastes || s.iterations < kWarmUp) return 0;
   double moved = 0;
@@ -355,8 +370,9 @@ VOXPOP_HD double spread_tastes(FitState& s, const AnnotatorTotals& totals) {
   return moved;
 }
 
-/// Moving a coefficient by x and every taste by -gamma x changes no vote's logit: alone, each would hardly move, held
-/// by the others. So the move that leaves tastes smallest is made at once.
+/// Moves the common part of the tastes to the coefficients. Adding x to a coefficient and -gamma x to every taste
+/// changes no vote's logit, so single steps of either hardly move. This step takes at once the move that minimises the
+/// tastes.
 VOXPOP_HD void share_tastes(FitState& s, const AnnotatorTotals& totals) {
   for (int k = 0; k < s.tastes && !s.own_tastes; ++k) {
     s.taste_shift[k] = from_fixed(totals.gamma_taste[k]) / larger(from_fixed(totals.gamma_square), 1e-3);
@@ -365,21 +381,21 @@ VOXPOP_HD void share_tastes(FitState& s, const AnnotatorTotals& totals) {
   }
 }
 
-/// Where tastes' variance starts, and what coefficients' prior variance is without an earlier fit: both weak.
+/// Starting variance of tastes; prior variance of coefficients without an earlier fit. Both priors are weak.
 inline constexpr double kFirstTasteVariance = 0.05, kCoefficientVariance = 9;
 
-/// What is known of items explains scores at most so far: a standard deviation of X c, in those of what it leaves.
-/// Where it left nothing, coefficients in prior units would have no end, and the unit would be nothing.
+/// Limit on the standard deviation of prior means, in units of the remaining sd of scores. If nothing remained,
+/// coefficients in prior units would grow without limit and the unit would become 0.
 inline constexpr double kMostExplained = 5;
 
-/// The standard deviation of X c and of what embeddings say, nearly: columns of X have sd 1.
+/// Approximate standard deviation of X c plus the prior means by embeddings. Columns of X have sd 1.
 VOXPOP_HD double explained(const FitState& s) {
   double squares = s.prior_scale * s.prior_scale * s.prior_explained * s.prior_explained;
   for (int k = 0; k < s.covariates; ++k) squares += s.coefficient[k] * s.coefficient[k];
   return sqrt(squares);
 }
 
-/// Coefficients towards their maximum a posteriori: a Newton step.
+/// Newton step of the coefficients towards their maximum a posteriori.
 VOXPOP_HD void settle_coefficients(FitState& s, const CovariateSums& sums) {
   double precision[kMaxCovariates * kMaxCovariates], gradient[kMaxCovariates];
   const int n = s.covariates;
@@ -404,7 +420,8 @@ VOXPOP_HD void settle_coefficients(FitState& s, const CovariateSums& sums) {
   for (int k = 0; k < n; ++k) s.coefficient[k] *= shrink;
 }
 
-/// How far the farthest is from where it was an iteration ago: tastes and the stretch may undo a step.
+/// Largest change of a coefficient since the last iteration. This includes tastes and the stretch, which may undo a
+/// step.
 VOXPOP_HD double coefficients_moved(FitState& s) {
   double farthest = 0;
   for (int k = 0; k < s.covariates; ++k) {
@@ -414,14 +431,15 @@ VOXPOP_HD double coefficients_moved(FitState& s) {
   return farthest;
 }
 
-/// Moves one source, from what its items say; not while the sites are new.
+/// Moves one source by what its items say. Not in the first iteration, when the sites are new.
 VOXPOP_HD void update_source(const FitState& s, Source& source, const SourceSums& sums, AnnotatorTotals& totals) {
   if (!s.own_sources) source.prior_variance = s.source_variance;
   if (s.iterations > 0) step_source(source, sums);
   totals.source += to_fixed(source.score);
 }
 
-/// Votes tell sources apart, not their level: their mean is 0. `sum`: AnnotatorTotals::source of all.
+/// Votes compare sources but do not determine their level, so their mean is set to 0. `sum`: AnnotatorTotals::source of
+/// all sources.
 VOXPOP_HD void centre_source(const FitState& s, std::int64_t sum, Source& source, AnnotatorTotals& totals) {
   if (!s.own_sources) source.score -= from_fixed(sum) / s.sources;
   totals.source2 += to_fixed(source.score * source.score + source.variance);
@@ -430,21 +448,21 @@ VOXPOP_HD void centre_source(const FitState& s, std::int64_t sum, Source& source
   source.last = source.score;
 }
 
-/// Moment estimate of their variance; hyperprior: as if two more had been seen, with variance 0.1. Returns how far the
-/// farthest moved, in its posterior sds.
+/// Moment estimate of the sources' variance. Hyperprior: as if two more sources with variance 0.1 had been seen.
+/// Returns the longest step of a source, in its posterior sds.
 VOXPOP_HD double spread_sources(FitState& s, const AnnotatorTotals& totals) {
   if (s.sources > 0 && s.iterations > 0 && !s.own_sources)
     s.source_variance = (from_fixed(totals.source2) + 0.2) / (s.sources + 2);
   return totals.source_step;
 }
 
-/// In units of the scores' sd, as scores are.
+/// Converts a source's score to the new unit, the scores' sd.
 VOXPOP_HD void finish_source(const FitState& s, Source& source) { source.score /= s.stretch; }
 
-/// The spread of what prompts add to habits of ties: a damped Fisher step on the logarithm of its variance, since plain
-/// moments creep where prompts have few votes. Prompts follow their variance, so that it may swing: each time it turns
-/// round, its steps become shorter. Hyperprior: as if two more prompts had been seen, with variance 0.1.
-/// Returns how far it moved.
+/// Estimates the variance of what prompts add to tie habits, by a damped Fisher step on its logarithm. Plain moment
+/// estimates converge slowly if prompts have few votes. Prompts follow their variance, so it may oscillate: each change
+/// of direction shortens the steps. Hyperprior: as if two more prompts with variance 0.1 had been seen. Returns how far
+/// the sd moved.
 VOXPOP_HD double settle_prompts(FitState& s, const PromptTotals& totals) {
   if (!s.by_prompt || totals.prompts == 0) return 0;
   const double before = s.prompt_variance, prompts = static_cast<double>(totals.prompts);
@@ -459,13 +477,13 @@ VOXPOP_HD double settle_prompts(FitState& s, const PromptTotals& totals) {
   return fabs(sqrt(s.prompt_variance) - sqrt(before));
 }
 
-/// Where the variance of annotators' own views starts, and where it is tested whether there are any.
+/// Starting variance of annotators' own views; and the variance during the test whether there are any.
 inline constexpr double kFirstViewVariance = 0.05, kTestedViewVariance = 0.01;
 
-/// The variance of annotators' own views: a damped Newton step on its logarithm, which does not swing where votes and
-/// views explain each other. Hyperprior: as if two more had been seen, with variance 0.02. Where it is not known that
-/// there are any, a score test first: less than three standard errors are none. Returns how far the sd moved, beyond 1
-/// as a share of it: what labels say goes by the ratio of scores to views.
+/// Estimates the variance of annotators' own views, by a damped Newton step on its logarithm. This does not oscillate
+/// if votes and views explain each other. Hyperprior: as if two more views with variance 0.02 had been seen. If it is
+/// unknown whether there are views, a score test comes first: below three standard errors, there are none. Returns how
+/// far the sd moved; for sds above 1 as a share of the sd, because labels depend on the ratio of scores to views.
 VOXPOP_HD double settle_views(FitState& s, const ViewTotals& totals) {
   if (s.view_variance == 0 || s.iterations < 3) return 0;
   const double before = s.view_variance, score = from_fixed(totals.score), information = from_fixed(totals.information);
@@ -480,10 +498,11 @@ VOXPOP_HD double settle_views(FitState& s, const ViewTotals& totals) {
   return fabs(sqrt(s.view_variance) - sqrt(before)) / larger(sqrt(before), 1.0);
 }
 
-/// Thresholds that come too close would leave the votes between them no room; beside ties rounding would decide, too.
+/// Minimum distance of neighbouring thresholds. Smaller distances leave no room for the votes between them; with ties
+/// as a separate answer, rounding errors would matter as well.
 inline constexpr double kNarrowest = 0.02, kNarrowestBesideTies = 0.1;
 
-/// Where thresholds start: a logit apart.
+/// Starting values of thresholds: one logit apart.
 VOXPOP_HD VoteScale starting_scale(int levels, bool own_ties) {
   VoteScale scale{};
   for (int k = 1; k <= levels; ++k) scale.edge[k] = static_cast<float>(k - 1);
@@ -491,8 +510,9 @@ VOXPOP_HD VoteScale starting_scale(int levels, bool own_ties) {
   return scale;
 }
 
-/// Thresholds towards their maximum, prior N(0, 25); `sums` [levels + 1] by number of threshold, from 1. Information is
-/// of each threshold alone, with that of its neighbours added: so all may move at once. Returns the longest step.
+/// Steps of the thresholds towards their maximum a posteriori, prior N(0, 25). `sums` [levels + 1]: index is the
+/// threshold's number, starting at 1. The information is that of each threshold, plus its cross information with the
+/// neighbours, so that all thresholds can move at once. Returns the longest step.
 VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
   double longest = 0;
   if (s.known_scale) return longest;
@@ -508,12 +528,14 @@ VOXPOP_HD double settle_thresholds(FitState& s, const ThresholdSums* sums) {
   return longest;
 }
 
-/// The slow direction of the iteration is the common scale of all discriminations, which trades against the spread of
-/// all scores: given one, the other hardly moves. So the scores' prior sd is let free for a moment, estimated, and set
-/// back to 1 by stretching discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). Returns that factor:
-/// where p(scores | sd) N(mean * sd; 1, 100) peaks, with the hyperprior of the discriminations' mean. Beside prior
-/// means by embeddings, votes tell discriminations from these means, and the sd creeps: there its steps are lengthened
-/// by FitState::haste, EM's information to that of the votes.
+/// Factor that speeds up convergence along the common scale of all discriminations. The scale trades off against the
+/// spread of all scores: with one fixed, the other hardly moves. So the scores' prior sd is treated as free, estimated,
+/// and set back to 1 by stretching the discriminations instead (parameter expansion; Liu, Rubin and Wu 1998). The
+/// estimate maximises p(scores | sd) N(mean * sd; 1, 100), which includes the hyperprior of the discriminations' mean.
+/// Returns the sd, in [0.7, 1.4].
+///
+/// With prior means by embeddings, votes determine discriminations from these means, and the sd converges slowly. Then
+/// its steps are lengthened by FitState::haste, the ratio of EM's information to that of the votes.
 VOXPOP_HD double expansion(const SolveSums& solved, double mean) {
   const double squares = from_fixed(solved.squares), freedom = static_cast<double>(solved.freedom);
   double low = 0.7, high = 1.4;
@@ -528,8 +550,8 @@ VOXPOP_HD double expansion(const SolveSums& solved, double mean) {
   return low;
 }
 
-/// Settled when the population moves by less, in an iteration; with own priors, coefficients and a tenth of the longest
-/// step.
+/// The fit has converged if FitState::change is below this. With own priors, `change` consists of the coefficients'
+/// moves and a tenth of the longest step.
 VOXPOP_HD double allowed_change(const FitState& s) {
   if (s.own_priors) return 0.05 * s.tolerance;
   return smaller(0.01, larger(s.tolerance * sqrt(s.population.variance / s.voters), 0.001 * s.population.mean));
@@ -537,8 +559,9 @@ VOXPOP_HD double allowed_change(const FitState& s) {
 
 namespace detail {
 
-/// Where all moves at once, it may swing from side to side for good: then it moves less far. `step`: the population's
-/// mean, before the stretch; `move`: with it, which sets scores and discriminations right, or is what swings.
+/// Halves the damping after repeated oscillations, which can occur because all parameters move at once. `step`: step of
+/// the population's mean, before the stretch. `move`: the same including the stretch, which may correct an imbalance of
+/// scores and discriminations, or be what oscillates.
 VOXPOP_HD void damp_swings(FitState& s, double step, double move, double habit_step = 0) {
   const bool back = (step * s.last_step < 0 && fabs(step) > 0.5 * fabs(s.last_step)) ||
                     (move * s.last_move < 0 && fabs(move) > 0.8 * fabs(s.last_move)) ||
@@ -554,9 +577,9 @@ VOXPOP_HD void damp_swings(FitState& s, double step, double move, double habit_s
   s.last_habit_step = habit_step;
 }
 
-/// Moment estimates creep where annotators have few votes each: most of each is then the population itself. After
-/// kPatience iterations their steps are lengthened (overrelaxation; Meng and Rubin 1994), for as long as they go one
-/// way. `last`: the logarithm of the step before.
+/// Lengthens the steps of a variance (overrelaxation; Meng and Rubin 1994). Moment estimates converge slowly if
+/// annotators have few votes each, because each estimate then depends mostly on the population itself. Starts after
+/// kPatience iterations, and ends when the steps change direction. `last`: logarithm of the previous step; updated.
 inline constexpr int kPatience = 40;
 VOXPOP_HD double hastened(FitState& s, double before, double next, double& last) {
   const double move = log(next / before);
@@ -566,8 +589,8 @@ VOXPOP_HD double hastened(FitState& s, double before, double next, double& last)
   return before * exp(clamped(smaller(1 + 0.5 * (s.iterations - kPatience), 10.0) * move, -0.5, 0.5));
 }
 
-/// Where all discriminations are alike: the common one towards its maximum a posteriori under N(1, 100). `others`: how
-/// far thresholds and coefficients moved.
+/// For models in which all discriminations are equal: a step of the common one towards its maximum a posteriori, prior
+/// N(1, 100). `others`: how far thresholds, coefficients and so on moved. Returns whether the fit has converged.
 VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
                              double others) {
   const Population before = s.population;
@@ -588,15 +611,16 @@ VOXPOP_HD bool settle_common(FitState& s, const SolveSums& solved, const Annotat
   return s.change < (s.stride > 1 ? 0.02 : s.by_prompt ? 0.01 : 0.002) * larger(s.population.mean, 0.1);
 }
 
-/// How much less a discrimination moves predictions because annotators see items in views of their own: with the
-/// logit's variance 2 gamma^2 w its slope at 0 is gamma / sqrt(1 + pi/4 gamma^2 w), nearly. Rankings never contradict
-/// themselves, so that discriminations creep to where they no longer matter.
+/// Factor by which own views reduce the effect of a change of discrimination on predictions. The logit has variance 2
+/// gamma^2 w, so its slope at 0 is about gamma / sqrt(1 + pi/4 gamma^2 w). Rankings never contradict themselves, so
+/// their discriminations grow slowly to values where further changes have no effect.
 VOXPOP_HD double blurred(const FitState& s) {
   const double blur = 1 + 0.7853981633974483 * s.population.mean * s.population.mean * s.view_variance;
   return blur * sqrt(blur);
 }
 
-/// `next`: the population as its annotators say.
+/// Moves the population to `next`, estimated from its annotators. `others`: see settle_common(). Returns whether the
+/// fit has converged.
 VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals, Population next,
                                  double others) {
   const Population before = s.population;
@@ -604,14 +628,14 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
   double sd = expansion(solved, next.mean);
   if (s.haste > 1) sd = exp(clamped(s.haste * log(sd), -0.35, 0.35));
   s.stretch = is_warm(s) && !s.own_priors ? smaller(1 + s.damping * (sd - 1), kLargestMean / next.mean) : 1.0;
-  if (explained(s) > 0.999 * kMostExplained) s.stretch = larger(s.stretch, 1.0);  // else coefficients would go on
+  if (explained(s) > 0.999 * kMostExplained) s.stretch = larger(s.stretch, 1.0);  // else coefficients diverge
   next.mean *= s.stretch;
   next.variance =
       smaller(hastened(s, before.variance, next.variance, s.last_spread) * s.stretch * s.stretch, kLargestVariance);
   next.side_bias_variance = hastened(s, before.side_bias_variance, next.side_bias_variance, s.last_side_spread);
-  // Where a few annotators share most votes, or thresholds and discriminations answer each other, all moving at once
-  // may swing. So may scores and discriminations where votes are many: each answers what the other was before. And one
-  // annotator alone may, which the means do not show.
+  // Oscillations are possible if a few annotators have most votes, if thresholds and discriminations react to each
+  // other, or if votes are many: scores and discriminations then react to each other's last values. A single annotator
+  // may also oscillate, which the means do not show.
   damp_swings(s, step, next.mean - before.mean, next.habit_mean - before.habit_mean);
   const bool one_swings = !s.own_priors && totals.longest_step > 1;
   if (one_swings && s.iterations >= kPatience && s.iterations % 10 == 0) s.damping = larger(0.5 * s.damping, 0.1);
@@ -623,27 +647,27 @@ VOXPOP_HD bool settle_population(FitState& s, const SolveSums& solved, const Ann
     s.change = 0.1 * totals.longest_step + others;
     return s.change < (s.phase == Phase::kQuadrature ? 1 : 5) * allowed_change(s);
   }
-  if (s.phase == Phase::kQuadrature) return s.change < s.damping * allowed_change(s);  // there is more to go
+  if (s.phase == Phase::kQuadrature) return s.change < s.damping * allowed_change(s);  // damped steps are shorter
   return s.iterations > kWarmUp && s.change < 5 * allowed_change(s) && totals.longest_step <= 1;
 }
 
 }  // namespace detail
 
-/// How far the population's habits of ties moved, as they show in ties: near 0 and 1 logits creep to where it no longer
-/// matters.
+/// How far the population's tie habits moved, measured in the probability of ties. Near 0 and 1 the logits drift slowly
+/// without effect.
 VOXPOP_HD double habits_moved(const Population& before, const Population& next) {
   const double habit = share_of(next.habit_mean), shown = 4 * habit * (1 - habit);
   return shown *
          (fabs(next.habit_mean - before.habit_mean) + fabs(sqrt(next.habit_variance) - sqrt(before.habit_variance)));
 }
 
-/// After a pass and its annotators: what the next iteration will be. `centre`: from with_means(). `thresholds`: see
+/// Ends an iteration: decides what the next iteration does. `centre`: from with_means(). `thresholds`: see
 /// settle_thresholds().
 VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const AnnotatorTotals& totals,
                              const Population& centre, const ThresholdSums* thresholds, const CovariateSums& covariates,
                              const PromptTotals& prompts, const ViewTotals& views) {
   s.sweeps = 1;
-  if (s.phase == Phase::kSweeps) {  // annotators stay as they are
+  if (s.phase == Phase::kSweeps) {  // annotators do not move
     s.stretch = 1;
     ++s.last_sweeps;
     const bool settled = solved.change <= kSettled;
@@ -661,15 +685,15 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
                         0.3 * (settle_prompts(s, prompts) + settle_views(s, views) + habits_moved(s.population, next));
   const bool at_rest = has_discriminations(s.model) ? detail::settle_population(s, solved, totals, next, others)
                                                     : detail::settle_common(s, solved, totals, next, others);
-  // What comes of the test of views may move all.
+  // The result of the views test may change all other parameters.
   const bool settled = at_rest && !s.tests_views;
-  for (int k = 0; k < s.covariates; ++k) s.coefficient[k] /= s.stretch;  // in units of the scores' sd, as scores are
+  for (int k = 0; k < s.covariates; ++k) s.coefficient[k] /= s.stretch;  // to the new unit, the scores' sd
   s.prior_scale /= s.stretch;
   s.view_variance /= s.stretch * s.stretch;
   ++s.iterations;
   if (settled && s.stride > 1) {
     s.stride = 1;
-    s.sweeps = 4;  // on to all votes; most components have not been seen yet
+    s.sweeps = 4;  // continue with all votes; most components have not been visited yet
   } else if (settled && has_discriminations(s.model) && s.phase == Phase::kNewton) {
     s.phase = Phase::kQuadrature;
   } else if (settled) {
@@ -677,21 +701,21 @@ VOXPOP_HD void end_iteration(FitState& s, const SolveSums& solved, const Annotat
     s.phase = Phase::kSweeps;
   }
   if (s.iterations >= s.max_iterations) s.phase = Phase::kSweeps;
-  if (s.phase == Phase::kSweeps && s.stride > 1) {  // given up on the sample: labels are of all votes
+  if (s.phase == Phase::kSweeps && s.stride > 1) {  // not converged on the sample; labels need all votes
     s.stride = 1;
     s.sweeps = 4;
   }
 }
 
-/// Tastes [tastes] follow what end_iteration() moved to coefficients; before finish_annotator().
+/// Subtracts from the tastes [tastes] what end_iteration() moved to coefficients. Call before finish_annotator().
 VOXPOP_HD void finish_tastes(const FitState& s, const AnnotatorPosterior& a, Taste* tastes) {
   for (int k = 0; k < s.tastes && !is_known(a); ++k)
     tastes[k].mean -= static_cast<float>(a.discrimination * s.taste_shift[k]);
 }
 
-/// An annotator follows the stretch that end_iteration() decided, within limits: a crowd of few, mostly adversaries,
-/// keeps the population's mean at its lowest, and would be stretched for ever. Where all are alike, it takes the common
-/// value.
+/// Applies the stretch of end_iteration() to an annotator, within limits: for a few annotators who are mostly
+/// adversaries, the population's mean stays at its lower limit, and the stretch would never end. If all discriminations
+/// are equal, sets the common value.
 VOXPOP_HD void finish_annotator(const FitState& s, AnnotatorPosterior& a) {
   if (!has_discriminations(s.model)) {
     a.discrimination = s.population.mean;

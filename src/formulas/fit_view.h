@@ -1,55 +1,55 @@
 #pragma once
-// What passes over votes look at: the groups and the state of EP, as pointers.
+// The data that passes over votes use: the groups and the EP state, as pointers.
 
 #include "formulas/fit_state.h"
 #include "formulas/vote.h"
 
 namespace voxpop {
 
-/// Blocks of votes (src/group/views.h) and the moments of their impressions, as pointers.
+/// Blocks of votes (src/group/views.h) and the moments of their views, as pointers.
 struct ViewArrays {
   const std::uint32_t *component_blocks, *block_slots, *slot, *block_votes, *vote, *first, *second;
-  float *mean, *variance;  ///< [V] posterior of the impressions' difference, first less second
+  float *mean, *variance;  ///< [V] posterior of the difference that the annotator saw, first minus second
 };
 
-/// What embeddings say of scores before votes are seen (src/fit/score_prior.h), as pointers.
+/// Prior of scores by embeddings (src/fit/score_prior.h), as pointers.
 struct PriorArrays {
-  const float* mean = nullptr;               ///< [S]; null: nothing is said, and scores have precision I
-  const float* precision = nullptr;          ///< of a component's scores about it: lower triangles, ...
-  const std::uint64_t* component = nullptr;  ///< ... [C] where that of each component begins
-  float scale = 0;                           ///< of the mean, in prior units
-  float least = 1;                           ///< no eigenvalue of a P is below it
+  const float* mean = nullptr;               ///< [S] prior means; null: no embeddings, and the prior precision is I
+  const float* precision = nullptr;          ///< prior precisions P of the components: lower triangles
+  const std::uint64_t* component = nullptr;  ///< [C] offset of each component's triangle in `precision`
+  float scale = 0;                           ///< factor of `mean`, in prior units
+  float least = 1;                           ///< lower bound on the eigenvalues of all P
 };
 
-/// Groups (src/group) and the EP state, as pointers. Sites are what EP remembers; pair moments follow from them.
+/// The groups (src/group) and the EP state, as pointers. Sites are the state of EP; pair moments follow from them.
 struct FitView {
   const std::uint32_t *component_slots, *component_pairs, *pair_first, *pair_second, *pair_votes;
   const VoteCode* votes;
-  const float* weight = nullptr;       ///< [V] the vote is as so many equal ones; null: each is one
-  float *site_precision, *site_shift;  ///< [V] of one vote each, whatever its weight
+  const float* weight = nullptr;       ///< [V] a vote counts as this many equal votes; null: all are 1
+  float *site_precision, *site_shift;  ///< [V] for one vote, whatever its weight
   float *pair_mean, *pair_variance;    ///< [P] posterior of d = score(first) - score(second), prior units
   const RaterRecord* raters;
   Likelihood kind;
   Blend blend;
   const VoteScale* scale;
-  const TieHabit* habits;    ///< [annotators] of ties; with own ties
-  TieHabit* prompts;         ///< [C] what prompts add to them; with own ties
+  const TieHabit* habits;    ///< [annotators] tie habits; only with own ties
+  TieHabit* prompts;         ///< [C] what prompts add to tie habits; only with own ties
   const float* covariates;   ///< [S][covariate_count], centred within components; null: none
   const float* coefficient;  ///< [covariate_count]
   const Taste* tastes;       ///< [annotators][taste_count]; null: none
   int covariate_count, taste_count;
-  float stretch = 1;  ///< sites are to be read as if discriminations had been stretched so: see PassOptions
-  const std::uint32_t* slot_source = nullptr;  ///< [S]; null: items have none
+  float stretch = 1;  ///< sites are read as if discriminations had been multiplied by this: see PassOptions
+  const std::uint32_t* slot_source = nullptr;  ///< [S] source of each slot; null: no sources
   const float* source_score = nullptr;         ///< [sources]
-  float prompt_shift = 0;                      ///< prompts' habits are to be read less this: see step_prompt()
-  /// Of annotators' own views, w; 0: there are none, and `views` is not looked at.
+  float prompt_shift = 0;                      ///< subtracted from prompts' habits: see step_prompt()
+  /// Variance w of annotators' own views; 0: no views, and `views` is not used.
   float view_variance = 0;
   float site_step = 1;  ///< see damped()
   ViewArrays views{};
   PriorArrays prior{};
 };
 
-/// What vote `code` says, and what else it may be.
+/// The statement of vote `code`.
 VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
   Statement<float> said = statement_of(*view.scale, code.level());
   if (view.blend == Blend::kNone) return said;
@@ -58,13 +58,13 @@ VOXPOP_HD Statement<float> statement_of(const FitView& view, VoteCode code) {
   return said;
 }
 
-/// How this annotator ties on the component's prompt.
+/// Tie habit of this annotator on the component's prompt.
 VOXPOP_HD Habit<float> habit_of(const FitView& view, std::uint32_t annotator, std::uint32_t component) {
   const TieHabit own = view.habits[annotator], prompt = view.prompts[component];
   return {own.mean + prompt.mean - view.prompt_shift, own.variance, prompt.variance};
 }
 
-/// What a vote's annotator saw of the pair's difference: its posterior.
+/// Posterior of the pair's difference as the vote's annotator saw it.
 struct Impression {
   float mean, variance;
 };
@@ -72,7 +72,8 @@ VOXPOP_HD Impression impression_of(const FitView& view, std::uint32_t vote, std:
   if (view.view_variance > 0) return {view.views.mean[vote], view.views.variance[vote]};
   return {view.pair_mean[pair], view.pair_variance[pair]};
 }
-/// A cavity's precision is not below that of the prior, 1 / (2 / p + 2 w), but for rounding; `prior`: p.
+/// Lower bound on a cavity's precision, which could fall below it only by rounding: the prior's precision 1 / (2 / p +
+/// 2 w). `prior`: p.
 VOXPOP_HD float least_precision(float prior, float view_variance) {
   return 0.4999f * prior / (1 + prior * view_variance);
 }
@@ -84,7 +85,7 @@ VOXPOP_HD float weight_of(const FitView& view, std::uint32_t vote) {
   return view.weight == nullptr ? 1.0f : view.weight[vote];
 }
 
-/// X c of a slot, its source's score and what its embedding says: the mean of its own before votes are seen.
+/// Prior mean of a slot's score: X c, plus its source's score, plus the prior mean by embeddings.
 VOXPOP_HD float prior_mean(const FitView& view, std::uint32_t slot) {
   float mean = 0;
   for (int k = 0; k < view.covariate_count; ++k)
@@ -96,7 +97,7 @@ VOXPOP_HD float prior_mean(const FitView& view, std::uint32_t slot) {
 VOXPOP_HD bool has_prior_means(const FitView& view) {
   return view.covariate_count > 0 || view.slot_source != nullptr || view.prior.mean != nullptr;
 }
-/// P of component c between its i-th and j-th item: the precision of its scores before votes are seen. P 1 = 1.
+/// P of component c between its i-th and j-th item: the prior precision of its scores. P 1 = 1.
 VOXPOP_HD float prior_precision(const FitView& view, std::uint32_t c, std::uint32_t i, std::uint32_t j) {
   if (view.prior.mean == nullptr) return i == j ? 1.0f : 0.0f;
   return view.prior.precision[view.prior.component[c] + triangle(i >= j ? i : j, i >= j ? j : i)];
@@ -105,13 +106,13 @@ VOXPOP_HD float prior_difference(const FitView& view, std::uint32_t pair) {
   if (!has_prior_means(view)) return 0;
   return prior_mean(view, view.pair_first[pair]) - prior_mean(view, view.pair_second[pair]);
 }
-/// Of feature k between a pair's items.
+/// Difference of feature k between a pair's items.
 VOXPOP_HD float feature_difference(const FitView& view, std::uint32_t pair, int k) {
   return view.covariates[std::size_t{view.pair_first[pair]} * view.covariate_count + k] -
          view.covariates[std::size_t{view.pair_second[pair]} * view.covariate_count + k];
 }
 
-/// What an annotator's tastes add to its logit towards a pair's first item, and how uncertain that is.
+/// Logits that an annotator's tastes add towards a pair's first item: mean and variance.
 struct TasteEffect {
   float mean = 0, variance = 0;
 };

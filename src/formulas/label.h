@@ -1,5 +1,5 @@
 #pragma once
-// What is said of pairs and votes once the fit is done.
+// Labels of pairs and reports on votes, computed after the fit.
 
 #include "formulas/vote.h"
 
@@ -13,8 +13,9 @@ VOXPOP_HD Real normal_cdf(Real x) {
   return select(x > Real(0), Real(1) - tail, tail);
 }
 
-/// Bits that a binary vote with logit N(mean, variance) tells about its logit: H(E p) - E H(p) (Lindley 1956); the
-/// average by Gauss-Hermite, seven nodes: entropies are smooth, and reported to two digits.
+/// Information in bits that a binary vote with logit N(mean, variance) gives about its logit: H(E p) - E H(p) (Lindley
+/// 1956). The average uses seven Gauss-Hermite nodes; this is enough, because entropies are smooth and only two digits
+/// are reported.
 template <class Real>
 VOXPOP_HD Real information_bits(Real mean, Real variance) {
   constexpr int kNodes = 7;
@@ -23,7 +24,7 @@ VOXPOP_HD Real information_bits(Real mean, Real variance) {
   constexpr float weight[kNodes] = {5.482688559722180e-04f, 3.075712396758650e-02f, 2.401231786050130e-01f,
                                     4.571428571428570e-01f, 2.401231786050130e-01f, 3.075712396758650e-02f,
                                     5.482688559722180e-04f};
-  const Real log_p = smoothed_logistic<kFast>(Real(0) - absolute(mean), variance).log_value;  // of the unlikelier side
+  const Real log_p = smoothed_logistic<kFast>(Real(0) - absolute(mean), variance).log_value;  // of the less likely side
   const Real p = exponential(log_p);
   const Real total = Real(0) - p * log_p - (Real(1) - p) * logarithm(Real(1) - p);
   const Real spread = square_root(variance);
@@ -37,15 +38,15 @@ VOXPOP_HD Real information_bits(Real mean, Real variance) {
   return larger(total - expected, Real(0)) * 1.4426950408889634f;
 }
 
-/// What is said of a pair: see PairLabels.
+/// Labels of a pair: see PairLabels.
 template <class Real>
 struct PairLabel {
   Real probability, better, information;
 };
 
-/// `mean`, `variance`: posterior of d; `discrimination`: the reference annotator's. `view_variance`: another annotator
-/// has its own view of either item; for the information of its vote that is as if it discriminated less (the logistic
-/// function averaged over a normal one).
+/// `mean`, `variance`: posterior of d. `discrimination`: of the reference annotator. `view_variance`: another annotator
+/// has its own view of each item. For the information of that annotator's vote, this is equivalent to a lower
+/// discrimination (a logistic function averaged over a normal distribution).
 template <class Real>
 VOXPOP_HD PairLabel<Real> label_pair(Real mean, Real variance, float discrimination, float view_variance) {
   const float squared = discrimination * discrimination, seen = 2 * view_variance * squared;
@@ -57,18 +58,19 @@ VOXPOP_HD PairLabel<Real> label_pair(Real mean, Real variance, float discriminat
   return out;
 }
 
-/// A vote against the rest of the evidence.
+/// Comparison of a vote with the rest of the evidence.
 template <class Real>
 struct VoteReport {
-  Real agreement;  ///< 1 where the vote agrees with its cavity's mean, 1/2 where that is even, else 0; of no tie
-  Real better;     ///< probability that the vote picked the better item; of no tie
-  Real bits;       ///< expected information of such a vote about d
-  Real log_scale;  ///< its site's part of the log evidence
+  Real agreement;  ///< 1 if the vote agrees with the sign of its cavity's mean, 1/2 if the mean is about 0, else 0; not
+                   ///< for ties
+  Real better;     ///< probability that the vote picked the better item; not for ties
+  Real bits;       ///< expected information of this vote about d, in bits
+  Real log_scale;  ///< the part of the vote's site in the log evidence
 };
 
-/// `winner`: 1 the pair's first item, -1 its second. `habit`: of ties, where they are answers of their own. `pair`:
-/// posterior of d; `cavity`: what its annotator saw of d, without the vote. `part`: part_of() its weight. Of its
-/// annotator and of habits the vote is left out for log_scale alone.
+/// `winner`: 1 the pair's first item, -1 the second. `habit`: tie habit, if ties are a separate answer. `pair`:
+/// posterior of d. `cavity`: the difference that the annotator saw, without the vote. `part`: part_of() the vote's
+/// weight. The vote is left out of its annotator and the habits only for log_scale.
 template <int kTerms, Likelihood kKind, class Real>
 VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote, const Rater<Real>& rater,
                                        const Habit<Real>& habit, const Cavity<Real>& pair, const Cavity<Real>& cavity,
@@ -83,11 +85,11 @@ VOXPOP_HD VoteReport<Real> report_vote(Real winner, const Statement<Real>& vote,
   const auto others = smoothed_vote<kTerms, kKind>(by_others, logit(rater_without(rater, own), cavity));
   VoteReport<Real> out;
   out.log_scale = site_log_scale(others.z.log_value, cavity, site);
-  // Where nothing else says who is better, rounding must not decide whether the vote agrees.
+  // If nothing else shows which item is better, rounding must not decide about agreement.
   const auto even = cavity.mean * cavity.mean < cavity.variance * 1e-6f;
   out.agreement = select(even, Real(0.5f), select(winner * cavity.mean > Real(0), Real(1), Real(0)));
   out.better = normal_cdf(winner * pair.mean / square_root(pair.variance));
-  // Of d alone: the annotator's discrimination is taken at its mean.
+  // Information about d alone, so the annotator's discrimination is fixed at its mean.
   out.bits = information_bits(eta.mean, eta.variance);
   return out;
 }

@@ -1,13 +1,13 @@
 #pragma once
-// The likelihood of a vote given its logit eta, averaged over a Gaussian: binary votes, ties and grades.
+// The likelihood of a vote given its logit eta, averaged over a normal distribution: binary votes, ties and grades.
 //
-// A decided vote is one for an item with probability sigma(eta). A tie is an answer of its own kind: P(tie) = 4 h
-// sigma(eta) sigma(-eta), where h, the *habit*, is the probability of a tie where no difference is seen. It depends on
-// the annotator and on the prompt: sigma(kappa_a + tau_c). So a tie says that the items are close, and how close it
-// says does not depend on how often the annotator ties; a decided vote says of them what it would say were there no
-// ties, less what it says by not being one. Both are polynomials in sigma, so their averages are closed in F = E sigma
-// and its derivatives. Grades say between which two thresholds a logistic variable fell that is centred at eta, given
-// that the vote is no tie (cumulative logit; Agresti 1992).
+// Without ties, a vote for an item has probability sigma(eta). A tie is a separate answer with P(tie) = 4 h sigma(eta)
+// sigma(-eta), where the *habit* h is the probability of a tie if no difference is seen. The habit depends on the
+// annotator and on the prompt: h = sigma(kappa_a + tau_c). So a tie shows that the items are close, and how close does
+// not depend on how often the annotator ties. A decided vote has the probability that it would have without ties, times
+// 1 - P(tie). Both are polynomials in sigma, so their averages have closed forms in F = E sigma and its derivatives.
+// Grades: a logistic variable centred at eta fell between two thresholds, given that the vote is no tie (cumulative
+// logit; Agresti 1992).
 
 #include "formulas/smoothed.h"
 
@@ -16,29 +16,29 @@ namespace voxpop {
 /// Largest strength of a graded vote.
 inline constexpr int kMaxLevels = 9;
 
-/// A vote that is there but not seen, held out: it says nothing.
+/// Level of a held-out vote. Its likelihood is 1.
 inline constexpr int kUnseen = 15;
 
-/// Beyond any logit: what a threshold is where there is none.
+/// A value beyond any logit: used for thresholds that do not exist.
 inline constexpr float kFar = 1e6f;
 
-/// The shared thresholds, in logits. A decided vote of strength k for an item says that the latent variable, towards
-/// that item, lies between edge[k] and edge[k + 1]; edge[1] is 0.
+/// The thresholds shared by all votes, in logits. A decided vote of strength k for an item means: the latent variable,
+/// towards that item, is between edge[k] and edge[k + 1]. edge[1] is 0.
 struct VoteScale {
   float edge[kMaxLevels + 2] = {0, 0, kFar, kFar, kFar, kFar, kFar, kFar, kFar, kFar, kFar};
-  bool own_ties = false;  ///< ties are an answer of their own; else half a vote to each side
+  bool own_ties = false;  ///< ties are a separate answer; else a tie is half a vote for each side
 };
 
-/// What one vote says: lower < latent < upper, the latent variable counted towards `sign`; sign 0: a tie. With
-/// probability 1 - share the vote is the mirror image of what it should be.
+/// What one vote states: lower < latent < upper, with the latent variable counted towards `sign`. Sign 0: a tie. With
+/// probability 1 - share, the vote is the mirror image of the meant vote.
 template <class Real>
 struct Statement {
   Real sign, lower, upper;
   Real share = Real(1);
-  Real habit = Real(0);   ///< h; with own ties alone
-  bool simple = false;    ///< known to need one evaluation of F: costs less. The same for all votes of a pack
+  Real habit = Real(0);   ///< h; only with own ties
+  bool simple = false;    ///< needs only one evaluation of F, which is faster. The same for all votes of a pack
   bool own_ties = false;  ///< VoteScale::own_ties, the same for all votes
-  bool mirrored = false;  ///< whether there is a share
+  bool mirrored = false;  ///< whether `share` is used
 };
 
 VOXPOP_HD Statement<float> statement_of(const VoteScale& scale, int level) {
@@ -55,11 +55,11 @@ VOXPOP_HD Statement<float> statement_of(const VoteScale& scale, int level) {
   return said;
 }
 
-/// Which terms a vote has. Binary: one F. Ordinal: ties, grades and unseen votes too. Mixture: also share < 1.
+/// Which terms the likelihood needs. Binary: one F. Ordinal: also ties, grades, unseen votes. Mixture: also share < 1.
 enum class Likelihood { kBinary, kOrdinal, kMixture };
 
-/// A vote's threshold derivatives: of log Z as a threshold moves outwards, and second derivatives of Z over Z (those
-/// without the factor 1 - P(tie), which is good enough for the length of steps).
+/// Derivatives of a vote's log Z as a threshold moves outwards, and second derivatives of Z divided by Z. The second
+/// derivatives lack the factor 1 - P(tie), which is accurate enough for step lengths.
 template <class Real>
 struct EdgeTerms {
   Real lower, upper, lower2, upper2;
@@ -67,13 +67,14 @@ struct EdgeTerms {
 
 template <class Real>
 struct VoteLikelihood {
-  Smoothed<Real> z;       ///< in the logit's mean
-  EdgeTerms<Real> edges;  ///< not of kBinary
-  Real habit;             ///< d log Z / d logit(h), with own ties
-  Real share;             ///< kMixture: posterior probability that the vote was meant so
+  Smoothed<Real> z;       ///< derivatives in the logit's mean
+  EdgeTerms<Real> edges;  ///< not for kBinary
+  Real habit;             ///< d log Z / d logit(h); only with own ties
+  Real share;             ///< kMixture: posterior probability that the vote was meant
 };
 
-/// The moments of eta = gamma d + beta under cavity and rater, matched by a Gaussian (exact when gamma is known).
+/// Mean and variance of eta = gamma d + beta under cavity and rater; used as a normal distribution (exact if gamma is
+/// known).
 template <class Real>
 struct Logit {
   Real mean, variance;
@@ -87,18 +88,18 @@ VOXPOP_HD void face(Smoothed<Real>& z, Real sign) {
   z.third = z.third * sign;
 }
 
-/// A difference of probabilities is at least this part of what it is a difference of: beyond, rounding decides.
+/// Lower limit of a difference of probabilities, relative to the larger one. Below this, rounding errors dominate.
 inline constexpr float kLeastDifference = 1e-5f;
 
-/// Binary votes and half ties. Half ties are sqrt(sigma(eta) sigma(-eta)) = exp(-eta / 2) sigma(eta), and exp only
-/// moves the Gaussian: its average is exp(variance / 8 - mean / 2) F(mean - variance / 2), so that votes and ties share
-/// one evaluation of F.
+/// Binary votes and half ties. A half tie has the likelihood sqrt(sigma(eta) sigma(-eta)) = exp(-eta / 2) sigma(eta).
+/// The factor exp only moves the normal distribution: the average is exp(variance / 8 - mean / 2) F(mean - variance /
+/// 2). So votes and ties share one evaluation of F.
 template <int kTerms, class Real>
 VOXPOP_HD VoteLikelihood<Real> interval_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
   const auto halved = vote.sign == 0.0f;
   const Real sign = select(halved, select(eta.mean < 0.0f, Real(-1), Real(1)), vote.sign);
   const Real mean = sign * eta.mean;
-  // A difference of two F's is taken on the side where both are small, so that nothing cancels.
+  // The difference of two F's is computed on the side where both are small, which avoids cancellation.
   const auto bounded = vote.upper < kFar;
   const auto flipped = select(bounded, mean * 2.0f - vote.lower - vote.upper, Real(-1)) > Real(0);
   const Real near_point = select(flipped, vote.upper - mean, mean - vote.lower);
@@ -129,8 +130,9 @@ VOXPOP_HD VoteLikelihood<Real> interval_likelihood(const Statement<Real>& vote, 
           Real(1)};
 }
 
-/// One F serves ties and decided votes without grades: E[4 h sigma(eta) sigma(-eta)] = 4 h F', and E[sigma(eta) (1 - 4
-/// h sigma(eta) sigma(-eta))] = F - 2 h (F' - F''). F' is even; ties take it where F is small, so that nothing cancels.
+/// Ties and decided votes without grades, with one F: E[4 h sigma(eta) sigma(-eta)] = 4 h F', and E[sigma(eta) (1 - 4 h
+/// sigma(eta) sigma(-eta))] = F - 2 h (F' - F''). F' is even, so ties evaluate it where F is small, which avoids
+/// cancellation.
 template <int kTerms, class Real>
 VOXPOP_HD VoteLikelihood<Real> tie_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
   const auto tie = vote.sign == 0.0f;
@@ -150,13 +152,13 @@ VOXPOP_HD VoteLikelihood<Real> tie_likelihood(const Statement<Real>& vote, const
   return {z, {Real(0), Real(0), Real(0), Real(0)}, select(tie, not_habit, moved), Real(1)};
 }
 
-/// E[sigma(eta) sigma(-eta) sigma(eta - t)] and its derivatives, n = 0 to 4, in units of any F. `zero` [7]: F and its
-/// derivatives at the logit itself; `at` [5]: at the threshold. By partial fractions: with u = 1 / (1 - e^t), c = e^t u
-/// it is u (F' + c (F - F_t)); where t is 0, (F' - F'') / 2.
+/// E[sigma(eta) sigma(-eta) sigma(eta - t)] and its derivatives, n = 0 to 4. F may be in any unit, the same for both
+/// arrays. `zero` [7]: F and its derivatives at the logit itself. `at` [5]: at the threshold. By partial fractions,
+/// with u = 1 / (1 - e^t) and c = e^t u, the value is u (F' + c (F - F_t)); for t = 0 it is (F' - F'') / 2.
 template <class Real>
 struct TieFactor {
   Real u, c;
-  Real by_threshold;  ///< the derivative in t, of n = 0
+  Real by_threshold;  ///< derivative in t, for n = 0
   Real value[5];
   VOXPOP_HD TieFactor(Real t, const Real* zero, const Real* at) {
     const auto even = t == 0.0f;
@@ -169,7 +171,7 @@ struct TieFactor {
   }
 };
 
-/// Grades beside ties: the interval's probability given that the vote is decided, times 1 - P(tie), averaged.
+/// Grades with ties as a separate answer: the interval's probability given a decided vote, times 1 - P(tie), averaged.
 template <int kTerms, class Real>
 VOXPOP_HD VoteLikelihood<Real> grade_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
   const Real mean = vote.sign * eta.mean;
@@ -224,7 +226,7 @@ VOXPOP_HD Real blend(Real a, Real b, Real share) {
   return a * share + b * (Real(1) - share);
 }
 
-/// Z = share A + (1 - share) B, B the mirror image of A.
+/// Z = share A + (1 - share) B, where B is the mirror image of A.
 template <int kTerms, class Real>
 VOXPOP_HD VoteLikelihood<Real> mixture_likelihood(const Statement<Real>& vote, const Logit<Real>& eta) {
   const VoteLikelihood<Real> a = meant_likelihood<kTerms>(vote, eta);
@@ -245,7 +247,7 @@ VOXPOP_HD VoteLikelihood<Real> mixture_likelihood(const Statement<Real>& vote, c
 
 }  // namespace detail
 
-/// log Z of a vote, Z its probability averaged over the logit, and its derivatives.
+/// log Z of a vote and its derivatives. Z is the vote's probability, averaged over the logit.
 template <int kTerms, Likelihood kKind, class Real>
 VOXPOP_HD VoteLikelihood<Real> smoothed_vote(const Statement<Real>& vote, const Logit<Real>& eta) {
   if constexpr (kKind == Likelihood::kMixture) {

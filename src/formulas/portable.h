@@ -1,11 +1,11 @@
 #pragma once
-// What lets one formula be compiled by g++, clang and nvcc, and run on a float, a double or a pack of floats.
+// Allows one formula to be compiled by g++, clang and nvcc, for a float, a double or a pack of floats.
 
 #include <cmath>
 #include <cstdint>
 
-// What is no number must fail every comparison, or a fit that broke would count as settled; and the packs' exponential
-// rounds by adding a large number.
+// NaN must compare false, or a diverged fit would look converged. In addition, the packs' exponential rounds by adding
+// a large number, which -ffast-math would remove.
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "voxpop: these formulas do not survive -ffast-math; leave it out"
 #endif
@@ -23,9 +23,9 @@
 
 namespace voxpop {
 
-// The elementary functions that the formulas use. A pack type (src/fit/pack.h) brings its own overloads, found by
-// argument-dependent lookup. Formulas are always inlined, so that code built for AVX-512 never leaks into a function
-// that an older processor calls.
+// The elementary functions used by the formulas. A pack type (src/fit/pack.h) provides its own overloads, found by
+// argument-dependent lookup. Formulas are always inlined, so that AVX-512 code never gets into a function that an older
+// processor calls.
 VOXPOP_HD float exponential(float x) { return expf(x); }
 VOXPOP_HD double exponential(double x) { return exp(x); }
 VOXPOP_HD float logarithm(float x) { return logf(x); }

@@ -1,37 +1,37 @@
 #pragma once
-// The one integral of voxpop: a vote's likelihood averaged over a Gaussian. Everything else - the EP site of a vote, an
-// annotator's gradient and information, a label's probability - follows from it and its derivatives by the chain rule,
-// because F(mean, variance) = E[f(mean + sqrt(variance) x)], x ~ N(0, 1), solves the heat equation dF/dvariance =
+// The central integral: a vote's likelihood averaged over a normal distribution. A vote's EP site, an annotator's
+// gradient and information and a label's probability all follow from this integral and its derivatives by the chain
+// rule. Reason: F(mean, variance) = E[f(mean + sqrt(variance) x)], x ~ N(0, 1), solves the heat equation dF/dvariance =
 // F''/2.
 //
-// A logistic function is a scale mixture of normal distribution functions (Andrews and Mallows 1974); a few terms of
-// the mixture make the integral closed (Monahan and Stefanski 1992). Unlike Gauss-Hermite quadrature this is equally
-// exact for every discrimination, and costs no more than nine nodes.
+// A logistic function is a scale mixture of normal distribution functions (Andrews and Mallows 1974). With a few terms
+// of the mixture, the integral has a closed form (Monahan and Stefanski 1992). Unlike Gauss-Hermite quadrature, the
+// accuracy is the same for every discrimination, and the cost is at most that of nine nodes.
 
 #include "formulas/portable.h"
 
 namespace voxpop {
 
-/// log F and the ratios F^(n) / F of the derivatives in the mean; all finite, however unlikely the vote.
+/// log F, and the derivatives in the mean divided by F: F^(n) / F. All are finite, however unlikely the vote.
 template <class Real>
 struct Smoothed {
   Real log_value;
   Real first, second, third, fourth;
 };
 
-/// The same, two derivatives further: a factor sigma' beside the likelihood, as ties have it, takes one or two. F is
-/// also value exp(log_scale), so that a logarithm serves it and a factor together.
+/// The same with two more derivatives, needed if the likelihood has a factor sigma', as for ties. F = value *
+/// exp(log_scale), so that one logarithm serves F times a factor.
 template <class Real>
 struct Smoothed6 : Smoothed<Real> {
   Real fifth, sixth;
   Real value, log_scale;
 };
 
-/// Mixture terms. kFast is within 2.5e-4 of a likelihood, relatively (9e-5 in probability); kExact within 5.2e-8.
+/// Number of mixture terms. Relative error of a likelihood: kFast 2.5e-4 (9e-5 in probability), kExact 5.2e-8.
 enum : int { kFast = 4, kExact = 8 };
 
-/// sigma(x) = sum_k weight_k Phi(scale_k x). Coefficients: minimax in relative error on [-8, 0] and [-10, 0], by
-/// Lawson's iteration.
+/// sigma(x) = sum_k weight_k Phi(scale_k x). The coefficients minimise the largest relative error on [-8, 0] (kFast)
+/// and [-10, 0] (kExact), by Lawson's iteration.
 template <int kTerms>
 struct LogisticMixture;
 template <>
@@ -47,7 +47,7 @@ struct LogisticMixture<kExact> {
                            0.2838866744219496,   0.18596612911273266, 0.058945686587308234, 0.004977193597318183};
 };
 
-/// Mills' ratio (1 - Phi(z)) / phi(z) for z >= 0, given 1 / (z + 3): a polynomial within 6.5e-7, relatively.
+/// Mills' ratio (1 - Phi(z)) / phi(z) for z >= 0, given 1 / (z + 3): a polynomial with relative error 6.5e-7.
 template <class Real>
 VOXPOP_HD Real mills_ratio(Real /*z*/, Real inverse) {
   Real sum = Real(-334.84487821978445f);
@@ -66,7 +66,7 @@ VOXPOP_HD double mills_ratio(double z, double /*inverse*/) {
   return 1.2533141373155003 * exp(z * z / 2) * erfc(z * 0.7071067811865476);
 }
 
-/// The ratios of exp(rate mean) G(mean), from those of G: Leibniz' rule.
+/// The ratios of exp(rate mean) G(mean), from the ratios of G, by Leibniz' rule.
 template <class Real>
 VOXPOP_HD Smoothed<Real> tilted(Real log_value, Real rate, const Smoothed<Real>& g) {
   const Real rate2 = rate * rate, rate3 = rate2 * rate;
@@ -77,13 +77,13 @@ VOXPOP_HD Smoothed<Real> tilted(Real log_value, Real rate, const Smoothed<Real>&
 
 namespace detail {
 
-/// Six derivatives, or four and two zeros.
+/// Computes six derivatives, or four (the last two are then 0).
 template <int kTerms, bool kSix, class Real>
 VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
   constexpr LogisticMixture<kTerms> mixture;
-  // Where the mass lies on the unlikely side, mostly, some of it is beyond the mixture's limit: sigma(x) = exp(x)
-  // sigma(-x), and exp only moves the Gaussian, so F(mean) = exp(mean + variance / 2) F(-mean - variance), which lies
-  // on the other side.
+  // If most of the mass is on the unlikely side, a part of the mass is outside the range of the mixture. Then use
+  // sigma(x) = exp(x) sigma(-x): exp only moves the normal distribution, so F(mean) = exp(mean + variance / 2) F(-mean
+  // - variance), and that point is on the other side.
   const auto far = mean + variance * 0.5f < -1.0f;
   const Real point = select(far, Real(0) - mean - variance, mean);
   const Real distance = absolute(point);
@@ -99,7 +99,7 @@ VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
     const Real inverse = Real(1) / (spread * reach);  // one division serves slope and 1 / (z + 3)
     const Real slope = inverse * reach * scale;       // scale / spread
     const Real z = distance * slope;
-    // On the unlikely side the widest term decides: its exponent is kept aside, so that nothing underflows.
+    // On the unlikely side, the widest term dominates. Its exponent is kept separately to avoid underflow.
     if (k == 0) shift = select(likely, Real(0), z * z * 0.5f);
     const Real density =
         exponential(shift - z * z * 0.5f) * Real(mixture.weight[k] * 0.3989422804014327);  // / sqrt(2 pi)
@@ -116,7 +116,7 @@ VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
       d6 = d6 + density_slope5 * slope * ((z2 - 10.0f) * z2 + 15.0f) * z;
     }
   }
-  const Real value = select(likely, Real(1) - tail, tail);  // lacks exp(-shift), as the derivatives do
+  const Real value = select(likely, Real(1) - tail, tail);  // without the factor exp(-shift), like the derivatives
   const Real scale_back = Real(1) / value;
   const Real even = select(likely, Real(0) - scale_back, scale_back);
   Smoothed6<Real> out{{logarithm(value) - shift, d1 * scale_back, d2 * even, d3 * scale_back, d4 * even},
@@ -133,7 +133,7 @@ VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
     out.third = select(far, reached.third, out.third);
     out.fourth = select(far, reached.fourth, out.fourth);
     out.log_scale = select(far, mean + variance * 0.5f - shift, out.log_scale);
-    if constexpr (kSix) {  // Leibniz' rule at rate 1, the odd derivatives of the mirrored function with the other sign
+    if constexpr (kSix) {  // Leibniz' rule at rate 1; odd derivatives of the mirrored function change sign
       const Real fifth = mirrored.fourth * 5.0f + mirrored.third * 10.0f + mirrored.second * 10.0f +
                          mirrored.first * 5.0f + 1.0f - out.fifth;
       const Real sixth = out.sixth - out.fifth * 6.0f + mirrored.fourth * 15.0f + mirrored.third * 20.0f +
@@ -148,7 +148,7 @@ VOXPOP_HD Smoothed6<Real> smoothed(Real mean, Real variance) {
 }  // namespace detail
 
 /// E[sigma(mean + sqrt(variance) x)] and its derivatives in the mean. `variance` >= 0, in squared logits. In single
-/// precision up to 1e7, and means within +-2e6: beyond, rounding decides which term is the widest.
+/// precision, `variance` <= 1e7 and |mean| <= 2e6; beyond, rounding decides which mixture term is the widest.
 template <int kTerms, class Real>
 VOXPOP_HD Smoothed<Real> smoothed_logistic(Real mean, Real variance) {
   return detail::smoothed<kTerms, false>(mean, variance);

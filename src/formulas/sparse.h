@@ -1,15 +1,16 @@
 #pragma once
 // Components too large for a matrix of their own: means by conjugate gradients, variances by perturbation samples
-// (Papandreou and Yuille 2010). H = I + sum of precisions is never formed: a row holds its neighbours' precisions.
+// (Papandreou and Yuille 2010). H = I + sum of precisions is never formed; each row stores only its neighbours'
+// precisions.
 //
-// A sample is u = H^-1 z, z of covariance H, which is easy to draw, since H is a sum; then u has covariance H^-1. Only
-// second moments count, so the noise is of random signs. Only what a row's own neighbourhood does not determine is
-// estimated from samples (Rao and Blackwell): given all other scores, those of a pair are normal with the inverse of
-// their own 2 x 2 block as covariance, and means that vary with the samples.
+// A sample is u = H^-1 z, where z has covariance H; then u has covariance H^-1. z is easy to draw, because H is a sum.
+// Only second moments are used, so the noise is random signs. Samples are used only for the part of a variance that the
+// row's own neighbourhood does not determine (Rao and Blackwell): given all other scores, the scores of a pair are
+// normal. Their covariance is the inverse of their own 2 x 2 block of H, and their means vary with the samples.
 //
-// Eight right-hand sides go together, [item][8]. Signs are functions of a counter, the same in each iteration of the
-// fit: so that it settles, and warm starts are near. Sums are taken block by block, in an order that is always the
-// same.
+// Eight right-hand sides are solved together, [item][8]. Signs are functions of a counter and the same in each
+// iteration of the fit. So the fit converges, and the last solution is a good start for the next. Sums are computed
+// block by block in a fixed order.
 
 #include "formulas/block.h"
 #include "formulas/component.h"
@@ -18,22 +19,22 @@
 namespace voxpop {
 
 inline constexpr int kSparseColumns = 8;
-/// Solutions kept: column 0 of block 0 is the mean, the others are samples.
+/// Blocks of solutions that are kept: column 0 of block 0 is the mean, all other columns are samples.
 inline constexpr int kSparseBlocks = 4, kSparseSamples = kSparseBlocks * kSparseColumns - 1;
 inline constexpr std::uint32_t kSparseThreads = 256;
-/// Steps of conjugate gradients at most.
+/// Maximum number of steps of conjugate gradients.
 inline constexpr int kSparseSteps = 100;
 static_assert(kMaxCovariates <= kSparseColumns);
 
-/// A pair as seen from one of its items.
+/// A pair as seen from one of its items: index of the other item, and of the pair.
 struct SparseEntry {
   std::uint32_t neighbour, pair;  ///< within the component
 };
 
-/// Conjugate gradients of eight right-hand sides.
+/// State of conjugate gradients for eight right-hand sides.
 struct SparseState {
-  double square[kSparseColumns];  ///< residuals' squares, in the metric of the preconditioner
-  double target[kSparseColumns];  ///< done where those are below
+  double square[kSparseColumns];  ///< squared residuals, in the metric of the preconditioner
+  double target[kSparseColumns];  ///< a column has converged if `square` is not above this
   double alpha[kSparseColumns], beta[kSparseColumns];
   int steps;
   int done;
@@ -41,15 +42,15 @@ struct SparseState {
 
 struct SparseArrays {
   FitView view;
-  const PassOptions* pass;  ///< whose stretch sites are read with; or null
+  const PassOptions* pass;  ///< if set, sites are read with its stretch; else with view.stretch
   std::uint32_t component, slot0, items, pair0, pairs;
   const std::uint64_t* row_begin;         ///< [items + 1]
   const SparseEntry* entries;             ///< [2 pairs]
   float *precision, *shift;               ///< [pairs]
-  float* diagonal;                        ///< [items] of H, which is also the preconditioner (Jacobi's)
-  float* solution;                        ///< [items][8]: of the block at work
+  float* diagonal;                        ///< [items] of H; also the preconditioner (Jacobi)
+  float* solution;                        ///< [items][8] of the current block
   float *residual, *direction, *product;  ///< [items][8]
-  float *slot_more, *pair_more;           ///< what samples add to variances, summed
+  float *slot_more, *pair_more;           ///< [items], [pairs] sums of what samples add to variances
   double* partial;                        ///< [blocks][8]
   SparseState* state;
   double* history;  ///< [kSparseSteps][2][8] alphas and betas, for log determinants; or null
@@ -59,13 +60,13 @@ struct SparseArrays {
 
 namespace detail {
 
-/// Random signs of a block's eight columns for one source of noise.
+/// Random signs for the eight columns of a block, from one source of noise.
 VOXPOP_HD void signs_of(std::uint32_t source, int block, float* eight) {
   const std::uint64_t bits = mixed(std::uint64_t{source} + 0x5bf03635u) >> (kSparseColumns * block);
   for (int k = 0; k < kSparseColumns; ++k) eight[k] = (bits >> k & 1) != 0 ? 1.0f : -1.0f;
 }
 
-/// Row i of H x less its diagonal: -(sum over neighbours of precision x).
+/// Off-diagonal part of row i of H x, with the opposite sign: sum over neighbours of precision * x.
 VOXPOP_HD void neighbours_sum(const SparseArrays& s, std::uint32_t i, const float* x, float* eight) {
   for (int k = 0; k < kSparseColumns; ++k) eight[k] = 0;
   for (std::uint64_t e = s.row_begin[i]; e < s.row_begin[i + 1]; ++e) {
@@ -76,7 +77,8 @@ VOXPOP_HD void neighbours_sum(const SparseArrays& s, std::uint32_t i, const floa
   }
 }
 
-/// Adds up eight values of each of a block's threads, which `of(row, sums)` gives; rows go on where threads end.
+/// Sums eight values over the rows of a block, one row per thread, computed by `of(row, sums)`. Threads beyond the last
+/// row add 0. The result is the block's row of `partial`.
 template <class Of>
 VOXPOP_DEVICE void sum_rows(Block& block, std::uint32_t rows, double* partial, const Of& of) {
   auto* own = reinterpret_cast<double*>(block.shared);  // [threads][8]
@@ -94,7 +96,7 @@ VOXPOP_DEVICE void sum_rows(Block& block, std::uint32_t rows, double* partial, c
   });
 }
 
-/// Totals of all blocks' partial sums [count][8] into total [8], by one block.
+/// Sums all blocks' partial sums [count][8] into total [8]. Run by one block.
 VOXPOP_DEVICE inline void total_partials(Block& block, const double* partial, std::uint32_t count, double* total) {
   auto* own = reinterpret_cast<double*>(block.shared);
   block.for_threads([&](std::uint32_t thread) {
@@ -113,7 +115,7 @@ VOXPOP_DEVICE inline void total_partials(Block& block, const double* partial, st
 
 }  // namespace detail
 
-/// Pairs' precisions and shifts, from sites.
+/// Precision and shift of each pair, from its sites.
 struct GatherSparsePair {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(std::uint64_t k) const {
@@ -136,11 +138,11 @@ struct GatherSparseRow {
   }
 };
 
-/// The right-hand sides of a block: samples (in block 0 the first is the mean's); for log determinants random signs
-/// times sqrt(diagonal), from a solution of 0; or the columns of X.
+/// Kinds of right-hand sides. kSamples: noise for samples, except column 0 of block 0, which is for the mean. kSigns:
+/// random signs times sqrt(diagonal), solved from 0, for log determinants. kCovariates: the columns of X.
 enum class SparseSides { kSamples, kSigns, kCovariates };
 
-/// Right-hand sides and first residuals of a block; partial sums of the right-hand sides' squares.
+/// Computes a block's right-hand sides and first residuals, and partial sums of the squared right-hand sides.
 struct StartSparse {
   SparseArrays s;
   SparseSides sides;
@@ -187,11 +189,11 @@ struct StartSparse {
   }
 };
 
-/// Begins the iteration, by one block: what residuals are to come to.
+/// Sets the targets of the residuals and initialises the state. Run by one block.
 struct BeginSparse {
   SparseArrays s;
   std::uint32_t blocks;
-  bool mean_first;  ///< column 0 is the mean, which is solved further
+  bool mean_first;  ///< column 0 is the mean, which gets a smaller tolerance
   VOXPOP_DEVICE void operator()(Block& block) const {
     detail::total_partials(block, s.partial, blocks, s.state->target);
     block.for_threads([&](std::uint32_t thread) {
@@ -204,7 +206,7 @@ struct BeginSparse {
   }
 };
 
-/// Partial sums of the residuals' squares.
+/// Partial sums of the squared residuals.
 struct SquareSparse {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(Block& block) const {
@@ -215,7 +217,7 @@ struct SquareSparse {
   }
 };
 
-/// By one block: beta from the residuals' squares; whether all are done.
+/// Computes beta from the squared residuals, and whether all columns have converged. Run by one block.
 struct BetaSparse {
   SparseArrays s;
   std::uint32_t blocks;
@@ -253,7 +255,7 @@ struct TurnSparse {
   }
 };
 
-/// H times the directions; partial sums of their squares in the metric of H.
+/// Multiplies H by the directions; partial sums of direction' H direction.
 struct MultiplySparse {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(Block& block) const {
@@ -280,7 +282,7 @@ struct AlphaSparse {
     block.for_threads([&](std::uint32_t thread) {
       if (thread >= kSparseColumns) return;
       SparseState& state = *s.state;
-      // A column that is done already stays as it is: its directions are too short to divide by.
+      // A column that has converged does not change: its direction is too short to divide by.
       state.alpha[thread] = state.square[thread] > 1e-3 * state.target[thread] && total[thread] > 0
                                 ? state.square[thread] / total[thread]
                                 : 0;
@@ -292,7 +294,7 @@ struct AlphaSparse {
   }
 };
 
-/// Solutions and residuals move on; partial sums of the residuals' squares.
+/// Updates solutions and residuals; partial sums of the squared residuals.
 struct StepSparse {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(Block& block) const {
@@ -310,7 +312,8 @@ struct StepSparse {
   }
 };
 
-/// What neighbours say of each row, by sample (into `product`); a row's mean given them varies so.
+/// For each sample, the neighbours' sum of each row, stored in `product`. The row's conditional mean varies with this
+/// sum.
 struct SampleSparseRow {
   SparseArrays s;
   int block_index;
@@ -323,7 +326,8 @@ struct SampleSparseRow {
   }
 };
 
-/// Inverse of a pair's block of H, times what the others say of its items.
+/// For each sample, the conditional mean of a pair's difference: inverse of the pair's block of H, times the sum over
+/// the other neighbours of its items.
 struct SampleSparsePair {
   SparseArrays s;
   int block_index;
@@ -342,7 +346,7 @@ struct SampleSparsePair {
   }
 };
 
-/// Partial sums of X'u, one column of X and eight solutions u.
+/// Partial sums of X'u for one column of X and eight solutions u.
 struct ProjectSparse {
   SparseArrays s;
   int column;
@@ -355,8 +359,8 @@ struct ProjectSparse {
   }
 };
 
-/// Pair moments, with the mean's block at work; partial: the largest change of a mean, in posterior sds, and twice what
-/// prior means add to the log evidence.
+/// Sets the pair moments; needs the block that contains the mean. `partial`: the largest change of a mean, in posterior
+/// sds, and twice what prior means add to the log evidence.
 struct FinishSparsePair {
   SparseArrays s;
   VOXPOP_DEVICE void operator()(Block& block) const {
@@ -369,7 +373,7 @@ struct FinishSparsePair {
       const std::size_t i = s.view.pair_first[p] - s.slot0, j = s.view.pair_second[p] - s.slot0;
       const float precision = s.precision[k], hi = s.diagonal[i], hj = s.diagonal[j];
       const float local = (hi + hj - 2 * precision) / (hi * hj - precision * precision);
-      // Without its own votes a pair's variance is at most the prior's, 2.
+      // Without the pair's own votes, its variance is at most the prior's, 2.
       const float variance = smaller(local + s.pair_more[k] / kSparseSamples, 1 / (precision + 0.5f));
       const float offset = prior_difference(s.view, p);
       const float mean = s.solution[i * kSparseColumns] - s.solution[j * kSparseColumns] + offset;
@@ -392,7 +396,7 @@ struct FinishSparsePair {
   }
 };
 
-/// What the pairs add up to, by one block: `quadratic` [1].
+/// Totals over the pairs, by one block: the largest change into `solved`, and `quadratic` [1].
 struct TotalSparsePairs {
   SparseArrays s;
   std::uint32_t blocks;
@@ -412,8 +416,8 @@ struct TotalSparsePairs {
   }
 };
 
-/// Slot moments and sources' sums where wanted; partial: squares of scores, variances included, and the means' product
-/// with the shifts.
+/// Sets slot moments and adds to sources' sums (null: not wanted). Partial sums: squared scores plus variances; means
+/// times shifts; logarithms of the diagonal.
 struct FinishSparseRow {
   SparseArrays s;
   float *slot_mean, *slot_variance;  ///< or null
@@ -441,7 +445,8 @@ struct FinishSparseRow {
   }
 };
 
-/// What the rows add up to, by one block. `log_determinant`: of H over its diagonal; not a number: not wanted.
+/// Totals over the rows. Run by one block. `log_determinant`: log det of H divided by its diagonal; NaN if the log
+/// evidence is not wanted.
 struct TotalSparseRows {
   SparseArrays s;
   std::uint32_t blocks;
@@ -461,7 +466,7 @@ struct TotalSparseRows {
   }
 };
 
-/// Keeps what ProjectSparse added up, by one block: into projection [8].
+/// Copies the totals of ProjectSparse to `projection` [8]. Run by one block.
 struct KeepProjection {
   SparseArrays s;
   std::uint32_t blocks;
@@ -469,10 +474,11 @@ struct KeepProjection {
   VOXPOP_DEVICE void operator()(Block& block) const { detail::total_partials(block, s.partial, blocks, projection); }
 };
 
-/// What the component says of the coefficients, by one block: X' mean, and X'X - X'H^-1 X; see covariate_terms().
+/// Adds what the component says about the coefficients: X' mean, and X'X - X'H^-1 X; see covariate_terms(). Run by one
+/// block.
 struct AddSparseCovariates {
-  const double* projection;  ///< [covariates][2][8]: on the mean's block, and on H^-1 X
-  const double* products;    ///< X'X, a lower triangle
+  const double* projection;  ///< [covariates][2][8]: for the mean's block, and for H^-1 X
+  const double* products;    ///< X'X, as a lower triangle
   int covariates;
   CovariateSums* sums;
   VOXPOP_DEVICE void operator()(Block& block) const {

@@ -1,32 +1,32 @@
 #pragma once
-// An annotator's own view of items. Votes of one annotator that hang together by shared items - a ranking, both orders
-// of a pair, repeats - are a *block*. They rest on the same impressions y = s + e, with e ~ N(0, w) for each item of
-// the block, in the units of scores; so they agree with each other more than with those of the next annotator.
+// An annotator's own view of items. Votes of one annotator that are connected by shared items (a ranking, both orders
+// of a pair, repeats) form a *block*. They depend on the same impressions y = s + e, with e ~ N(0, w) for each item of
+// the block, in the units of scores. So they agree with each other more than with other annotators' votes.
 //
-// The votes' sites add up to exp(-y' L y / 2 + h' y). What they say of the scores is exp(-s' M s / 2 + t' s) with
+// The votes' sites add up to exp(-y' L y / 2 + h' y). Their message to the scores is exp(-s' M s / 2 + t' s) with
 //   M = L (I + w L)^-1,  t = (I + w L)^-1 h.
-// Where the scores, all blocks included, are N(m, S), the block's impressions have
+// If the scores' posterior, including all blocks, is N(m, S), the block's impressions have
 //   mean m + w x,  x = t - M m,  and covariance w A + A S A,  A = I - w M.
-// The log evidence has the derivative (x' x - tr P) / 2 in w, P = M - M S M, with the Fisher information tr(P P) / 2.
+// The derivative of the log evidence in w is (x' x - tr P) / 2, P = M - M S M. Its Fisher information is tr(P P) / 2.
 
 #include "formulas/cholesky.h"
 #include "formulas/fit_view.h"
 
 namespace voxpop {
 
-/// Blocks of more items are not taken as blocks: their votes rest on the scores alone (w = 0).
+/// Largest number of items of a block. In larger blocks votes depend on the scores alone (w = 0).
 inline constexpr std::uint32_t kMostViewItems = 32;
 
-/// Where a component has more items, nobody has views: no covariances are known there.
+/// In larger components there are no views, because the covariances of scores are not computed there.
 inline constexpr std::uint32_t kMostItemsWithViews = 2048;
 
-/// Numbers that the work on one block takes.
+/// Size of the scratch for one block, in numbers.
 inline constexpr std::uint32_t kViewScratch = 3 * kMostViewItems * kMostViewItems + 3 * kMostViewItems;
 
-/// A block as the passes work on it.
+/// A block as passes use it.
 struct ViewBlock {
-  std::uint32_t items, slot0, vote0, vote_end;  ///< slot0, vote0: where its lists begin
-  bool plain;                                   ///< its votes rest on the scores alone
+  std::uint32_t items, slot0, vote0, vote_end;  ///< slot0, vote0: begin of its slots and votes
+  bool plain;                                   ///< its votes depend on the scores alone
 };
 VOXPOP_HD ViewBlock view_block(const FitView& view, std::uint32_t b) {
   const ViewArrays& views = view.views;
@@ -35,8 +35,8 @@ VOXPOP_HD ViewBlock view_block(const FitView& view, std::uint32_t b) {
           items > kMostViewItems || view.view_variance == 0};
 }
 
-/// Calls act(item, item, precision, shift) for each vote of a block: its site, with the places of its pair's items in
-/// the block. Scores are taken relative to their prior means.
+/// Calls act(i, j, precision, shift) for the site of each vote of a block. i and j: positions within the block of the
+/// pair's first and second item. Scores are relative to their prior means.
 template <class Act>
 VOXPOP_HD void for_view_votes(const FitView& view, const ViewBlock& block, const Act& act) {
   for (std::uint32_t k = block.vote0; k < block.vote_end; ++k) {
@@ -49,8 +49,9 @@ VOXPOP_HD void for_view_votes(const FitView& view, const ViewBlock& block, const
   }
 }
 
-/// The arrays of one block, in scratch: [items][items] m, s, ms and [items] h, t, x. Of symmetric ones the lower
-/// triangle counts, but for M. Where blocks of as many items are worked on side by side, Real is a pack of floats.
+/// The arrays of one block, in scratch: m, s, ms [items][items] and h, t, x [items]. Of symmetric matrices only the
+/// lower triangle is used, except for m. If several blocks with the same number of items are processed together, Real
+/// is a pack of floats.
 template <class Real>
 struct ViewWork {
   int n;
@@ -59,7 +60,7 @@ struct ViewWork {
       : n(items), m(scratch), s(m + n * n), ms(s + n * n), h(ms + n * n), t(h + n), x(t + n) {}
   VOXPOP_HD int lower(int i, int j) const { return i >= j ? i * n + j : j * n + i; }
 
-  /// For add_view_sites().
+  /// Sets the inputs of add_view_sites() to 0.
   VOXPOP_HD void clear() const {
     for (int i = 0; i < n; ++i) {
       for (int j = 0; j <= i; ++j) s[i * n + j] = Real(0);
@@ -68,7 +69,7 @@ struct ViewWork {
   }
 };
 
-/// Adds a block's sites: L to s, h to h; element e lies at [e * stride].
+/// Adds a block's sites: L to s, and h to h. Element e is at [e * stride].
 template <class Number>
 VOXPOP_HD void add_view_sites(const FitView& view, const ViewBlock& block, Number* s, Number* h, std::uint32_t stride) {
   const std::uint32_t n = block.items;
@@ -82,8 +83,8 @@ VOXPOP_HD void add_view_sites(const FitView& view, const ViewBlock& block, Numbe
   });
 }
 
-/// What a block says of the scores: from L in s, and h, to M = L A, whole, and t. Returns what the block adds to the
-/// log evidence, (w h' t - log |I + w L|) / 2.
+/// Computes a block's message to the scores from L in s, and h: M = L A in m (both triangles), and t. Returns what the
+/// block adds to the log evidence, (w h' t - log |I + w L|) / 2.
 template <class Real>
 VOXPOP_HD Real view_message(const ViewWork<Real>& work, double view_variance) {
   const int n = work.n;
@@ -106,14 +107,14 @@ VOXPOP_HD Real view_message(const ViewWork<Real>& work, double view_variance) {
   return Real(0.5) * (quadratic - log_determinant);
 }
 
-/// What a block says of w: the derivative of the log evidence, and its Fisher information.
+/// What a block says about w: the derivative of the log evidence, and its Fisher information.
 template <class Real>
 struct ViewTerms {
   Real score, information;
 };
 
-/// After view_message(): from the scores' covariance in the lower triangle of s, and their mean in x, to those of the
-/// impressions.
+/// Call after view_message(). Input: the scores' covariance in the lower triangle of s, their mean in x. Output in the
+/// same arrays: covariance and mean of the impressions.
 template <class Real>
 VOXPOP_HD ViewTerms<Real> view_moments(const ViewWork<Real>& work, double view_variance) {
   const int n = work.n;
@@ -144,8 +145,8 @@ VOXPOP_HD ViewTerms<Real> view_moments(const ViewWork<Real>& work, double view_v
   return {Real(0.5) * (squares - trace), Real(0.5) * information};
 }
 
-/// Sets the moments of a block's votes from those of its impressions, relative to their prior means; element e lies at
-/// [e * stride].
+/// Sets the moments of a block's votes from the moments of its impressions, relative to their prior means. Element e is
+/// at [e * stride].
 template <class Number>
 VOXPOP_HD void set_vote_moments(const FitView& view, const ViewBlock& block, const Number* covariance,
                                 const Number* mean, std::uint32_t stride) {
@@ -161,14 +162,15 @@ VOXPOP_HD void set_vote_moments(const FitView& view, const ViewBlock& block, con
   }
 }
 
-/// Adds what blocks say of w, in fixed point.
+/// Adds what a block says about w to the totals, in fixed point.
 VOXPOP_HD void add_view_terms(ViewTotals& totals, double score, double information) {
   totals.score += to_fixed(score);
   totals.information += to_fixed(information);
 }
 
-/// Adds what block b says to H and the shift of its component: add_h(slot, slot, x) for the lower triangle, slots as
-/// numbers in the groups, the first not below the second; add_shift(slot, x). `scratch`: kViewScratch.
+/// Adds the message of block b to H and the shift of its component, by add_h(slot, slot, x) and add_shift(slot, x).
+/// Slots are indices in the groups. add_h gets elements of the lower triangle: the first slot is not below the second.
+/// `scratch`: kViewScratch numbers.
 template <class AddH, class AddShift>
 VOXPOP_HD void add_view_message(const FitView& view, std::uint32_t b, double* scratch, const AddH& add_h,
                                 const AddShift& add_shift) {
@@ -194,9 +196,9 @@ VOXPOP_HD void add_view_message(const FitView& view, std::uint32_t b, double* sc
   }
 }
 
-/// The moments of the votes of block b, once its component is solved: `mean(slot)`, relative to the prior mean, and
-/// `covariance(slot, slot)` of the scores. Adds to `totals`, where wanted (else null).
-/// Returns what the block adds to the log evidence.
+/// Sets the moments of the votes of block b, after its component is solved. `mean(slot)`: of the score, relative to its
+/// prior mean. `covariance(slot, slot)`: of the scores. Adds to `totals` (null: not wanted). Returns what the block
+/// adds to the log evidence.
 template <class Mean, class Covariance>
 VOXPOP_HD double set_view_moments(const FitView& view, std::uint32_t b, double* scratch, const Mean& mean,
                                   const Covariance& covariance, ViewTotals* totals) {
