@@ -116,7 +116,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   return points;
 }
 
-/// The verdict at the top of the page. Its level is no better than that of the worst finding. The worst are listed first.
+/// The verdict at the top of the page. Its level is no better than that of the worst finding. The worst come first.
 Json verdict(const FitFile& fit, const Totals& totals) {
   constexpr std::size_t kLongest = 1000;  // bytes of a warning that are shown
   std::vector<Finding> points = findings_from(fit.json.value("findings", Json()));
