@@ -130,8 +130,8 @@ void print_error(const std::string& message) {
 }
 
 /// Opens /dev/null for standard streams that are closed. Otherwise the next opened file would get the number of
-/// standard output, and printed text would go into that file. The opened ends keep failing as before: standard input
-/// cannot be read and standard output cannot be written. Notes to standard error are discarded.
+/// standard output, and printed text would go into that file. Reading standard input and printing to standard output
+/// still fail, as with closed streams. Notes to standard error are discarded.
 void open_standard_streams() {
   for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(number, F_GETFD) < 0) open("/dev/null", number == STDOUT_FILENO ? O_RDONLY : O_WRONLY);

@@ -31,8 +31,8 @@ bool takes_value(const CLI::Option& option) { return option.get_type_size() != 0
 
 bool takes_many(const CLI::Option& option) { return option.get_expected_max() > 1; }
 
-/// The kind of an option's value. CLI11 shows "TEXT:{a,b}" or "INT:INT in [0 - 9]"; the check after the colon says it
-/// all.
+/// The kind of an option's value. CLI11 shows "TEXT:{a,b}" or "INT:INT in [0 - 9]". Returns the part after the colon,
+/// which is enough.
 std::string kind_of_value(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   return type.substr(type.find(':') + 1);

@@ -65,7 +65,7 @@ enum class Verdict { kExported, kTie, kUndecided, kFlagged, kMissing, kConflicti
 Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& options) {
   const double better = std::max(pairs.probability_better[p], 1 - pairs.probability_better[p]);
   if (!options.keep_ties && 2 * pairs.ties[p] > pairs.votes[p]) return Verdict::kTie;
-  // At exactly 0.5 there is no evidence, and rounding would choose the better item.
+  // At 0.5 there is no evidence, and rounding errors would decide which item is chosen.
   if (!options.keep_undecided && (better < options.min_probability || better < 0.5 + 1e-6)) return Verdict::kUndecided;
   if (pairs.flagged_votes[p] > options.max_flagged * pairs.votes[p]) return Verdict::kFlagged;
   return Verdict::kExported;
@@ -279,7 +279,7 @@ void count_left_out(Verdict why, std::uint64_t pair, ExportCounts& counts) {
 }
 
 /// Writes the rows of `total` pairs or votes, `in_block` per block. `part_of(i)`: the part of number i. `make(writer,
-/// i, text of its part)`: appends its rows. `done(i, counts)`: called after an export.
+/// i, text of its part)`: appends the rows of number i. `done(i, counts)`: called after number i was exported.
 template <class Part, class Make, class Done>
 ExportCounts export_blocks(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options,
                            std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report,

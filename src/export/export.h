@@ -51,8 +51,8 @@ struct ExportCounts {
 
 /// Texts of items and prompts. Null if no texts were given; ids are then written in their place.
 struct ExportTexts {
-  const Texts* items = nullptr;    ///< by row of FitResult::item_ids
-  const Texts* prompts = nullptr;  ///< by row of FitResult::prompt_ids
+  const Texts* items = nullptr;    ///< same index as FitResult::item_ids
+  const Texts* prompts = nullptr;  ///< same index as FitResult::prompt_ids
 };
 
 /// Writes one row (with NeMo-Aligner two) per pair, in the order of the fit's pairs, to one output per part. All pairs

@@ -130,7 +130,7 @@ void Checkpoint::write(FitRun& run, Engine& engine) {
     throw file_error("{}: another fit keeps its checkpoint there, too; give each a file of its own", path_);
   EngineState state = engine.save(run);
   OutputFile output(path_);
-  OutputHdf5 file(output, false);  // without the context, so that a run that was told to stop can still write
+  OutputHdf5 file(output, false);  // without the context, so that an interrupted run can still write
   Checksum sum;
   file.write_attribute("voxpop_schema", kSchema);
   file.write_attribute("of", of_.dump());

@@ -36,7 +36,7 @@ bool same_work(const FitState& a, const FitState& b) {
          a.known_scale == b.known_scale && a.sources == b.sources && a.own_sources == b.own_sources &&
          a.scale.own_ties == b.scale.own_ties && std::ranges::equal(a.coefficient_prior, b.coefficient_prior) &&
          std::ranges::equal(a.coefficient_prior_variance, b.coefficient_prior_variance) &&
-         // Checkpoints do not hold embeddings, so these two never change.
+         // A fit with embeddings has no checkpoints. So these three keep their initial values.
          a.prior_scale == b.prior_scale && a.prior_explained == b.prior_explained && a.haste == b.haste;
 }
 

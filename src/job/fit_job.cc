@@ -211,8 +211,8 @@ std::shared_ptr<const Embeddings> read_used_embeddings(const std::string& path, 
     if (!path.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
     return nullptr;
   }
-  // Where all annotators are alike, votes do not tell the scores' spread about what embeddings say from their own
-  // noise.
+  // If all annotators are alike, votes cannot separate two things: the spread of scores around what embeddings predict,
+  // and the noise of the votes themselves.
   if (!has_discriminations(model)) {
     if (!path.empty()) throw usage_error("--embeddings: {} does not use them; use --model rater", name_of(model));
     return nullptr;

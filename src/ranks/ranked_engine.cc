@@ -203,7 +203,7 @@ class Part {
   Engine* engine() { return engine_.get(); }
   const Groups& groups() const { return groups_; }
 
-  /// Returns the sum over all ranks at the leader, and unspecified sums at the other ranks.
+  /// Returns the sums over all ranks at the leader; at other ranks, the sums of this rank's part.
   PassResult update(const Raters& raters, const PassOptions& options) {
     PassResult pass;
     if (engine_) pass = engine_->update_components(raters, options);

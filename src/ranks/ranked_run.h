@@ -14,7 +14,7 @@ using MakeEngine = std::function<std::unique_ptr<Engine>(const Device&, const Gr
 
 /// What the leader needs for a fit.
 struct Lead {
-  int threads;  ///< of each rank
+  int threads;  ///< threads of each rank
   MakeEngine make_engine;
   ColumnReaders* readers;  ///< let the other ranks read slices of columns
 };

@@ -23,10 +23,10 @@ constexpr std::size_t kMostSources = 200;
 constexpr std::size_t kMostDisputes = 25;
 constexpr std::size_t kMostDrifters = 6;
 constexpr float kSure = 0.9f;         ///< lowest probability of a flag that is reported
-constexpr float kChanged = 0.01f;     ///< corrected p-value of a change over time
+constexpr float kChanged = 0.01f;     ///< corrected p-value below which a change over time is reported
 constexpr double kPoorEce = 0.03;     ///< calibration error beyond chance that gives a warning
 constexpr double kUselessEce = 0.10;  ///< calibration error beyond chance that forbids training on the labels
-constexpr double kFewKnown = 0.05;    ///< share of pairs whose better item is known
+constexpr double kFewKnown = 0.05;    ///< share of known pairs below which the labels need care
 
 /// `x` rounded to a multiple of `unit`; null if it is not finite.
 Json number(double x, double unit = 1e-4) {
@@ -116,7 +116,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   return points;
 }
 
-/// The verdict at the top of the page. Its level is no better than that of the worst finding. The worst come first.
+/// The verdict at the top of the page. Its level is that of the worst finding. Findings are listed worst first.
 Json verdict(const FitFile& fit, const Totals& totals) {
   constexpr std::size_t kLongest = 1000;  // bytes of a warning that are shown
   std::vector<Finding> points = findings_from(fit.json.value("findings", Json()));
