@@ -7,7 +7,7 @@ namespace voxpop {
 namespace {
 
 constexpr int kRuns = 7;
-constexpr int kEvaluations = 512;  // by each thread, one after another
+constexpr int kEvaluations = 512;  // per thread, each depending on the one before
 
 __global__ void evaluate(float* out) {
   const auto thread = blockIdx.x * blockDim.x + threadIdx.x;
@@ -15,7 +15,7 @@ __global__ void evaluate(float* out) {
   for (int i = 0; i < kEvaluations; ++i) {
     const Smoothed<float> z = smoothed_logistic<kFast>(mean, 0.8f);
     sum += z.log_value + z.third + z.fourth;
-    mean = z.first - z.second - 0.5f;  // the next depends on it
+    mean = z.first - z.second - 0.5f;  // makes the next evaluation depend on this one
   }
   out[thread] = sum;
 }

@@ -1,14 +1,15 @@
 #pragma once
-// What the device can do at best, measured, to hold a benchmark against.
+// Measured upper limits of the device, to compare benchmarks with.
 
 #include <cstddef>
 
 namespace voxpop {
 
-/// Bytes a second, read and written, of a copy of `bytes` within the device's memory; the best of several.
+/// Bytes per second, read plus written, of a copy of `bytes` within device memory. The best of several runs.
 double measure_copy(std::size_t bytes);
 
-/// Evaluations a second of smoothed_logistic<kFast>, with all its derivatives, from registers; the best of several.
+/// Evaluations per second of smoothed_logistic<kFast> with all its derivatives, from registers. The best of several
+/// runs.
 double measure_logistic();
 
 }  // namespace voxpop

@@ -1,5 +1,5 @@
 #pragma once
-// Where kernels/parallel_engine.h runs on a CUDA device.
+// The backend of kernels/parallel_engine.h for a CUDA device. tests/host_backend.h is the one for tests.
 
 #include <cuda_runtime.h>
 #include <algorithm>
@@ -57,7 +57,7 @@ class CudaBackend {
     check(cudaMemGetInfo(&free, &total), "asking for free device memory");
     return free;
   }
-  /// Shared memory that a block may take so that two or more share a multiprocessor.
+  /// Bytes of shared memory that a block may use so that two or more blocks fit on a multiprocessor.
   std::size_t block_memory() const { return properties_.sharedMemPerMultiprocessor / 2 - 2048; }
 
   template <class T>
@@ -68,12 +68,12 @@ class CudaBackend {
   HostArray<T> allocate_host(std::size_t count) const {
     return HostArray<T>(count);
   }
-  /// `from` may also lie on the device.
+  /// `from` may also be device memory.
   template <class T>
   void copy_in(T* to, const T* from, std::size_t count) {
     copies_.in(to, from, count * sizeof(T), stream());
   }
-  /// Waits for all that was queued before.
+  /// Waits for all work queued before.
   template <class T>
   void copy_out(T* to, const T* from, std::size_t count) {
     copies_.out(to, from, count * sizeof(T), stream());
@@ -88,7 +88,7 @@ class CudaBackend {
     if (count == 0) return;
     check(cudaMemsetAsync(array, 0, count * sizeof(T), stream()), "clearing device memory");
   }
-  /// Lets the device copy straight from memory that the host owns; where the system refuses, copies are slower.
+  /// Pins host memory that others own, for faster copies. If the system refuses, copies are only slower.
   void pin(const void* memory, std::size_t bytes) {
     if (bytes == 0) return;
     if (cudaHostRegister(const_cast<void*>(memory), bytes, cudaHostRegisterDefault) == cudaSuccess)
@@ -111,7 +111,7 @@ class CudaBackend {
     run_block<Work><<<blocks, threads, bytes, stream()>>>(work);
     check(cudaGetLastError(), "launching a kernel");
   }
-  /// Work that is queued ahead looks at its flags itself: here nobody waits for them.
+  /// Always false: work that is queued ahead reads its flags on the device, and the host does not wait for them.
   bool is_set(const int*) const { return false; }
 
   template <class Act>
@@ -121,7 +121,8 @@ class CudaBackend {
     launch(static_cast<std::uint32_t>(std::min(most, (count + 255) / 256)), 256, 0, ForEach<Act>{count, act});
   }
 
-  /// Records the launches the first time, and replays them after: one call of the host for all.
+  /// Records the launches of enqueue() the first time, as a CUDA graph, and replays them from then on: one host call
+  /// for all launches.
   template <class Enqueue>
   void repeat(const Enqueue& enqueue) {
     if (graph_ == nullptr) {
@@ -135,19 +136,19 @@ class CudaBackend {
     check(cudaGraphLaunch(graph_, stream()), "launching an iteration");
   }
 
-  /// Slabs take turns on two streams; else all is on one.
+  /// From now on slabs alternate between two streams. Without this call all work is on one stream.
   void use_two_streams() { two_streams_ = true; }
-  /// Work goes to this stream from now on.
+  /// Selects the stream for the following work.
   void use_stream(std::size_t index) { current_ = index; }
-  /// The other stream begins after what the first has queued ...
+  /// The second stream waits for the work that is queued on the first.
   void fork() { order(0, 1); }
-  /// ... and the first goes on after what the other has.
+  /// The first stream waits for the work that is queued on the second, and is selected again.
   void join() {
     order(1, 0);
     current_ = 0;
   }
 
-  /// What both streams use goes on once the other is done with it.
+  /// The selected stream waits for the other one. Needed before work with memory that both streams use.
   void wait_for_other_stream() { order(1 - current_, current_); }
 
   void push_state(const FitState* state) {

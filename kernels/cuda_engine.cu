@@ -7,7 +7,7 @@ namespace {
 
 std::string version_of(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
 
-/// For a kernel that this build has no code for.
+/// Returns an error if this build has no code of the kernel for the current device.
 template <class Work>
 cudaError_t has_code() {
   cudaFuncAttributes attributes{};

@@ -14,7 +14,8 @@ bool fits(const Votes& votes, int device, std::size_t memory_limit, std::size_t 
   return needed < free / 10 * 9 && (memory_limit == 0 || needed <= memory_limit);
 }
 
-/// Bytes a vote of an engine that holds all votes, and of the groups that it starts from; one pair a vote at the most.
+/// Bytes per vote of an engine that holds all votes, plus those of the groups that it starts from; for at most one pair
+/// per vote.
 constexpr std::size_t kKeptVoteBytes = 64;
 
 }  // namespace

@@ -1,5 +1,5 @@
 #pragma once
-// Device memory and CUDA's ways to report on it and to copy it.
+// Device memory, CUDA errors, and copies between host and device.
 
 #include <cuda_runtime.h>
 
@@ -12,16 +12,17 @@
 
 namespace voxpop {
 
-/// Throws Error(kDevice): what was being done, and what CUDA says. Out of memory has a remedy.
+/// Throws Error(kDevice) if `status` is an error. The message has `act` (what was being done), CUDA's text, and a
+/// remedy if memory is missing.
 inline void check(cudaError_t status, const char* act) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // clears it, where it can be cleared
+  cudaGetLastError();  // clears the error, unless it is permanent
   const char* remedy = status == cudaErrorMemoryAllocation ? "; lower --memory-limit, or take --device cpu" : "";
   throw Error(Exit::kDevice, std::string("CUDA, while ") + act + ": " + cudaGetErrorString(status) + " (" +
                                  cudaGetErrorName(status) + ")" + remedy);
 }
 
-/// Device memory, freed at the end.
+/// Owns device memory.
 template <class T>
 class CudaArray {
  public:
@@ -42,7 +43,7 @@ class CudaArray {
   T* data_ = nullptr;
 };
 
-/// Host memory that the device copies from and to without the host's help.
+/// Owns pinned host memory: the device copies it without help of the CPU.
 template <class T>
 class PinnedArray {
  public:
@@ -64,9 +65,9 @@ class PinnedArray {
   T* data_ = nullptr;
 };
 
-/// Copies between the device and host memory. Long ones of memory that is not pinned go by way of two pinned halves:
-/// all cores fill or empty one while the device works on the other. CUDA's own way takes one core, which is far slower
-/// than the bus.
+/// Copies between host and device. Long copies of pageable host memory go through two pinned buffers: all CPU cores
+/// fill or empty one while the device copies the other. CUDA's own copy uses one core, which is far slower than the
+/// bus.
 class StagedCopies {
  public:
   StagedCopies() = default;
@@ -77,7 +78,8 @@ class StagedCopies {
       if (event != nullptr) cudaEventDestroy(event);
   }
 
-  /// `from` may also lie on the device; where it is pinned it must stay as it is until the stream has come by.
+  /// Copies to the device. `from` may also be device memory. Pinned memory at `from` must not change until the stream
+  /// has done the copy.
   void in(void* to, const void* from, std::size_t bytes, cudaStream_t stream = nullptr) {
     if (bytes == 0) return;
     if (!is_long_and_pageable(from, bytes)) return copy(to, from, bytes, stream);
@@ -90,7 +92,7 @@ class StagedCopies {
       start(half, static_cast<char*>(to) + at, halves_[half].data(), count, stream);
     }
   }
-  /// Waits for all that was queued before.
+  /// Copies from the device. Waits for all work queued before.
   void out(void* to, const void* from, std::size_t bytes, cudaStream_t stream = nullptr) {
     if (!is_long_and_pageable(to, bytes)) {
       if (bytes > 0) copy(to, from, bytes, stream);
@@ -114,7 +116,7 @@ class StagedCopies {
  private:
   static constexpr std::size_t kHalf = std::size_t{4} << 20;
 
-  /// Pinning memory takes its time: what is short is copied as CUDA would.
+  /// Short copies are left to CUDA, because pinning the buffers takes time.
   static bool is_long_and_pageable(const void* host, std::size_t bytes) {
     if (bytes < kHalf) return false;
     cudaPointerAttributes attributes{};
@@ -125,7 +127,7 @@ class StagedCopies {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copying to or from the device");
   }
 
-  /// Few engines copy so much, and by then the device is chosen.
+  /// Allocates the buffers on first use: few engines copy that much, and the device must be chosen before.
   void begin() {
     if (copied_[1] != nullptr) return;
     for (PinnedArray<char>& half : halves_) half = PinnedArray<char>(kHalf);

@@ -15,7 +15,7 @@ void check(cusolverStatus_t status, const char* act) {
                 std::string("cuSOLVER, while ") + act + ": status " + std::to_string(static_cast<int>(status)));
 }
 
-/// A matrix that could not be factored becomes no number, so that nothing made of it counts as settled.
+/// Sets NaN in a matrix that could not be factored, so that no result of it looks converged.
 __global__ void mark_failure(const int* info, double* h) {
   if (*info != 0) h[0] = NAN;
 }
@@ -76,7 +76,7 @@ CuSolver::CuSolver(double* h, std::uint32_t items) : library_(std::make_unique<L
   int factor_size = 0, invert_size = 0;
   check(l.potrf_size(l.handle, CUBLAS_FILL_MODE_LOWER, n, h, n, &factor_size), "sizing its workspace");
   check(l.potri_size(l.handle, CUBLAS_FILL_MODE_LOWER, n, h, n, &invert_size), "sizing its workspace");
-  // Sizes for fewer rows are assumed to be no larger.
+  // Assumes that smaller matrices do not need a larger workspace.
   l.work_size = std::max(factor_size, invert_size);
   l.work = CudaArray<double>(static_cast<std::size_t>(l.work_size));
   l.info = CudaArray<int>(1);

@@ -1,6 +1,6 @@
 #pragma once
-// Dense Cholesky on the device. cuSOLVER is opened when a component needs it: it is large, takes long to load, and most
-// data have no such component.
+// Dense Cholesky on the device. cuSOLVER is opened only when a component needs it, because it is large and slow to load
+// and most data have no such component.
 
 #include <cuda_runtime.h>
 
@@ -11,13 +11,13 @@ namespace voxpop {
 
 class CuSolver {
  public:
-  /// For matrices of up to `items` rows; `h`: one such, not read. Throws Error(kDevice) where cuSOLVER cannot be
-  /// opened.
+  /// For matrices of up to `items` rows. `h`: such a matrix, used to size the workspace and not read. Throws
+  /// Error(kDevice) if cuSOLVER cannot be opened.
   CuSolver(double* h, std::uint32_t items);
   ~CuSolver();
-  /// The lower triangle of a column-major matrix becomes its Cholesky factor ...
+  /// Replaces the lower triangle of a column-major matrix by its Cholesky factor. If that fails, h[0] becomes NaN.
   void factor(double* h, std::uint32_t items, cudaStream_t stream);
-  /// ... and from that the matrix's inverse.
+  /// Replaces a Cholesky factor from factor() by the lower triangle of the matrix's inverse.
   void invert(double* h, std::uint32_t items, cudaStream_t stream);
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// Grouping as steps over arrays, the result that of src/group/group.h. Thrust runs them: on the device when nvcc
-// compiles this, on the host, as a test, when g++ does (THRUST_DEVICE_SYSTEM=THRUST_DEVICE_SYSTEM_CPP).
+// Grouping as steps over arrays. The result is that of src/group/group.h. Thrust runs the steps: on the device if nvcc
+// compiles this file, and in a test on the host if g++ does (THRUST_DEVICE_SYSTEM=THRUST_DEVICE_SYSTEM_CPP).
 
 #include <thrust/binary_search.h>
 #include <thrust/copy.h>
@@ -28,10 +28,11 @@ inline namespace grouping_on_host {
 
 inline constexpr std::uint32_t kNoComponent = 0xffffffffu;
 
-/// Device memory that grouping needs at its peak, a vote and an item: columns, sort keys and rows twice, codes.
+/// Peak device memory of grouping, in bytes per vote and per item: columns, two copies of sort keys and rows, vote
+/// codes.
 inline constexpr std::size_t kGroupVoteBytes = 48, kGroupItemBytes = 40;
 
-/// The root of x's set; the way there is halved for whoever comes next.
+/// Returns the root of x's set. Halves the path on the way, so that later searches are shorter.
 VOXPOP_HD std::uint32_t root_of(std::uint32_t* parent, std::uint32_t x) {
   std::uint32_t up = parent[x];
   while (up != x) {
@@ -43,8 +44,8 @@ VOXPOP_HD std::uint32_t root_of(std::uint32_t* parent, std::uint32_t x) {
   return x;
 }
 
-/// Joins the sets of a row's items without a lock (as ECL-CC, Jaiganesh and Burtscher 2018). A root always goes below a
-/// smaller one, so the root is at last the smallest item, in whatever order rows come.
+/// Joins the sets of a row's two items without a lock (as ECL-CC, Jaiganesh and Burtscher 2018). A root is always
+/// linked to a smaller root, so the final root is the smallest item, in any order of rows.
 struct JoinItems {
   const std::uint32_t *left, *right;
   const std::int8_t* preference;
@@ -57,7 +58,7 @@ struct JoinItems {
       const std::uint32_t high = a > b ? a : b, low = a > b ? b : a;
       const std::uint32_t before = swap_shared(parent + high, high, low);
       if (before == high) return;
-      a = root_of(parent, before);  // another row was faster
+      a = root_of(parent, before);  // another thread changed the root first
       b = root_of(parent, low);
     }
   }
@@ -94,7 +95,8 @@ struct Counts {
   bool ties;
   VOXPOP_DEVICE bool operator()(std::uint32_t row) const { return ties || preference[row] != 0; }
 };
-/// Components by items, then by votes, equal ones by their smallest item.
+/// Sort key of components: number of items, then votes. The sort is stable, so equal components stay in the order of
+/// their smallest item.
 struct SizeKey {
   const std::uint32_t *items, *votes;
   VOXPOP_DEVICE std::uint64_t operator()(std::uint32_t root) const {
@@ -113,7 +115,8 @@ struct PlaceOfItem {
   const std::uint32_t *root, *place;
   VOXPOP_DEVICE std::uint32_t operator()(std::uint32_t item) const { return place[root[item]]; }
 };
-/// A vote's pair: first slot above, second below. Slots are in the components' order, so that this sorts them too.
+/// Sort key of a vote: the pair's first slot in the high 32 bits, the second slot in the low ones. Slots are ordered by
+/// component, so this also sorts votes by component.
 struct PairKey {
   const std::uint32_t *left, *right, *slot_of;
   VOXPOP_DEVICE std::uint64_t operator()(std::uint32_t row) const {
@@ -168,14 +171,15 @@ Column<T> host_of(Copies& copies, DeviceColumn<T>& column) {
   return host;
 }
 
-/// What Groups::on_device keeps.
+/// The columns that Groups::on_device keeps alive.
 struct GroupedColumns {
   DeviceColumn<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes;
   DeviceColumn<VoteCode> votes;
 };
 
-/// As group_votes(); with `keep`, the result also stays where it was made, for an engine to start from. `copies`: in()
-/// and out(), to where the steps run and back.
+/// As group_votes(). With `keep` the result also stays in the memory where the steps run, for an engine to start from.
+/// `copies`: has in() and out() to copy to that memory and back. Frees the columns left, right and annotator of
+/// `votes`.
 template <class Copies>
 Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) {
   const bool ties = how != Ties::kDrop;
@@ -195,7 +199,7 @@ Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) 
   each(rows, CountVote{pointer(left), pointer(preference), ties, pointer(root), pointer(vote_count)});
   each(items, CountItem{pointer(root), pointer(item_count)});
 
-  // Components in their order, and their slots.
+  // The components in sorted order, and their slots.
   Groups groups;
   groups.annotators = votes.annotator_ids.size();
   DeviceColumn<std::uint32_t> roots(items);
@@ -228,7 +232,7 @@ Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) 
   }
   each(static_cast<std::uint32_t>(slot_item.size()), SetPlace{pointer(slot_item), pointer(slot_of)});
 
-  // Votes by pair, then by row.
+  // Sort the votes by pair, then by row.
   DeviceColumn<std::uint32_t> row(rows);
   row.resize(thrust::copy_if(thrust::device, index, index + rows, row.begin(), Counts{pointer(preference), ties}) -
              row.begin());

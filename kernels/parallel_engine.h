@@ -1,9 +1,10 @@
 #pragma once
-// The engine for many threads that share little: votes in chunks of components, a block each. `Backend` is where it
-// runs: a CUDA device (cuda_backend.h), or the host, one thread after another, as a test of all that is decided here.
+// The engine for many threads with little shared memory. Votes are in chunks of components; one block of threads works
+// on a chunk. `Backend` is where the engine runs: a CUDA device (cuda_backend.h), or one host thread in tests of the
+// engine's logic (tests/host_backend.h).
 //
-// Votes that do not fit the device go through it in slabs of whole components, two at a time, so that copies and work
-// overlap.
+// Votes that do not fit in device memory go through it in slabs of whole components. Two slabs are there at a time, so
+// that copies and work overlap.
 
 #include <algorithm>
 #include <map>
@@ -16,24 +17,24 @@
 
 namespace voxpop {
 
-/// What is on the device at a time.
+/// Neighbouring components that are on the device at the same time.
 struct Slab : ComponentRange {
   std::vector<Chunk> small, large;
-  std::vector<std::uint32_t> alone;  ///< large components, each solved by launches of its own
+  std::vector<std::uint32_t> alone;  ///< large components, each solved by separate launches
 };
 
-/// Bytes on the device for each vote, pair, component and item of a slab.
+/// Bytes on the device per vote, pair, component and slot of a slab.
 inline constexpr std::size_t kVoteBytes = 16, kPairBytes = 20, kComponentBytes = 8, kSlotBytes = 8;
-inline constexpr std::size_t kCovariateBytes = 4;  ///< an item and covariate
-/// With views: a vote, its moments and its place in its block, whose slots are two at most.
+inline constexpr std::size_t kCovariateBytes = 4;  ///< per item and covariate
+/// Per vote with views: its moments, its place in its block, and at most two slots of the block.
 inline constexpr std::size_t kViewBytes = 36;
-/// And each thread that works on blocks.
+/// With views: per thread that works on blocks of votes.
 inline constexpr std::size_t kViewThreadBytes =
     kViewScratch * sizeof(double) + component_floats(kSmallItems) * sizeof(float);
-/// With own ties: a component, a pair.
+/// With own tie habits: per component and per pair.
 inline constexpr std::size_t kPromptBytes = sizeof(TieHabit) + sizeof(HabitSums), kPairComponentBytes = 4;
-inline constexpr std::size_t kSourceBytes = 4;  ///< an item, where there are sources
-/// Up to so many sources a block adds up by itself, in 4 KiB.
+inline constexpr std::size_t kSourceBytes = 4;  ///< per item, with sources
+/// Up to this number of sources, a block of threads sums them in its shared memory (4 KiB).
 inline constexpr std::size_t kBlockSources = 256;
 
 inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std::uint32_t end) {
@@ -48,12 +49,12 @@ inline std::size_t slab_bytes(const Groups& groups, std::uint32_t component, std
          slots * (kSlotBytes + groups.covariates.count() * kCovariateBytes + (groups.sources > 0 ? kSourceBytes : 0));
 }
 
-/// Cuts the components into slabs of at most `bytes` each; a component larger than that is a slab of its own.
+/// Cuts the components into slabs of at most `bytes` each. A component that is larger gets a slab of its own.
 inline std::vector<Slab> cut_slabs(const Groups& groups, std::size_t bytes) {
   std::vector<Slab> slabs;
   const auto components = static_cast<std::uint32_t>(groups.components());
   for (std::uint32_t begin = 0; begin < components;) {
-    std::uint32_t low = begin + 1, high = components;  // the last end that fits
+    std::uint32_t low = begin + 1, high = components;  // search the last end that fits
     while (low < high) {
       const std::uint32_t middle = low + (high - low + 1) / 2;
       if (slab_bytes(groups, begin, middle) <= bytes)
@@ -67,7 +68,8 @@ inline std::vector<Slab> cut_slabs(const Groups& groups, std::size_t bytes) {
   return slabs;
 }
 
-/// Chunks of a slab: small components as many as a block's shared memory holds, the votes of large ones in parts.
+/// Cuts a slab into chunks: as many small components as fit in a block's shared memory, or a part of the votes of a
+/// large component.
 inline void cut_chunks(const Groups& groups, Slab& slab) {
   constexpr std::uint32_t kPart = 16 * kBlockThreads;
   for (std::uint32_t c = slab.component; c < slab.component_end; ++c) {
@@ -94,12 +96,12 @@ inline void cut_chunks(const Groups& groups, Slab& slab) {
 template <class Backend>
 class ParallelEngine : public Engine {
  public:
-  /// `memory_limit`: bytes on the device that may be used, 0 for what is free. Throws Error(kDevice) where one
-  /// component does not fit.
+  /// `memory_limit`: bytes of device memory that may be used; 0: 90 % of the free memory. Throws Error(kDevice) if the
+  /// largest component does not fit.
   ParallelEngine(const Groups& groups, std::unique_ptr<Backend> backend, std::size_t memory_limit)
       : groups_(groups), backend_(std::move(backend)) {
     const auto annotators = static_cast<std::uint32_t>(groups.annotators);
-    std::uint32_t largest = 0;  // of dense components
+    std::uint32_t largest = 0;  // items of the largest dense component
     std::size_t sparse = 0;
     for (std::uint32_t c = 0; c < groups.components(); ++c) {
       const std::uint32_t items = groups.items_of(c);
@@ -139,7 +141,7 @@ class ParallelEngine : public Engine {
 
     state_ = backend_->template allocate<FitState>(1);
     pass_ = backend_->template allocate<PassOptions>(1);
-    solved_ = backend_->template allocate<SolveSums>(2);  // the second: of sweeps but the last
+    solved_ = backend_->template allocate<SolveSums>(2);  // [1]: of all sweeps except the last; not used
     log_scale_ = backend_->template allocate<std::int64_t>(1);
     sums_ = backend_->template allocate<AnnotatorSums>(annotators);
     grid_ = backend_->template allocate<GridSums>(annotators);
@@ -213,10 +215,11 @@ class ParallelEngine : public Engine {
   void iterate(FitRun& run) override {
     if (!started_) start(run);
     const Shape shape{blend_of(run.state.model), run.state.tastes};
-    // Iterations are queued ahead, so that none waits for the host; those behind the last find nothing to do.
+    // Iterations are queued ahead, so that the device does not wait for the host. Iterations queued after the last one
+    // do nothing.
     while (backend_->states_in_flight() < kAhead) {
-      // The device alone knows of later passes of more than one sweep; these are for small components, left out of a
-      // sample.
+      // Only the device knows whether a later pass has more than one sweep. Such passes are for small components that
+      // the sample left out, so large components need one sweep.
       const int dense_sweeps = first_ ? run.state.sweeps : 1;
       const auto enqueue = [&] {
         update_slabs(dense_sweeps, shape);
@@ -243,7 +246,8 @@ class ParallelEngine : public Engine {
                                         view_totals_.data(),
                                         solved_.data()});
       };
-      // The same launches each time, so that they can be recorded: but not the first, nor with a library's in between.
+      // The launches are the same each time, so they can be recorded. Exceptions: the first iteration, and components
+      // that use a library or other launches of their own.
       if (first_ || !resident() || !slabs_[0].alone.empty())
         enqueue();
       else
@@ -385,7 +389,7 @@ class ParallelEngine : public Engine {
     if (resident()) {
       backend_->copy_out(sites_.precision.data(), buffers_[0].site_precision.data(), votes);
       backend_->copy_out(sites_.shift.data(), buffers_[0].site_shift.data(), votes);
-    } else {  // the host has them between passes
+    } else {  // between passes the sites are in host memory
       std::copy_n(site_precision_.data(), votes, sites_.precision.data());
       std::copy_n(site_shift_.data(), votes, sites_.shift.data());
     }
@@ -420,19 +424,19 @@ class ParallelEngine : public Engine {
   template <class T>
   using Array = typename Backend::template Array<T>;
   static constexpr std::size_t kAhead = 3;
-  /// What a pass is about, beside its options.
+  /// What a pass needs besides its options.
   struct Shape {
     Blend blend;
     int tastes;
   };
-  static constexpr std::size_t kLabelPairs = 1 << 18;  ///< labelled at a time
+  static constexpr std::size_t kLabelPairs = 1 << 18;  ///< pairs that are labelled together
 
-  /// A slab on the device.
+  /// Device memory of a slab.
   struct Buffer {
     Array<std::uint32_t> component_slots, component_pairs, pair_first, pair_second, pair_votes, vote_pair, slot_source;
     Array<VoteCode> votes;
     Array<float> site_precision, site_shift, pair_mean, pair_variance, slot_mean, slot_variance, covariates, weight;
-    Array<std::uint32_t> pair_component;  ///< this and the next two with own ties
+    Array<std::uint32_t> pair_component;  ///< this and the next two: only with own tie habits
     Array<TieHabit> prompts;
     Array<HabitSums> prompt_sums;
     Array<std::uint32_t> component_blocks, block_slots, slot, block_votes, vote, first, second;  ///< see Views
@@ -478,7 +482,7 @@ class ParallelEngine : public Engine {
     return out;
   }
 
-  /// Waits for iterations that were queued ahead; `run` has all then.
+  /// Waits for the iterations that were queued ahead. Then `run` is complete.
   void finish_queue(FitRun& run) {
     if (!started_) return;
     while (backend_->states_in_flight() > 0) run.state = backend_->pop_state();
@@ -568,7 +572,7 @@ class ParallelEngine : public Engine {
     backend_->for_each(pairs, SpreadPair{buffer.pair_votes.data(), slab.pair, buffer.vote_pair.data() - slab.vote});
   }
 
-  /// The state before the first sweep: no sites, pairs as the prior has them.
+  /// The state before the first sweep: no sites, and pairs with their prior moments (difference 0, variance 2).
   void load_start(Buffer& buffer, std::size_t components, std::size_t pairs, std::size_t votes) {
     if (groups_.answers.own_ties()) backend_->clear(buffer.prompts.data(), components);
     backend_->clear(buffer.site_precision.data(), votes);
@@ -577,7 +581,7 @@ class ParallelEngine : public Engine {
     backend_->for_each(pairs, SetValue{buffer.pair_variance.data(), 2.0f});
   }
 
-  /// The buffer that holds slab s, loaded where slabs take turns. Each buffer has its own order of work.
+  /// The buffer of slab s. If there are several slabs, selects the buffer's stream and loads the slab.
   Buffer& use_buffer(std::size_t s) {
     Buffer& buffer = buffers_[s % buffers_.size()];
     if (resident()) return buffer;
@@ -606,7 +610,7 @@ class ParallelEngine : public Engine {
                                slab.component_end - slab.component);
   }
 
-  /// A slab's arrays, to be indexed as the groups' are.
+  /// The slab's arrays, shifted so that they take the same indices as the groups' arrays.
   VoteArrays view(const Slab& slab, Buffer& buffer, const Shape& shape) {
     VoteArrays out{};
     out.component_slots = buffer.component_slots.data() - slab.component;
@@ -650,13 +654,13 @@ class ParallelEngine : public Engine {
     return out;
   }
 
-  /// Which terms the votes have; with covariates or sources, all.
+  /// Which terms the votes have. With covariates or sources always kMixture, the most general.
   Likelihood kind_of(Blend blend) const {
     return groups_.covariates.count() > 0 || groups_.sources > 0 ? Likelihood::kMixture
                                                                  : likelihood_kind(groups_, blend);
   }
 
-  /// Calls act(kind), kind a constant.
+  /// Calls act(kind) with the kind as a compile-time constant.
   template <class Act>
   void with_kind(Blend blend, const Act& act) const {
     switch (kind_of(blend)) {
@@ -676,8 +680,8 @@ class ParallelEngine : public Engine {
     return {chunks_.data() + at + slab.small.size(), static_cast<std::uint32_t>(slab.large.size())};
   }
 
-  /// Whether a block's shared memory has room for so many sums an annotator: kept so small that several blocks share a
-  /// multiprocessor.
+  /// Whether a table of `fields` sums per annotator fits in a block's shared memory. The limit lets several blocks
+  /// share a multiprocessor.
   bool fits_block(std::size_t fields) const {
     const std::size_t others = kThresholdRows * sizeof(ThresholdSums) + kCovariateCopies * sizeof(CovariateSums) +
                                block_sources() * sizeof(SourceSums);
@@ -685,7 +689,7 @@ class ParallelEngine : public Engine {
            backend_->block_memory();
   }
 
-  /// Sources whose sums a block keeps.
+  /// Number of sources that a block sums in shared memory: all, or none if there are too many.
   std::uint32_t block_sources() const {
     return groups_.sources <= kBlockSources ? static_cast<std::uint32_t>(groups_.sources) : 0;
   }
@@ -698,7 +702,7 @@ class ParallelEngine : public Engine {
     backend_->launch(blocks, kBlockThreads, bytes, work);
   }
 
-  /// One pass as *pass_ says. `dense_sweeps`: of large components, whose solutions are launches of their own.
+  /// One pass with the options in *pass_. `dense_sweeps`: sweeps of components that are solved by separate launches.
   void update_slabs(int dense_sweeps, const Shape& shape) {
     backend_->fork();
     std::size_t at = 0;
@@ -707,7 +711,7 @@ class ParallelEngine : public Engine {
       Buffer& buffer = use_buffer(s);
       const VoteArrays votes = view(slab, buffer, shape);
       const bool by_launches = !slab.alone.empty() || has_views();
-      if (by_launches) backend_->wait_for_other_stream();  // there is one matrix for both
+      if (by_launches) backend_->wait_for_other_stream();  // both streams share one matrix
       for (int sweep = 0; sweep < dense_sweeps && by_launches; ++sweep) {
         const bool last = sweep + 1 == dense_sweeps;
         if (has_views()) solve_views(slab, votes, sweep > 0, solved_.data() + (last ? 0 : 1), nullptr, nullptr, last);
@@ -729,7 +733,7 @@ class ParallelEngine : public Engine {
     backend_->join();
   }
 
-  /// Both mixtures: the pass itself knows which is asked for.
+  /// Launches both variants of the pass, kFast and kExact. The one that the options do not ask for returns at once.
   void update_chunks(const VoteArrays& votes, const Chunks& chunks, std::uint32_t sweep, std::uint32_t sweeps,
                      Blend blend) {
     const auto annotators = static_cast<std::uint32_t>(groups_.annotators);
@@ -754,8 +758,8 @@ class ParallelEngine : public Engine {
     });
   }
 
-  /// Small components whose votes are in blocks. `stretched`: an earlier sweep has stretched the sites. `updates`: what
-  /// coefficients and views come to is wanted.
+  /// Solves small components whose votes are in blocks (views). `stretched`: an earlier sweep has already applied the
+  /// stretch to the sites. `updates`: also sum terms of coefficients, sources and views.
   void solve_views(const Slab& slab, const VoteArrays& votes, bool stretched, SolveSums* solved, float* slot_mean,
                    float* slot_variance, bool updates) {
     const bool covariates = updates && votes.covariate_count > 0, sources = updates && groups_.sources > 0;
@@ -855,10 +859,10 @@ class ParallelEngine : public Engine {
   Array<float> source_score_;
   Array<float> label_columns_;
   Array<double> h_, dense_;
-  std::map<std::uint32_t, std::unique_ptr<SparseSolver<Backend>>> sparse_;  ///< by component
+  std::map<std::uint32_t, std::unique_ptr<SparseSolver<Backend>>> sparse_;  ///< key: component
   typename Backend::template HostArray<float> site_precision_, site_shift_, pair_mean_, pair_variance_;
   typename Backend::template HostArray<TieHabit> prompts_;
-  Sites sites_;  ///< as last asked for
+  Sites sites_;  ///< result of the last sites()
   bool started_ = false, first_ = true;
 };
 

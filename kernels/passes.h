@@ -1,7 +1,7 @@
 #pragma once
-// The passes over votes as work of blocks: the same steps as the CPU engine's, a thread a small component, then a
-// thread a vote. A block takes a chunk of neighbouring components at a time and does all its sweeps, while its sites
-// are in the cache.
+// The passes over votes as work for blocks of threads. The steps are those of the CPU engine: first one thread per
+// small component, then one thread per vote. A block takes one chunk of neighbouring components at a time and does all
+// its sweeps while its sites are in the cache.
 
 #include <cstddef>
 
@@ -11,22 +11,22 @@
 
 namespace voxpop {
 
-/// Neighbouring small components that a block solves together, with their votes; or, where `components` is 0, a part of
-/// the votes of a large component, which is solved elsewhere.
+/// Neighbouring small components, with their votes, that a block solves together. If `components` is 0: part of the
+/// votes of a large component, which is solved elsewhere.
 struct Chunk {
   std::uint32_t first_component, components;
   std::uint32_t first_vote, votes;
-  std::uint32_t items;  ///< of the largest component
+  std::uint32_t items;  ///< items of the largest component
 };
 
 inline constexpr std::uint32_t kBlockThreads = 256;
 
-/// Floats of shared memory for the components of a chunk: matrix, shift and mean of each.
+/// Floats of shared memory for the components of a chunk. Each component needs a matrix, a shift and a mean.
 inline constexpr std::uint32_t kChunkFloats = 4096;
 VOXPOP_DEVICE constexpr std::uint32_t component_floats(std::uint32_t items) { return items * items + 2 * items; }
 static_assert(component_floats(kSmallItems) <= kChunkFloats);
 
-/// What a thread of a block adds up, so that no two threads meet.
+/// Sums of one thread, so that threads do not write to the same place.
 struct ThreadSums {
   SolveSums solved;
   std::int64_t log_scale;
@@ -38,8 +38,9 @@ struct VoteArrays : FitView {
   HabitSums* prompt_sums;               ///< [C] with own ties
 };
 
-/// Sums, a row an annotator, as the blocks add them: in the block's shared memory where that has room for all
-/// (`in_block`), of each row the first `fields`, which are those that will be added to.
+/// A table of sums to which all blocks add, with a row per annotator (or other unit). If it fits (`in_block`), each
+/// block sums in its shared memory and adds the result to `all` in flush(). Only the first `fields` of each row are
+/// kept in shared memory; other fields must not be added to.
 template <class Sums>
 struct SumTable {
   static constexpr std::uint32_t kFields = sizeof(Sums) / sizeof(std::int64_t);
@@ -49,7 +50,7 @@ struct SumTable {
   bool in_block;
   std::uint32_t fields = kFields;
 
-  /// Sums that the block keeps of its own.
+  /// Number of 64-bit sums that a block keeps in shared memory.
   VOXPOP_HD std::uint32_t count() const { return in_block ? rows * fields : 0; }
   VOXPOP_HD std::uint32_t bytes() const { return count() * static_cast<std::uint32_t>(sizeof(std::int64_t)); }
 
@@ -78,10 +79,10 @@ struct SumTable {
   }
 };
 
-/// Sums of thresholds have few rows, and every vote adds to one: so each lane of a warp has a row of its own.
+/// There are few thresholds, and every vote adds to one. To avoid conflicts each lane of a warp has its own row.
 inline constexpr std::uint32_t kThresholdCopies = 32, kThresholdRows = (kMaxLevels + 1) * kThresholdCopies;
 
-/// What one vote says of the thresholds beside it.
+/// Adds a vote's terms for the thresholds next to its level.
 VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, std::int64_t* own, std::uint32_t thread,
                                    const ThresholdTerms& terms, float weight) {
   const auto row = [&](int threshold) {
@@ -94,10 +95,11 @@ VOXPOP_HD void add_threshold_terms(const SumTable<ThresholdSums>& table, std::in
   table.add(own, row(terms.upper), 1, weight * terms.upper_information);
 }
 
-/// Sums for coefficients have one row, to which a block's threads all add: a few more keep them apart.
+/// All threads of a block add to the sums of coefficients. A few copies reduce conflicts.
 inline constexpr std::uint32_t kCovariateCopies = 8;
 
-/// The annotator as this vote sees it: side bias points to the left, formulas want it towards the pair's first item.
+/// The annotator as this vote sees it. A side bias points to the left; the formulas need it towards the pair's first
+/// item.
 VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, const TasteEffect& taste, bool uncertain) {
   const float side = vote.side();
   if (!uncertain) return {record.discrimination, record.side_bias * side + taste.mean, 0, 0, 0};
@@ -105,11 +107,12 @@ VOXPOP_HD Rater<float> rater_of(VoteCode vote, const RaterRecord& record, const 
           record.covariance * side, record.side_bias_variance * side * side + taste.variance};
 }
 
-/// Solves one small component of a chunk in the block's shared memory; returns the ridge, see assemble_component().
+/// Solves one small component of a chunk in the block's shared memory. Returns the ridge, see assemble_component().
+/// `slot_mean`, `slot_variance`, `sums`: may be null.
 VOXPOP_HD float solve_in_block(const FitView& view, const Chunk& chunk, std::uint32_t index, float* floats,
                                float* slot_mean, float* slot_variance, SolveSums* sums) {
   const std::uint32_t size = chunk.items, stride = chunk.components, c = chunk.first_component + index;
-  float* h = floats + index;  // element e of all matrices side by side: no two threads share a bank
+  float* h = floats + index;  // the same element of all matrices is contiguous, so threads use different banks
   float* shift = h + size * size * stride;
   float* mean = shift + size * stride;
   const float ridge = assemble_component(view, c, size, h, shift, stride);
@@ -119,7 +122,7 @@ VOXPOP_HD float solve_in_block(const FitView& view, const Chunk& chunk, std::uin
   return ridge;
 }
 
-/// What the component that solve_in_block() has just solved says of the coefficients.
+/// Adds the terms of the coefficients from the component that solve_in_block() has just solved.
 VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std::uint32_t index, const float* floats,
                                    std::uint32_t thread, const SumTable<CovariateSums>& table, std::int64_t* own) {
   const std::uint32_t size = chunk.items, stride = chunk.components;
@@ -129,7 +132,7 @@ VOXPOP_HD void add_covariate_terms(const FitView& view, const Chunk& chunk, std:
                   [&](int field, float value) { table.add(own, thread % kCovariateCopies, field, value); });
 }
 
-/// And of its items' sources.
+/// Adds the terms of the items' sources from that component.
 VOXPOP_HD void add_source_terms(const FitView& view, const Chunk& chunk, std::uint32_t index, const float* floats,
                                 float ridge, const SumTable<SourceSums>& table, std::int64_t* own) {
   const std::uint32_t size = chunk.items, stride = chunk.components;
@@ -139,18 +142,19 @@ VOXPOP_HD void add_source_terms(const FitView& view, const Chunk& chunk, std::ui
                [&](std::uint32_t source, int field, float value) { table.add(own, source, field, value); });
 }
 
-/// What annotators' sums have beside these first fields, only own ties and mixtures add to, or mixtures alone.
+/// Numbers of leading fields of AnnotatorSums. Only own tie habits and mixtures add to fields after the first number,
+/// and only mixtures to fields after the second.
 inline constexpr std::uint32_t kFieldsWithoutHabit = offsetof(AnnotatorSums, gradient_habit) / sizeof(std::int64_t);
 inline constexpr std::uint32_t kFieldsWithoutShare = offsetof(AnnotatorSums, gradient_share) / sizeof(std::int64_t);
 
-/// The tables that an update adds to, and a block's own part of them.
+/// The tables that an update adds to. OwnTables: a block's part of them in shared memory.
 struct UpdateTables {
   SumTable<AnnotatorSums> annotators;
-  SumTable<ThresholdSums> thresholds;  ///< no rows without grades
+  SumTable<ThresholdSums> thresholds;  ///< no rows if votes have one level
   SumTable<CovariateSums> covariates;  ///< no rows without covariates
   SumTable<SourceSums> sources;        ///< no rows without sources
-  SumTable<GridSums> grid;  ///< few passes want it, but those wait for atomics in global memory: 3.5 times as long
-  TasteSums* tastes;        ///< [annotators][taste_count]
+  SumTable<GridSums> grid;             ///< few passes use it, but with global atomics these take 3.5 times as long
+  TasteSums* tastes;                   ///< [annotators][taste_count]
 
   VOXPOP_HD std::uint32_t bytes() const {
     return thresholds.bytes() + covariates.bytes() + sources.bytes() + annotators.bytes() + grid.bytes();
@@ -175,7 +179,7 @@ VOXPOP_HD Statement<float> said_by(const FitView& view, VoteCode vote) {
   return statement_of(view, vote);
 }
 
-/// A vote's new site, and what it says of its annotator and of the thresholds, all from the same cavity.
+/// Computes a vote's new site and adds its terms for its annotator and the thresholds, all from the same cavity.
 template <int kTerms, Likelihood kKind>
 VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOptions& pass, bool last,
                            std::uint32_t thread, const UpdateTables& tables, const OwnTables& own) {
@@ -197,7 +201,7 @@ VOXPOP_HD void update_vote(const VoteArrays& view, std::uint32_t v, const PassOp
   const AnnotatorTerms<float> terms = annotator_terms(known, cavity, likelihood.z);
   const HabitTerms<float> habit_told = habit_terms(said.habit, likelihood.habit);
   if (last && pass.annotators) {
-    const float side = vote.side();  // back from "first" to "left"
+    const float side = vote.side();  // converts from "towards the first item" to "towards the left"
     const std::uint32_t a = vote.annotator();
     const auto add_weighted = [&](int field, float term) {
       tables.annotators.add(own.annotators, a, field, weight * term);
@@ -264,7 +268,7 @@ VOXPOP_HD bool moves_prompts(const VoteArrays& view, const PassOptions& pass) {
   return view.prompt_sums != nullptr && pass.annotators && pass.prompt_variance > 0;
 }
 
-/// Moves what a component's prompt adds to habits of ties, once all its votes have been seen.
+/// Updates the prompt's part of the tie habit. Called once all votes of the component have been visited.
 VOXPOP_HD void move_prompt(const VoteArrays& view, std::uint32_t c, const PassOptions& pass, PromptTotals* all) {
   PromptTotals totals;
   step_prompt(view.prompts[c], view.prompt_sums[c], pass, totals);
@@ -275,10 +279,10 @@ VOXPOP_HD void move_prompt(const VoteArrays& view, std::uint32_t c, const PassOp
   add_shared(&all->told, totals.told);
 }
 
-/// The same for large components, after their last sweep.
+/// The same for large components, after their last sweep. Does nothing for small ones.
 struct MoveLargePrompt {
   VoteArrays view;
-  std::uint32_t first;  ///< component of index 0
+  std::uint32_t first;  ///< component at index 0
   const PassOptions* pass;
   PromptTotals* all;
   VOXPOP_DEVICE void operator()(std::uint64_t i) const {
@@ -289,7 +293,7 @@ struct MoveLargePrompt {
   }
 };
 
-/// The parts of a block's shared memory.
+/// Layout of a block's shared memory.
 struct BlockMemory {
   ThreadSums* threads;
   float* floats;  ///< kChunkFloats
@@ -328,8 +332,8 @@ VOXPOP_DEVICE inline void flush_thread_sums(Block& block, const ThreadSums* own,
   });
 }
 
-/// Mixtures, the most general kernels, alone know covariates, tastes and sources: the others are to keep all in
-/// registers.
+/// Only kernels for mixtures, the most general, handle covariates, tastes and sources. For the others these are
+/// switched off at compile time, so that these kernels keep everything in registers.
 template <Likelihood kKind>
 VOXPOP_HD VoteArrays as_compiled(VoteArrays view) {
   if constexpr (kKind != Likelihood::kMixture) {
@@ -339,19 +343,20 @@ VOXPOP_HD VoteArrays as_compiled(VoteArrays view) {
   return view;
 }
 
-/// A range of chunks: the whole data, or a slab of it. `stride` of the pass takes every so-manieth.
+/// The chunks of all data or of a slab. In a sample only every `stride`-th chunk is visited (PassOptions::stride).
 struct Chunks {
   const Chunk* first;
   std::uint32_t count;
 };
 
-/// One pass of EP sweeps, as `*pass` says. Runs only where that asks for this mixture.
+/// One pass of EP sweeps with the options `*pass`. Does nothing if the options ask for the other approximation of the
+/// logistic function (kFast or kExact).
 template <int kTerms, Likelihood kKind>
 struct UpdatePass {
   VoteArrays view;
   Chunks chunks;
   const PassOptions* pass;
-  /// Where components are solved by launches of their own: this sweep, of so many. Else 0, 0.
+  /// If components are solved by separate launches: number of this sweep, and number of all sweeps. Otherwise 0, 0.
   std::uint32_t sweep, sweeps;
   UpdateTables tables;
   SolveSums* solved;
@@ -372,7 +377,7 @@ struct UpdatePass {
     if (options.grid) tables.grid.clear(block, own.grid);
     const int total = sweeps == 0 ? options.sweeps : static_cast<int>(sweeps);
     const int begin = sweeps == 0 ? 0 : static_cast<int>(sweep), end = sweeps == 0 ? options.sweeps : begin + 1;
-    // A sample is at least 64 chunks, where there are so many: fewer would be of small components alone.
+    // A sample has at least 64 chunks if there are that many; with fewer it would only hold small components.
     const std::uint32_t most = chunks.count < 64 ? 1 : chunks.count / 64;
     const std::uint32_t stride = sweeps > 0 ? 1 : options.stride < most ? options.stride : most;
     for (std::uint32_t k = block.index * stride; k < chunks.count; k += block.count * stride) {
@@ -418,13 +423,13 @@ struct UpdatePass {
   }
 };
 
-/// With fewer registers these would spill: ordinal votes and mixtures evaluate two likelihoods at once, and the last
-/// sweeps twice the mixture's terms.
+/// These kernels need more registers, or they would spill: ordinal votes and mixtures evaluate two likelihoods at once,
+/// and the last sweeps (kExact) use twice as many terms of the logistic function's approximation.
 template <int kTerms, Likelihood kKind>
 inline constexpr int kBlocksAtOnce<UpdatePass<kTerms, kKind>> = 3 - (kKind == Likelihood::kBinary ? 0 : 1) -
                                                                 (kTerms == kExact ? 1 : 0);
 
-/// The posterior of small components, and what all votes say of their annotators at the end.
+/// Final posterior of small components, and the final sums of all votes for the report on annotators.
 template <Likelihood kKind>
 struct ReportPass {
   VoteArrays view;
@@ -492,7 +497,7 @@ inline constexpr int kBlocksAtOnce<ReportPass<Likelihood::kOrdinal>> = 2;
 template <>
 inline constexpr int kBlocksAtOnce<ReportPass<Likelihood::kMixture>> = 2;
 
-/// Labels of a pair, for the reference annotator.
+/// Computes the labels of a pair, for the reference annotator.
 struct LabelPair {
   const float *pair_mean, *pair_variance;
   float discrimination, view_variance;
@@ -505,7 +510,7 @@ struct LabelPair {
   }
 };
 
-/// Tells the votes of a pair which it is; pairs begin with `first_pair`.
+/// Writes the index of a pair to each of its votes. Index 0 is the pair `first_pair`.
 struct SpreadPair {
   const std::uint32_t* pair_votes;
   std::uint32_t first_pair;
@@ -516,13 +521,14 @@ struct SpreadPair {
   }
 };
 
-/// Tells a pair which component it is of; both are counted from the slab's first ones.
+/// Writes the component of each pair. `p` and the arrays count from the slab's first pair and component; the written
+/// index does not.
 struct FindComponent {
   const std::uint32_t* component_pairs;
   std::uint32_t components, first_component, first_pair;
   std::uint32_t* pair_component;
   VOXPOP_DEVICE void operator()(std::uint64_t p) const {
-    std::uint32_t low = 0, high = components;  // the last that begins at or before the pair
+    std::uint32_t low = 0, high = components;  // search the last component that begins at or before the pair
     while (high - low > 1) {
       const std::uint32_t middle = low + (high - low) / 2;
       if (component_pairs[middle] - first_pair <= p)
@@ -540,7 +546,7 @@ struct SetValue {
   VOXPOP_DEVICE void operator()(std::uint64_t i) const { column[i] = value; }
 };
 
-/// Work on blocks of votes goes by so many threads, each with scratch of its own.
+/// Number of threads for work on blocks of votes. Each has its own scratch memory.
 inline constexpr std::uint32_t kViewThreads = 2048;
 
 VOXPOP_HD void add_view_totals(ViewTotals* all, const ViewTotals& part) {
@@ -549,17 +555,18 @@ VOXPOP_HD void add_view_totals(ViewTotals* all, const ViewTotals& part) {
   add_shared(&all->information, part.information);
 }
 
-/// What a pass says of how the arrays are to be read; `stretched`: sites were stretched by an earlier sweep.
+/// The arrays with the view variance and stretch of the pass. `stretched`: an earlier sweep has already applied the
+/// stretch to the sites.
 VOXPOP_HD VoteArrays with_pass(VoteArrays view, const PassOptions* pass, bool stretched) {
   view.view_variance = pass->view_variance;
   if (!stretched) view.stretch = pass->stretch;
   return view;
 }
 
-/// Small components whose votes are in blocks: solved by a thread each, in memory of its own.
+/// Solves small components whose votes are in blocks (views): one thread per component, in memory of its own.
 struct SolveViews {
   VoteArrays view;
-  std::uint32_t first, count;  ///< components, of which large ones are passed over
+  std::uint32_t first, count;  ///< range of components; large ones are skipped
   const PassOptions* pass;
   bool stretched;
   float* floats;    ///< [kViewThreads][component_floats(kSmallItems)]
@@ -605,7 +612,7 @@ struct SolveViews {
   }
 };
 
-/// The votes of a component whose annotators have no views of their own: all that is known of the pair.
+/// Gives each vote the moments of its pair. For components whose annotators have no views of their own.
 struct CopyPairMoments {
   VoteArrays view;
   std::uint32_t first_vote;
@@ -616,19 +623,19 @@ struct CopyPairMoments {
   }
 };
 
-/// A large component: H in double precision, column by column, lower triangle; see solve_dense() of the CPU engine.
+/// A dense component: lower triangle of H in double precision, column-major. See solve_dense() of the CPU engine.
 struct DenseArrays {
   VoteArrays view;
   const PassOptions* pass;
-  bool stretched;  ///< an earlier sweep has stretched the sites, as the pass says
+  bool stretched;  ///< an earlier sweep has already applied the pass's stretch to the sites
   std::uint32_t component, slot0, items, pair0, pairs;
   double *h, *shift, *mean;            ///< [items][items], [items], [items]
-  std::int64_t *diagonal, *shift_sum;  ///< [items], fixed point: pairs add in any order
+  std::int64_t *diagonal, *shift_sum;  ///< [items], fixed point, so that pairs can add in any order
   double *ridge, *log_determinant;     ///< [1]
   SolveSums* solved;
   float *slot_mean, *slot_variance;  ///< or null
 
-  bool has_views;   ///< sites are added up by blocks, and read with the stretch there
+  bool has_views;   ///< sites are summed by blocks, which apply the stretch themselves
   double* scratch;  ///< [kViewThreads][kViewScratch]
   ViewTotals* view_totals;
 
@@ -658,7 +665,7 @@ struct AssembleDensePair {
     add_shared(d.shift_sum + j, -shift);
   }
 };
-/// Block by block, what annotators' views say: h holds fixed point here, in which blocks add in any order.
+/// Adds the messages of all blocks of votes (views). h holds fixed point here, so that blocks can add in any order.
 struct AssembleDenseViews {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t thread) const {
@@ -682,7 +689,7 @@ struct UnfixDense {
     d.h[e] = from_fixed(reinterpret_cast<const std::int64_t*>(d.h)[e]);
   }
 };
-/// With h inverted: the moments of the votes.
+/// After h was inverted: sets the moments of the votes.
 struct FinishDenseViews {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t thread) const {
@@ -704,7 +711,7 @@ struct FinishDenseViews {
   }
 };
 
-/// Once a component: the ridge along the mean of all scores; see assemble_component().
+/// Once per component: sets the ridge along the mean of all scores; see assemble_component().
 struct SetDenseRidge {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t) const {
@@ -724,7 +731,7 @@ struct CompleteDense {
     d.shift[row] = from_fixed(d.shift_sum[row]);
   }
 };
-/// Once a component, with h factored.
+/// Once per component, after h was factored.
 struct SetLogDeterminant {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t) const {
@@ -733,7 +740,7 @@ struct SetLogDeterminant {
     *d.log_determinant = 2 * sum;
   }
 };
-/// With h inverted: the scores' means.
+/// After h was inverted: sets the means of the scores.
 struct MultiplyDense {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t i) const {
@@ -755,7 +762,7 @@ struct FinishDensePair {
     d.view.pair_variance[p] = static_cast<float>(variance);
   }
 };
-/// Once a component: what it adds up, and its slots.
+/// Once per component: adds its sums and sets the moments of its slots.
 struct FinishDense {
   DenseArrays d;
   VOXPOP_DEVICE void operator()(std::uint64_t) const {
@@ -778,7 +785,7 @@ struct FinishDense {
   }
 };
 
-/// Row i's part of what a dense component says of the coefficients; see covariate_terms().
+/// Adds row i's terms of a dense component for the coefficients; see covariate_terms().
 struct AddDenseCovariates {
   DenseArrays d;
   CovariateSums* sums;  ///< [kCovariateCopies]
@@ -796,7 +803,7 @@ struct AddDenseCovariates {
   }
 };
 
-/// And item i's part of what it says of its sources; see source_terms().
+/// Adds item i's terms for its source; see source_terms().
 struct AddDenseSource {
   DenseArrays d;
   SourceSums* sums;  ///< [sources]
@@ -808,13 +815,14 @@ struct AddDenseSource {
   }
 };
 
-/// What moves on a device between two passes: one block, all annotators and sources.
+/// The step between two passes on the device: one block updates all annotators and sources, then the population, and
+/// sets the options of the next pass. Twin of the CPU's Engine::iterate().
 struct StepAnnotators {
   std::uint32_t annotators;
   FitState* state;
-  PassOptions* pass;  ///< of the next pass; 0 sweeps: the fit is done
+  PassOptions* pass;  ///< options of the next pass; 0 sweeps: the fit is finished
   AnnotatorPosterior* posterior;
-  const Population* priors;  ///< [annotators], where the state has own priors
+  const Population* priors;  ///< [annotators], if the state has own priors
   const Taste* taste_priors;
   RaterRecord* raters;
   TieHabit* habits;
@@ -854,7 +862,7 @@ struct StepAnnotators {
     total.source2 += part.source2;
     total.source_step = farther(total.source_step, part.source_step);
   }
-  /// Each thread's totals, added by one.
+  /// One thread adds the totals of all threads to totals[0].
   VOXPOP_DEVICE static void add_threads(Block& block, AnnotatorTotals* totals) {
     block.for_threads([&](std::uint32_t thread) {
       if (thread != 0) return;

@@ -35,7 +35,7 @@ namespace {
 
 thread_local std::string last_error, last_json;
 
-/// 0, or the kind of error, whose message is kept.
+/// Calls act(). Returns 0, or the exit code of the error; the message is kept in last_error of this thread.
 template <class Act>
 int guarded(const Act& act) {
   try {
@@ -73,7 +73,7 @@ Context context_of(const voxpop_context* c) {
   return context;
 }
 
-/// A column that a caller gives.
+/// A column that a caller passes in.
 class Given {
  public:
   Given(std::string name, const voxpop_column& column) : name_(std::move(name)), column_(column) {
@@ -101,7 +101,8 @@ class Given {
     return out;
   }
 
-  /// Integers from `low` to `high`, as a column of another type.
+  /// The column as another integer type. Throws Error(kBadInput) if a value is not from `low` to `high`, and a usage
+  /// error if the column is not of integers.
   template <class To>
   Column<To> integers(std::int64_t low, std::int64_t high) const {
     require_one();
@@ -122,7 +123,7 @@ class Given {
     return out;
   }
   Column<std::uint32_t> indices() const { return integers<std::uint32_t>(0, kNoSource - 1); }
-  /// With `none` in place of -1.
+  /// Indices with -1 replaced by `none`.
   Column<std::uint32_t> indices_or(std::uint32_t none) const {
     const Column<std::int64_t> given = integers<std::int64_t>(-1, kNoSource - 1);
     Column<std::uint32_t> out(given.size());
@@ -219,7 +220,8 @@ void set_column(Votes& votes, const std::string& name, const Given& given) {
   found->second(votes, given);
 }
 
-/// Votes as they are fitted: what was said of all of them, and who is anonymous.
+/// The votes to fit: applies settings that hold for all votes, and adds one anonymous annotator if the caller gave
+/// none.
 Votes ready(const voxpop_votes& given) {
   Votes votes = given.votes;
   if (votes.annotator.empty() && votes.annotator_ids.empty()) {
@@ -232,7 +234,8 @@ Votes ready(const voxpop_votes& given) {
   return votes;
 }
 
-/// A request's members; what is not known is an error, since a wish that is not heard would change what labels mean.
+/// Members of a JSON request. An unknown member is an error, because an ignored setting would change the meaning of
+/// labels.
 class Members {
  public:
   explicit Members(const char* text) {
@@ -337,7 +340,7 @@ RowsRequest rows_request(const char* text) {
   return out;
 }
 
-/// The columns of a fit: those that are members of it where they lie, others as copies.
+/// The columns of a fit. A Column points into the fit; other columns are copied.
 class Columns {
  public:
   template <class T>

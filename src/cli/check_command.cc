@@ -35,14 +35,14 @@ void print_bursts(const Votes& votes, const std::vector<Burst>& bursts) {
 
 int check_command(const Arguments& arguments) {
   Votes votes = read_votes(arguments.inputs, terminal_context(arguments.common));
-  const std::vector<Burst> bursts = find_bursts(votes);  // grouping consumes the columns
+  const std::vector<Burst> bursts = find_bursts(votes);  // before group_votes(), which consumes the columns
   const Groups groups = group_votes(votes, Ties::kModel);
   const Limits limits = find_limits(groups, votes);
   const std::vector<Finding> findings = find_findings(votes, limits, std::time(nullptr));
   std::vector<std::string> others;
   try {
     find_covariates(votes, groups, {});
-  } catch (const Error& error) {  // fit ends with it, but not with every --ignore
+  } catch (const Error& error) {  // `fit` fails with this error too, except with some --ignore options
     others.emplace_back(error.what());
   }
   std::map<std::uint32_t, std::uint32_t> sizes;

@@ -7,8 +7,9 @@
 
 namespace voxpop {
 
-/// Each verb is one file here: it declares its options on a subcommand of `app` and, when that verb is given, sets
-/// `run` to what it does. Order of a verb: declare options, parse, check, read, one call, write, report.
+/// Each verb has one file in this folder. It declares its options on a subcommand of `app`. If the user gave that verb,
+/// it sets `run` to the function that does the work. Steps of a verb: declare options, parse, check, read, one call,
+/// write, report.
 using Run = std::function<int()>;
 
 void add_simulate(CLI::App& app, Run& run);
@@ -21,30 +22,30 @@ void add_export(CLI::App& app, Run& run);
 void add_next(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_devices(CLI::App& app, Run& run);
-/// What man and shells ask for; not listed in the help.
+/// Prints the man page and shell completions. Not listed in the help.
 void add_manual(CLI::App& app, Run& run);
 
-/// The command line as given, quoted where a shell would need it: for provenance.
+/// The command line as given, with quotes where a shell needs them. For the provenance.
 const std::string& command_line();
 
-/// The argument in quotes where a shell would need them.
+/// The argument, in quotes if a shell needs them.
 std::string quoted_for_shell(const std::string& argument);
 
-/// Options that many verbs share, with one wording.
+/// Options that many verbs share, with the same wording.
 struct CommonOptions {
   bool quiet = false;  ///< --quiet: no progress and no notes on stderr
   bool json = false;   ///< --json: the summary on stdout as one JSON object
 };
 void add_common_options(CLI::App& verb, CommonOptions& options);
-/// Refuses, as a usage error, an output (or what else is written: `what`) that is one of the inputs: it would replace
-/// what was read.
+/// Throws a usage error if `output` is one of `inputs`, since writing it would replace what was read. `what`: name of
+/// the output in the message.
 void require_other_output(const std::vector<std::string>& inputs, const std::string& output,
                           const std::string& what = "output");
-/// Seeds fit 32 bits, so that every tool that reads the provenance can hold them.
+/// Seeds have 32 bits, so that every tool that reads the provenance can represent them.
 inline const CLI::Range kSeedRange(std::uint64_t{0}, std::uint64_t{4294967295});
-/// A number from `low` to `high`; CLI::Range lets NaN pass.
+/// Accepts numbers from `low` to `high`. Unlike CLI::Range it refuses NaN.
 CLI::Validator within(double low, double high);
-/// --threads N: 0 (the default) takes every core this process may use.
+/// --threads N: 0 (the default) uses every core that this process may use.
 void add_threads_option(CLI::App& verb, int& threads);
 
 }  // namespace voxpop

@@ -7,7 +7,7 @@
 namespace voxpop {
 namespace {
 
-// What a signal handler may read: no allocation, no locks.
+// Fixed buffer, because the signal handler must neither allocate nor lock.
 char message[4400];
 
 void end_cut_short(int) { end_at_once(Exit::kFileSystem, message); }

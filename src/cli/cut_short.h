@@ -4,12 +4,12 @@
 
 namespace voxpop {
 
-/// Texts are read from mapped files: where another program cuts one short meanwhile, nothing is left beyond its new
-/// end, and the process gets SIGBUS. While this lives, the process then ends with an error that says so, and leaves no
-/// temporary file. One at a time.
+/// Handles SIGBUS while this object exists. Texts are read from mapped files; if another program truncates such a file,
+/// reading past its new end raises SIGBUS. The process then ends with an error message and leaves no temporary file.
+/// Only one object at a time.
 class EndWhenCutShort {
  public:
-  /// `what`: the file, or what files they are.
+  /// `what`: the file, or a description of the files, for the message.
   explicit EndWhenCutShort(const std::string& what);
   ~EndWhenCutShort();
   EndWhenCutShort(const EndWhenCutShort&) = delete;

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// CUDA, as far as this build and this machine have it: versions, devices, and why there are none.
+/// CUDA in this build and on this machine: versions, devices, and why there are none.
 Json describe_cuda() {
   const Cuda found = find_cuda();
   if (!found.in_build) return {{"in_build", false}, {"problem", found.why_none}, {"devices", Json::array()}};

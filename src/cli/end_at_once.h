@@ -3,12 +3,12 @@
 
 namespace voxpop {
 
-/// Said with kInternal by main, and by a signal handler.
+/// Message for exit code kInternal, used by main and by a signal handler.
 inline constexpr const char* kOutOfMemory =
     "out of memory; give it more, lift a limit on it, or, in 'fit', set --memory-limit";
 
-/// Ends the process from a signal handler: no temporary file is left, and "voxpop: " and the message, if any, are a
-/// line on stderr.
+/// Ends the process; safe in a signal handler. Removes temporary files and writes "voxpop: " and the message, if any,
+/// as a line to stderr.
 [[noreturn]] void end_at_once(Exit exit, const char* message = nullptr);
 
 }  // namespace voxpop

@@ -26,7 +26,7 @@ struct Arguments {
   std::vector<std::string> inputs;
   std::vector<std::string> models = {"bt", "crowd-bt", "rater"};
   int folds = 5;
-  std::string folds_by;  ///< empty: best_folds()
+  std::string folds_by;  ///< empty: chosen by best_folds()
   std::uint32_t seed = 1;
   std::string gold, embeddings;
   bool calibrate = false;
@@ -34,7 +34,7 @@ struct Arguments {
   CommonOptions common;
 };
 
-/// Which votes are held out together, and why.
+/// A sentence that says which votes are held out together, and why.
 std::string why_folds(const std::string& wanted, const EvaluateResult& result) {
   const double percent = 100 * result.votes_in_blocks;
   if (result.comparisons.front().by == FoldsBy::kBlock)
@@ -54,7 +54,7 @@ std::string why_folds(const std::string& wanted, const EvaluateResult& result) {
           : "");
 }
 
-/// A number, or n/a for one that cannot be found.
+/// The formatted number, or "n/a" for NaN.
 std::string number(const char* format, double value) {
   return std::isnan(value) ? "n/a" : fmt::format(fmt::runtime(format), value);
 }
@@ -174,7 +174,7 @@ EvaluateRequest request_of(const Arguments& arguments) {
   return request;
 }
 
-/// The items' embeddings, which some models use alone.
+/// Reads the items' embeddings if one of the models uses them.
 std::shared_ptr<const Embeddings> read_embeddings_for(const Arguments& arguments, const EvaluateRequest& request,
                                                       const Votes& votes, const Context& context) {
   const auto rating = std::ranges::find_if(request.models, has_discriminations);
@@ -183,7 +183,7 @@ std::shared_ptr<const Embeddings> read_embeddings_for(const Arguments& arguments
                               votes.item_ids, context);
 }
 
-/// What diverged, each model once.
+/// Reports the models that diverged, each once.
 int report_diverged(const EvaluateResult& result) {
   std::map<std::string, std::string> why;
   for (const ModelComparison& comparison : result.comparisons)
@@ -198,7 +198,7 @@ int evaluate_command(const Arguments& arguments) {
   const ModelOptions& options = arguments.options;
   const EvaluateRequest request = request_of(arguments);
   request.check();
-  parse_device(options.device);  // says what is wrong before anything is read
+  parse_device(options.device);  // reports a wrong device before anything is read
   const Context context = context_of(options, arguments.common);
   limit_memory(context);
   std::optional<Gold> gold;

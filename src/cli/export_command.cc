@@ -37,11 +37,11 @@ struct Arguments {
 };
 
 struct Part {
-  std::string name;  ///< "": the only one
+  std::string name;  ///< "": there is only one part
   double share;
 };
 
-/// "train=.95,val=.05"
+/// Parses text such as "train=.95,val=.05".
 std::vector<Part> parse_split(const std::string& text) {
   if (text.empty()) return {{"", 1.0}};
   std::vector<Part> parts;
@@ -73,14 +73,15 @@ std::vector<Part> parse_split(const std::string& text) {
   return parts;
 }
 
-/// "rows.jsonl" and "val": "rows.val.jsonl"
+/// Inserts the name of the part: "rows.jsonl" and "val" give "rows.val.jsonl".
 std::string path_of(const std::string& output, const Part& part) {
   if (part.name.empty()) return output;
   const std::filesystem::path path(output);
   return (path.parent_path() / (path.stem().string() + "." + part.name + path.extension().string())).string();
 }
 
-/// The votes that were fitted, from where they were then or are now; refused if they are others.
+/// Reads the votes that were fitted, from `paths` or else from the paths in the provenance. Throws if they are other
+/// votes.
 Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Context& context) {
   const Json inputs = fit.json.value("inputs", Json::array());
   const bool named = !paths.empty();
@@ -149,7 +150,7 @@ int export_command(Arguments& arguments) {
     const bool reliability_known = !has_kind(findings, kReliabilityUnknown);
     std::size_t told = 0;
     for (const Finding& finding : findings)
-      if (finding.level == Level::kDoNotTrain && told++ < 10)  // a fit has one or two
+      if (finding.level == Level::kDoNotTrain && told++ < 10)  // a limit only; a fit has one or two
         context.tell(fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
     if (!items && is_for_trainers(options.format)) context.tell("no --texts: ids stand where the texts would");
     for (const auto* texts : {&items, &prompts})

@@ -25,24 +25,25 @@ namespace {
 
 constexpr int kTimeIsUp = SIGVTALRM;
 constexpr std::array kCrashSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-constexpr double kBytesPerSecond = 20e6;     // the slowest that a sound file may be read and unpacked
-constexpr double kLongestSeconds = 10 * 60;  // however much a file claims that there is to unpack
+constexpr double kBytesPerSecond = 20e6;     // lowest rate at which an intact file may be read and unpacked
+constexpr double kLongestSeconds = 10 * 60;  // limit for files that claim a huge unpacked size
 
 std::array<struct sigaction, kCrashSignals.size()> crash_actions_before;
 struct sigaction time_action_before;
 
-// What a signal handler may read: no allocation, no locks. Null: this thread is not within HDF5.
+// Message of the current call, ready-made because a signal handler must neither allocate nor lock. Null: this thread is
+// not inside HDF5.
 constinit thread_local const char* volatile message = nullptr;
 
 [[noreturn]] void give_up() {
-  // Where there is no memory, the library crashes on sound files, too.
+  // Without free memory the library crashes on intact files too, so test for that first.
   constexpr std::size_t kSpare = std::size_t{64} << 20;
   if (mmap(nullptr, kSpare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
     end_at_once(Exit::kInternal, kOutOfMemory);
   end_at_once(Exit::kBadInput, message);
 }
 
-/// A crash elsewhere is none of ours: as if there was no handler.
+/// A crash outside HDF5 is not handled here: restore the earlier handler and raise the signal again.
 void handle_crash(int signal) {
   if (message != nullptr) give_up();
   for (std::size_t i = 0; i < kCrashSignals.size(); ++i)
@@ -54,7 +55,7 @@ void handle_time(int, siginfo_t* info, void*) {
   if (message != nullptr && info->si_code == SI_TIMER) give_up();
 }
 
-/// What a thread has of its own: its clock, a stack for handlers, and the calls that it is within.
+/// State of a thread: its CPU timer, a stack for signal handlers, and its nested calls.
 class Thread {
  public:
   Thread() {
@@ -62,7 +63,7 @@ class Thread {
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = kTimeIsUp;
     event.sigev_notify_thread_id = static_cast<pid_t>(syscall(SYS_gettid));
-    // Where there can be no more timers, the file is read all the same.
+    // If no timer can be created, the file is read without a time limit.
     has_timer_ = timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) == 0;
   }
   ~Thread() {
@@ -75,7 +76,8 @@ class Thread {
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
-  /// A handler must not need the stack that HDF5 has used up. A thread that has another one already keeps it.
+  /// Gives the thread a separate stack for signal handlers, because HDF5 may have used up the normal stack. A thread
+  /// that already has such a stack keeps it.
   void provide_handler_stack() {
     if (handler_stack_) return;
     stack_t stack{};
@@ -109,7 +111,7 @@ class Thread {
     calls_.pop_back();
     if (calls_.empty()) return;
     message = calls_.back().told->c_str();
-    if (left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0) left.it_value.tv_nsec = 1;  // 0 would never ring
+    if (left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0) left.it_value.tv_nsec = 1;  // 0 would disarm the timer
     set_timer(left);
   }
 
@@ -118,7 +120,7 @@ class Thread {
     std::shared_ptr<const std::string> path, told;
     itimerspec left_outside;
   };
-  /// Returns the time that was left.
+  /// Returns the time that was left on the timer.
   itimerspec set_timer(const itimerspec& time) const {
     itimerspec before{};
     if (has_timer_) timer_settime(timer_, 0, &time, &before);
@@ -166,7 +168,7 @@ void ProgramFileWatch::begin(const std::string& path, std::uint64_t bytes) {
 void ProgramFileWatch::end() { this_thread().leave(); }
 
 ProgramFileWatch& program_file_watch() {
-  static auto& watch = *new ProgramFileWatch;  // never destroyed: it watches to the end
+  static auto& watch = *new ProgramFileWatch;  // never destroyed, so that it works until the process ends
   return watch;
 }
 

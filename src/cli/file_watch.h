@@ -9,28 +9,29 @@
 
 namespace voxpop {
 
-/// The program's FileWatch: where the HDF5 library crashes over a file, or computes for too long, the process ends as
-/// bad input should: one line that names the file, exit code 3, no temporary file left behind. There may be one at a
-/// time: signal handlers are the whole process's.
+/// The program's FileWatch. If the HDF5 library crashes on a file or computes for too long, the process ends as for bad
+/// input: one line that names the file, exit code 3, no temporary file left. Only one object at a time, because signal
+/// handlers belong to the whole process.
 class ProgramFileWatch : public FileWatch {
  public:
   enum class Crashes {
-    kOurs,    ///< handled as above
-    kOthers,  ///< left to whoever handles them, such as a sanitizer
+    kOurs,    ///< handled as described above
+    kOthers,  ///< left to other handlers, such as a sanitizer's
   };
-  /// `patience`: CPU time of the calling thread from begin() on, for a file that asks for little. What other threads do
-  /// does not count, nor does waiting for a disk.
+  /// `patience`: allowed CPU time of the calling thread after begin() for a small file; larger files get more. Time of
+  /// other threads and waiting for a disk do not count.
   explicit ProgramFileWatch(std::chrono::milliseconds patience = std::chrono::seconds(5), Crashes crashes = kCrashes);
   ~ProgramFileWatch() override;
   ProgramFileWatch(const ProgramFileWatch&) = delete;
   ProgramFileWatch& operator=(const ProgramFileWatch&) = delete;
 
-  /// Within another call it has patience of its own; the outer call then has what it had left.
+  /// Calls may be nested. An inner call has its own allowance; after it the outer call continues with the time that it
+  /// had left.
   void begin(const std::string& path, std::uint64_t bytes) override;
   void end() override;
 
  private:
-#if defined(__SANITIZE_ADDRESS__) || VOXPOP_FUZZ  // clang does not define the former
+#if defined(__SANITIZE_ADDRESS__) || VOXPOP_FUZZ  // clang does not define __SANITIZE_ADDRESS__
   static constexpr Crashes kCrashes = Crashes::kOthers;
 #else
   static constexpr Crashes kCrashes = Crashes::kOurs;
@@ -39,7 +40,7 @@ class ProgramFileWatch : public FileWatch {
   Crashes crashes_;
 };
 
-/// That of this process; its handlers are installed by the first call.
+/// The watch of this process. The first call installs the handlers.
 ProgramFileWatch& program_file_watch();
 
 }  // namespace voxpop

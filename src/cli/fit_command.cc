@@ -33,7 +33,7 @@ struct Arguments {
   CommonOptions common;
 };
 
-/// A file's path without links and detours, whether or not it exists.
+/// Absolute path without symbolic links, "." and "..". The file need not exist.
 std::filesystem::path whole_path(const std::string& path) {
   return std::filesystem::weakly_canonical(std::filesystem::absolute(path));
 }
@@ -61,7 +61,7 @@ void print_record(const FitRecord& record, Json provenance, const std::string& o
   print_json(provenance);
 }
 
-/// `lead`: the leader's of several ranks; null: there is one process.
+/// `lead`: what the leader of several ranks fits with; null: one process.
 int fit_votes(const Arguments& arguments, const Context& context, const Lead* lead = nullptr) {
   FitJob job(arguments.request, context, lead);
   require_other_files(arguments);

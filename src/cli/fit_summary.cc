@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Ids of rows, all as wide as the longest of them, cut where that is very long.
+/// Ids of rows, padded to the width of the longest. Very long ids are shortened.
 template <class IdOf>
 std::vector<std::string> names_to_show(const std::vector<std::size_t>& rows, const IdOf& id_of) {
   constexpr std::size_t kLeast = 16, kMost = 40;
@@ -35,12 +35,13 @@ std::vector<std::string> annotators_named(const Votes& votes, const std::vector<
   return names_to_show(rows, [&](std::size_t a) { return votes.annotator_ids[a]; });
 }
 
-/// An estimate in its column; a dash where nothing is known of it, such as of side bias where no side is known.
+/// An estimate with its standard error, as a column of a table. A dash if it is unknown (NaN error), such as side bias
+/// without known sides.
 std::string with_error(float value, float error) {
   return std::isnan(error) ? fmt::format("{:>7}{:9}", "-", "") : fmt::format("{:>7.2f} +- {:<5.2f}", value, error);
 }
 
-/// Rows of annotators worth a look: the most active of each flag that is not ok, at most `most` in all.
+/// Rows of annotators to show, at most `most`: those with a suspicious flag first, and the most active first.
 std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, std::size_t most) {
   std::vector<std::size_t> rows;
   for (std::size_t a = 0; a < annotators.votes.size(); ++a)
@@ -53,7 +54,7 @@ std::vector<std::size_t> annotators_to_show(const AnnotatorLabels& annotators, s
   return rows;
 }
 
-/// What is known of items, and what it says of their scores.
+/// Prints how much of the scores' variance the embeddings explain.
 void print_embedding(const std::optional<EmbeddingLabels>& embedding) {
   if (!embedding) return;
   print_text("embeddings ({} dimensions) explain {:.1f} +- {:.1f} % of the variance of scores within prompts\n",
@@ -70,7 +71,7 @@ void print_covariates(const CovariateLabels& covariates) {
   }
 }
 
-/// A leaderboard of the models that wrote the items.
+/// Prints a leaderboard of the sources, the models that wrote the items.
 void print_sources(const Votes& votes, const SourceLabels& sources) {
   if (sources.row.empty()) return;
   const std::vector<std::size_t> rows = best_sources(sources, kShownSources);
@@ -82,7 +83,7 @@ void print_sources(const Votes& votes, const SourceLabels& sources) {
     print_text("{} {:>7.2f} +- {:.2f}\n", names[i], sources.score[rows[i]], sources.std_error[rows[i]]);
 }
 
-/// How much less than one each the votes weigh, and why.
+/// Prints the total weight of the votes, and why it is less than their number.
 void print_weights(const VoteWeights& weights, const Limits& limits) {
   std::vector<std::string> why;
   if (weights.in_judgements > 0)
@@ -97,12 +98,12 @@ void print_weights(const VoteWeights& weights, const Limits& limits) {
              fmt::join(why, "; "));
 }
 
-/// Where 95 % of a normal population of logits lies, as shares in per cent.
+/// The range of 95 % of a normal population of logits, as shares in per cent.
 std::string middle_shares(double logit, double sd) {
   return fmt::format("{:.0f} to {:.0f} %", 100 * share_of(logit - 1.96 * sd), 100 * share_of(logit + 1.96 * sd));
 }
 
-/// What ties are taken for, and how far annotators' own views go.
+/// Prints how ties are interpreted, and the spread of annotators' own views.
 void print_habits(const Fit& fit) {
   const Population& population = fit.population;
   if (fit.scale.own_ties) {
@@ -121,7 +122,7 @@ void print_habits(const Fit& fit) {
         std::sqrt(fit.view_variance));
 }
 
-/// Who are counted as fewer voters than they are ids.
+/// Prints how many annotators are copies of each other, which count as fewer voters than ids.
 void print_copies(const Column<std::int32_t>& copies) {
   const auto members = std::ranges::count_if(copies, [](std::int32_t cluster) { return cluster >= 0; });
   if (members > 0)
@@ -129,7 +130,7 @@ void print_copies(const Column<std::int32_t>& copies) {
                *std::ranges::max_element(copies) + 1, *std::ranges::max_element(copies) > 0 ? "s" : "");
 }
 
-/// Annotators whose windows differ by more than chance, the surest first.
+/// Annotators whose windows differ by more than chance, the most certain first.
 std::vector<std::size_t> changed_annotators(const Drift& drift) {
   std::vector<std::size_t> rows;
   for (std::size_t a = 0; a < drift.corrected_p_value.size(); ++a)
@@ -139,7 +140,7 @@ std::vector<std::size_t> changed_annotators(const Drift& drift) {
   return rows;
 }
 
-/// Discrimination in an annotator's first window and in its last.
+/// Discrimination of an annotator in its first and in its last window.
 std::pair<float, float> first_and_last(const WindowColumns& windows, std::size_t annotator) {
   const auto [begin, end] =
       std::equal_range(windows.annotator.begin(), windows.annotator.end(), static_cast<std::uint32_t>(annotator));
@@ -163,8 +164,8 @@ void print_drift(const Votes& votes, const Drift& drift) {
   }
 }
 
-/// The taste of an annotator that is furthest from none, where its 99 % interval leaves that out: what looks like noise
-/// may be this.
+/// The strongest taste of an annotator, if its 99 % interval excludes 0. Such a taste can explain votes that look like
+/// noise.
 std::string strongest_taste(const Labels& labels, std::size_t annotator) {
   const std::size_t count = labels.covariates.taste_sd.size();
   std::string text;
@@ -212,7 +213,7 @@ void print_annotators(const Votes& votes, const Labels& labels) {
   print_text("\n");
 }
 
-/// How annotators did on known pairs, and which answers all else contradicts.
+/// Prints how often annotators were right on known pairs, and which known answers all other evidence contradicts.
 void print_gold(const Votes& votes, const Labels& labels) {
   constexpr std::size_t kMost = 10;
   const GoldLabels& gold = *labels.gold;
@@ -239,7 +240,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
   for (std::size_t row = 0, shown_rows = 0; row < gold.left.size() && shown_rows < kMost; ++row) {
     if (gold.contradicted[row] == 0) continue;
     ++shown_rows;
-    const bool left = gold.probability[row] > 0.5f;  // is the better one, by the answer
+    const bool left = gold.probability[row] > 0.5f;  // the left item is better according to the known answer
     const std::uint32_t better = left ? gold.left[row] : gold.right[row],
                         worse = left ? gold.right[row] : gold.left[row];
     print_text("  gold: {} is better than {}; without this answer the fit gives that a probability of {:.2f}\n",

@@ -8,10 +8,10 @@
 
 namespace voxpop {
 
-/// On stdout, for people.
+/// Prints the summary to stdout in readable form.
 void print_summary(const FitRecord& record, const std::string& output);
 
-/// What held-out votes ask for, in one line.
+/// One line that says which correction of probabilities the held-out votes call for.
 std::string told(const Calibration& calibration);
 
 nlohmann::ordered_json describe_truth(const TruthComparison& comparison, Model model);

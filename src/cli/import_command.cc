@@ -26,7 +26,7 @@ struct ImportArguments {
   ImportOptions options;
   std::string preset, gold;
   bool detect = false, list_presets = false;
-  std::string read_as;  ///< how --preset auto found that the files are to be read
+  std::string read_as;  ///< text about the options that --preset auto chose, and why
   bool no_compress = false;
   CommonOptions common;
 };
@@ -108,7 +108,7 @@ void report_import(const ImportArguments& arguments, const Votes& votes, const I
 
 using Name = ImportOptions::Name;
 
-/// All that says how a file is read: presets give the same.
+/// Options that say how files are read. Presets set the same options.
 void add_vote_options(CLI::App& verb, ImportOptions& options) {
   const auto column = [&](const char* option, Name& name, const char* text) {
     return verb.add_option(option, name, text)->type_name("COLUMN");
@@ -201,7 +201,7 @@ void add_vote_options(CLI::App& verb, ImportOptions& options) {
       ->capture_default_str();
 }
 
-/// A preset is options: those that the user gave win. `verb`: the parsed command line.
+/// Applies the options of a preset; options that the user gave override them. `verb`: the parsed command line.
 void apply_options(const std::vector<std::string>& words, const CLI::App& verb, ImportOptions& options) {
   std::vector<std::string> others;
   for (std::size_t begin = 0, end; begin < words.size(); begin = end) {
@@ -213,7 +213,7 @@ void apply_options(const std::vector<std::string>& words, const CLI::App& verb, 
   }
   CLI::App preset;
   add_vote_options(preset, options);
-  preset.parse(others);  // in reverse order, as CLI11 takes vectors
+  preset.parse(others);  // CLI11 takes vectors in reverse order
 }
 
 std::string as_command(const std::vector<std::string>& words) {
@@ -253,7 +253,8 @@ int import_command(ImportArguments& arguments, const CLI::App& verb) {
       arguments.read_as =
           fmt::format("read with{}: {}", words.empty() ? " no options" : as_command(words), detected.why);
     }
-    // Of texts, models may write the same one: only who names the columns says that they do not.
+    // Two models may write the same text, so an item may have two sources. That is an error only if the user named the
+    // columns of sources.
     arguments.options.strict_sources = arguments.options.source_left || arguments.options.source;
     if (!words.empty() && words.front() == "--preset") words = find_preset(words.back()).arguments();
     apply_options(words, verb, arguments.options);

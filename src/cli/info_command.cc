@@ -20,7 +20,7 @@ struct Arguments {
   CommonOptions common;
 };
 
-constexpr std::size_t kLongest = 1000;  // bytes of a line; --json has all
+constexpr std::size_t kLongest = 1000;  // bytes per line; --json has no limit
 
 int info_command(const Arguments& arguments) {
   const Context context = terminal_context(arguments.common);
@@ -39,14 +39,14 @@ int info_command(const Arguments& arguments) {
       const Strings names = file.attribute(name, "names");
       for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? ": " : ", ") + shown(names[i]);
     }
-    // To its end: json["datasets"][name] would look through all of it first.
+    // Append directly: json["datasets"][name] would search all members first.
     json["datasets"].get_ref<nlohmann::ordered_json::object_t&>().push_back({name, std::move(text)});
   }
   const std::string provenance = file.attribute(schema == "checkpoint/1" ? "of" : "provenance");
   if (!provenance.empty()) {
     json["provenance"] = parse_json(provenance);
     if (json["provenance"].is_discarded())
-      json["provenance"] = provenance;  // not JSON, or none of ours: shown as it is
+      json["provenance"] = provenance;  // not JSON, or not from voxpop: shown unchanged
   }
   if (arguments.common.json) {
     print_json(json);

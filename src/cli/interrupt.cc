@@ -20,12 +20,12 @@ void remember_signal(int) {
 void install_interrupt_handler() {
   struct sigaction action {
   }, before{};
-  action.sa_handler = remember_signal;  // without SA_RESTART: a read from a pipe that gives nothing must end
+  action.sa_handler = remember_signal;  // no SA_RESTART: a blocking read from a pipe must end
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGHUP, nullptr, &before);
-  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup has it ignored
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then is an error of the write, as a full disk is
+  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup ignores SIGHUP
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then a write error, like a full disk
 }
 
 bool interrupted() { return signalled.load(std::memory_order_relaxed); }

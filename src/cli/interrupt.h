@@ -1,8 +1,8 @@
 #pragma once
 namespace voxpop {
 
-/// SIGINT, SIGTERM and SIGHUP set a flag, which long loops ask for by Context::stop, so that destructors remove
-/// temporary files. A second signal ends the process at once.
+/// After this call SIGINT, SIGTERM and SIGHUP set a flag. Long loops check it through Context::stop, so that
+/// destructors can remove temporary files. A second signal ends the process immediately.
 void install_interrupt_handler();
 bool interrupted();
 

@@ -111,7 +111,7 @@ int run_command_line(int argc, char** argv) {
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
     throw usage_error("started as several MPI ranks, but only 'fit' shares its work among ranks; start one process");
-  choose_kernels();  // throws if VOXPOP_KERNELS names none that can run: better now than after hours of reading
+  choose_kernels();  // throws if VOXPOP_KERNELS is wrong: better now than after a long read
   install_interrupt_handler();
   return run();
 }
@@ -124,19 +124,21 @@ const std::string& command_line() { return given_command_line; }
 
 namespace {
 
-/// A damaged file's names reach messages through HDF5: whatever they hold, a message is one line.
+/// Prints the message as one line. Names from a damaged file may be part of it and may hold any bytes.
 void print_error(const std::string& message) {
   voxpop::tell("voxpop: " + voxpop::shown(message, voxpop::kLongestMessage) + '\n');
 }
 
-/// Where standard output was closed, the next file opened would take its number, and what is printed. So nothing stays
-/// closed: reading from and printing to nowhere fail as they did, while nobody misses notes.
+/// Opens /dev/null for standard streams that are closed. Otherwise the next opened file would get the number of
+/// standard output, and printed text would go into that file. Reading standard input and printing to standard output
+/// still fail, as with closed streams. Notes to standard error are discarded.
 void open_standard_streams() {
   for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(number, F_GETFD) < 0) open("/dev/null", number == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
 }
 
-/// Memory that is missing where no exception may pass, as in a thread that starts. Nothing is allocated here.
+/// Terminate handler: reports missing memory where an exception cannot propagate, as in a starting thread. Allocates
+/// nothing.
 [[noreturn]] void end_without_memory() {
   try {
     if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
@@ -156,7 +158,7 @@ int refused_thread(const std::exception& error) {
   return static_cast<int>(voxpop::Exit::kInternal);
 }
 
-/// A print failed, or a signal ended its wait; an output file may be written by then.
+/// Reports that printing failed or that a signal interrupted it. An output file may have been written by then.
 int cannot_print(const std::string& problem) {
   const bool interrupted = voxpop::interrupted();
   print_error(interrupted ? "interrupted; not all was printed" : "standard output: " + problem);
@@ -168,7 +170,7 @@ int run_and_report(int argc, char** argv) {
   try {
     const int status = voxpop::run_command_line(argc, argv);
     if (std::fflush(stdout) != 0) return cannot_print(fmt::format("cannot write: {}", std::strerror(errno)));
-    if (std::ferror(stdout) != 0) return cannot_print("cannot write all of it");  // why, nobody kept
+    if (std::ferror(stdout) != 0) return cannot_print("cannot write all of it");  // errno of the failed write is lost
     return status;
   } catch (const voxpop::Error& error) {
     print_error(error.what());
@@ -182,7 +184,7 @@ int run_and_report(int argc, char** argv) {
   } catch (const std::system_error& error) {
     return std::ferror(stdout) != 0 ? cannot_print(error.what()) : refused_thread(error);
   } catch (const std::exception& error) {
-    if (std::string_view(error.what()).starts_with("pthread_create")) return refused_thread(error);  // TBB's
+    if (std::string_view(error.what()).starts_with("pthread_create")) return refused_thread(error);  // thrown by TBB
     print_error(fmt::format("internal error: {}; please report it", error.what()));
     return static_cast<int>(Exit::kInternal);
   }
@@ -194,6 +196,6 @@ int main(int argc, char** argv) {
   open_standard_streams();
   std::set_terminate(end_without_memory);
   voxpop::program_file_watch();
-  // HDF5 tidies up at exit, and crashes there over a file that it could not write: everything of ours is closed by now.
+  // _exit(), because HDF5's cleanup at exit crashes if it could not write a file. All our files are closed by now.
   _exit(run_and_report(argc, argv));
 }

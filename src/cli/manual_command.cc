@@ -10,7 +10,7 @@
 #include "cli/commands.h"
 #include "voxpop/version.h"
 
-// What the program says of itself to man and to shells: read from the tree of verbs and options that --help shows.
+// Man page and shell completions, generated from the same tree of verbs and options that --help shows.
 
 namespace voxpop {
 namespace {
@@ -31,13 +31,14 @@ bool takes_value(const CLI::Option& option) { return option.get_type_size() != 0
 
 bool takes_many(const CLI::Option& option) { return option.get_expected_max() > 1; }
 
-/// What an option's value must be: CLI11 shows "TEXT:{a,b}" or "INT:INT in [0 - 9]", of which the check says all.
+/// The kind of an option's value. CLI11 shows "TEXT:{a,b}" or "INT:INT in [0 - 9]". Returns the part after the colon,
+/// which is enough.
 std::string kind_of_value(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   return type.substr(type.find(':') + 1);
 }
 
-/// The values that CLI::IsMember allows; none where the option takes others.
+/// The values that CLI::IsMember allows; empty if the option takes other values.
 std::vector<std::string> choices(const CLI::Option& option) {
   const std::string kind = kind_of_value(option);
   if (!kind.starts_with('{') || !kind.ends_with('}')) return {};
@@ -46,11 +47,11 @@ std::vector<std::string> choices(const CLI::Option& option) {
 
 // ---------------------------------------------------------------------------------------------------------- man page
 
-/// Text as roff sets it letter for letter.
+/// Escapes text so that roff prints it unchanged.
 std::string roff(std::string_view text) {
   static const std::map<char, std::string> kSpecial = {{'\\', "\\e"},  {'-', "\\-"},   {'\'', "\\(aq"}, {'"', "\\(dq"},
                                                        {'`', "\\(ga"}, {'^', "\\(ha"}, {'~', "\\(ti"}};
-  std::string out = text.starts_with('.') ? "\\&" : "";  // a dot in front would make a request of it
+  std::string out = text.starts_with('.') ? "\\&" : "";  // a leading dot would start a roff request
   for (const char c : text) {
     const auto special = kSpecial.find(c);
     out += special == kSpecial.end() ? std::string(1, c) : special->second;
@@ -58,7 +59,7 @@ std::string roff(std::string_view text) {
   return out;
 }
 
-/// Text in lines of up to 80 characters.
+/// Wraps text at 80 characters.
 std::string filled(const std::string& text) {
   std::string out, line;
   for (const std::string& word : CLI::detail::split(text, ' ')) {
@@ -103,7 +104,7 @@ void print_section(std::string title) {
   fmt::print(".SH {}\n", roff(title));
 }
 
-/// Paragraphs as a footer has them: lines that begin with blanks are commands, to be shown as they are.
+/// Prints the paragraphs of a footer. Lines that begin with blanks are commands and are printed unchanged.
 void print_text(const std::string& text) {
   bool as_is = false, first = true;
   for (const std::string& line : CLI::detail::split(text, '\n')) {
@@ -148,7 +149,7 @@ int print_manual(const CLI::App& app) {
     for (const CLI::Option* option : named_options(*verb)) print_option(*option);
     if (!verb->get_footer().empty()) print_text("\n" + verb->get_footer());
   }
-  // Each paragraph of the program's own footer begins with a title and a colon.
+  // Each paragraph of the program's footer begins with a title and a colon.
   const std::string footer = app.get_footer();
   for (std::size_t begin = 0; begin < footer.size();) {
     const std::size_t end = std::min(footer.find("\n\n", begin), footer.size());
@@ -163,7 +164,7 @@ int print_manual(const CLI::App& app) {
 
 // -------------------------------------------------------------------------------------------------------- completion
 
-// Each shell asks the program what may come next, so that the answers are those of the version that is installed.
+// The scripts ask the program for candidates, so the candidates always match the installed version.
 constexpr const char* kBash = R"(# bash completion for voxpop
 _voxpop() {
   mapfile -t COMPREPLY < <(voxpop candidates -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f1)
@@ -203,12 +204,12 @@ complete -c voxpop -f -a '(__voxpop_candidates)'
 
 const std::map<std::string, const char*> kCompletions = {{"bash", kBash}, {"zsh", kZsh}, {"fish", kFish}};
 
-/// Prints what may stand in place of the last of `words`, a line each, a tab before what it means; nothing where that
-/// is a file or a number. `words` are those after the program's name.
+/// Prints candidates for the last of `words`, one per line, followed by a tab and the meaning. Prints nothing if that
+/// word is a file or a number. `words`: the words after the program's name.
 int print_candidates(const CLI::App& app, std::vector<std::string> words) {
   if (words.empty()) words.emplace_back();
   if (words.back() == "=") words.back().clear();
-  std::erase(words, "=");  // bash parts --model=bt into three words
+  std::erase(words, "=");  // bash splits --model=bt into three words
   const std::string& last = words.back();
   const auto offer = [&last](const std::string& candidate, const std::string& meaning) {
     if (candidate.starts_with(last)) fmt::print("{}{}{}\n", candidate, meaning.empty() ? "" : "\t", meaning);
@@ -221,7 +222,7 @@ int print_candidates(const CLI::App& app, std::vector<std::string> words) {
       verb = listed;
   }
   std::string option_name = words.size() > 1 ? words[words.size() - 2] : "";
-  std::string before;  // what of the last word stays: "--models=bt," of "--models=bt,ra"
+  std::string before;  // part of the last word that stays: "--models=bt," of "--models=bt,ra"
   if (last.starts_with("--") && last.find('=') != std::string::npos) {
     before = last.substr(0, last.find('=') + 1);
     option_name = last.substr(0, last.find('='));

@@ -61,7 +61,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                   "On a CPU: of this process; long columns are in scratch files (in TMPDIR if that is on a disk, else "
                   "beside the output or in this folder)")
       ->transform(CLI::AsSizeValue(false))
-      ->transform(CLI::Validator(  // before that one, which would take -1 for 2^64 - 1
+      ->transform(CLI::Validator(  // runs before AsSizeValue, which would read -1 as 2^64 - 1
           [](const std::string& text) { return text.find('-') != text.npos ? "must not be negative" : ""; }, ""))
       ->default_str("the free memory");
   add_threads_option(verb, options.threads);

@@ -9,15 +9,15 @@
 
 namespace voxpop {
 
-/// Takes the models' names; says what became of one that was retired.
+/// Accepts the names of models. The error for a retired model says what became of it.
 CLI::Validator known_model();
-/// Refuses the empty name.
+/// Refuses an empty name.
 CLI::Validator file_name();
 
-/// Options of every verb that fits.
+/// Options of every verb that runs a fit.
 struct ModelOptions {
   std::string ties = "model";
-  std::string repeats;  ///< empty: the default of ModelWishes
+  std::string repeats;  ///< empty: the default in ModelWishes
   bool no_side_bias = false;
   std::string views = "auto";
   std::string device = "auto";
@@ -31,7 +31,7 @@ struct ModelOptions {
 };
 void add_model_options(CLI::App& verb, ModelOptions& options);
 void add_embeddings_option(CLI::App& verb, std::string& path);
-/// terminal_context(), and where to fit.
+/// terminal_context() with the threads, device and memory limit of `options`.
 Context context_of(const ModelOptions& options, const CommonOptions& common);
 
 }  // namespace voxpop

@@ -34,7 +34,8 @@ struct Arguments {
   CommonOptions common;
 };
 
-/// Who has judged the chosen pairs already: rows of the fit's annotators by place in `chosen`.
+/// For each vote in `chosen`: rows of the fit's annotators who have already judged its pair. Empty lists without
+/// `paths`.
 std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std::vector<WantedVote>& chosen,
                                                   const std::vector<std::string>& paths, const Context& context) {
   std::vector<std::vector<std::uint32_t>> judges(chosen.size());
@@ -65,7 +66,7 @@ std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std:
   return judges;
 }
 
-/// A row of the table, shown one way round or the other by a hash: so that sides stay balanced.
+/// One row of the table. A hash decides which item is left, so that sides stay balanced.
 Json describe(const FitFile& fit, const WantedVote& vote, bool assigned, std::uint64_t seed) {
   const PairColumns& pairs = fit.labels.pairs;
   const std::uint32_t p = vote.pair, items[2] = {pairs.left[p], pairs.right[p]};

@@ -9,8 +9,9 @@
 
 namespace voxpop {
 
-// The way of what a verb says to standard output, which may be a terminal: whatever files and paths hold, none of it is
-// a command to that. (Output files, and their like on standard output, go through TextOutput, as they are.)
+// Verbs print to standard output with these functions. Standard output may be a terminal, so control characters in text
+// from files and paths are made harmless. (Output files go through TextOutput unchanged, also if they are written to
+// standard output.)
 
 template <class... Args>
 void print_text(std::FILE* out, fmt::format_string<Args...> format, Args&&... args) {

@@ -33,8 +33,8 @@ int report_command(const Arguments& arguments) {
   }
   print_text("{}\n", summary["verdict"]["text"].get<std::string>());
   static const char* const weight[] = {"", "Care: ", "Do not train: "};
-  constexpr std::size_t kMost = 40;                                                   // more than a fit ever has
-  const std::vector<Finding> points = findings_from(summary["verdict"]["findings"]);  // the worst first
+  constexpr std::size_t kMost = 40;  // more findings than a fit ever has
+  const std::vector<Finding> points = findings_from(summary["verdict"]["findings"]);  // worst first
   for (const Finding& point : points | std::views::take(kMost))
     print_text("- {}{}{}\n", weight[static_cast<std::size_t>(point.level)], point.text,
                point.remedy.empty() ? "" : "\n  " + point.remedy);

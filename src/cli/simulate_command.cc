@@ -139,7 +139,7 @@ void add_simulate(CLI::App& app, Run& run) {
   verb.callback([=, &run] {
     SimulateOptions& o = arguments->options;
     o.shape = kShapes.at(arguments->shape);
-    // Defaults that make about a million votes of each shape (chain: 2,000 items).
+    // Defaults that give about a million votes for each shape (chain: 2,000 items).
     if (o.shape == Shape::kArena) {
       if (prompts->empty()) o.prompts = 1000000;
       if (responses->empty()) o.responses = 100;

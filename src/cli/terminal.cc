@@ -14,14 +14,14 @@
 namespace voxpop {
 namespace {
 
-/// The progress of one phase after the other.
+/// Shows the progress of the current phase.
 class ProgressLine {
  public:
   void show(const ProgressReport& report) {
     const auto now = Clock::now();
     if (report.phase != phase_) {
       phase_ = report.phase;
-      // Short phases stay silent: the first word comes after a while.
+      // Short phases stay silent: the first output comes after a delay.
       next_ = now + (terminal_ ? std::chrono::milliseconds(300) : std::chrono::seconds(5));
     }
     if (report.ended) {

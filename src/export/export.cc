@@ -21,12 +21,12 @@ namespace {
 
 constexpr std::size_t kRowsPerBlock = 1 << 11;
 
-/// From 0 to below 1, by a hash.
+/// A hash of the bytes as a number in [0, 1).
 double uniform(const void* bytes, std::size_t size, std::uint64_t seed) {
   return static_cast<double>(XXH3_64bits_withSeed(bytes, size, seed) >> 11) * 0x1p-53;
 }
 
-/// The part of each prompt, or of each component where there are no prompts; the latter go by their first item's id.
+/// The part of each prompt. Without prompts, the part of each component, drawn by the id of its first item.
 class Parts {
  public:
   Parts(const FitResult& fit, const ExportOptions& options) : fit_(fit) {
@@ -52,7 +52,7 @@ class Parts {
   std::size_t of(std::uint32_t item) const {
     if (!fit_.prompt.empty()) return of_[fit_.prompt[item]];
     const std::int32_t component = fit_.labels.items.component[item];
-    return component < 0 ? 0 : of_[component];  // -1: none of its votes counts
+    return component < 0 ? 0 : of_[component];  // -1: the item has no votes that count
   }
 
  private:
@@ -65,13 +65,13 @@ enum class Verdict { kExported, kTie, kUndecided, kFlagged, kMissing, kConflicti
 Verdict judge(const PairColumns& pairs, std::size_t p, const ExportOptions& options) {
   const double better = std::max(pairs.probability_better[p], 1 - pairs.probability_better[p]);
   if (!options.keep_ties && 2 * pairs.ties[p] > pairs.votes[p]) return Verdict::kTie;
-  // Without any evidence rounding would choose.
+  // At 0.5 there is no evidence, and rounding errors would decide which item is chosen.
   if (!options.keep_undecided && (better < options.min_probability || better < 0.5 + 1e-6)) return Verdict::kUndecided;
   if (pairs.flagged_votes[p] > options.max_flagged * pairs.votes[p]) return Verdict::kFlagged;
   return Verdict::kExported;
 }
 
-/// Makes the rows of pairs.
+/// Makes the rows of pairs and votes. One writer per block of rows.
 class RowWriter {
  public:
   RowWriter(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options, double mean_weight)
@@ -81,7 +81,7 @@ class RowWriter {
         mean_weight_(mean_weight),
         ids_stand_in_(texts.items == nullptr && is_for_trainers(options.format)) {}
 
-  /// Appends the pair's rows and returns how many; or why there are none.
+  /// Appends the pair's rows. Returns their number, or the reason why there are none.
   std::variant<std::uint64_t, Verdict> append(std::size_t p, std::string& out) {
     const PairColumns& pairs = fit_.labels.pairs;
     const bool left_chosen = pairs.probability_better[p] >= 0.5f;
@@ -100,7 +100,7 @@ class RowWriter {
       append_row(options_.format, row, out);
       return std::uint64_t{1};
     }
-    // Rounded up or down at random, so that over many pairs the sums are right.
+    // Round up or down at random, so that the expected number of rows is exact.
     const std::uint32_t items[2] = {chosen, rejected};
     const double rows = options_.expand * double{row.weight} / mean_weight_;
     const auto rounded = [&](double x, std::uint64_t more) {
@@ -118,7 +118,7 @@ class RowWriter {
     return kept + swapped;
   }
 
-  /// Appends the row of a decided vote.
+  /// Appends the row of a decided vote. Returns 1, or the reason why there is no row.
   std::variant<std::uint64_t, Verdict> append_vote(const Votes& votes, std::size_t v, float count, std::string& out) {
     const bool left_chosen = votes.preference[v] > 0;
     ExportRow row{};
@@ -137,7 +137,7 @@ class RowWriter {
   bool marked() const { return marked_; }
 
  private:
-  /// Ids and texts of a row; kExported, or why it is left out.
+  /// Sets ids and texts of a row. Returns kExported, or the reason to leave the row out.
   Verdict set_items(std::uint32_t chosen, std::uint32_t rejected, ExportRow& row) {
     json_id(fit_.item_ids[chosen], chosen_id_);
     json_id(fit_.item_ids[rejected], rejected_id_);
@@ -219,7 +219,8 @@ class RowWriter {
                       shown(id));
   }
 
-  /// A text with marks between turns could put words into the mouth of the user.
+  /// A text that contains the marks between turns could forge a turn of the user. Throws Error(kBadInput) if the format
+  /// itself uses the marks; otherwise only counts them.
   void look_for_marks(std::string_view text, const char* what, std::string_view id) {
     const auto refused = refused_marks(options_.format);
     const std::string_view mark = find_mark(text, refused.empty() ? template_marks() : refused);
@@ -235,10 +236,10 @@ class RowWriter {
   const FitResult& fit_;
   const ExportTexts& texts_;
   const ExportOptions& options_;
-  double mean_weight_;  ///< of the fit's pairs
-  bool ids_stand_in_;   ///< for texts that were not given
+  double mean_weight_;  ///< mean weight of the fit's pairs
+  bool ids_stand_in_;   ///< ids are written instead of texts
   std::string prompt_id_, chosen_id_, rejected_id_, annotator_;
-  bool marked_ = false;  ///< the row's texts hold marks of turns
+  bool marked_ = false;  ///< the row's texts contain marks of turns
 };
 
 double mean_of(const Column<float>& weights) {
@@ -247,7 +248,7 @@ double mean_of(const Column<float>& weights) {
   return sum > 0 ? sum / static_cast<double>(weights.size()) : 1;
 }
 
-/// Rows of consecutive pairs.
+/// Rows of consecutive pairs or votes.
 struct Block {
   std::vector<std::string> text;  ///< [parts]
   ExportCounts counts;
@@ -277,7 +278,8 @@ void count_left_out(Verdict why, std::uint64_t pair, ExportCounts& counts) {
   if (why == Verdict::kConflicting) counts.first_conflict = std::min(counts.first_conflict, pair);
 }
 
-/// Rows of things of one kind, `total` of them, so many in a block. `make(writer, i, part's text)`.
+/// Writes the rows of `total` pairs or votes, `in_block` per block. `part_of(i)`: the part of number i. `make(writer,
+/// i, text of its part)`: appends the rows of number i. `done(i, counts)`: called after number i was exported.
 template <class Part, class Make, class Done>
 ExportCounts export_blocks(const FitResult& fit, const ExportTexts& texts, const ExportOptions& options,
                            std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report,
@@ -347,7 +349,7 @@ ExportCounts export_rows(const FitResult& fit, const ExportTexts& texts, const E
   if (pairs.target.size() != pairs.left.size())
     throw bad_input("{}: no dataset 'pairs/target'; an earlier version wrote it: fit again", fit.path);
   const Parts parts(fit, options);
-  // An expanded pair is as many rows: all blocks' rows are in memory at a time.
+  // An expanded pair has many rows, and the rows of all blocks are in memory together. So blocks get fewer pairs.
   double most = 1;
   if (options.expand > 0 && !pairs.weight.empty())
     most = options.expand * double{*std::ranges::max_element(pairs.weight)} / mean_of(pairs.weight);
@@ -368,7 +370,7 @@ ExportCounts export_rows(const FitResult& fit, const ExportTexts& texts, const E
 ExportCounts export_votes(const FitResult& fit, const Votes& votes, const Column<float>& count,
                           const ExportTexts& texts, const ExportOptions& options, std::vector<TextOutput>& outputs,
                           const std::function<void(std::uint64_t)>& report) {
-  constexpr float kHardlyAny = 1e-4f;  // what the fit leaves of votes that do not count
+  constexpr float kHardlyAny = 1e-4f;  // weight that the fit leaves to votes that do not count
   const Parts parts(fit, options);
   return export_blocks(
       fit, texts, options, outputs, report, votes.size(), kRowsPerBlock,

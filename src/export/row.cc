@@ -21,16 +21,16 @@ void append(std::string& out, const Args&... args) {
 
 void append_named(std::string& out, const char* key, float value) {
   append(out, ",\"", key, "\":");
-  append_number(value == 0 ? 0.0f : value, out);  // -0 is 0
+  append_number(value == 0 ? 0.0f : value, out);  // write -0 as 0
 }
 
-/// `"prompt":"...","chosen":"...","rejected":"..."`, the prompt under a name of its own.
+/// Appends `"prompt":"...","chosen":"...","rejected":"..."`, with `prompt_key` in place of "prompt".
 void append_texts(const ExportRow& row, const char* prompt_key, std::string& out) {
   if (!row.prompt.empty()) append(out, "\"", prompt_key, "\":", row.prompt, ",");
   append(out, "\"chosen\":", row.chosen, ",\"rejected\":", row.rejected);
 }
 
-/// What no trainer asks for yet, and users do.
+/// Appends fields that no trainer reads yet, but users want.
 void append_strength(const ExportRow& row, std::string& out) {
   append_named(out, "p_chosen", row.p_chosen);
   append_named(out, "target", row.target);
@@ -56,10 +56,10 @@ void append_axolotl_row(const ExportRow& row, std::string& out) {
 
 std::string_view inside(std::string_view json_string) { return json_string.substr(1, json_string.size() - 2); }
 
-/// 1 slightly better, 2 better, 3 much better, as HelpSteer's annotators say: margins to 1, to 2, and beyond.
+/// Grades of HelpSteer's annotators: 1 slightly better (margin up to 1), 2 better (up to 2), 3 much better.
 int grade_of(float margin) { return static_cast<int>(std::clamp(std::ceil(std::abs(margin)), 1.0f, 3.0f)); }
 
-/// Two adjacent lines, the chosen response first; |label| is the weight that scaled Bradley-Terry takes.
+/// Appends two adjacent lines, the chosen response first. |label| is the weight in scaled Bradley-Terry.
 void append_nemo_aligner_rows(const ExportRow& row, std::string& out) {
   const int grade = row.expanded ? 1 : grade_of(row.margin);
   for (const auto& [response, label] : {std::pair{row.chosen, grade}, std::pair{row.rejected, -grade}}) {
@@ -91,14 +91,14 @@ void append_nemo_rl_row(const ExportRow& row, std::string& out) {
   out += "}\n";
 }
 
-/// `{"prompt_id":...,"chosen_id":...,"rejected_id":...`
+/// Appends `{"prompt_id":...,"chosen_id":...,"rejected_id":...`
 void append_ids(const ExportRow& row, std::string& out) {
   out += '{';
   if (!row.prompt_id.empty()) append(out, "\"prompt_id\":", row.prompt_id, ",");
   append(out, "\"chosen_id\":", row.chosen_id, ",\"rejected_id\":", row.rejected_id);
 }
 
-/// `,"prompt":...,"chosen":...,"rejected":...}`, those that there are.
+/// Appends `,"prompt":...,"chosen":...,"rejected":...}` without the missing texts.
 void append_known_texts(const ExportRow& row, std::string& out) {
   constexpr const char* kKeys[] = {"prompt", "chosen", "rejected"};
   const std::string_view texts[] = {row.prompt, row.chosen, row.rejected};
@@ -117,7 +117,7 @@ void append_jsonl_row(const ExportRow& row, std::string& out) {
   append_known_texts(row, out);
 }
 
-/// A JSON value as a CSV field: strings as their text, lists as JSON.
+/// Appends a JSON value as a CSV field: strings as plain text, lists as JSON.
 void append_field(std::string_view json, std::string& out) {
   if (json.empty()) return;
   thread_local simdjson::dom::parser parser;
@@ -150,7 +150,7 @@ void append_csv_row(const ExportRow& row, std::string& out) {
 }  // namespace
 
 void append_number(float value, std::string& out) {
-  constexpr int kDigits = 6, kLeast = -4;  // the exponent from which %g writes no 'e', to kDigits - 1
+  constexpr int kDigits = 6, kLeast = -4;  // %g writes no 'e' for exponents from kLeast to kDigits - 1
   constexpr double kPowers[] = {1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
   const double size = std::abs(double{value});
   if (!(size >= kPowers[0] && size < 999999)) {
@@ -160,13 +160,13 @@ void append_number(float value, std::string& out) {
   int exponent = kLeast;
   while (size >= kPowers[exponent + 1 - kLeast]) ++exponent;
   auto digits = static_cast<std::uint32_t>(std::nearbyint(size * kPowers[kDigits - 1 - exponent - kLeast]));
-  if (digits == 1000000) {  // rounded up to one digit more
+  if (digits == 1000000) {  // rounding gave one more digit
     digits = 100000;
     ++exponent;
   }
   char text[] = "-0.000000000";
   char* end = text + 1;
-  if (exponent < 0) end += 1 - exponent;  // "0." and zeros
+  if (exponent < 0) end += 1 - exponent;  // skip "0." and its zeros
   char* const first = end;
   for (int i = kDigits - 1; i >= 0; --i, digits /= 10) first[i] = static_cast<char>('0' + digits % 10);
   end += kDigits;
@@ -193,7 +193,7 @@ bool needs_strings(ExportFormat format) {
 namespace {
 
 constexpr std::string_view kNemoMarks[] = {"<extra_id_"};
-/// Of the templates in which Axolotl's prompt strategies put such rows, ChatML's and Llama 3's, and of others.
+/// Marks of ChatML and Llama 3, in which Axolotl's prompt strategies write such rows, and of other templates.
 constexpr std::string_view kTemplateMarks[] = {
     "<|im_start|>",  "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",      "<|begin_of_text|>",
     "<|endoftext|>", "<|user|>",   "<|assistant|>",       "<|system|>",        "<start_of_turn>", "<end_of_turn>",
@@ -207,7 +207,7 @@ std::string_view find_mark_as_it_stands(std::string_view text, std::span<const s
   return {};
 }
 
-/// JSON in which ASCII characters stand for themselves.
+/// The JSON with escaped ASCII characters replaced by the characters themselves.
 std::string without_escapes(std::string_view json) {
   std::string out;
   for (std::size_t i = 0; i < json.size(); ++i) {
@@ -262,7 +262,7 @@ void append_row(ExportFormat format, const ExportRow& row, std::string& out) {
     case ExportFormat::kCsv:
       return append_csv_row(row, out);
     case ExportFormat::kJsonl:
-    case ExportFormat::kVotes:  // whose rows are VoteRows
+    case ExportFormat::kVotes:  // append_vote_row() writes full rows of this format
       return append_jsonl_row(row, out);
   }
 }

@@ -38,7 +38,7 @@ struct Descriptor {
   }
 };
 
-/// A gzip file's text, in a temporary file that has no name.
+/// Unpacks a gzip file into an unnamed temporary file.
 Descriptor unpack(const std::string& path, std::uint64_t bytes, const Context& context) {
   std::error_code problem;
   const std::string folder = std::filesystem::temp_directory_path(problem).string();
@@ -60,7 +60,8 @@ Descriptor unpack(const std::string& path, std::uint64_t bytes, const Context& c
   return {dup(fileno(spool.get()))};
 }
 
-/// Starts of parts of whole lines, about so many bytes each, and the end.
+/// Splits a text into parts of whole lines with about kPartBytes each. Returns the start of each part, then the end of
+/// the text.
 std::vector<std::size_t> parts_of(std::string_view text) {
   std::vector<std::size_t> bounds = {0};
   while (bounds.back() < text.size()) {
@@ -84,7 +85,8 @@ MappedText::MappedText(const std::string& path, const Context& context) : path_(
       packed ? unpack(path, static_cast<std::uint64_t>(status.st_size), context) : Descriptor{-1};
   if (packed) fstat(unpacked.number, &status);
   size_ = static_cast<std::size_t>(status.st_size);
-  // An anonymous mapping, larger than the file, with the file over its beginning: so the end may be read past.
+  // Map anonymous memory that is larger than the file, then map the file over its beginning. So bytes past the end of
+  // the file can be read.
   mapped_ = size_ + 2 * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   void* room = mmap(nullptr, mapped_, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (room == MAP_FAILED) throw file_error("{}: cannot map: {}", path, std::strerror(errno));
@@ -104,10 +106,10 @@ MappedText::~MappedText() {
   if (begin_ != nullptr) munmap(const_cast<char*>(begin_), mapped_);
 }
 
-/// Reads lines of one file; one reader a thread.
+/// Reads lines of one file. Each thread has its own reader.
 class Texts::LineReader {
  public:
-  /// What is wrong with a line, and where it starts.
+  /// An error in a line, and the start of that line.
   struct Problem {
     const char* line;
     std::string text;
@@ -115,7 +117,7 @@ class Texts::LineReader {
 
   LineReader(const IdTable& ids) : ids_(ids) {}
 
-  /// The line's places; none where its id is not wanted.
+  /// The positions of the line's texts; none if its id is not wanted.
   std::optional<Line> read(std::string_view line) {
     line_ = line.data();
     simdjson::ondemand::document document;
@@ -166,11 +168,11 @@ class Texts::LineReader {
     std::string_view json, unused;
     if (type == simdjson::ondemand::json_type::string) {
       json = value.raw_json_token();
-      json = json.substr(0, json.find_last_of('"') + 1);  // without the blanks behind it
+      json = json.substr(0, json.find_last_of('"') + 1);  // without trailing blanks
       if (value.get_string().get(unused)) throw Problem{line_, fmt::format("'{}' is not a valid JSON string", key)};
     } else if (type == simdjson::ondemand::json_type::array) {
       simdjson::ondemand::array list;
-      // It goes to other readers as it stands, so all of it must be valid.
+      // The list is exported unchanged, so all of it must be valid JSON.
       const bool is_list = !value.get_array().get(list) && !list.raw_json().get(json);
       const auto error =
           is_list ? whole_parser_.parse(json.data(), json.size(), false).error() : simdjson::INCORRECT_TYPE;
@@ -203,7 +205,7 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, const Co
   Progress progress("reading texts", bytes, context);
   for (const MappedText& file : files_) {
     std::string_view text = file.text();
-    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // a byte order mark
+    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // skip the byte order mark
     const auto line_number = [&](const char* at) { return 1 + std::count(text.data(), at, '\n'); };
     oneapi::tbb::enumerable_thread_specific<LineReader> readers([&] { return LineReader(table); });
     struct Part {

@@ -9,8 +9,8 @@
 
 namespace voxpop {
 
-/// A file's bytes, mapped; gzip is unpacked into a temporary file without a name. What is read of it lies in the
-/// system's cache, not in the process.
+/// A memory-mapped file. A gzip file is unpacked into an unnamed temporary file first. The pages that are read count as
+/// the system's cache, not as memory of the process.
 class MappedText {
  public:
   MappedText(const std::string& path, const Context& context);
@@ -19,7 +19,7 @@ class MappedText {
   MappedText& operator=(MappedText&&) = delete;
 
   const std::string& path() const { return path_; }
-  /// Readable bytes follow it, as simdjson wants.
+  /// Readable bytes follow the end of the text, as simdjson requires.
   std::string_view text() const { return {begin_, size_}; }
 
  private:
@@ -28,17 +28,17 @@ class MappedText {
   std::size_t size_ = 0, mapped_ = 0;
 };
 
-/// Texts by id from JSONL: {"id": "item 7", "text": "...", "prompt": "..."}, an object a line. Memory holds 32 bytes an
-/// id; the texts stay in their files. A text is a string or a list of messages, "prompt" may be left out. Where another
-/// program cuts such a file short before this object goes, reading gets the process SIGBUS: the program's handler for
-/// it is in src/cli/cut_short.h, and a library sets none.
+/// Texts by id, from JSONL files with one object per line: {"id": "item 7", "text": "...", "prompt": "..."}. A text is
+/// a string or a list of messages; "prompt" is optional. Needs 32 bytes of memory per id, as the texts stay in their
+/// mapped files. If another program truncates such a file during this object's lifetime, reading raises SIGBUS. The
+/// program has a handler for that in src/cli/cut_short.h; a library installs none.
 class Texts {
  public:
-  /// Of those in `ids`; others are passed over. Throws Error(kBadInput) naming file and line where a line is not such
-  /// an object, and where an id has two texts.
+  /// Keeps the texts of the ids in `ids` and skips others. Throws Error(kBadInput), naming file and line, if a line is
+  /// not such an object or if an id has two texts.
   Texts(const std::vector<std::string>& paths, const Strings& ids, const Context& context);
 
-  /// As it stands in its file: valid JSON, a string with its quotes or a list; "" where there is none.
+  /// Unchanged from its file: valid JSON, a string with its quotes or a list; "" if there is none.
   std::string_view text(std::uint32_t id) const { return text_[id].json(); }
   std::string_view prompt(std::uint32_t id) const { return prompt_[id].json(); }
   std::uint64_t passed_over() const { return passed_over_; }

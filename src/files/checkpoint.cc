@@ -21,10 +21,10 @@ namespace voxpop {
 namespace {
 
 constexpr const char* kSchema = "checkpoint/1";
-/// Another number for every change of what is kept, or of how a fit goes on.
+/// Format number. Increase it if the saved data change, or if a fit continues differently from them.
 constexpr int kFormat = 4;
 
-// Everything is kept as it lies in memory: every bit counts, and nobody else reads it.
+// Data are saved as raw memory in 32-bit words, so that a resumed fit is bit-identical. Only this version reads them.
 template <class T>
 std::span<const std::int32_t> words(const T* data, std::size_t count) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(std::int32_t) == 0);
@@ -45,7 +45,7 @@ void read_words(const InputHdf5& file, const std::string& name, T* to, std::size
   if (count > 0) std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
 }
 
-/// Which file lies there: every writing makes another one. "": none.
+/// Identity of the file at `path`: device, inode and time of change. Each write creates a new file. "": no file.
 std::string identity_of(const std::string& path) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return "";
@@ -92,7 +92,7 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
 void Checkpoint::resume(FitRun& run, Engine& engine) {
   if (!std::filesystem::exists(path_)) return;
   const InputHdf5 file(path_, context_);
-  EngineState state = engine.save(run);  // of the right sizes
+  EngineState state = engine.save(run);  // gives columns of the right sizes
   const FitRun start = run;
   Checksum sum;
   for_columns(run, state, [&](const char* name, auto* data, std::size_t count) {
@@ -110,7 +110,7 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
 }
 
 void Checkpoint::keep(FitRun& run, Engine& engine) {
-  // At the end sooner: labels, calibration and writing may take long, too.
+  // A finished fit is saved sooner, because calibration, labels and writing may also take long.
   const double due = run.state.phase == Phase::kDone ? std::min(every_, 0.25) : every_;
   if (!context_.stopped() && since_.seconds() < due) return;
   try {
@@ -130,7 +130,7 @@ void Checkpoint::write(FitRun& run, Engine& engine) {
     throw file_error("{}: another fit keeps its checkpoint there, too; give each a file of its own", path_);
   EngineState state = engine.save(run);
   OutputFile output(path_);
-  OutputHdf5 file(output, false);  // without the context: a run that has to stop still writes it
+  OutputHdf5 file(output, false);  // without the context, so that an interrupted run can still write
   Checksum sum;
   file.write_attribute("voxpop_schema", kSchema);
   file.write_attribute("of", of_.dump());

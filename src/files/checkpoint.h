@@ -9,23 +9,24 @@
 
 namespace voxpop {
 
-/// A fit on its way, in a file (checkpoint/1): written from time to time and when the process is interrupted, read by
-/// the next one. The fit that goes on from it has the bits of one that was never interrupted. Read by the version that
-/// wrote it alone, on any device and any number of ranks.
+/// A running fit that is saved in a file (schema checkpoint/1). The file is written at intervals and when the process
+/// is interrupted; the next process reads it. A resumed fit is bit-identical to one that was never interrupted. Only
+/// the version that wrote a checkpoint can read it, but on any device and with any number of ranks.
 class Checkpoint : public FitKeeper {
  public:
-  /// `of`: what is fitted, and how. `every`: seconds from one time to the next. Throws Error(kFileSystem) where the
-  /// file cannot be written, Error(kBadInput) where it is of anything else.
+  /// `of`: description of inputs and options. `every`: seconds between two writes. Throws Error(kFileSystem) if the
+  /// file cannot be written, and Error(kBadInput) if the file exists but is not a checkpoint of the same fit.
   Checkpoint(std::string path, nlohmann::ordered_json of, double every, const Context& context);
 
-  /// Throws Error(kBadInput) for a damaged one.
+  /// Loads the saved state into `run` and `engine`; does nothing if there is no file. Throws Error(kBadInput) if the
+  /// file is damaged.
   void resume(FitRun& run, Engine& engine) override;
-  /// Throws Error(kInterrupted) after a signal, the file being written. Else a file that cannot be written is no reason
-  /// to end.
+  /// Writes the file if that is due. After a signal, writes it and then throws Error(kInterrupted), or the error of the
+  /// write if that fails. Without a signal, a failed write is only reported once, and the fit goes on.
   void keep(FitRun& run, Engine& engine) override;
-  /// The fit is done, and what it was kept for is written.
+  /// Deletes the file. To be called after the results are written.
   void remove();
-  /// What to say of an interruption.
+  /// The error for an interruption. Its message says what the checkpoint holds.
   Error interruption() const;
 
  private:
@@ -37,8 +38,8 @@ class Checkpoint : public FitKeeper {
   Context context_;
   bool told_ = false;
   Stopwatch since_;
-  std::string seen_;     ///< which file lay there when it was last read or written; "": none
-  int iterations_ = -1;  ///< that the file keeps; -1: there is none
+  std::string seen_;     ///< identity of the file when it was last read or written; "": no file
+  int iterations_ = -1;  ///< iterations of the fit in the file; -1: no file was read or written
 };
 
 }  // namespace voxpop

@@ -1,5 +1,5 @@
 #pragma once
-// The columns of fit/1, for whoever takes them: a file, or a program in memory.
+// The columns of fit/1, to be written to a file or given to a program in memory.
 
 #include <string>
 #include <utility>
@@ -9,14 +9,16 @@
 
 namespace voxpop {
 
-/// The ids of a fit's tables.
+/// Ids of the rows of a fit's tables. `prompt`: for each item, the row of its prompt in `prompts`; empty without
+/// prompts.
 struct FitIds {
   const Strings &items, &annotators, &prompts, &sources;
   const Column<std::uint32_t>& prompt;
 };
 
-/// Calls file.write(name, column), file.write_matrix(name, column, numbers a row) and file.write_enum(name, column,
-/// names) for each column. What is no member of the arguments comes as a std::vector, or as Strings.
+/// Calls file.write(name, column), file.write_matrix(name, column, values per row) or file.write_enum(name, column,
+/// names) for each column. A column that is not a member of the arguments is passed as a std::vector or as Strings.
+/// Such a column lives only during the call, so `file` must copy each std::vector and Strings that it keeps.
 template <class File>
 void write_columns(File& file, const FitIds& ids, const Labels& labels, const Reliability& reliability) {
   const ItemLabels& items = labels.items;

@@ -14,7 +14,7 @@
 namespace voxpop {
 namespace {
 
-/// Reads columns and tables of one file; every error names both.
+/// Reads columns and tables of one file. Every error names the file and the dataset.
 class FitReader {
  public:
   FitReader(const std::string& path, const Context& context) : file_(path, context) {
@@ -26,10 +26,10 @@ class FitReader {
   const InputHdf5& file() const { return file_; }
 
   Column<float> floats(const std::string& name, std::size_t rows) const {
-    require_rows(name, file_.rows(name), rows);  // before memory for what it claims
+    require_rows(name, file_.rows(name), rows);  // check before allocating the size that the file claims
     return narrowed(file_.read_floats(name));
   }
-  /// NaN is refused, too.
+  /// Also refuses NaN.
   Column<float> floats_within(const std::string& name, std::size_t rows, float low, float high) const {
     Column<float> column = floats(name, rows);
     for (std::size_t row = 0; row < rows; ++row)
@@ -91,7 +91,7 @@ class FitReader {
   InputHdf5 file_;
 };
 
-/// Margins are scaled for trainers: by up to a thousand they stay numbers.
+/// Largest margin. Exports multiply margins by up to 1000; the product must stay a finite float.
 constexpr float kMargin = 1e30f;
 constexpr float kAny = std::numeric_limits<float>::max(), kPositive = std::numeric_limits<float>::min();
 
@@ -202,7 +202,7 @@ nlohmann::ordered_json read_provenance(const InputHdf5& file) {
   return provenance;
 }
 
-/// Scores of sources, where there are any.
+/// Reads the scores of sources, if the fit has any.
 void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
   if (!read.file().has("sources/id")) return;
   ids = read.file().read_strings("sources/id");

@@ -10,28 +10,28 @@
 
 namespace voxpop {
 
-/// Writes fit/1: items, annotators, pairs, votes, and how they came about as JSON in the root attribute `provenance`,
-/// to whose `seconds` it adds `write` and `total`.
+/// Writes fit/1: items, annotators, pairs and votes, and the provenance as JSON in the root attribute `provenance`.
+/// Adds `write` and `total`, in seconds, to `seconds` of `provenance`.
 void write_fit(OutputFile& output, const Votes& votes, const Labels& labels, const Reliability& reliability,
                nlohmann::ordered_json& provenance, bool compress, const Context& context = {});
 
-/// The same of a result.
+/// The same for a FitResult.
 void write_fit(OutputFile& output, const FitResult& fit, nlohmann::ordered_json& provenance, bool compress,
                const Context& context = {});
 
-/// What a fit/1 file holds, but for the votes, findings and warnings.
+/// The contents of a fit/1 file without votes, findings and warnings.
 struct FitFile : FitResult {
   nlohmann::ordered_json json;  ///< the provenance
 };
 
-/// Reads and checks: indices within range, probabilities from 0 to 1, columns of a table equally long. Votes and tastes
-/// are not read.
+/// Reads a fit and checks it: indices are in range, probabilities are from 0 to 1, columns of a table are equally long.
+/// Does not read votes and tastes. Throws Error(kBadInput) if a check fails.
 FitFile read_fit_file(const std::string& path, const Context& context = {});
 
-/// As how many votes each of the fit's votes counts.
+/// Reads the weight of each vote in the fit: the vote counts as that many equal votes.
 Column<float> read_vote_counts(const std::string& path, std::size_t votes, const Context& context = {});
 
-/// Reads what a later fit can start from: neither items, pairs nor votes.
+/// Reads what a warm start needs. Does not read items, pairs and votes.
 EarlierFit read_earlier_fit(const std::string& path, const Context& context = {});
 
 }  // namespace voxpop

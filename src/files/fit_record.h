@@ -21,13 +21,13 @@ struct Seconds {
   double read = 0, group = 0, fit = 0, calibrate = 0, label = 0, write = 0;
 };
 
-/// A finished fit: all that is written, printed, or said of how it came about.
+/// A finished fit: everything that is written, printed, or recorded in the provenance.
 struct FitRecord {
   FitRequest request;
-  Votes votes;    ///< ids, and what grouping has left
-  Limits limits;  ///< of the votes
+  Votes votes;    ///< ids, and the columns that grouping has not consumed
+  Limits limits;  ///< what the votes cannot show
   VoteWeights weights;
-  double share_in_blocks = 0;  ///< of votes that share items with others of their annotator
+  double share_in_blocks = 0;  ///< share of votes that share an item with another vote of the same annotator
   Copies copies;
   Fit fit;  ///< without the posterior
   Labels labels;
@@ -35,27 +35,27 @@ struct FitRecord {
   Agreement agreement;
   FoldsBy folds_by = FoldsBy::kVote;
   std::optional<Calibration> calibration;
-  std::optional<EarlierFit> earlier;  ///< that it starts from
+  std::optional<EarlierFit> earlier;  ///< the fit of the warm start
   std::optional<WarmStart> start;
   std::size_t contradicted = 0;  ///< annotators whose votes contradict the earlier fit
   std::vector<Finding> findings;
-  std::vector<std::string> warnings;  ///< beside the findings
-  std::string device, why_device;     ///< why: empty where it was asked for
+  std::vector<std::string> warnings;  ///< warnings that are not findings
+  std::string device, why_device;     ///< `why_device`: reason for the choice; empty if the user chose the device
   int threads = 1;
   Seconds seconds;
 };
 
-/// Why a fit that has not converged has not, and what helps; "" of one that has.
+/// Why the fit has not converged, and a remedy; "" if it has converged.
 std::string why_not_converged(const Fit& fit, int max_iterations);
 
-/// How the fit came about, as JSON: the attribute 'provenance' of fit/1.
+/// The provenance of the fit: the attribute 'provenance' of fit/1.
 nlohmann::ordered_json describe(const FitRecord& record);
 
-/// What of it an earlier fit's population and unit are: the inverse. Throws Error(kBadInput) naming `path` where
-/// something is missing, or no fit could have found it.
+/// Reads the population and units of an earlier fit from its provenance; the inverse of describe(). Throws
+/// Error(kBadInput), naming `path`, if a value is missing or is not one that a fit can have.
 void read_population(const nlohmann::ordered_json& provenance, const std::string& path, EarlierFit& out);
 
-/// Sources that are named.
+/// Number of best sources that the provenance and the summary list.
 inline constexpr std::size_t kShownSources = 10;
 
 }  // namespace voxpop

@@ -7,14 +7,14 @@
 namespace voxpop {
 namespace {
 
-// Bounds are wider than any fit comes to, and narrow enough that sums of squares in fixed point have an end. NaN is
-// within none.
+// The bound is larger than any value in a fit, and small enough that sums of squares in fixed point do not overflow.
+// NaN fails every check.
 constexpr double kLargest = 1e6;
 bool is_number(double x) { return std::abs(x) <= kLargest; }
 bool is_variance(double x) { return x >= 0 && x <= kLargest; }
 bool is_positive(double x) { return x > 0 && x <= kLargest; }
 
-/// Whether all truth values are 0 or 1: to read another byte as one is undefined.
+/// Whether all bool members have the bytes 0 or 1. Reading any other byte as bool is undefined behaviour.
 bool has_truth_values(const FitState& state) {
   constexpr std::size_t kPlaces[] = {
       offsetof(FitState, own_ties),    offsetof(FitState, by_prompt),
@@ -27,7 +27,7 @@ bool has_truth_values(const FitState& state) {
   return std::ranges::all_of(kPlaces, [&](std::size_t place) { return bytes[place] <= 1; });
 }
 
-/// What does not change while a fit goes on.
+/// Compares the members that never change during a fit.
 bool same_work(const FitState& a, const FitState& b) {
   return a.model == b.model && a.max_iterations == b.max_iterations && a.tolerance == b.tolerance &&
          a.voters == b.voters && a.levels == b.levels && a.own_ties == b.own_ties && a.by_prompt == b.by_prompt &&
@@ -36,7 +36,7 @@ bool same_work(const FitState& a, const FitState& b) {
          a.known_scale == b.known_scale && a.sources == b.sources && a.own_sources == b.own_sources &&
          a.scale.own_ties == b.scale.own_ties && std::ranges::equal(a.coefficient_prior, b.coefficient_prior) &&
          std::ranges::equal(a.coefficient_prior_variance, b.coefficient_prior_variance) &&
-         // Embeddings are not kept.
+         // A fit with embeddings has no checkpoints. So these three keep their initial values.
          a.prior_scale == b.prior_scale && a.prior_explained == b.prior_explained && a.haste == b.haste;
 }
 
@@ -61,7 +61,7 @@ bool is_population(const Population& p) {
              is_variance);
 }
 
-/// Thresholds from the second on move, in order.
+/// The thresholds from the second on may have moved, but must ascend. All others must be unchanged.
 bool is_scale(const FitState& start, const FitState& kept) {
   for (int k = 0; k < static_cast<int>(std::size(kept.scale.edge)); ++k) {
     const bool moves = k >= 2 && k <= start.levels && !start.known_scale;

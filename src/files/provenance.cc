@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Thresholds of grades, from the first on, which is 0; empty without grades.
+/// Thresholds of graded votes, starting with the first, which is 0. Empty without grades.
 std::vector<float> thresholds_of(const Fit& fit) {
   if (fit.answers.levels() == 1) return {};
   return {fit.scale.edge + 1, fit.scale.edge + 1 + fit.answers.levels()};
@@ -90,7 +90,7 @@ Json describe_embedding(const EmbeddingLabels& labels, const Embeddings& embeddi
           {"rounds", labels.rounds}};
 }
 
-/// How sources differ, and the best of them.
+/// Number and standard deviation of the sources, and the best ones.
 Json describe_sources(const Votes& votes, const SourceLabels& sources, const Fit& fit) {
   Json best = Json::array();
   for (const std::size_t row : best_sources(sources, kShownSources))
@@ -129,7 +129,7 @@ Json describe_standing(const Fit& fit) {
   return json;
 }
 
-/// Something of the provenance that a later fit rests on.
+/// A value of the provenance that a warm start needs. Throws Error(kBadInput) if it is missing or has another type.
 template <class Value>
 Value require(const nlohmann::ordered_json& provenance, const char* place, const std::string& path) {
   try {
@@ -140,7 +140,7 @@ Value require(const nlohmann::ordered_json& provenance, const char* place, const
   }
 }
 
-/// Of means and sds as describe_population() has them.
+/// The population from the means and standard deviations that describe_population() wrote.
 Population population_of(const nlohmann::ordered_json& provenance, const std::string& model, const std::string& path) {
   const auto number = [&](const char* place) { return require<double>(provenance, place, path); };
   const auto variance = [&](const char* place) { return number(place) * number(place); };
@@ -253,13 +253,13 @@ void read_population(const Json& provenance, const std::string& path, EarlierFit
   out.model = require<std::string>(provenance, "/model", path);
   out.population = population_of(provenance, out.model, path);
   out.reference_discrimination = require<double>(provenance, "/hyperparameters/reference_discrimination", path);
-  out.score_unit = out.reference_discrimination;  // of files that do not say
+  out.score_unit = out.reference_discrimination;  // default for files without score_unit
   if (provenance.contains(Json::json_pointer("/hyperparameters/score_unit")))
     out.score_unit = require<double>(provenance, "/hyperparameters/score_unit", path);
   if (out.model == "crowd-bt")
     out.reference_share = require<double>(provenance, "/hyperparameters/reference_eta", path);
   for (const double strength : require<std::vector<double>>(provenance, "/strengths", path))
-    out.strengths.push_back(static_cast<int>(std::clamp(strength, 0.0, 10.0)));  // of a fit: from 1 to 9
+    out.strengths.push_back(static_cast<int>(std::clamp(strength, 0.0, 10.0)));  // a fit has 1 to 9
   out.thresholds = require<std::vector<float>>(provenance, "/thresholds", path);
   if (!out.thresholds.empty() && out.thresholds.size() != out.strengths.size())
     throw bad_input("{}: attribute 'provenance' has {} strengths and {} thresholds; copy the file again", path,

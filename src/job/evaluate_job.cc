@@ -22,7 +22,8 @@
 namespace voxpop {
 namespace {
 
-/// The kind of folds that is asked for; or the best, and where that is by block, the other beside it.
+/// Returns the wanted kind of folds. Without a wish, returns the best kind; if that is by block, also by vote, for
+/// comparison.
 std::vector<FoldsBy> kinds_of_folds(std::optional<FoldsBy> wanted, const ViewBlocks& blocks) {
   if (wanted) return {*wanted};
   if (best_folds(blocks) == FoldsBy::kVote) return {FoldsBy::kVote};
@@ -85,7 +86,7 @@ class Evaluation {
     context_.check_stop();
     out_.findings = find_findings(votes_, find_limits(groups_, votes_), std::time(nullptr));
     context_.check_stop();
-    // Only some models know annotators' own views; for the others votes have weights instead.
+    // Only models with discriminations have views of annotators. For the other models the votes are weighted instead.
     if (std::ranges::any_of(request_.models, has_discriminations))
       views_ = choose_views(groups_, votes_, request_.views);
     if (views_ != ViewUse::kNone) {
@@ -95,7 +96,7 @@ class Evaluation {
     }
     weigh_votes(groups_, votes_, vote_use(ViewUse::kNone));
     context_.check_stop();
-    blocks_ = find_view_blocks(groups_, votes_);  // both have the same votes
+    blocks_ = find_view_blocks(groups_, votes_);  // groups_ and with_views_ have the same votes
     if (views_ != ViewUse::kNone) with_views_.views = find_views(with_views_, blocks_);
     if (with_views_.views.empty()) views_ = ViewUse::kNone;
     if (std::ranges::none_of(groups_.votes, [](VoteCode vote) { return vote.decided(); }))
@@ -133,7 +134,7 @@ class Evaluation {
     out_.decided_votes = losses_.front().size();
   }
 
-  /// A fit that diverges does not keep others from being made.
+  /// Runs act(). If the fit diverges, records that in `diverged`, so that the other models are still evaluated.
   template <class Act>
   void unless_diverged(Model model, std::vector<DivergedFit>& diverged, const Act& act) {
     try {
@@ -177,7 +178,8 @@ class Evaluation {
     add(std::move(one), decided_trials(groups_, predictions.left, clusters_));
   }
 
-  /// The last model once more, its probabilities corrected by what the other folds ask for.
+  /// Adds the last model a second time with calibrated probabilities. The correction for each fold is estimated from
+  /// the other folds.
   void correct(const std::vector<std::uint8_t>& folds) {
     std::vector<std::uint8_t> fold_of;
     for (std::size_t v = 0; v < folds.size(); ++v)
@@ -210,7 +212,7 @@ class Evaluation {
       }
   }
 
-  /// Fits all votes.
+  /// Fits the model to all votes and compares its labels with the known answers.
   void compare_with_gold(Model model, const Groups& fitted, const FitOptions& options) {
     const auto engine = make(model, fitted);
     const Fit fit = fit_model(*engine, count_votes(fitted), options,
@@ -248,8 +250,8 @@ class Evaluation {
   Clusters clusters_{};
   Progress* progress_ = nullptr;
   std::uint64_t done_ = 0;
-  std::vector<std::vector<double>> losses_;  ///< of the comparison at work: of each of its models, vote by vote
-  Trials decided_;                           ///< of the last of them; all have the same clusters and weights
+  std::vector<std::vector<double>> losses_;  ///< losses of the current comparison: [models][decided votes]
+  Trials decided_;  ///< trials of the last model added; clusters and weights are the same for all models
   EvaluateResult out_;
 };
 

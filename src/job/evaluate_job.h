@@ -18,7 +18,7 @@
 
 namespace voxpop {
 
-/// evaluate() with other engines in place of those of the context's device: for tests.
+/// evaluate() with engines from `make` instead of those of the context's device; for tests.
 using MakeModelEngine = std::function<std::unique_ptr<Engine>(Model model, const Groups& groups)>;
 EvaluateResult evaluate_with(const MakeModelEngine& make, Votes votes, const EvaluateRequest& request,
                              const Context& context, const Gold* gold = nullptr,

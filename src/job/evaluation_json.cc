@@ -25,7 +25,7 @@ Json describe(const Score& s) {
           {"reliability", bins}};
 }
 
-/// Models side by side, and each against the others.
+/// The scores of all models, and the difference of each pair of models.
 Json describe(const ModelComparison& comparison, bool all_answers) {
   Json json;
   for (const ModelScore& model : comparison.models) {

@@ -8,7 +8,7 @@
 
 namespace voxpop {
 
-/// What `evaluate --json` prints. `gold`: that the models were compared with, or null.
+/// The JSON that `evaluate --json` prints. `gold`: known answers that the models were compared with, or null.
 nlohmann::ordered_json describe(const EvaluateRequest& request, const EvaluateResult& result,
                                 const std::vector<std::string>& inputs, const Gold* gold = nullptr);
 

@@ -31,7 +31,7 @@
 namespace voxpop {
 namespace {
 
-/// Its estimates as priors; warns of what of it cannot be used.
+/// The earlier fit's estimates as priors. Adds a warning for each part that cannot be used.
 WarmStart priors_of(const EarlierFit& earlier, const Votes& votes, const Groups& groups, Model model,
                     std::vector<std::string>& warnings) {
   WarmStart start = make_warm_start(earlier, votes.annotator_ids, groups, model, votes.source_ids);
@@ -73,7 +73,7 @@ std::string warn_of_contradicted(const std::vector<std::size_t>& annotators, con
       annotators.size() > kNamed ? ", ..." : "");
 }
 
-/// Votes are evidence each: of a file that is given twice, they count twice.
+/// Warns if a file is given twice. Each vote counts as evidence, so the votes of such a file count twice.
 void warn_of_twins(const std::vector<InputFile>& inputs, std::vector<std::string>& warnings) {
   for (std::size_t i = 0; i < inputs.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
@@ -82,7 +82,7 @@ void warn_of_twins(const std::vector<InputFile>& inputs, std::vector<std::string
                                        shown(inputs[i].path)));
 }
 
-/// Held-out votes, predicted in five folds, and what they ask for.
+/// Predicts held-out votes in five folds and estimates the correction of probabilities that they need.
 Calibration calibrate(const Votes& votes, const Groups& groups, const std::optional<ViewBlocks>& blocks,
                       const FitOptions& fit_options, const Device& device, const MakeEngine& make, std::uint64_t seed,
                       const Context& context) {
@@ -101,13 +101,14 @@ Calibration calibrate(const Votes& votes, const Groups& groups, const std::optio
   return find_calibration(decided_trials(groups, predictions.left, find_clusters(groups)), fold_of);
 }
 
-/// What the fit says of votes that it is asked to forget, against what came of them, and how these are chosen.
+/// Votes predicted without themselves from the finished fit, with their outcomes, and a text that says how they were
+/// left out.
 struct LeftOut {
   Trials trials;
   const char* method;
 };
 
-/// `blocks`: what is left out at once, or none.
+/// `blocks`: all votes of a block are left out together; without blocks each vote alone.
 LeftOut leave_out(const Groups& groups, const std::optional<ViewBlocks>& blocks, const Fit& fit, Engine& engine) {
   if (blocks) {
     Trials by_block = predict_left_out(groups, fit, engine.sites(), 250'000, &*blocks);
@@ -128,7 +129,8 @@ Reliability judge_predictions(const std::optional<Calibration>& calibration, boo
       fmt::format("held-out votes in 5 folds{}{}", by_block ? " by block" : "", helps ? ", corrected" : ""));
 }
 
-/// As FitOptions wants it.
+/// Priors of the trusted annotators and of the artificial annotators of gold votes, for FitOptions::known. Empty if
+/// there are none.
 std::vector<Population> known_annotators(const Groups& groups, const Votes& votes, const GoldVotes& gold) {
   if (votes.trusted.empty() && gold.discrimination.empty()) return {};
   std::vector<Population> out(groups.voters(), not_known());
@@ -137,7 +139,7 @@ std::vector<Population> known_annotators(const Groups& groups, const Votes& vote
   return out;
 }
 
-/// What a checkpoint must be of.
+/// Describes inputs and options. A checkpoint can only be resumed if its description is equal.
 nlohmann::ordered_json describe_work(const FitRequest& request, const Votes& votes,
                                      const std::optional<EarlierFit>& earlier) {
   const auto file = [&](const char* name) {
@@ -166,9 +168,10 @@ nlohmann::ordered_json describe_work(const FitRequest& request, const Votes& vot
           {"max_iterations", request.max_iterations}};
 }
 
-/// The known pairs of a file, to those that the votes have; a pair that is there with the same answer stays one.
+/// Adds the known pairs of a file to those of the votes. A pair that is already there with the same answer is not added
+/// again.
 void add_known_pairs(const KnownPairs& more, KnownPairs& gold) {
-  std::set<std::tuple<std::uint32_t, std::uint32_t, long>> there;  // of the lower item, in thousandths
+  std::set<std::tuple<std::uint32_t, std::uint32_t, long>> there;  // lower item, higher item, 1000 * P(lower wins)
   const auto is_new = [&](const KnownPairs& pairs, std::size_t row) {
     const bool turned = pairs.left[row] > pairs.right[row];
     const auto [low, high] = std::minmax(pairs.left[row], pairs.right[row]);
@@ -180,7 +183,7 @@ void add_known_pairs(const KnownPairs& more, KnownPairs& gold) {
     if (is_new(more, row)) gold.add(more.left[row], more.right[row], more.probability[row]);
 }
 
-/// Progress of iterations, of which nobody knows the number.
+/// Reports iterations as progress. Their number is not known in advance, so the bar stops at 59 of 60.
 std::function<void(int, double)> iteration_report(Progress& progress) {
   return [&progress](int iteration, double change) {
     progress.update(static_cast<std::uint64_t>(std::min(iteration, 59)),
@@ -197,8 +200,8 @@ std::shared_ptr<const Embeddings> read_used_embeddings(const std::string& path, 
     if (!path.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
     return nullptr;
   }
-  // Where all annotators are alike, votes do not tell the scores' spread about what embeddings say from their own
-  // noise.
+  // If all annotators are alike, votes cannot separate two things: the spread of scores around what embeddings predict,
+  // and the noise of the votes themselves.
   if (!has_discriminations(model)) {
     if (!path.empty()) throw usage_error("--embeddings: {} does not use them; use --model rater", name_of(model));
     return nullptr;
@@ -239,7 +242,7 @@ FitOptions fit_options_for(const ModelWishes& wishes, Model model, const Groups&
 FitJob::FitJob(FitRequest request, const Context& context, const Lead* lead)
     : request_(std::move(request)), context_(context), lead_(lead) {
   request_.check();
-  parse_device(context.device);  // says what is wrong before anything is read
+  parse_device(context.device);  // reports a wrong device before anything is read
   if (!request_.warm_start.empty()) start_from(read_earlier_fit(request_.warm_start, context));
 }
 
@@ -288,7 +291,7 @@ auto FitJob::with_checkpoint(const Act& act) {
     return act();
   } catch (const Error& error) {
     if (error.exit() == Exit::kInterrupted && checkpoint_) throw checkpoint_->interruption();
-    if (error.exit() == Exit::kNotConverged && checkpoint_) checkpoint_->remove();  // there is nothing to go on with
+    if (error.exit() == Exit::kNotConverged && checkpoint_) checkpoint_->remove();  // a failed fit cannot be resumed
     throw;
   }
 }
@@ -346,7 +349,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
       groups, votes, {.repeats = request_.repeats, .side_bias = request_.side_bias, .views = views != ViewUse::kNone});
   const GoldVotes gold_votes = add_gold(groups, votes.gold, votes.item_ids);
   out.share_in_blocks = views == ViewUse::kNone ? sampled_view_share(groups, votes) : 1;
-  std::optional<ViewBlocks> blocks;  // where they say what is to be held out at once
+  std::optional<ViewBlocks> blocks;  // set if votes must be held out by block
   if (out.share_in_blocks > 0.2) blocks = find_view_blocks(groups, votes);
   if (views != ViewUse::kNone) groups.views = find_views(groups, *blocks);
   if (views == ViewUse::kAlways && groups.views.empty())
@@ -366,7 +369,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   const Column<float> own_weight = copies.clusters.empty() ? Column<float>() : groups.weight;
   weigh_copies(groups, copies);
   std::unique_ptr<Engine> engine = make(device, groups);
-  groups.on_device.reset();  // the engine has its own by now
+  groups.on_device.reset();  // the engine has its own copy by now
   FitOptions options = fit_options_for(request_, request_.model, groups, views);
   warn_of_twins(votes.inputs, warnings);
   if (earlier_) options.warm_start = priors_of(*earlier_, votes, groups, options.model, warnings);
@@ -381,20 +384,21 @@ FitRecord FitJob::fit_all(Votes all_votes) {
     return run_fit(keeper);
   };
   FitKeeper* first_keeper = checkpoint_ ? &*checkpoint_ : nullptr;
-  std::optional<SettledFit> settled;  // for when suspects of copying are cleared
+  std::optional<SettledFit> settled;  // kept in case suspected copies are cleared
   if (!copies.clusters.empty()) first_keeper = &settled.emplace(first_keeper);
   Fit& fit = out.fit;
   fit = run_fit(first_keeper);
   if (const auto suspects = copies.numbers(groups.annotators); !copies.clusters.empty()) {
     copies = confirm_copies(groups, fit, engine->sites(), copies);
-    if (copies.numbers(groups.annotators) != suspects) {  // those who are not are voters again
+    if (copies.numbers(groups.annotators) != suspects) {  // cleared annotators count as separate voters again
       groups.weight = own_weight;
       weigh_copies(groups, copies);
       fit = run_again(&*settled);
     }
   }
   settled.reset();
-  // Whoever votes otherwise than before is judged anew. That moves scores, so that others may come to fit.
+  // Annotators whose votes contradict their earlier estimates get a wide prior instead (see make_warm_start()). That
+  // moves scores, so other annotators may fit afterwards. Repeat until the contradicted annotators stay the same.
   constexpr int kRounds = 5;
   std::vector<std::size_t> contradicted;
   std::vector<Population> known_before;
@@ -440,7 +444,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
   const std::vector<Lift> lifts = find_lifts(groups, fit, engine->sites());
   out.device = engine->device();
-  // Labels and writing need memory of their own: what is done with is given back.
+  // Labels and writing need memory, so everything that is no longer used is freed first.
   Labels& labels = out.labels;
   {
     const PairLabels pair_labels = find_pair_labels(*engine, fit);

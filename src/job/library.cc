@@ -1,4 +1,4 @@
-// The functions of voxpop/voxpop.h, over what the folders have.
+// Implements the functions of voxpop/voxpop.h with the libraries in src/.
 
 #include <map>
 #include <utility>

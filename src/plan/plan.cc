@@ -9,8 +9,8 @@
 namespace voxpop {
 namespace {
 
-/// What a vote with logit N(mean, variance) takes off the variance of its logit: variance * w / (1 + variance * w) of
-/// it, w = E[p (1 - p)] by MacKay's approximation (1992).
+/// The share by which a vote with logit N(mean, variance) reduces the variance of its logit: variance * w / (1 +
+/// variance * w), with w = E[p (1 - p)] by the approximation of MacKay (1992).
 double share_explained(double mean, double variance) {
   const double shrunk = std::abs(mean) / std::sqrt(1 + 3.14159265 / 8 * variance);
   const double p = sigmoid(shrunk);
@@ -27,7 +27,7 @@ float expected_bits(double discrimination, double margin, double variance) {
 
 std::vector<WantedVote> choose_pairs(const PairColumns& pairs, std::size_t items, std::size_t budget,
                                      double discrimination) {
-  std::vector<float> left_over(items, 1.0f);  // share of the variance of an item's differences
+  std::vector<float> left_over(items, 1.0f);  // [items] factor for the variance of differences with this item
   const auto state_of = [&](std::uint32_t p) {
     const float variance =
         pairs.margin_se[p] * pairs.margin_se[p] * left_over[pairs.left[p]] * left_over[pairs.right[p]];
@@ -43,7 +43,8 @@ std::vector<WantedVote> choose_pairs(const PairColumns& pairs, std::size_t items
   while (chosen.size() < budget) {
     std::ranges::pop_heap(heap, less);
     WantedVote& best = heap.back();
-    // What was chosen since may have made it worth less, never more: it is the best if it still leads.
+    // Votes chosen since the pair was pushed may have lowered its value, but never raised it. If the pair still leads
+    // with its new value, it is the best.
     const WantedVote now = state_of(best.pair);
     if (now.bits < best.bits) {
       best = now;
@@ -65,7 +66,7 @@ std::vector<std::uint32_t> reliable_annotators(const AnnotatorLabels& annotators
   for (std::uint32_t a = 0; a < annotators.votes.size(); ++a)
     if (annotators.votes[a] > 0 && static_cast<Flag>(annotators.flag[a]) == Flag::kOk) rows.push_back(a);
   const auto at_least = [&](std::uint32_t a) {
-    const float error = annotators.discrimination_se[a];  // NaN where the model rates nobody
+    const float error = annotators.discrimination_se[a];  // NaN if the model does not rate annotators
     return annotators.discrimination[a] - (std::isnan(error) ? 0 : 1.96f * error);
   };
   std::ranges::stable_sort(rows, std::greater(), at_least);

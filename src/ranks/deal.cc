@@ -22,7 +22,7 @@ std::vector<Share> deal_components(const Groups& groups, int ranks, std::uint32_
     double work = 0;
   };
   std::vector<Task> tasks;
-  std::size_t block = 0;  // the task that takes the next small component
+  std::size_t block = 0;  // index of the task that gets the next small component
   std::uint32_t small = 0;
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
     if (!is_small(groups, c)) {

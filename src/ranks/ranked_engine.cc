@@ -15,16 +15,16 @@
 namespace voxpop {
 namespace {
 
-// Columns that ranks send, in this order.
+// Columns that ranks send to the leader, in this order.
 constexpr Column<float> Posterior::*kSlotMoments[] = {&Posterior::slot_mean, &Posterior::slot_variance};
 constexpr Column<float> Posterior::*kPairMoments[] = {&Posterior::pair_mean, &Posterior::pair_variance};
 constexpr Column<float> PairLabels::*kPairLabels[] = {&PairLabels::probability, &PairLabels::better,
                                                       &PairLabels::information};
 
-/// What the leader asks of all ranks.
+/// An order of the leader to all ranks.
 struct Order {
   enum class Act { kRead, kOpen, kUpdate, kPosterior, kSites, kLabels, kSave, kLoad, kClose, kEnd } act;
-  std::uint64_t engine = 0;  ///< whose work it is: several may be open
+  std::uint64_t engine = 0;  ///< number of the engine; several may be open
   PassOptions options{};
   std::size_t tastes = 0, sources = 0;
   float discrimination = 0, view_variance = 0;
@@ -48,7 +48,7 @@ void receive_column(Ranks& ranks, int from, Column& column) {
   ranks.receive(from, column.data(), count * sizeof column[0]);
 }
 
-/// Calls act(column) for each column that a share of the groups consists of.
+/// Calls act(column) for each column of a rank's share of the groups.
 template <class SomeGroups, class Act>
 void for_columns(SomeGroups& groups, const Act& act) {
   act(groups.component_slots);
@@ -72,7 +72,7 @@ void for_columns(SomeGroups& groups, const Act& act) {
   act(groups.answers.strengths);
 }
 
-/// The rest of it.
+/// The values of a share that are not columns.
 struct Shape {
   std::size_t annotators = 0, sources = 0;
   int features = 0;
@@ -139,7 +139,7 @@ class RankReaders : public ColumnReaders {
     return outcomes;
   }
 
-  /// For another rank: reads what start() asks for.
+  /// For the other ranks: reads the part that start() asked for, and sends it.
   static void read(Ranks& ranks, const Context& context) {
     std::uint64_t numbers[6];
     ranks.receive(0, numbers, sizeof numbers);
@@ -153,7 +153,7 @@ class RankReaders : public ColumnReaders {
     receive_column(ranks, 0, part.path);
     receive_column(ranks, 0, part.dataset);
     if (part.width == 1) read_part<std::int8_t>(ranks, part, context);
-    if (part.width == 4) read_part<std::uint32_t>(ranks, part, context);  // signed ones have the same bits
+    if (part.width == 4) read_part<std::uint32_t>(ranks, part, context);  // int32 columns have the same bytes
     if (part.width == 8) read_part<std::int64_t>(ranks, part, context);
   }
 
@@ -175,7 +175,7 @@ class RankReaders : public ColumnReaders {
                                              if (row < outcome.refused_row) outcome = {true, row, value};
                                              return bad_input("{}", value);
                                            });
-      require_same();  // it may have been written to meanwhile
+      require_same();  // the file may have been changed during the read
     } catch (const Error&) {
       outcome.is_read = !outcome.refused_value.empty();
     }
@@ -187,10 +187,10 @@ class RankReaders : public ColumnReaders {
   }
 
   Ranks& ranks_;
-  std::vector<std::size_t> bytes_;  ///< that each rank sends
+  std::vector<std::size_t> bytes_;  ///< bytes that each other rank sends
 };
 
-/// One rank's share of the components, and the engine for it; none where there is nothing to do.
+/// One rank's share of the components and its engine. There is no engine if the share is empty.
 class Part {
  public:
   Part(Ranks& ranks, Groups groups, Device device, std::size_t memory_limit)
@@ -203,7 +203,7 @@ class Part {
   Engine* engine() { return engine_.get(); }
   const Groups& groups() const { return groups_; }
 
-  /// The whole result at the leader, elsewhere this rank's part.
+  /// Returns the sums over all ranks at the leader; at other ranks, the sums of this rank's part.
   PassResult update(const Raters& raters, const PassOptions& options) {
     PassResult pass;
     if (engine_) pass = engine_->update_components(raters, options);
@@ -224,20 +224,20 @@ class Part {
     return pass;
   }
 
-  /// Sums at the leader; moments of this rank's part.
+  /// Annotators and log evidence are sums over all ranks at the leader. Moments are those of this rank's part.
   Posterior posterior(const Raters& raters, const PassOptions& options) {
     Posterior out;
     if (engine_) out = engine_->posterior(raters, options);
     out.annotators.resize(groups_.annotators);
     sum(out.annotators.data(), out.annotators.size());
-    std::int64_t log_evidence = to_fixed(out.log_evidence);  // it was one
+    std::int64_t log_evidence = to_fixed(out.log_evidence);  // exact: it was converted from fixed point
     sum(&log_evidence, 1);
     out.log_evidence = from_fixed(log_evidence);
     return out;
   }
 
  private:
-  /// `Sums` consist of integers alone.
+  /// `Sums` must consist of 64-bit integers only.
   template <class Sums>
   void sum(Sums* sums, std::size_t count) {
     static_assert(sizeof(Sums) % sizeof(std::int64_t) == 0);
@@ -249,7 +249,7 @@ class Part {
   std::unique_ptr<Engine> engine_;
 };
 
-/// The annotators, from the leader to all.
+/// Sends the annotators from the leader to all ranks.
 void share_raters(Ranks& ranks, Raters& raters) {
   ranks.broadcast(raters.records.data(), raters.records.size() * sizeof(RaterRecord));
   ranks.broadcast(raters.habits.data(), raters.habits.size() * sizeof(TieHabit));
@@ -332,7 +332,7 @@ class RankedEngine : public Engine {
 
   void load(const EngineState& state) override {
     const Exchange exchange(*this, {.act = Order::Act::kLoad});
-    for (int rank = ranks_.size() - 1; rank >= 0; --rank) {  // the leader's own is the last
+    for (int rank = ranks_.size() - 1; rank >= 0; --rank) {  // the leader's own part is the last
       const Share& share = shares_[rank];
       EngineState part;
       for (const ComponentRange& run : share) {
@@ -352,7 +352,7 @@ class RankedEngine : public Engine {
     }
   }
 
-  /// Calls act(column) for each of an engine's columns.
+  /// Calls act(column) for each column of an engine's state.
   template <class State, class Act>
   static void for_state(State& state, const Act& act) {
     act(state.sites.precision);
@@ -364,7 +364,8 @@ class RankedEngine : public Engine {
   }
 
  private:
-  /// While it lasts all ranks do what was ordered; it stays under way where it ends by an exception.
+  /// Sends an order to all ranks. They are busy with it during this object's lifetime, and stay marked as busy if an
+  /// exception ends it.
   class Exchange {
    public:
     Exchange(RankedEngine& engine, Order order) : ranks_(engine.ranks_), before_(std::uncaught_exceptions()) {
@@ -389,7 +390,7 @@ class RankedEngine : public Engine {
     return behind != share.begin() && c < std::prev(behind)->component_end;
   }
 
-  /// Every rank's part of a column to its place in the whole.
+  /// Copies every rank's part of a column to its place in the whole column.
   template <class T>
   void gather(Column<T>& own, Column<T>& all, std::uint32_t ComponentRange::*begin,
               std::uint32_t ComponentRange::*end) {
@@ -419,7 +420,7 @@ class RankedEngine : public Engine {
     gather(own, all, &ComponentRange::vote, &ComponentRange::vote_end);
   }
 
-  /// Calls act(component, first float, floats) for each sparse component.
+  /// Calls act(component, offset of its floats in the saved solutions, number of floats) for each sparse component.
   template <class Act>
   void for_solutions(const Act& act) const {
     std::size_t at = 0;
@@ -462,7 +463,7 @@ std::unique_ptr<Engine> make_ranked_engine(Ranks& ranks, const Device& device, c
 std::unique_ptr<ColumnReaders> make_column_readers(Ranks& ranks) { return std::make_unique<RankReaders>(ranks); }
 
 int serve_leader(Ranks& ranks, const Context& context) {
-  std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by engine
+  std::map<std::uint64_t, std::unique_ptr<Part>> parts;  // by number of the engine
   const auto send = [&](const auto& column) { send_column(ranks, 0, column); };
   for (;;) {
     Order order{};

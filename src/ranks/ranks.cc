@@ -17,7 +17,7 @@ namespace voxpop {
 
 namespace {
 
-/// The largest message: counts are ints.
+/// Largest message in bytes. MPI counts are of type int.
 constexpr std::size_t kMessage = std::size_t{1} << 30;
 
 void wait(MPI_Request request) {
@@ -32,7 +32,7 @@ void wait(MPI_Request request) {
   }
 }
 
-/// Calls exchange(data, bytes) for one message after the other.
+/// Splits the data into messages and calls exchange(data, bytes) for each.
 template <class Byte, class Exchange>
 void in_messages(Byte* data, std::size_t bytes, const Exchange& exchange) {
   for (std::size_t at = 0; at < bytes; at += kMessage)

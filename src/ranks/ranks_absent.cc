@@ -1,4 +1,4 @@
-// In place of this folder, in a build without MPI.
+// Replaces this folder in a build without MPI.
 
 #include "core/error.h"
 #include "ranks/ranked_run.h"

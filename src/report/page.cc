@@ -8,7 +8,7 @@ void replace(std::string& text, std::string_view mark, std::string_view with) {
   text.replace(text.find(mark), mark.size(), with);
 }
 
-/// JSON for inside a <script>: nothing in it can end the element or start a comment.
+/// JSON that is safe inside a <script> element: it cannot end the element or start a comment.
 std::string inert(const nlohmann::ordered_json& json) {
   std::string out;
   for (const char c : json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace))
@@ -26,7 +26,7 @@ std::string render_page(const nlohmann::ordered_json& summary) {
   replace(page, "/* page.css */", kPageCss);
   replace(page, "/* chart.js */", kChartJs);
   replace(page, "/* page.js */", kPageJs);
-  replace(page, "{\"summary\": null}", inert(summary));  // last: ids are not looked through for marks
+  replace(page, "{\"summary\": null}", inert(summary));  // last, so that no mark is replaced inside ids
   return page;
 }
 

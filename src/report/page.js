@@ -1,5 +1,5 @@
 "use strict";
-// Everything in `summary` that came from the user's files is set as text, never as markup.
+// Text from the user's files in `summary` is always set as text, never as markup.
 const summary = JSON.parse(document.getElementById("summary").textContent);
 const element = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
@@ -16,7 +16,7 @@ function add(parent, tag, text, className) {
   return child;
 }
 
-// Whiskers of points that have `ex` or `ey`, 95 % either way.
+// Draws error bars of points with `ex` or `ey`: half lengths of the 95 % interval.
 const whiskers = {
   id: "whiskers",
   beforeDatasetsDraw(chart) {
@@ -46,7 +46,7 @@ const whiskers = {
   },
 };
 
-// `make` gives the datasets in the colours of the moment: charts are drawn again when the colour scheme changes.
+// `make` returns the datasets in the current colours. Charts are redrawn when the colour scheme changes.
 function draw(id, type, make, {x, y, label, legend = true, extra = {}}) {
   const axis = (title, more = {}) => ({
     type: "linear", title: {display: true, text: title, color: colour("quiet")}, ticks: {color: colour("quiet")},
@@ -70,7 +70,7 @@ function draw(id, type, make, {x, y, label, legend = true, extra = {}}) {
   });
 }
 
-// A table whose columns are {title, value, text, left}: sorted by value, shown by text.
+// Fills a table. Columns are {title, value, text, left}: sorted by value, displayed as text.
 function fillTable(table, columns, rows, {sortable = true, decorate = () => {}} = {}) {
   const head = add(add(table, "thead"), "tr");
   const body = add(table, "tbody");
@@ -103,7 +103,7 @@ function fillTable(table, columns, rows, {sortable = true, decorate = () => {}} 
       cell.setAttribute("aria-sort", up > 0 ? "ascending" : "descending");
       rows = [...rows].sort((a, b) => {
         const [v, w] = [column.value(a), column.value(b)];
-        if (v === null || w === null) return (v === null) - (w === null); // unknown ones last
+        if (v === null || w === null) return (v === null) - (w === null); // unknown values last
         return up * (typeof v === "string" ? v.localeCompare(w) : v - w);
       });
       shown = rows.filter(keep);
@@ -164,13 +164,13 @@ const ID = 0, VOTES = 1, DISCRIMINATION = 2, DISCRIMINATION_SE = 3, SIDE = 4, SI
 
 function showAnnotators() {
   const {total, rated, flags, rows, cells} = summary.annotators;
-  const biased = rows.some((row) => row[SIDE_SE] !== null); // else no side is known
+  const biased = rows.some((row) => row[SIDE_SE] !== null); // false: no vote has a known side
   const named = Object.entries(flags).filter(([, n]) => n > 0).map(([flag, n]) => `${count(n)} ${flag}`).join(", ");
   element("annotator-text").textContent = rated
     ? `${count(total)} annotators: ${named}. Horizontal: how well votes follow quality (1: reference annotator, 0: random, below 0: against quality).${biased ? "  Vertical: preference for the left (up) or the right side (down)." : ""}`
     : "The model bt treats all annotators as alike. Use --model rater to estimate each one.";
   if (rated) {
-    const few = rows.length <= 150; // whiskers for all of so many can still be told apart
+    const few = rows.length <= 150; // few enough points for readable error bars
     const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes", "unknown"].includes(row[FLAG])) : rows;
     const sets = () => {
       const list = Object.keys(flags).map((flag) => ({
@@ -244,7 +244,7 @@ function showSources() {
 
 const day = (seconds) => {
   const date = new Date(1000 * seconds);
-  return isNaN(date) ? String(seconds) : date.toISOString().slice(0, 10); // times in another unit than seconds
+  return isNaN(date) ? String(seconds) : date.toISOString().slice(0, 10); // not seconds: show the number
 };
 
 function showDrift() {

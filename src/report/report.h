@@ -6,12 +6,12 @@
 
 namespace voxpop {
 
-/// What the page shows, as numbers and sentences: aggregates, and at most 2,000 annotators, 25 prompts and 25 pairs,
-/// whatever the size of the fit. page.js draws it.
+/// Contents of the page as numbers and sentences: aggregates, and at most 2,000 annotators, 25 prompts and 25 pairs,
+/// however large the fit is. page.js draws the page.
 nlohmann::ordered_json summarize_fit(const FitFile& fit);
 
-/// One HTML page that needs nothing else: styles, program, chart library and `summary` are in it. Ids are data there,
-/// never markup.
+/// One self-contained HTML page with styles, script, chart library and `summary`. Ids are embedded as data, never as
+/// markup.
 std::string render_page(const nlohmann::ordered_json& summary);
 
 }  // namespace voxpop

@@ -17,18 +17,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kLongestId = 200;        // bytes that the page shows of one
-constexpr std::size_t kMostAnnotators = 2000;  ///< rows of the table, and points of the chart; more become cells
+constexpr std::size_t kLongestId = 200;        // bytes of an id that the page shows
+constexpr std::size_t kMostAnnotators = 2000;  ///< rows of the table, points of the chart; above it the chart has cells
 constexpr std::size_t kMostSources = 200;
 constexpr std::size_t kMostDisputes = 25;
 constexpr std::size_t kMostDrifters = 6;
-constexpr float kSure = 0.9f;         ///< probability from which on a flag is spoken of
-constexpr float kChanged = 0.01f;     ///< corrected p-value of a change over time
-constexpr double kPoorEce = 0.03;     ///< calibration error beyond chance that deserves a look
-constexpr double kUselessEce = 0.10;  ///< and one that forbids training on the labels
-constexpr double kFewKnown = 0.05;    ///< share of pairs whose better item is known
+constexpr float kSure = 0.9f;         ///< lowest probability of a flag that is reported
+constexpr float kChanged = 0.01f;     ///< corrected p-value below which a change over time is reported
+constexpr double kPoorEce = 0.03;     ///< calibration error beyond chance that gives a warning
+constexpr double kUselessEce = 0.10;  ///< calibration error beyond chance that forbids training on the labels
+constexpr double kFewKnown = 0.05;    ///< share of known pairs below which the labels need care
 
-/// A number with few digits, or null where there is none.
+/// `x` rounded to a multiple of `unit`; null if it is not finite.
 Json number(double x, double unit = 1e-4) {
   return std::isfinite(x) ? Json(std::round(x / unit) * unit) : Json(nullptr);
 }
@@ -40,8 +40,8 @@ bool flagged(const AnnotatorLabels& annotators, std::size_t a) {
 struct Totals {
   std::uint64_t votes = 0, annotators = 0, sure_flags = 0, sure_flag_votes = 0;
   double accuracy = 0;            ///< expected share of decided votes that picked the better item
-  double known_pairs = 0;         ///< share of pairs whose better item is known with 95 %
-  bool reliability_known = true;  ///< else the accuracy would be the prior's, and is NaN
+  double known_pairs = 0;         ///< share of pairs whose better item is known with probability 95 %
+  bool reliability_known = true;  ///< false: accuracy is NaN, as it would only reflect the prior
 };
 
 Totals total(const FitFile& fit) {
@@ -61,8 +61,8 @@ Totals total(const FitFile& fit) {
       out.sure_flag_votes += annotators.votes[a];
     }
   }
-  out.accuracy /= judged;  // NaN where every vote is a tie
-  // An annotator's ties are among its votes; a fit's own figure is of decided ones.
+  out.accuracy /= judged;  // NaN if every vote is a tie
+  // Annotators' votes include their ties. The fit's own flip_rate counts decided votes only, so it is preferred.
   if (const Json flipped = fit.json.value("flip_rate", Json()); flipped.is_number())
     out.accuracy = 1 - flipped.get<double>();
   out.reliability_known = !has_kind(findings_from(fit.json.value("findings", Json())), kReliabilityUnknown);
@@ -73,7 +73,7 @@ Totals total(const FitFile& fit) {
   return out;
 }
 
-/// What the fit itself shows: whether it settled, whether predictions hold, how much is known, who is flagged.
+/// Findings from the fit itself: convergence, calibration of predictions, share of known pairs, flagged annotators.
 std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   std::vector<Finding> points;
   const auto add = [&](const char* kind, Level level, std::string text, std::string remedy = "") {
@@ -96,7 +96,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
     add("calibration", Level::kCare, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
   add("known_pairs",
-      totals.reliability_known && std::isnan(totals.accuracy) ? Level::kDoNotTrain  // nothing is decided
+      totals.reliability_known && std::isnan(totals.accuracy) ? Level::kDoNotTrain  // no vote is decided
       : totals.known_pairs < kFewKnown                        ? Level::kCare
                                                               : Level::kNote,
       fmt::format("For {:.1f} % of pairs the better item is known with a probability of 95 % or more{}.",
@@ -116,9 +116,9 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   return points;
 }
 
-/// What the reader should know first: no better than the worst of what was found, which comes first.
+/// The verdict at the top of the page. Its level is that of the worst finding. Findings are listed worst first.
 Json verdict(const FitFile& fit, const Totals& totals) {
-  constexpr std::size_t kLongest = 1000;  // bytes that are shown of a warning
+  constexpr std::size_t kLongest = 1000;  // bytes of a warning that are shown
   std::vector<Finding> points = findings_from(fit.json.value("findings", Json()));
   const std::size_t found = points.size();
   for (const Json& warning : fit.json.value("warnings", Json::array())) {
@@ -146,7 +146,7 @@ Json describe_reliability(const Reliability& reliability) {
   return {{"method", reliability.method}, {"ece", number(reliability.ece())}, {"bins", bins}};
 }
 
-/// Rows worth seeing: flagged ones, the surest first, then by votes.
+/// Rows of annotators to show: flagged ones by descending probability of the flag, then the others by number of votes.
 std::vector<std::size_t> rows_to_show(const AnnotatorLabels& annotators) {
   std::vector<std::size_t> rows;
   for (std::size_t a = 0; a < annotators.votes.size(); ++a)
@@ -160,7 +160,7 @@ std::vector<std::size_t> rows_to_show(const AnnotatorLabels& annotators) {
   return rows;
 }
 
-/// Numbers of annotators by place: what is drawn where there are too many for a point each.
+/// Number of annotators per cell of the chart. Drawn if there are too many annotators for one point each.
 Json cells(const AnnotatorLabels& annotators) {
   constexpr double kWide = 0.1, kHigh = 0.2;
   std::map<std::pair<int, int>, int> count;
@@ -203,7 +203,7 @@ Json describe_annotators(const FitFile& fit) {
   return out;
 }
 
-/// The best of the models that wrote the items.
+/// The best sources, the models that wrote the items.
 Json describe_sources(const FitFile& fit) {
   const SourceLabels& sources = fit.labels.sources;
   if (sources.score.empty()) return nullptr;
@@ -214,7 +214,7 @@ Json describe_sources(const FitFile& fit) {
   return {{"total", sources.score.size()}, {"rows", rows}};
 }
 
-/// Expected accuracy of all votes of annotators with windows, in 24 spans of equal length.
+/// Expected accuracy over time: all votes of annotators with windows, in 24 time spans of equal length.
 Json accuracy_over_time(const WindowColumns& windows) {
   constexpr int kSpans = 24;
   if (windows.start.empty()) return Json::array();
@@ -260,7 +260,7 @@ Json describe_drift(const FitFile& fit) {
   return {{"tested", tested}, {"changed", changed.size()}, {"lines", lines}, {"all", accuracy_over_time(windows)}};
 }
 
-/// Votes for and against the item that is probably the better one; a tie is half of each.
+/// Counts all votes, and those against the item that is probably better. A tie counts half for each item.
 struct Dispute {
   std::size_t row = 0;
   double votes = 0, against = 0, expected = 0;
@@ -274,7 +274,8 @@ struct Dispute {
     pairs += 1;
     undecided += columns.probability_better[p] < 0.95f && columns.probability_better[p] > 0.05f;
   }
-  /// Lower end of the 95 % interval of the share of votes against (Wilson 1927): few votes are no dispute.
+  /// Lower end of the 95 % interval of the share of votes against (Wilson 1927), so that few votes do not rank as a
+  /// dispute.
   double at_least() const {
     constexpr double z = 1.96;
     const double share = against / votes;
@@ -324,7 +325,8 @@ Json describe_pairs(const FitFile& fit) {
   return out;
 }
 
-/// Expected bits of so many votes more, one a pair: the best pairs first, and pairs drawn at random.
+/// Expected information, in bits, of additional votes, one per pair: for the best pairs first, and for randomly drawn
+/// pairs.
 Json describe_budget(const FitFile& fit) {
   constexpr std::size_t kPoints = 50;
   Column<float> gain = fit.labels.pairs.information_gain;
