@@ -196,7 +196,7 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       out.left[v] = static_cast<float>(left / decided);
       if (out.log_probability.empty()) continue;
       const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
-      // starts above 0, so that no answer has probability 0
+      // Counts start above 0, so that no answer has probability 0.
       double given = 1, votes = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);
       for (int k = 0; k < kAnswers; ++k) votes += all[k] - totals[folds[v]][k];
       for (const std::size_t k : {answer, mirrored}) given += 0.5 * (all[k] - totals[folds[v]][k]);

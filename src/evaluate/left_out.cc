@@ -100,7 +100,7 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
   Share share;
   for (const Turn& turn : chosen.turns) share.push_back(groups.range(turn.component, turn.component + 1));
   Groups copies = take_share(groups, share);
-  // index of each vote and its pair in `copies`
+  // Index of each vote and its pair in `copies`.
   std::vector<std::size_t> pair(chosen.votes.size()), copy(chosen.votes.size());
   std::size_t votes = 0, pairs = 0;
   for (std::size_t t = 0; t < share.size(); ++t) {

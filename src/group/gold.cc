@@ -101,7 +101,7 @@ GoldVotes add_gold(Groups& groups, const KnownPairs& gold, const Strings& item_i
     }
     with.pair_votes.push_back(static_cast<std::uint32_t>(with.votes.size()));
   }
-  for (std::uint32_t& first : groups.component_pairs) {  // index of its first pair: after all pairs of earlier slots
+  for (std::uint32_t& first : groups.component_pairs) {  // first pair of the component: after pairs of earlier slots
     const std::size_t component = &first - groups.component_pairs.data();
     first = static_cast<std::uint32_t>(std::ranges::lower_bound(with.pair_first, groups.component_slots[component]) -
                                        with.pair_first.begin());

@@ -103,8 +103,8 @@ class PairCounter {
   Column<Voter> voters_;
 };
 
-/// First pairs of ranges with about equal numbers of votes, and the end. The array of annotators may cost as much as a
-/// few votes per annotator at most; with many annotators there are fewer ranges.
+/// First pairs of ranges with about equal numbers of votes, and the end. Each range needs an array of annotators, so a
+/// range has at least about 4 votes per annotator: with many annotators there are fewer ranges.
 std::vector<std::uint32_t> cut_pairs(const Groups& groups) {
   const auto threads = static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
   const std::size_t parts =
@@ -179,7 +179,7 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
     ++limits.annotators;
     if (!all.met && limits.annotators_alone++ == 0) limits.first_alone = votes.annotator_ids[a];
     if (repeats == 0) continue;
-    // several people may share this id
+    // Several people may share this id.
     if (!votes.anonymous.empty() && votes.annotator_ids[a] == "anonymous") continue;
     limits.duplicate_votes += repeats;
     limits.dependent_repeats += dependent;

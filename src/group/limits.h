@@ -46,7 +46,7 @@ struct Limits {
   /// Judgements after the first of each component: these share an item with an earlier one.
   std::uint64_t sharing_judgements() const { return judgements > components ? judgements - components : 0; }
   /// Whether the votes show how often votes are right. If no two judgements share an item, reliable and unreliable
-  /// annotators would give the same votes; a few judgements that share an item show almost nothing.
+  /// annotators could have given the same votes; a few judgements that share an item show almost nothing.
   bool reliability_identified() const { return sharing_judgements() >= 50 || 4 * sharing_judgements() >= judgements; }
   /// Whether side bias can be separated from preference. Without repeated pairs, the sides of items decide.
   bool side_bias_identified() const { return repeated_pairs == 0 ? side_keeping < 0.15 : swapped_share() >= 0.05; }

@@ -88,7 +88,7 @@ ViewBlocks find_view_blocks(const Groups& groups, const Votes& votes, std::uint3
   Column<std::uint32_t> size(groups.votes.size());  // [blocks] number of votes
   for (std::uint32_t v = 0; v < blocks.of.size(); ++v) {
     const bool is_first = blocks.of[v] == v;
-    // the block's first vote already has the block's number
+    // The block's first vote already has the block's number.
     blocks.of[v] = is_first ? blocks.count++ : blocks.of[blocks.of[v]];
     size[blocks.of[v]] = is_first ? 1 : size[blocks.of[v]] + 1;
   }

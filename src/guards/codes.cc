@@ -81,7 +81,7 @@ double at_least(std::uint64_t part, std::uint64_t whole) {
   return (share + z * z / (2 * n) - z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
 }
 
-/// Whether one side has too many votes: none: no; kCare: suspicious; kDoNotTrain: impossible for a crowd if sides are
+/// Whether one side has too many votes. None: no. kCare: suspicious. kDoNotTrain: impossible for a crowd if sides are
 /// drawn at random.
 std::optional<Level> one_sided(std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return std::nullopt;

@@ -24,8 +24,8 @@ namespace {
 
 using Range = oneapi::tbb::blocked_range<std::size_t>;
 
-/// kStillCopies: copies differ in less than this share of the comparisons in which they are expected to differ.
-/// kPredictionError: allowance for errors of these predictions, as a share of all comparisons.
+/// kStillCopies: the number of differing answers of copies is less than this share of the expected number.
+/// kPredictionError: allowance for errors of the expected number, as a share of all comparisons.
 constexpr double kStillCopies = 0.5, kPredictionError = 0.02;
 /// Copies also differ in at most this share of their comparisons. People with the same strong taste agree, but not so
 /// often.
@@ -139,7 +139,8 @@ struct Edge {
 
 /// Annotator pairs who differ too seldom. Adds to `tested` the number of annotator pairs with enough common pairs.
 std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotators, std::uint64_t& tested) {
-  // Among so many annotator pairs, two may look alike by chance; but not one annotator and several others.
+  // Among so many annotator pairs, one pair may look alike by chance. One annotator who looks like several others is
+  // not due to chance.
   constexpr double kWorthALook = 1e-5;
   constexpr std::uint32_t kMany = 3;
   constexpr double kFewest = 10;  // expected differences; with fewer, copies look like people who agree
@@ -279,8 +280,8 @@ struct Known {
   std::function<double(VoteCode vote, std::uint32_t pair)> aside;
 };
 
-/// For each cluster: its members' answers on pairs on which at least two of them, and somebody else, voted. Large
-/// clusters: a sample of pairs, chosen by a hash. `number`: [annotators] cluster, or -1.
+/// For each cluster: its members' answers on pairs with votes of at least two members and of someone outside the
+/// cluster. Of large clusters only a sample of pairs, chosen by a hash. `number`: [annotators] cluster, or -1.
 std::vector<Meeting> gather(const Groups& groups, const Column<std::int32_t>& number, std::size_t clusters,
                             const Known& known) {
   constexpr std::size_t kMostSeats = 20'000;
@@ -375,7 +376,7 @@ std::vector<double> fewest_expected(const Meeting& meeting) {
   return fewest->differing;
 }
 
-/// A cluster's sums, and the members who differ from the others as seldom as copies do.
+/// A cluster with its counts, and the members who differ from the others as seldom as copies do.
 struct Judged {
   CopyCluster cluster;
   std::vector<std::uint32_t> staying;
@@ -413,8 +414,8 @@ Judged judge(const std::vector<std::uint32_t>& members, const Meeting& meeting, 
   return out;
 }
 
-/// Removes members who do not differ seldom enough, until all of those left do; clusters are sorted by first member.
-/// `know(number)`: what is known without the clusters of these numbers. `slack`: see judge().
+/// Removes members who differ too often from the rest of their cluster, until no cluster changes. The result is sorted
+/// by first member. `know(number)`: what is known without the clusters of these numbers. `slack`: see judge().
 std::vector<CopyCluster> sift(const Groups& groups, std::vector<CopyCluster> open, double slack,
                               const std::function<Known(const Column<std::int32_t>&)>& know) {
   std::vector<CopyCluster> out;
@@ -454,7 +455,7 @@ class Crowd {
     while (knows_ && discrimination_ < 30 && mean_square() < agreement / couples) discrimination_ *= 1.1;
   }
 
-  /// Whether the crowd agrees with itself more than by chance. If not, it cannot clear anybody.
+  /// Whether the crowd agrees with itself more than by chance. If not, it cannot clear any suspect.
   bool knows() const { return knows_; }
 
   /// Posterior of a pair's score difference after this many answers for its first item and against it.

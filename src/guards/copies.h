@@ -30,11 +30,11 @@ struct Copies {
   Column<std::int32_t> numbers(std::size_t annotators) const;
 };
 
-/// Finds suspects from the votes alone, in time linear in the votes. Suspects are pairs of annotators who differ on
-/// less than half of the common pairs on which they are expected to differ. The expectation comes from other voters'
-/// answers on these pairs and from how much each of the two agrees with others in general. Annotators whose votes are
-/// all the same are suspects, too. Up to 32 voters of a pair are compared, chosen by a hash. Suspects are cleared if
-/// they differ as often as independent people who are equally good, as far as others' votes show this.
+/// Finds suspects from the votes alone, in time linear in the votes. Two annotators are suspects if the number of their
+/// differing answers on common pairs is less than half of the expected number. The expected number comes from other
+/// voters' answers on these pairs, and from how much each of the two agrees with others in general. Annotators whose
+/// votes are all the same are suspects, too. Up to 32 voters of a pair are compared, chosen by a hash. Suspects are
+/// cleared if they differ as often as independent people who are equally good, as far as others' votes show this.
 Copies suspect_copies(const Groups& groups);
 
 /// Those suspects whom a fit confirms; the fit has counted each cluster as one voter. For each pair it uses what votes

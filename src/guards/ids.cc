@@ -53,7 +53,7 @@ std::string folded(std::string_view text) {
                                              static_cast<utf8proc_ssize_t>(text.size()), &out, flags);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, std::free);
   if (size == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
-  // Ids are valid UTF-8, checked earlier; an id that cannot be folded has no twin.
+  // Not expected, because ids were checked to be valid UTF-8. The id then stays as it is.
   if (size < 0) return std::string(text);
   return std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(size));
 }

@@ -52,7 +52,7 @@ std::vector<std::size_t> best_sources(const SourceLabels& sources, std::size_t m
 void forget_reliability(Labels& labels);
 
 /// The flag of one annotator and its probability, from the posterior of discrimination and side bias. The flag is the
-/// most probable of these regions:
+/// most probable of these regions, each without the regions before it:
 /// - adversarial: discrimination < -0.1
 /// - side_clicker: |side bias| > 1, discrimination < 0.6
 /// - random: discrimination < 0.15
