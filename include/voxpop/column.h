@@ -12,14 +12,14 @@
 
 namespace voxpop {
 
-/// Memory for a long column in a scratch file, where the process has a memory limit; null where it has none. Throws
-/// Error(kFileSystem) where the disk is full.
+/// Allocates `bytes` in a scratch file if the process has a memory limit; else returns null. Throws Error(kFileSystem)
+/// if the disk is full.
 VOXPOP_EXPORT void* allocate_scratch(std::size_t bytes);
-/// False for memory that is not from there.
+/// Returns false if `memory` is not from allocate_scratch().
 VOXPOP_EXPORT bool release_scratch(void* memory);
 
-/// Memory that is not set to zero first: whoever asks for a long column fills it next, on all cores. Under a memory
-/// limit it lies in files.
+/// Memory that is not zeroed: callers fill a long column right after they allocate it, on all cores. Under a memory
+/// limit it is in scratch files.
 template <class T>
 struct ColumnAllocator : std::allocator<T> {
   static constexpr std::size_t kHuge = std::size_t{2} << 20;
@@ -34,7 +34,8 @@ struct ColumnAllocator : std::allocator<T> {
     if (void* scratch = allocate_scratch(bytes); scratch != nullptr) return static_cast<T*>(scratch);
     void* memory = std::aligned_alloc(kHuge, bytes);
     if (memory == nullptr) throw std::bad_alloc();
-    madvise(memory, count * sizeof(T) / kHuge * kHuge, MADV_HUGEPAGE);  // not the last, of which little may be used
+    // The last part is left out: perhaps little of that huge page would be used.
+    madvise(memory, count * sizeof(T) / kHuge * kHuge, MADV_HUGEPAGE);
     return static_cast<T*>(memory);
   }
   void deallocate(T* memory, std::size_t count) {
@@ -52,7 +53,7 @@ struct ColumnAllocator : std::allocator<T> {
   }
 };
 
-/// A long column of numbers: a std::vector, except that resize() leaves new rows undefined.
+/// A long column of numbers: a std::vector whose resize() leaves new rows uninitialised.
 template <class T>
 using Column = std::vector<T, ColumnAllocator<T>>;
 

@@ -17,88 +17,93 @@ struct Estimate {
 inline constexpr int kReliabilityBins = 15;
 
 struct Score {
-  Estimate log_loss;                 ///< natural logarithm
-  Estimate brier;                    ///< mean squared error
-  Estimate accuracy;                 ///< share on the likelier side; a prediction of 1/2 counts one half
-  double ece = 0;                    ///< expected calibration error, 15 equal bins (Guo et al. 2017)
-  double ece_low = 0, ece_high = 0;  ///< 95 % of it in draws of clusters with replacement, moved to lie about it
-  /// What it would be, were the predictions true: mean and 95 % quantile. Clusters' residuals change sign together (the
-  /// wild cluster bootstrap; Cameron, Gelbach and Miller 2008).
+  Estimate log_loss;  ///< natural logarithm
+  Estimate brier;     ///< mean squared error
+  Estimate accuracy;  ///< share of outcomes on the likelier side; a prediction of 1/2 counts one half
+  double ece = 0;     ///< expected calibration error, 15 equal bins (Guo et al. 2017)
+  /// 95 % interval of `ece`: bootstrap over clusters, shifted so that its mean is `ece`.
+  double ece_low = 0, ece_high = 0;
+  /// ECE to expect if the predictions were true: mean and 95 % quantile. From draws that flip the signs of whole
+  /// clusters' residuals (wild cluster bootstrap; Cameron, Gelbach and Miller 2008).
   double ece_by_chance = 0, ece_by_chance_high = 0;
   std::vector<ReliabilityBin> bins;
 };
 
-/// Gold labels from outside of the votes: of pairs, or values of items, whose order counts.
+/// Gold labels, which are not from the votes: pairs with a known answer, or items with values. Only the order of values
+/// counts.
 struct Gold {
   std::vector<std::uint32_t> left, right;  ///< [pairs] item indices
-  std::vector<std::int8_t> preference;     ///< [pairs] 1 left, -1 right; ties are left out
+  std::vector<std::int8_t> preference;     ///< [pairs] 1 left, -1 right; no ties
   std::vector<std::uint32_t> item;         ///< [items]
   std::vector<double> value;               ///< [items] larger is better
-  std::size_t unknown = 0;                 ///< rows that name an item without votes
-  std::size_t ties = 0;                    ///< pairs
-  std::size_t repeated = 0;                ///< rows that say again what a row before them says
+  std::size_t unknown = 0;                 ///< rows that name an item that is not in the votes
+  std::size_t ties = 0;                    ///< pairs with the answer "tie"; not in the columns above
+  std::size_t repeated = 0;                ///< rows that repeat an earlier row
 };
 
 struct GoldOrder {
-  double pairs = 0;     ///< pairs of items in one component with different gold values
-  double accuracy = 0;  ///< share that the scores order as the gold values do; equal scores count one half
-  double tau_b = 0;     ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
+  double pairs = 0;  ///< pairs of items in one component with different gold values
+  /// Share of these pairs that the scores order like the gold values; equal scores count one half.
+  double accuracy = 0;
+  double tau_b = 0;  ///< Kendall's tau-b (1945) of scores and gold values over pairs of one component
 };
-/// A fit that came to no numbers.
+/// A fit that diverged: its numbers became NaN or infinite.
 struct DivergedFit {
   std::string model;
-  std::string why;  ///< the error's text
+  std::string why;  ///< text of the Error
 };
 
-/// What one model says of held-out votes, against what came of them.
+/// Predictions of one model for held-out votes, compared with these votes.
 struct ModelScore {
-  std::string name;  ///< a model's name, with * where its logits are corrected; "majority" and "prior_score"
+  std::string name;  ///< the model's name, with * if its logits are corrected; or "majority" or "prior_score"
   Score score;
-  bool converged = true;                               ///< in every fold
-  double slope = 0;                                    ///< that all logits were multiplied by, see Calibration; 0: none
-  std::optional<Estimate> all_answers = std::nullopt;  ///< log loss of the answers themselves, with ties or grades
+  bool converged = true;                               ///< in all folds
+  double slope = 0;                                    ///< factor of all logits, see Calibration; 0: no correction
+  std::optional<Estimate> all_answers = std::nullopt;  ///< log loss of full answers, with ties or strengths
 };
 
-/// Log loss of one model minus that of another, vote by vote.
+/// Log loss of `model` minus log loss of `minus`: mean difference per vote.
 struct LossDifference {
   std::string model, minus;
   Estimate log_loss;
 };
 
-/// The models on one kind of folds.
+/// All models on the same folds.
 struct ModelComparison {
   FoldsBy by = FoldsBy::kVote;
-  std::vector<ModelScore> models;           ///< majority vote, the prior score where there is one, and the models
-  std::vector<LossDifference> differences;  ///< of each of these to each before it
-  std::vector<DivergedFit> diverged;        ///< models that have no scores here
+  std::vector<ModelScore> models;           ///< majority vote, the prior score if there is one, then the models
+  std::vector<LossDifference> differences;  ///< each entry of `models` minus each entry before it
+  std::vector<DivergedFit> diverged;        ///< models without scores, because they diverged
 
-  /// What the others are compared with: bt, or else majority vote.
+  /// The model to compare with: bt if present, else majority vote.
   VOXPOP_EXPORT const ModelScore& base() const;
-  /// Of two of `models`, in whichever order; of a model to itself: zero.
+  /// Difference between two of `models`, in either order; zero if both names are the same.
   VOXPOP_EXPORT Estimate difference(const std::string& model, const std::string& minus) const;
 };
 
-/// A fit of all votes against gold labels.
+/// A fit of all votes, compared with gold labels.
 struct GoldScore {
   std::string name;
   std::size_t pairs_compared = 0;
-  Score pairs;  ///< where pairs are compared
+  Score pairs;  ///< only if pairs_compared > 0
   GoldOrder order;
 };
 
 struct GoldComparison {
-  std::vector<GoldScore> models;  ///< majority vote, and the models
+  std::vector<GoldScore> models;  ///< majority vote, then the models
   std::vector<DivergedFit> diverged;
-  std::size_t apart = 0;  ///< gold pairs whose items lie in two components, which no votes compare
+  std::size_t apart = 0;  ///< gold pairs whose items are in two components: votes do not connect the items
 };
 
 struct EvaluateResult {
   std::uint64_t votes = 0, decided_votes = 0;
-  std::string std_errors_over;             ///< "components" or "pairs": see Clusters
-  double votes_in_blocks = 0;              ///< share of the votes in a block with others: ViewBlocks::share()
-  std::uint64_t votes_of_nobody_else = 0;  ///< votes in such blocks of whose items nobody else says anything
-  bool all_answers = false;                ///< whether ModelScore::all_answers says more than the log loss
-  /// By the folds that were asked for. Where those are by block because the votes ask for it, then also by vote.
+  std::string std_errors_over;  ///< what the standard errors cluster by: "components" or "pairs", see Clusters
+  double votes_in_blocks = 0;   ///< share of the votes that are in a block with other votes: ViewBlocks::share()
+  /// Votes in such blocks that are the only block of their component: no other block has votes on their items.
+  std::uint64_t votes_of_nobody_else = 0;
+  bool all_answers = false;  ///< whether ModelScore::all_answers differs from the log loss: there are ties or strengths
+  /// On the folds that the request asks for. If the votes led to folds by block, folds by vote follow as a second
+  /// entry.
   std::vector<ModelComparison> comparisons;
   std::optional<GoldComparison> gold;
   std::vector<Finding> findings;      ///< about the votes

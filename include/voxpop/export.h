@@ -1,4 +1,4 @@
 #pragma once
 
-/// Marks what the shared library shows to programs that link with it.
+/// Marks functions and classes that the shared library exports.
 #define VOXPOP_EXPORT __attribute__((visibility("default")))

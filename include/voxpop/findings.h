@@ -3,15 +3,16 @@
 
 namespace voxpop {
 
-/// How much a finding matters: good to know; labels need care; labels are wrong, or nobody can tell whether they are.
+/// Severity of a finding. kNote: good to know. kCare: use the labels with care. kDoNotTrain: the labels are wrong, or
+/// nothing shows that they are right.
 enum class Level { kNote, kCare, kDoNotTrain };
 
-/// Something about votes that whoever fits or trains on them should know.
+/// A property of the votes that matters for fitting or training.
 struct Finding {
-  std::string kind;  ///< a name for programs, snake_case
+  std::string kind;  ///< a name in snake_case, for programs
   Level level;
-  std::string text;    ///< for people: figures, and who or what it is about
-  std::string remedy;  ///< what mends it, with the command where there is one
+  std::string text;    ///< for people: numbers, and the items or annotators concerned
+  std::string remedy;  ///< how to fix it, with a command if there is one
 };
 
 }  // namespace voxpop

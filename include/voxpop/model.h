@@ -2,8 +2,8 @@
 
 namespace voxpop {
 
-/// bt: all annotators alike (Bradley and Terry 1952). crowd-bt: a probability eta of each that it means its vote (Chen
-/// et al. 2013). rater: discrimination, side bias and habit of ties of each.
+/// bt: all annotators alike (Bradley and Terry 1952). crowd-bt: each annotator means its vote with its own probability
+/// eta (Chen et al. 2013). rater: each annotator has its own discrimination, side bias and tie habit.
 enum class Model { kBradleyTerry, kCrowdBt, kRater };
 
 }  // namespace voxpop

@@ -8,7 +8,7 @@
 
 namespace voxpop {
 
-/// Many short strings in one block of memory: a pointer's worth of overhead each, not an allocation.
+/// Many short strings in one block of memory. Each costs 8 bytes more than its text, and no allocation of its own.
 class Strings {
  public:
   std::size_t size() const { return ends_.size(); }
@@ -21,7 +21,8 @@ class Strings {
     text_.append(s);
     ends_.push_back(text_.size());
   }
-  /// Of fields of `width` characters each, of which the text takes the first `lengths`.
+  /// Appends one string per field. Fields have `width` characters; string i is the first `lengths[i]` characters of its
+  /// field.
   void append_fields(const char* fields, std::size_t width, std::span<const std::uint32_t> lengths);
   void reserve(std::size_t count, std::size_t characters) {
     ends_.reserve(count);

@@ -6,9 +6,9 @@
 //   for (float p : fit.labels.pairs.probability) ...
 //   voxpop::write_fit("fit.h5", fit);
 //
-// Nothing here prints, exits, or handles signals: a Context has functions for notes and progress, and says when to
-// stop. All functions throw Error. They may be called from several threads at once; a Context::memory_limit is the
-// whole process's.
+// The library does not print, exit or handle signals. The functions of a Context receive notes and progress, and can
+// stop a run. All functions throw Error. Several threads may call them at once; Context::memory_limit applies to the
+// whole process.
 
 #include <cstdint>
 #include <functional>
@@ -27,58 +27,61 @@
 
 namespace voxpop {
 
-/// Checks votes that a program has filled in: every index, weight and number; ids, which must be UTF-8 and differ.
-/// Throws Error(kBadInput) naming column, row and value. read_votes() has done so.
+/// Checks votes that a program has filled in: indices, weights and numbers, and that ids are valid UTF-8 and unique.
+/// Throws Error(kBadInput) with column, row and value. read_votes() does these checks itself.
 VOXPOP_EXPORT void check_votes(const Votes& votes);
 
-/// Reads comparisons/1 files as one data set: docs/hdf5.md. Embeddings are read apart: read_embeddings().
+/// Reads comparisons/1 files as one data set (docs/hdf5.md). Embeddings are not included: read_embeddings().
 VOXPOP_EXPORT Votes read_votes(const std::vector<std::string>& paths, const Context& context = {});
 
-/// Reads the items' embeddings into `votes`: of a file of their own (.npy, .safetensors, .h5), or where `path` is empty
-/// of the files that the votes were read from.
+/// Reads the items' embeddings into `votes`. `path`: a file of embeddings (.npy, .safetensors, .h5). Empty: the files
+/// that the votes came from.
 VOXPOP_EXPORT void read_embeddings(Votes& votes, const std::string& path = "", const Context& context = {});
 
-/// Writes comparisons/1, under its name only when it is complete.
+/// Writes comparisons/1. The file gets its name only when it is complete.
 VOXPOP_EXPORT void write_votes(const std::string& path, const Votes& votes, const Context& context = {});
 
-/// Fits votes. Throws Error(kUsage) for wishes that contradict each other, Error(kBadInput) for votes that
-/// check_votes() refuses, Error(kNotConverged) where the fit diverges or where nobody can tell which of two camps of
-/// annotators is right (FitRequest::force), Error(kDevice), and Error(kInterrupted) where the context says so.
+/// Fits votes. Throws Error(kUsage) if options contradict each other. Throws Error(kBadInput) if check_votes() refuses
+/// the votes. Throws Error(kNotConverged) if the fit diverges, or if nothing shows which of two camps of annotators is
+/// right (see FitRequest::force). Throws Error(kDevice) if the device cannot be used, and Error(kInterrupted) if the
+/// context stops the fit.
 VOXPOP_EXPORT FitResult fit(Votes votes, const FitRequest& request = {}, const Context& context = {});
 
-/// Compares models on held-out votes, and with gold labels where there are some. A model that diverges has no scores,
-/// but the others do. Throws as fit(); Error(kNotConverged) where all models diverge. `gold`: of these votes, or null.
+/// Compares models on held-out votes, and with gold labels if `gold` is not null; its items are rows of votes.item_ids.
+/// A model that diverges gets no scores; the others do. Throws the same errors as fit(), and Error(kNotConverged) if
+/// all models diverge.
 VOXPOP_EXPORT EvaluateResult evaluate(Votes votes, const EvaluateRequest& request = {}, const Context& context = {},
                                       const Gold* gold = nullptr);
 
-/// Writes fit/1: docs/hdf5.md.
+/// Writes fit/1 (docs/hdf5.md).
 VOXPOP_EXPORT void write_fit(const std::string& path, const FitResult& fit, const Context& context = {});
 
-/// Reads fit/1; labels of votes and tastes are not read.
+/// Reads fit/1, without the labels of votes and without tastes.
 VOXPOP_EXPORT FitResult read_fit(const std::string& path, const Context& context = {});
 
-/// A vote worth asking for.
+/// A vote that is worth collecting.
 struct PlannedVote {
   std::uint32_t pair = 0;  ///< row of labels.pairs
-  float bits = 0;          ///< expected information about the pair's score difference, votes above it taken as given
+  /// Expected information in bits about the pair's score difference, if the votes before it in the list were given.
+  float bits = 0;
 };
 
-/// The `budget` pairs, fewer if there are not as many, whose next vote is worth most, one vote each, the best first.
-/// `discrimination`: of who will vote; 1 is the reference annotator.
+/// The most informative next votes: at most `budget` pairs, one vote each, the best first. `discrimination`: of the
+/// annotator who will vote, relative to the reference annotator (1).
 VOXPOP_EXPORT std::vector<PlannedVote> plan(const FitResult& fit, std::size_t budget, double discrimination = 1);
 
-/// Rows for trainers: docs/formats.md.
+/// Options of rows for trainers (docs/formats.md).
 struct RowsRequest {
   std::string format = "trl";    ///< trl, openrlhf, nemo-aligner, nemo-rl, axolotl, csv, jsonl
-  double min_probability = 0.5;  ///< that the chosen item is the better one
-  double max_flagged = 1;        ///< share of a pair's votes that flagged annotators may have
-  double margin_scale = 1;       ///< margins times this
-  bool keep_ties = false;        ///< pairs more than half of whose votes are ties
-  std::vector<std::string> texts = {}, prompt_texts = {};  ///< JSONL files; none: ids stand for texts
+  double min_probability = 0.5;  ///< least probability that the chosen item is the better one
+  double max_flagged = 1;        ///< largest allowed share of a pair's votes from flagged annotators
+  double margin_scale = 1;       ///< factor of margins
+  bool keep_ties = false;        ///< whether to keep pairs with more than half ties
+  std::vector<std::string> texts = {}, prompt_texts = {};  ///< JSONL files with texts; none: ids replace texts
 };
 
-/// Calls `use` with some rows at a time, whole lines, in the order of the fit's pairs. Gives back how many rows there
-/// are.
+/// Calls `use` repeatedly, each time with several whole lines, in the order of the fit's pairs. Returns the number of
+/// rows.
 VOXPOP_EXPORT std::uint64_t export_rows(const FitResult& fit, const RowsRequest& request,
                                         const std::function<void(std::string_view)>& use, const Context& context = {});
 

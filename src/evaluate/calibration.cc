@@ -8,7 +8,7 @@
 namespace voxpop {
 namespace {
 
-/// The slope of the least log loss, by Newton's method, prior N(1, 1) where votes are few.
+/// The slope with the lowest log loss, by Newton's method. The prior N(1, 1) matters if votes are few.
 template <class Use>
 double best_slope(const std::vector<double>& logit, const Trials& trials, const Use& use, const Context& context) {
   double slope = 1;

@@ -28,7 +28,8 @@ double number_of(std::string_view text, const std::string& path, std::uint64_t l
 
 std::uint64_t key_of(std::uint32_t low, std::uint32_t high) { return std::uint64_t{low} << 32 | high; }
 
-/// `better(low, high, pair)`: the chance that the item of lower index is better; pair: its place among the labels.
+/// `better(low, high, pair)`: probability that the item of lower index is better; pair: row of labels.pairs, if
+/// present.
 template <class Better>
 Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& better) {
   const PairColumns& pairs = labels.pairs;
@@ -48,7 +49,7 @@ Trials compare_pairs(const Labels& labels, const Gold& gold, const Better& bette
   return trials;
 }
 
-/// A row that compares two items, as indices; the number of items where one has no votes.
+/// A row that compares two items, as indices. An item that is not in the votes has the number of items as index.
 struct PairRow {
   std::uint32_t left, right;
   std::uint64_t line;
@@ -82,11 +83,11 @@ void add_values(const std::vector<ValueRow>& rows, const Strings& item_ids, cons
   }
 }
 
-/// Adds each pair once, in whichever order of its items.
+/// Adds each pair once; the order of its two items does not matter.
 void add_pairs(const std::vector<PairRow>& rows, const std::vector<float>& probability, const Strings& item_ids,
                const std::string& path, Gold& gold) {
   struct Said {
-    int better;  ///< 1: of the two items that of lower index, -1: the other, 0: neither
+    int better;  ///< 1: the item of lower index is better; -1: the other; 0: equal
     std::uint64_t line;
   };
   std::unordered_map<std::uint64_t, Said> said;
@@ -115,17 +116,17 @@ void add_pairs(const std::vector<PairRow>& rows, const std::vector<float>& proba
   }
 }
 
-/// Pairs that can be drawn from so many.
+/// Number of pairs of `n` things.
 std::uint64_t pairs_of(std::uint64_t n) { return n * (n - 1) / 2; }
 
-/// An item as compare_with_gold_order() sorts it.
+/// An item in the sort of compare_with_gold_order().
 struct Place {
   std::int32_t component;
   double fact;
   float guess;
 };
 
-/// Sorts guesses [n] by merging, and counts the pairs that stood the wrong way round. `spare` [n].
+/// Sorts guesses [n] by merging, and returns the number of pairs in the wrong order before. `spare`: buffer [n].
 std::uint64_t sort_and_count(std::vector<float>& guess, std::vector<float>& spare, const Context& context) {
   std::uint64_t inverted = 0;
   const std::size_t n = guess.size();
@@ -149,7 +150,7 @@ std::uint64_t sort_and_count(std::vector<float>& guess, std::vector<float>& spar
   return inverted;
 }
 
-/// Calls use(length) for each run of equal elements of [begin, end).
+/// Calls use(length) for each run of equal elements in [begin, end).
 template <class Iterator, class Equal, class Use>
 void for_runs(Iterator begin, Iterator end, const Equal& equal, const Use& use) {
   while (begin != end) {
@@ -234,7 +235,7 @@ GoldOrder compare_with_gold_order(const Column<float>& score, const Column<std::
   std::ranges::sort(places, [](const Place& a, const Place& b) {
     return std::tie(a.component, a.fact, a.guess) < std::tie(b.component, b.fact, b.guess);
   });
-  // Pairs in one component, by what is equal in them.
+  // Numbers of pairs within a component, by what is equal in them.
   std::uint64_t all = 0, facts_equal = 0, guesses_equal = 0, both_equal = 0, differ = 0;
   std::vector<float> guess, spare;
   for (auto begin = places.begin(); begin != places.end();) {

@@ -24,12 +24,12 @@ void for_pairs(const Groups& groups, const Context& context, const Work& work) {
   });
 }
 
-/// How many answers of each kind a pair has in each fold. One object serves many pairs: only what was counted is
-/// cleared, so that a pair of few votes costs few steps, however many folds there are.
+/// Counts the answers on one pair, by fold. One object serves many pairs. clear() visits only what was counted, so that
+/// a pair with few votes takes few steps even if there are many folds.
 class FoldCounts {
  public:
   struct Counts {
-    std::array<std::uint32_t, kAnswers> level{};  ///< by the answer for the pair's first item, from strongest against
+    std::array<std::uint32_t, kAnswers> level{};  ///< by level for the pair's first item, from strongest against
     std::uint32_t seen = 0, decided = 0, first = 0;
   };
 
@@ -50,7 +50,7 @@ class FoldCounts {
     for (std::uint32_t v = begin; v < end; ++v) of_[folds[v]] = {};
     all_ = {};
   }
-  /// In all folds but this one.
+  /// Counts in all folds except `fold`.
   double seen(int fold) const { return all_.seen - of_[fold].seen; }
   double decided(int fold) const { return all_.decided - of_[fold].decided; }
   double for_first(int fold) const { return all_.first - of_[fold].first; }
@@ -63,7 +63,8 @@ class FoldCounts {
   Counts all_;
 };
 
-/// Logistic regression of decided votes on one difference and a constant, by Newton's method: {constant, slope}.
+/// Logistic regression of decided votes on one difference and a constant, by Newton's method. Returns {constant,
+/// slope}.
 template <class Use>
 std::array<double, 2> regress(std::size_t votes, const std::vector<float>& x, const std::vector<std::int8_t>& left,
                               const Use& use, const Context& context) {
@@ -132,7 +133,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
   const bool all_answers = !groups.answers.half_ties;
   if (all_answers) out.log_probability.resize(groups.votes.size());
   Groups seen = groups;
-  seen.on_device.reset();  // the votes there are all seen
+  seen.on_device.reset();  // the copy there has no held-out votes
   seen.all_seen = false;
   const int count = 1 + *std::max_element(folds.begin(), folds.end());
   for (int fold = 0; fold < count; ++fold) {
@@ -171,7 +172,7 @@ Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_
 
 Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds, const Context& context) {
   const int count = 1 + *std::max_element(folds.begin(), folds.end());
-  std::vector<Answer> totals(count);  // of each fold
+  std::vector<Answer> totals(count);  // by fold
   Answer all{};
   for (std::size_t v = 0; v < folds.size(); ++v) {
     ++totals[folds[v]][answer_of(groups.votes[v])];
@@ -191,14 +192,15 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
       const double others_for_left =
           vote.first_on_left() ? others.for_first(fold) : others.decided(fold) - others.for_first(fold);
       const double left = 1 + others_for_left, decided = 2 + others.decided(fold);
-      const double same = others.same(fold, vote.level()), seen = others.seen(fold);  // wherever items were shown
+      const double same = others.same(fold, vote.level()), seen = others.seen(fold);  // any position of the items
       out.left[v] = static_cast<float>(left / decided);
       if (out.log_probability.empty()) continue;
       const std::size_t answer = answer_of(vote), mirrored = 2 * kMaxLevels - answer;
-      double given = 1, votes = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);  // none is impossible
+      // Counts start above 0, so that no answer has probability 0.
+      double given = 1, votes = 2 * groups.answers.levels() + (groups.answers.ties ? 1 : 0);
       for (int k = 0; k < kAnswers; ++k) votes += all[k] - totals[folds[v]][k];
       for (const std::size_t k : {answer, mirrored}) given += 0.5 * (all[k] - totals[folds[v]][k]);
-      const double share = given / votes;  // of this answer, whichever the side, in the other folds
+      const double share = given / votes;  // of this answer, for either side, in the other folds
       out.log_probability[v] = static_cast<float>(std::log((same + 2 * share) / (seen + 2)));
     }
     others.clear(folds, begin, end);
@@ -209,7 +211,7 @@ Predictions predict_by_majority(const Groups& groups, const std::vector<std::uin
 Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column,
                                  const Context& context) {
   const std::size_t count = groups.votes.size(), columns = groups.covariates.count();
-  std::vector<float> x(count);  // left minus right
+  std::vector<float> x(count);  // covariate of the left item minus that of the right item
   std::vector<std::int8_t> left(count);
   for_pairs(groups, context, [&](std::size_t p) {
     const float first = groups.covariates.value[groups.pair_first[p] * columns + column];

@@ -10,51 +10,55 @@
 
 namespace voxpop {
 
-/// By block where more than 30 % of the votes lie in blocks with others, and other blocks say something of their items.
+/// kBlock if more than 30 % of the votes share a block with others and lie in components with several blocks; else
+/// kVote.
 FoldsBy best_folds(const ViewBlocks& blocks);
 
-/// The fold in which each vote is held out [V], below `folds`. A pair's votes are spread over the folds, so that each
-/// is predicted from the pair's others, where it has any; where the first one goes is drawn with `seed`. Votes of one
-/// judgement (Votes::judgement, or empty) are held out together: one of them would give the others away.
+/// [V] The fold in which each vote is held out, from 0 to `folds` - 1. A pair's votes are spread over the folds, so
+/// that each vote is predicted from the pair's other votes, if there are any; `seed` determines the first fold of each
+/// pair. Votes of one judgement (`judgement`: Votes::judgement, or empty) are held out together, because one of them
+/// would reveal the others.
 std::vector<std::uint8_t> draw_folds(const Groups& groups, int folds, std::uint64_t seed,
                                      const Column<std::uint32_t>& judgement = {});
 
-/// The same where blocks are held out together: a component's blocks are spread over the folds.
+/// The same for whole blocks, which are held out together: a component's blocks are spread over the folds.
 std::vector<std::uint8_t> draw_block_folds(const Groups& groups, const ViewBlocks& blocks, int folds,
                                            std::uint64_t seed);
 
-/// What is said of each vote without having seen it [V].
+/// [V] Predictions of each vote by a model that has not seen the vote.
 struct Predictions {
-  std::vector<float> left;             ///< probability that the vote, if decided, goes left
-  std::vector<float> log_probability;  ///< natural logarithm of the probability of the answer given, ties and grades
-                                       ///< told apart; empty where the model has none (ties as half votes)
-  bool converged = true;               ///< in every fold
-  std::vector<std::string> at_caps;    ///< warnings_at_caps() of the last fold
+  std::vector<float> left;  ///< probability that the vote goes left, if it is decided
+  /// Natural logarithm of the probability of the given answer, including ties and strengths; empty if the model has no
+  /// such probability (ties as half votes).
+  std::vector<float> log_probability;
+  bool converged = true;             ///< in all folds
+  std::vector<std::string> at_caps;  ///< warnings_at_caps() of the last fold
 };
 
-/// A model's predictions: for each fold, a fit of all other votes. `make` opens an engine for groups; `report(fold,
+/// A model's predictions: for each fold, a fit of all other votes. `make` creates an engine for groups. `report(fold,
 /// iteration)` is called after each iteration.
 Predictions predict_held_out(const Groups& groups, const std::vector<std::uint8_t>& folds, const FitOptions& options,
                              const std::function<std::unique_ptr<Engine>(const Groups&)>& make,
                              const std::function<void(int, int)>& report, const Context& context = {});
 
-/// The same from the share of the pair's other votes that go left, with one vote to each side added (Laplace's rule of
-/// succession); of all answers, with two votes added that are shared as the other folds' answers are.
+/// Predictions by majority. `left`: the share of the pair's other votes that go left, with one vote added for each side
+/// (Laplace's rule of succession). `log_probability`: two votes are added, distributed as the answers in the other
+/// folds.
 Predictions predict_by_majority(const Groups& groups, const std::vector<std::uint8_t>& folds,
                                 const Context& context = {});
 
-/// The same from one covariate alone, by logistic regression on its difference between left and right, with a constant.
+/// Predictions from one covariate: logistic regression on its difference between left and right, with a constant.
 Predictions predict_by_covariate(const Groups& groups, const std::vector<std::uint8_t>& folds, int column,
                                  const Context& context = {});
 
-/// Votes that are not taken as independent: those of a component, or where there are fewer than a hundred, of a pair.
+/// Groups of votes that are not independent: components, or pairs if there are fewer than 100 components.
 struct Clusters {
-  std::vector<std::uint32_t> of;  ///< [V] ascending
+  std::vector<std::uint32_t> of;  ///< [V] cluster of each vote, ascending
   const char* what;
 };
 Clusters find_clusters(const Groups& groups);
 
-/// The decided votes, in order: did they go left?
+/// Trials of the decided votes, in order of votes. Outcome 1: the vote went left.
 Trials decided_trials(const Groups& groups, const std::vector<float>& left, const Clusters& clusters);
 
 }  // namespace voxpop

@@ -23,12 +23,13 @@ struct LeftOut {
   std::uint32_t vote, pair;
 };
 
-/// A component's votes, or blocks, are left out in so many turns: one at a time, or of more a twentieth.
+/// A component is solved again in at most this many turns. Each turn leaves out one vote or block, or a twentieth of
+/// them if there are more than 20.
 constexpr std::uint32_t kTurns = 20;
-/// As much work, in votes, may copies be; and all turns of a component a third of it.
+/// Budget for refitting, in vote units; one component may use a third of it.
 constexpr double kMostWork = 600'000;
 
-/// What is left out at once.
+/// The units that are left out: votes or blocks.
 struct Units {
   const Groups& groups;
   const ViewBlocks* blocks;  ///< null: each vote is a unit
@@ -46,14 +47,14 @@ struct Units {
   }
 };
 
-/// A component that is solved again, without some of its votes.
+/// One refit of a component without some of its votes.
 struct Turn {
   std::uint32_t component;
-  std::size_t first, end;  ///< of the votes that are left out
+  std::size_t first, end;  ///< range of the left-out votes in Chosen::votes
 };
 
-/// Decided votes, and of blocks all, some `most` of them by a hash, and fewer where solving again takes long: those by
-/// turns, then those of components that are not solved again.
+/// Votes to leave out: decided votes, or all votes of blocks. At most about `most` of them, chosen by a hash; fewer if
+/// refits take long. First the votes of `turns`, then those of components without refits.
 struct Chosen {
   std::vector<LeftOut> votes;
   std::vector<Turn> turns;
@@ -77,7 +78,7 @@ Chosen choose_left_out(const Groups& groups, const Units& units, std::size_t mos
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
     if (!units.can_refit(c)) continue;
     const std::uint32_t begin = groups.range(c, c + 1).vote, turns = units.turns_of(c);
-    if (units.blocks != nullptr && turns == 1) continue;  // nothing else is said of its items
+    if (units.blocks != nullptr && turns == 1) continue;  // no other block has votes on its items
     for (std::uint32_t turn = 0; turn < turns; ++turn) {
       if (mixed(begin + turn) % step != 0) continue;
       const std::size_t first = chosen.votes.size();
@@ -90,16 +91,17 @@ Chosen choose_left_out(const Groups& groups, const Units& units, std::size_t mos
   return chosen;
 }
 
-/// What is known of each vote's pair without the vote, where there are turns: by an EP of the component that starts
-/// from the fit's sites; annotators stay as they are. The cavity is something else: votes that say the same hold back
-/// each other's sites, and with one of them gone the others would say more. Cavities leave them as they are, and so err
-/// to the side that the vote was against.
+/// Posterior of each vote's pair without the vote, for components with turns: EP of the component, which starts from
+/// the fit's sites; annotators stay as they are. A cavity would be less exact. Votes with the same answer reduce each
+/// other's sites, so without one of them the others' sites would grow. A cavity keeps the other sites as they are, so
+/// it errs to the side that the vote was against.
 void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen, bool by_block,
                    std::vector<Cavity<double>>& known) {
   Share share;
   for (const Turn& turn : chosen.turns) share.push_back(groups.range(turn.component, turn.component + 1));
   Groups copies = take_share(groups, share);
-  std::vector<std::size_t> pair(chosen.votes.size()), copy(chosen.votes.size());  // of each vote, in the copies
+  // Index of each vote and its pair in `copies`.
+  std::vector<std::size_t> pair(chosen.votes.size()), copy(chosen.votes.size());
   std::size_t votes = 0, pairs = 0;
   for (std::size_t t = 0; t < share.size(); ++t) {
     for (std::size_t i = chosen.turns[t].first; i < chosen.turns[t].end; ++i) {
@@ -118,7 +120,7 @@ void refit_without(const Groups& groups, const Fit& fit, const Sites& sites, con
                                         : Cavity<double>{rest.vote_mean[copy[i]], rest.vote_variance[copy[i]]};
 }
 
-/// What is known of the pair of each vote without it.
+/// Posterior of each vote's pair without the vote.
 std::vector<Cavity<double>> know_without(const Groups& groups, const Fit& fit, const Sites& sites, const Chosen& chosen,
                                          bool by_block) {
   std::vector<Cavity<double>> known;
@@ -138,7 +140,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
     const double weight = groups.weight_of(chosen.votes[i].vote);
     return blocks != nullptr ? weight : part_of(weight);
   };
-  // What a vote's block says of its annotator, but for the vote itself.
+  // Information of a vote's block about its annotator, without the vote itself.
   std::vector<AnnotatorTerms<double>> own(blocks != nullptr ? chosen.votes.size() : 0);
   for (const Turn& turn : chosen.turns) {
     if (blocks == nullptr) break;
@@ -156,7 +158,7 @@ Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites
   for (std::size_t i = 0; i < chosen.votes.size(); ++i)
     if (groups.is_voted(chosen.votes[i].vote)) in_order.push_back(i);
   std::ranges::sort(in_order, {}, [&](std::size_t i) { return chosen.votes[i].vote; });
-  std::vector<bool> is_repeat;  // of its annotator's vote on the same pair
+  std::vector<bool> is_repeat;  // a later vote of the same annotator on the same pair
   std::unordered_set<std::uint64_t, SeededHash> judged;
   for (const std::size_t i : in_order) {
     const auto [v, p] = chosen.votes[i];
@@ -193,7 +195,7 @@ AgreementTest agreement_with_others(const Trials& left_out) {
     double score = 0, weight = 0;
     bool votes = false;
   };
-  std::vector<Own> voters;  // by number, and gone through by it: sums depend on the order
+  std::vector<Own> voters;  // in order of annotator indices: the sums depend on the order
   for (std::size_t i = 0; i < left_out.predicted.size(); ++i) {
     if (std::isnan(left_out.blind[i])) continue;
     const double told = clamped_logit(left_out.predicted[i]) - clamped_logit(left_out.blind[i]),
@@ -209,7 +211,8 @@ AgreementTest agreement_with_others(const Trials& left_out) {
     own.weight += weight;
   }
   if (squares <= 0) return {};
-  double apart = 0;  // between voters, about the mean: what one does on all its votes alike
+  // Variance between annotators about the mean: effects that an annotator has on all its votes.
+  double apart = 0;
   std::size_t who_vote = 0;
   for (const Own& own : voters) {
     if (!own.votes) continue;

@@ -5,34 +5,37 @@
 
 namespace voxpop {
 
-/// A fit's predictions of decided votes that it has seen, each from all or nearly all of the others: components are
-/// solved again without the vote, or a twentieth of their votes at a time; in very large ones its EP site is taken out
-/// (Opper and Winther 2000). What it says of its annotator is taken out, too, but for habits. Of some `most` votes,
-/// chosen by a hash, where there are more; of fewer where solving again takes long.
+/// A fit's predictions for decided votes that it has seen. Each prediction uses all or nearly all of the other votes.
+/// Components are solved again without the vote, or without a twentieth of their votes at a time; in very large
+/// components the vote's EP site is taken out (Opper and Winther 2000). The vote's information about its annotator is
+/// taken out, too, except for tie habits. If there are more than about `most` votes, a hash chooses that many; fewer if
+/// refits take long.
 ///
-/// Trials::blind is what annotators' side biases alone say; NaN of repeats, which agree with themselves.
+/// Trials::blind: predictions from annotators' side biases alone; NaN for repeats, because they agree with their own
+/// earlier vote.
 ///
-/// With `blocks`, each from all but its block: from what others say of its items, and its annotator elsewhere. Votes
-/// that no other block says anything of are left out of the trials, and so are components that are too large to be
-/// solved again.
+/// With `blocks`, each prediction leaves out the vote's whole block. It uses other blocks' votes on the items, and the
+/// annotator's votes elsewhere. Not included: votes on items without votes of other blocks, and components that are too
+/// large to be solved again.
 Trials predict_left_out(const Groups& groups, const Fit& fit, const Sites& sites, std::size_t most = 250'000,
                         const ViewBlocks* blocks = nullptr);
 
-/// Annotators whose votes contradict their priors [annotators], those of an earlier fit: the score test of each at its
-/// prior, by what others say of its items; scores' own squares, and what the prior leaves open, are their variance.
-/// 0.001 after Holm's correction.
+/// Indices of annotators whose votes contradict their priors. `priors`: [annotators], from an earlier fit. Score test
+/// of each annotator at its prior, given what others' votes say of the items. The variance is the sum of the squared
+/// scores, plus the prior's uncertainty. Significance: 0.001 after Holm's correction.
 std::vector<std::size_t> find_contradicted(const Groups& groups, const Fit& fit, const Sites& sites,
                                            const std::vector<Population>& priors);
 
-/// A score test's statistic, in standard errors that are taken between votes; and between votes or between annotators,
-/// whichever are larger: an annotator whose discrimination came out high by chance weighs all its votes too much.
+/// Statistic of a score test, in standard errors. `by_votes`: standard errors from the variation between votes.
+/// `by_voters`: between votes or between annotators, the larger one. An annotator whose discrimination is overestimated
+/// by chance gives all its votes too much weight; only the variation between annotators shows this.
 struct AgreementTest {
   double by_votes = 0, by_voters = 0;
 };
 
-/// Whether votes follow what others say of their items, and not only a side: the score test of a slope from blind to
-/// seeing predictions. Of coin tosses the statistic is about 0. A vote predicts others as they predict it, so the
-/// variance is twice that of independent trials.
+/// Whether votes follow what other votes say of their items, and not only a side: score test of a slope from blind
+/// predictions to full ones. For coin tosses the statistic is about 0. Two votes predict each other, so the variance is
+/// twice that of independent trials.
 AgreementTest agreement_with_others(const Trials& left_out);
 
 }  // namespace voxpop

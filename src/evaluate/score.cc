@@ -31,7 +31,7 @@ double error_of(const Bins& bins) {
     off[b] = bins[b].predicted - bins[b].observed;
     trials += bins[b].trials;
   }
-  return trials > 0 ? calibration_error(off, trials) : 0;  // a draw may leave all out
+  return trials > 0 ? calibration_error(off, trials) : 0;  // a bootstrap draw may be empty
 }
 
 Bins sum_bins(const Trials& trials) {
@@ -54,7 +54,7 @@ std::vector<ReliabilityBin> means(const Bins& bins) {
 
 /// Calibration errors of 400 draws, ascending.
 struct Draws {
-  std::vector<double> resampled = std::vector<double>(kDraws);  ///< each cluster comes Poisson(1) times
+  std::vector<double> resampled = std::vector<double>(kDraws);  ///< each cluster occurs Poisson(1) times
   std::vector<double> by_chance = std::vector<double>(kDraws);  ///< each cluster's residuals keep or change their sign
 };
 
@@ -69,7 +69,7 @@ Draws bootstrap(const Trials& trials, const Context& context) {
       if (i == 0 || trials.cluster[i] != trials.cluster[i - 1]) {
         sign = random() & 1 ? 1 : -1;
         times = -1;
-        for (double p = 1; p > 1 / std::numbers::e; times += 1)  // Knuth's way
+        for (double p = 1; p > 1 / std::numbers::e; times += 1)  // Poisson(1) by Knuth's method
           p *= static_cast<double>((random() >> 11) + 1) * 0x1p-53;
       }
       const int b = bin_of(trials.predicted[i]);
@@ -149,7 +149,7 @@ Score score(const Trials& trials, const Context& context) {
     right[i] = p == 0.5 ? 0.5 : (p > 0.5) == (trials.outcome[i] == 1) ? 1 : 0;
   }
   const Bins bins = sum_bins(trials);
-  // One cluster alone says nothing of how much others would differ.
+  // With a single cluster, the variation between clusters is not known.
   const bool one_cluster = !trials.cluster.empty() && trials.cluster.front() == trials.cluster.back();
   Draws draws;
   if (one_cluster)
@@ -157,7 +157,7 @@ Score score(const Trials& trials, const Context& context) {
       std::ranges::fill(*of, std::numeric_limits<double>::quiet_NaN());
   else
     draws = bootstrap(trials, context);
-  // Resampled votes err more: what chance adds to every ECE is in them twice.
+  // Every ECE contains a part from chance. Resampled votes contain this part twice, so the interval is shifted back.
   const double ece = error_of(bins);
   const double apart = ece - std::accumulate(draws.resampled.begin(), draws.resampled.end(), 0.0) / kDraws;
   return {.log_loss = clustered_mean(log_losses(trials), trials.cluster, trials.weight),

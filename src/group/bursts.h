@@ -6,14 +6,13 @@
 
 namespace voxpop {
 
-/// Votes of one annotator that follow each other faster than anyone reads: 20 or more, none over 2 seconds after the
-/// one before.
+/// 20 or more votes of one annotator, each at most 2 seconds after the one before: faster than anyone can read.
 struct Burst {
   std::uint32_t annotator, votes;
-  std::int64_t start, end;  ///< of its first and last vote, seconds since 1970
+  std::int64_t start, end;  ///< times of its first and last vote, seconds since 1970
 };
 
-/// By annotator, then by time; none without timestamps.
+/// Sorted by annotator, then by time; empty without timestamps.
 std::vector<Burst> find_bursts(const Votes& votes);
 
 }  // namespace voxpop

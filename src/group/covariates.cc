@@ -10,7 +10,8 @@
 namespace voxpop {
 namespace {
 
-/// A column by slot, centred within components; returns its sd there, the same in whatever order components come.
+/// Centres a column (by slot) within components and returns its standard deviation there. Sums are sorted, so that the
+/// result does not depend on the order of components.
 double centre(std::vector<double>& column, const Groups& groups) {
   std::vector<double> squares(groups.components(), 0.0);
   double freedom = 0;
@@ -45,7 +46,8 @@ Covariates find_covariates(const Votes& votes, const Groups& groups, const Covar
     for (std::size_t slot = 0; slot < slots; ++slot) column[slot] = value_of(groups.slot_item[slot]);
     const double largest = std::abs(*std::ranges::max_element(column, {}, [](double x) { return std::abs(x); }));
     const double sd = centre(column, groups);
-    // But for rounding, the same for all items of each component; or so small that a coefficient would have no end.
+    // Except for rounding, the column is constant in each component; or its sd is so small that the coefficient would
+    // have no upper limit.
     if (!(sd > 1e-6 * largest && sd > 1e-30)) {
       out.left_out.emplace_back(name);
       return;

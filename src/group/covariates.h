@@ -10,14 +10,14 @@ namespace voxpop {
 struct Groups;
 struct Votes;
 
-/// What is known of items beside their votes, as the fit takes it: columns centred within each component, with unit
-/// variance there. Features first, then the prior score.
+/// Known properties of items as the fit uses them: columns with mean 0 within each component and variance 1 there.
+/// Features come first, then the prior score.
 struct Covariates {
-  Column<float> value;                     ///< [S][count], by slot
-  std::vector<std::string> names;          ///< [count]
-  std::vector<double> sd;                  ///< [count] of the column within components, in its own unit
-  int features = 0;                        ///< the first so many are features; the last may be the prior score
-  std::vector<std::string> left_out = {};  ///< the same for all items of each component: they say nothing
+  Column<float> value;             ///< [S][count], row of each slot
+  std::vector<std::string> names;  ///< [count]
+  std::vector<double> sd;  ///< [count] standard deviation within components before scaling, in the column's own unit
+  int features = 0;        ///< number of columns that are features; a column after them is the prior score
+  std::vector<std::string> left_out = {};  ///< columns that are constant in each component: they give no information
   int count() const { return static_cast<int>(names.size()); }
 };
 
@@ -25,7 +25,7 @@ struct CovariateChoice {
   bool prior_score = true, features = true;
 };
 
-/// Throws Error(kBadInput) for more than kMaxCovariates columns.
+/// Throws Error(kBadInput) if there are more than kMaxCovariates columns.
 Covariates find_covariates(const Votes& votes, const Groups& groups, const CovariateChoice& choice);
 
 }  // namespace voxpop

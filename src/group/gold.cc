@@ -14,12 +14,13 @@ namespace {
 
 constexpr long kSurest = 98;  ///< per cent
 
-/// How often the likelier answer is right, in per cent.
+/// Probability that the likelier answer is right, in per cent.
 long certainty_of(float probability) {
   return std::clamp(std::lround(100 * std::max(probability, 1 - probability)), 51L, kSurest);
 }
 
-/// An annotator of this discrimination is right so often: the probit beside the logit, over d ~ N(0, 2).
+/// Discrimination of an annotator who is right with this probability: the probit approximates the logit, and score
+/// differences d are N(0, 2).
 double discrimination_of(long certainty) {
   return 1.7 / std::numbers::sqrt2 * std::tan(std::numbers::pi * (0.01 * static_cast<double>(certainty) - 0.5));
 }
@@ -28,7 +29,7 @@ struct Answer {
   std::uint32_t first, second;  ///< slots
   bool first_is_better;
   std::uint32_t annotator;
-  std::size_t row;  ///< of the known pairs
+  std::size_t row;  ///< row of the known pairs
 };
 
 }  // namespace
@@ -100,7 +101,7 @@ GoldVotes add_gold(Groups& groups, const KnownPairs& gold, const Strings& item_i
     }
     with.pair_votes.push_back(static_cast<std::uint32_t>(with.votes.size()));
   }
-  for (std::uint32_t& first : groups.component_pairs) {  // of a component: behind pairs of slots before its own
+  for (std::uint32_t& first : groups.component_pairs) {  // first pair of the component: after pairs of earlier slots
     const std::size_t component = &first - groups.component_pairs.data();
     first = static_cast<std::uint32_t>(std::ranges::lower_bound(with.pair_first, groups.component_slots[component]) -
                                        with.pair_first.begin());

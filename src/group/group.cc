@@ -19,19 +19,19 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xffffffffu;
 
-/// What other threads may read and write meanwhile.
+/// An element that other threads read and write at the same time.
 std::atomic_ref<std::uint32_t> shared(std::uint32_t& x) { return std::atomic_ref(x); }
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-/// Union-find for all threads together, without locks (as ECL-CC, Jaiganesh and Burtscher 2018). A root always goes
-/// below a smaller one, so that it is at last the smallest item of its set, in whatever order votes come.
+/// Lock-free union-find for all threads (like ECL-CC, Jaiganesh and Burtscher 2018). A root is only ever joined to a
+/// smaller root. So the final root is the smallest item of its set, for any order of votes.
 class UnionFind {
  public:
   explicit UnionFind(std::size_t size) : parent_(size) { std::iota(parent_.begin(), parent_.end(), 0u); }
   std::uint32_t root(std::uint32_t x) {
     for (std::uint32_t up = shared(parent_[x]).load(kRelaxed); up != x;) {
       const std::uint32_t above = shared(parent_[up]).load(kRelaxed);
-      if (above != up) shared(parent_[x]).store(above, kRelaxed);  // the way is halved for whoever comes next
+      if (above != up) shared(parent_[x]).store(above, kRelaxed);  // path halving, for later searches
       x = up;
       up = above;
     }
@@ -51,15 +51,15 @@ class UnionFind {
   Column<std::uint32_t> parent_;
 };
 
-/// Calls act(first row, behind the last) for ranges of rows.
+/// Calls act(begin, end) for ranges of rows.
 template <class Act>
 void in_ranges(std::size_t rows, const Act& act) {
   oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, rows, 1 << 16),
                             [&](const auto& range) { act(range.begin(), range.end()); });
 }
 
-/// Calls act(key, first, behind the last) for runs of rows of one key: those of no key are left out. So threads meet at
-/// one counter once a run, not once a row, where all is one component.
+/// Calls act(key, begin, end) for runs of rows with the same key; rows with key kNone are skipped. If all rows are in
+/// one component, threads then update a shared counter once per run, not once per row.
 template <class KeyOf, class Act>
 void in_runs(std::size_t rows, const KeyOf& key_of, const Act& act) {
   in_ranges(rows, [&](std::size_t begin, std::size_t end) {
@@ -83,40 +83,41 @@ struct Component {
   std::uint32_t items = 0, votes = 0, root = kNone;
 };
 
-/// A vote on its way into order: its pair, then its input row.
+/// A vote to be sorted: by pair, then by input row.
 struct Keyed {
-  std::uint64_t pair;  ///< lower item above, higher item below
+  std::uint64_t pair;  ///< lower item in the upper 32 bits, higher item in the lower 32 bits
   std::uint32_t row;
   bool operator<(const Keyed& other) const { return pair != other.pair ? pair < other.pair : row < other.row; }
 };
 
-/// Components of at least so many votes are sorted by all threads together.
+/// All threads together sort the votes of a component with at least this many votes.
 constexpr std::uint32_t kLarge = 1 << 16;
 
-/// Blocks of rows that pairs are counted in: each has a table of all pairs.
+/// Number of blocks of rows for counting; each block has a table of all pairs.
 constexpr std::size_t kCountBlocks = 64;
 
-/// Whether a component has so few possible pairs that counting its votes by pair beats sorting them.
+/// Whether a component has so few possible pairs that counting votes by pair is faster than sorting.
 bool is_arena(std::uint32_t items, std::uint32_t votes, std::size_t all_votes) {
   const std::size_t pairs = std::size_t{items} * (items - 1) / 2;
   return votes >= kLarge && 2 * std::size_t{votes} > all_votes && pairs * kCountBlocks <= votes;
 }
 
-/// The pairs of an arena that have votes, ascending; items and votes are numbered within it.
+/// The pairs of an arena that have votes, ascending. Items and votes are numbered within the arena.
 struct CountedPairs {
   std::size_t component = 0;
-  std::vector<std::uint32_t> first, second, votes;  ///< votes: the first of each pair
+  std::vector<std::uint32_t> first, second, votes;  ///< `votes`: first vote of each pair
 };
 
-/// A counting sort of an arena's votes by pair, then by row. `ends(row)`: its items, lower first, kNone where the row
-/// is not the arena's. Calls put(place, row) for each.
+/// Counting sort of an arena's votes by pair, then by row. `ends(row)`: the vote's items, the lower one first; kNone if
+/// the row is not in the arena. Calls put(place, row) for each vote.
 template <class Ends, class Put>
 CountedPairs count_pairs(std::size_t rows, std::uint32_t items, const Ends& ends, const Put& put) {
   const std::size_t pairs = std::size_t{items} * (items - 1) / 2;
   const auto pair_of = [&](std::uint32_t low, std::uint32_t high) {
     return std::size_t{low} * (2 * items - low - 1) / 2 + (high - low - 1);
   };
-  std::vector<std::uint32_t> table(kCountBlocks * pairs, 0);  // [blocks][pairs] votes, then where the next one goes
+  // [blocks][pairs] number of votes, then place of the next one
+  std::vector<std::uint32_t> table(kCountBlocks * pairs, 0);
   const auto in_blocks = [&](const auto& act) {
     oneapi::tbb::parallel_for(std::size_t{0}, kCountBlocks, [&](std::size_t block) {
       std::uint32_t* mine = table.data() + block * pairs;
@@ -150,7 +151,7 @@ Answers find_answers(const Column<std::int8_t>& preference, Ties ties) {
   answers.strengths.clear();
   for (int strength = 1; strength <= kMaxLevels; ++strength)
     if (used[strength] > 0) answers.strengths.push_back(strength);
-  if (answers.strengths.empty()) answers.strengths = {1};  // all are ties
+  if (answers.strengths.empty()) answers.strengths = {1};  // all votes are ties
   answers.ties = used[0] > 0 && ties != Ties::kDrop;
   if (answers.ties) answers.tie_share = static_cast<double>(used[0]) / static_cast<double>(preference.size());
   answers.half_ties = answers.ties && ties == Ties::kHalf;
@@ -168,7 +169,8 @@ Groups group_votes(Votes& votes, Ties ties) {
   const std::size_t rows = votes.size();
   const auto counts = [&](std::size_t row) { return ties != Ties::kDrop || votes.preference[row] != 0; };
 
-  // Components, smallest first, so that a batch of neighbours is even work; equal ones by their smallest item.
+  // Components in order of size, so that neighbours in a batch take equal work; equal sizes in order of their smallest
+  // item.
   UnionFind sets(items);
   in_ranges(rows, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row)
@@ -226,7 +228,7 @@ Groups group_votes(Votes& votes, Ties ties) {
     }
   }
 
-  // Votes: a counting sort by component, in any order there, then by pair and row.
+  // Votes: a counting sort by component (order within it arbitrary), then a sort by pair and row.
   groups.vote_row.resize(component_votes.back());
   {
     Column<std::uint32_t> next(component_votes.begin(), component_votes.end() - 1);
@@ -249,7 +251,8 @@ Groups group_votes(Votes& votes, Ties ties) {
     const int level = votes.preference[row] < 0 ? -levels[-votes.preference[row]] : levels[votes.preference[row]];
     return VoteCode::make(votes.annotator[row], first_on_left ? level : -level, first_on_left);
   };
-  // An arena, of few pairs with very many votes: those are counted. It has most votes, so there is one at most.
+  // An arena is a component with few pairs and very many votes, which are counted. It has more than half of the votes,
+  // so there is at most one.
   std::optional<CountedPairs> arena;
   oneapi::tbb::enumerable_thread_specific<Column<Keyed>> buffers;
   oneapi::tbb::parallel_for(std::size_t{0}, order.size(), [&](std::size_t c) {
@@ -271,7 +274,8 @@ Groups group_votes(Votes& votes, Ties ties) {
       groups.component_pairs[c + 1] = static_cast<std::uint32_t>(arena->first.size());
       return;
     }
-    Column<Keyed> own;  // sorting together, a thread may take up another component meanwhile
+    // parallel_sort() may run another component's task in this thread, which would overwrite the shared buffer.
+    Column<Keyed> own;
     Column<Keyed>& keyed = count >= kLarge ? own : buffers.local();
     keyed.resize(count);
     for (std::uint32_t v = 0; v < count; ++v)
@@ -301,7 +305,7 @@ Groups group_votes(Votes& votes, Ties ties) {
       }
       return;
     }
-    std::uint64_t before = 0;  // no pair: its items would be one
+    std::uint64_t before = 0;  // not a pair: its two items would be the same
     for (std::uint32_t v = component_votes[c]; v < component_votes[c + 1]; ++v) {
       const std::uint64_t items_of_pair = pair_of(groups.vote_row[v]);
       if (items_of_pair == before) continue;

@@ -13,9 +13,9 @@
 namespace voxpop {
 namespace {
 
-/// If sides are drawn for each vote, an item shown n times has E[(times left - times right)^2] = n; if it never changes
-/// sides, that is n^2. Where between the two the items lie together, less three standard errors of chance; never below
-/// 0.
+/// How far items keep to one side. Let an item be shown n times. E[(times left - times right)^2] is n if sides are
+/// drawn for each vote, and n^2 if the item always has the same side. The result is the position of the observed sum
+/// between these values, 0 to 1, after subtracting three standard errors of chance; never below 0.
 double find_side_keeping(const Column<std::uint32_t>& shown, const Column<std::int32_t>& net) {
   double found = 0, by_chance = 0, always = 0;
   for (std::size_t slot = 0; slot < shown.size(); ++slot) {
@@ -29,14 +29,14 @@ double find_side_keeping(const Column<std::uint32_t>& shown, const Column<std::i
   return always > by_chance ? std::max(0.0, (found - by_chance - luck) / (always - by_chance)) : 0;
 }
 
-/// An annotator's votes in a range of pairs.
+/// An annotator's votes in one range of pairs.
 struct Voter {
-  std::uint32_t last_pair = 0;  ///< number of the last pair that it voted on, from 1 on
+  std::uint32_t last_pair = 0;  ///< index + 1 of the last pair that the annotator voted on
   std::uint32_t votes = 0, repeats = 0, dependent_repeats = 0;
-  bool met = false;  ///< shares a pair with another annotator
+  bool met = false;  ///< has a pair in common with another annotator
 };
 
-/// Looks at a range of pairs. Each range has an array of annotators of its own, so that nothing is sorted or shared.
+/// Counts in a range of pairs. Each range has its own array of annotators, so that no sorting and no sharing is needed.
 class PairCounter {
  public:
   PairCounter(const Groups& groups, const Votes& votes, Column<std::uint32_t>& shown, Column<std::int32_t>& net)
@@ -89,7 +89,7 @@ class PairCounter {
     return (votes_.independent.empty() || !contains(votes_.independent, row)) &&
            (votes_.judgement.empty() || votes_.judgement[row] == kNoJudgement);
   }
-  /// Other ranges may have pairs of the same item.
+  /// Atomic: another range may have pairs with the same item.
   template <class Number>
   static void add(Number& sum, Number more) {
     std::atomic_ref(sum).fetch_add(more, std::memory_order_relaxed);
@@ -103,8 +103,8 @@ class PairCounter {
   Column<Voter> voters_;
 };
 
-/// First pairs of ranges of about equally many votes, and the end. An array of annotators costs no more than a few
-/// votes each, so that many annotators are not counted in many ranges.
+/// First pairs of ranges with about equal numbers of votes, and the end. Each range needs an array of annotators, so a
+/// range has at least about 4 votes per annotator: with many annotators there are fewer ranges.
 std::vector<std::uint32_t> cut_pairs(const Groups& groups) {
   const auto threads = static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
   const std::size_t parts =
@@ -120,7 +120,7 @@ std::vector<std::uint32_t> cut_pairs(const Groups& groups) {
 
 std::uint64_t count_judgements(const Votes& votes, std::uint64_t counted) {
   if (votes.judgement.empty()) return counted;
-  std::vector<bool> seen;  // they are numbered in order of appearance
+  std::vector<bool> seen;  // judgements are numbered in order of appearance
   std::uint64_t parts = 0, judgements = 0;
   for (const std::uint32_t judgement : votes.judgement) {
     if (judgement == kNoJudgement) continue;
@@ -179,7 +179,8 @@ Limits find_limits(const Groups& groups, const Votes& votes) {
     ++limits.annotators;
     if (!all.met && limits.annotators_alone++ == 0) limits.first_alone = votes.annotator_ids[a];
     if (repeats == 0) continue;
-    if (!votes.anonymous.empty() && votes.annotator_ids[a] == "anonymous") continue;  // nobody knows who it was
+    // Several people may share this id.
+    if (!votes.anonymous.empty() && votes.annotator_ids[a] == "anonymous") continue;
     limits.duplicate_votes += repeats;
     limits.dependent_repeats += dependent;
     if (dependent < 9 || 10 * dependent < 9 * voted) continue;

@@ -3,13 +3,13 @@
 namespace voxpop {
 namespace {
 
-/// Offsets of a run's parts, as they are behind what is there.
+/// Appends offsets of a run's parts, shifted to follow the offsets in `to`.
 void append_offsets(Column<std::uint32_t>& to, const Column<std::uint32_t>& from, std::size_t begin, std::size_t end) {
   const std::uint32_t move = to.back() - from[begin];
   for (std::size_t i = begin + 1; i <= end; ++i) to.push_back(from[i] + move);
 }
 
-/// The views of a run, behind those of earlier runs.
+/// Appends the views of a run to those of earlier runs.
 void append_views(Groups& out, const Groups& groups, const ComponentRange& run) {
   const Views& from = groups.views;
   Views& to = out.views;
@@ -17,7 +17,7 @@ void append_views(Groups& out, const Groups& groups, const ComponentRange& run) 
     if (offsets->empty()) offsets->push_back(0);
   const std::uint32_t block = from.component_blocks[run.component], end = from.component_blocks[run.component_end];
   const std::uint32_t listed = from.block_votes[block], listed_end = from.block_votes[end];
-  // Slots and votes are numbered anew, modulo 2^32: the run's first ones come behind all that are there by now.
+  // Slots and votes get new numbers: the run's first ones follow all earlier ones. Differences are modulo 2^32.
   const auto components = static_cast<std::uint32_t>(to.component_blocks.size()) - 1;
   const std::uint32_t slots = out.component_slots[components] - run.slot;
   const auto votes = static_cast<std::uint32_t>(to.vote.size()) - run.vote;

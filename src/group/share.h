@@ -13,7 +13,7 @@ void append(Column<T>& to, const Column<T>& from, std::size_t begin, std::size_t
   to.insert(to.end(), from.begin() + begin, from.begin() + end);
 }
 
-/// The components of a share, one run after the other, as groups of their own, for an engine: without vote_row. A run
+/// The components of a share as Groups of their own for an engine, in the order of the runs; without vote_row. A run
 /// may occur more than once.
 Groups take_share(const Groups& groups, const Share& share);
 

@@ -6,7 +6,7 @@ namespace voxpop {
 
 std::string set_sources(Groups& groups, const Votes& votes) {
   if (votes.source.empty()) return "";
-  std::vector<std::uint32_t> items(votes.source_ids.size(), 0);  // of each source, among those with votes
+  std::vector<std::uint32_t> items(votes.source_ids.size(), 0);  // number of items with votes, by source
   bool all_known = true;
   for (const std::uint32_t item : groups.slot_item) {
     const std::uint32_t source = votes.source[item];

@@ -5,8 +5,8 @@
 
 namespace voxpop {
 
-/// Sets Groups::sources from the items' sources, where votes tell some of them apart. Returns why not, in words; ""
-/// where they do, and where no item has a source.
+/// Sets Groups::sources from the items' sources, if the votes can show differences between sources. Returns the reason
+/// if they cannot; "" if they can, or if no item has a source.
 std::string set_sources(Groups& groups, const Votes& votes);
 
 }  // namespace voxpop

@@ -22,17 +22,17 @@ struct Vote {
   std::uint32_t vote, pair;
 };
 
-/// Writes the first vote of its block to each vote of one annotator in one component; those come in ascending order.
+/// For votes of one annotator in one component, ascending: writes to each vote the first vote of its block.
 void find_first_votes(const Groups& groups, std::span<const Vote> votes, Column<std::uint32_t>& first_of) {
   if (votes.size() == 1) return;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;  // slot, place among these votes
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;  // slot, index in `votes`
   ends.reserve(2 * votes.size());
   for (std::uint32_t i = 0; i < votes.size(); ++i) {
     ends.emplace_back(groups.pair_first[votes[i].pair], i);
     ends.emplace_back(groups.pair_second[votes[i].pair], i);
   }
   oneapi::tbb::parallel_sort(ends.begin(), ends.end());
-  std::vector<std::uint32_t> parent(votes.size());  // union-find: a root is the first vote of its set
+  std::vector<std::uint32_t> parent(votes.size());  // union-find: the root of a set is its first vote
   std::iota(parent.begin(), parent.end(), 0u);
   const auto root = [&](std::uint32_t i) {
     while (parent[i] != i) i = parent[i] = parent[parent[i]];
@@ -46,7 +46,8 @@ void find_first_votes(const Groups& groups, std::span<const Vote> votes, Column<
   for (std::uint32_t i = 0; i < votes.size(); ++i) first_of[votes[i].vote] = votes[root(i)].vote;
 }
 
-/// A component's votes that may share a block, by annotator: named ones below 2^32, then judgements.
+/// A component's votes that may share a block, sorted by annotator. Keys of named annotators are below 2^32; those of
+/// judgements without an annotator are above.
 std::vector<Vote> sorted_votes(const Groups& groups, const Votes& votes, std::uint32_t component, std::uint32_t step) {
   std::vector<Vote> found;
   for (std::uint32_t p = groups.component_pairs[component]; p < groups.component_pairs[component + 1]; ++p)
@@ -75,7 +76,7 @@ ViewBlocks find_view_blocks(const Groups& groups, const Votes& votes, std::uint3
   oneapi::tbb::parallel_for(std::uint32_t{0}, static_cast<std::uint32_t>(groups.components()), [&](std::uint32_t c) {
     const std::vector<Vote> found = sorted_votes(groups, votes, c, step);
     looked_at += found.size();
-    std::vector<std::size_t> begins;  // of each annotator's votes
+    std::vector<std::size_t> begins;  // first vote of each annotator in `found`
     for (std::size_t i = 0; i < found.size(); ++i)
       if (i == 0 || found[i].who != found[i - 1].who) begins.push_back(i);
     begins.push_back(found.size());
@@ -84,10 +85,11 @@ ViewBlocks find_view_blocks(const Groups& groups, const Votes& votes, std::uint3
     });
   });
   blocks.looked_at = step == 1 ? groups.votes.size() : looked_at.load();
-  Column<std::uint32_t> size(groups.votes.size());  // [blocks]
+  Column<std::uint32_t> size(groups.votes.size());  // [blocks] number of votes
   for (std::uint32_t v = 0; v < blocks.of.size(); ++v) {
     const bool is_first = blocks.of[v] == v;
-    blocks.of[v] = is_first ? blocks.count++ : blocks.of[blocks.of[v]];  // a first vote has its number by now
+    // The block's first vote already has the block's number.
+    blocks.of[v] = is_first ? blocks.count++ : blocks.of[blocks.of[v]];
     size[blocks.of[v]] = is_first ? 1 : size[blocks.of[v]] + 1;
   }
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
@@ -106,7 +108,7 @@ bool can_be_view(std::size_t votes, std::size_t items) { return votes > 1 && ite
 
 std::vector<bool> find_viewed(const Groups& groups, const ViewBlocks& blocks) {
   std::vector<bool> viewed(blocks.count, false);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;  // by block
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;  // (block, slot)
   for (std::uint32_t c = 0; c < groups.components(); ++c) {
     if (groups.items_of(c) > kMostItemsWithViews) return std::vector<bool>(blocks.count, false);
     slots.clear();
@@ -119,7 +121,7 @@ std::vector<bool> find_viewed(const Groups& groups, const ViewBlocks& blocks) {
       std::uint32_t items = 1;
       for (end = begin + 1; end < slots.size() && slots[end].first == slots[begin].first; ++end)
         items += slots[end].second != slots[end - 1].second;
-      viewed[slots[begin].first] = can_be_view((end - begin) / 2, items);  // two ends a vote
+      viewed[slots[begin].first] = can_be_view((end - begin) / 2, items);  // each vote has two entries
     }
   }
   return viewed;

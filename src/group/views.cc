@@ -15,7 +15,7 @@ namespace {
 constexpr double kLeastShare = 0.4;
 constexpr std::size_t kSampleVotes = 100'000;
 
-/// Whether some votes are of one judgement, such as a ranking.
+/// Whether any judgement has more than one vote, such as a ranking.
 bool has_rankings(const Votes& votes) {
   Column<std::uint32_t> sorted;
   for (const std::uint32_t judgement : votes.judgement)
@@ -55,7 +55,7 @@ Views find_views(const Groups& groups, const ViewBlocks& blocks) {
       out.vote[next[blocks.of[v]]++] = v;
       pair_of[v] = p;
     }
-  Column<std::uint32_t> slots(2 * count);  // of each block from twice its first vote on
+  Column<std::uint32_t> slots(2 * count);  // a block's slots start at twice the index of its first vote
   out.block_slots.assign(blocks.count + std::size_t{1}, 0);
   std::atomic<bool> any_view = false;
   oneapi::tbb::parallel_for(std::uint32_t{0}, blocks.count, [&](std::uint32_t b) {

@@ -5,15 +5,15 @@
 
 namespace voxpop {
 
-/// Share of the votes that share a block with others, by a sample of annotators.
+/// Share of the votes that are in a block with other votes, estimated from a sample of annotators.
 double sampled_view_share(const Groups& groups, const Votes& votes);
 
-/// What auto comes to for these votes: on where rankings say so; tested by the fit where 40 % or more of the votes
-/// share a block with others, by a sample of annotators; else off.
+/// Whether to use views. kOn, kOff: always, never. kAuto: always if there are rankings; tested by the fit if 40 % or
+/// more of the votes are in a block with other votes (estimated from a sample of annotators); else never.
 ViewUse choose_views(const Groups& groups, const Votes& votes, ViewChoice choice);
 
-/// The blocks of votes, for an engine; none where no block can be a view. After weigh_votes(), which may take votes
-/// out; so are `blocks` to be found.
+/// The blocks of votes, for an engine; empty if no block can have a view. Call after weigh_votes(), which may remove
+/// votes; find `blocks` after it, too.
 Views find_views(const Groups& groups, const ViewBlocks& blocks);
 Views find_views(const Groups& groups, const Votes& votes);
 

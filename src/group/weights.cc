@@ -25,7 +25,8 @@ void forget_sides(Groups& groups, const Votes& votes, bool all) {
   oneapi::tbb::parallel_for(Range(0, groups.votes.size(), 1 << 16), [&](const Range& range) {
     for (std::size_t v = range.begin(); v < range.end(); ++v) {
       const std::uint32_t row = groups.vote_row[v];
-      // In such files the left item may be the winner: a prediction must not be written that way round.
+      // In such files the left item may always be the winner. A hash draws the order, so that predictions do not reveal
+      // it.
       if (all || contains(votes.unknown_sides, row))
         groups.votes[v] = groups.votes[v].without_side((mixed(row) & 1) != 0);
     }
@@ -33,10 +34,10 @@ void forget_sides(Groups& groups, const Votes& votes, bool all) {
   groups.on_device.reset();
 }
 
-/// Items of one judgement, by slot: the first is the better one; a tie stands there both ways round.
+/// Items of one judgement as pairs of slots (better, worse); a tie is there in both orders.
 using Order = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
 
-/// How much each pair of one judgement counts; see weigh_votes().
+/// Weight of each pair of one judgement; see weigh_votes().
 double share_of_judgement(Order& order) {
   std::sort(order.begin(), order.end());
   order.erase(std::unique(order.begin(), order.end()), order.end());
@@ -52,10 +53,10 @@ double share_of_judgement(Order& order) {
     return static_cast<double>(column.size());
   };
   const double pair_count = keep_distinct(pairs), k = keep_distinct(items);
-  double worth = 0;  // in votes
+  double worth = 0;  // number of votes that the judgement is worth
   if (pair_count == k * (k - 1) / 2) {
     for (double stage = 2; stage <= k; ++stage) worth += 2 * (stage - 1) / stage;
-  } else {  // a stage for each item that is better than others: chosen among these and itself
+  } else {  // each item that is better than others was chosen as the best among them and itself
     for (std::size_t begin = 0, end; begin < order.size(); begin = end) {
       for (end = begin + 1; end < order.size() && order[end].first == order[begin].first;) ++end;
       const auto others = static_cast<double>(end - begin);
@@ -65,8 +66,8 @@ double share_of_judgement(Order& order) {
   return std::min(worth / pair_count, 1.0);
 }
 
-/// Multiplies weights by what their judgements leave of them.
-/// Where annotators' own views are modelled, they say that: only votes without such are weighed then.
+/// Multiplies weights by the share that a vote keeps as a part of its judgement. If annotators' own views are modelled,
+/// the views account for the dependence; then only votes without a view are weighted here.
 void share_judgements(const Groups& groups, const Votes& votes, bool views, Column<float>& weight, VoteWeights& out) {
   if (votes.judgement.empty()) return;
   ViewBlocks blocks;
@@ -76,12 +77,12 @@ void share_judgements(const Groups& groups, const Votes& votes, bool views, Colu
     viewed = find_viewed(groups, blocks);
     if (std::ranges::count(viewed, false) == 0) return;
   }
-  // Votes by judgement, then by annotator: nobody judges for another.
+  // Sorted by judgement, then by annotator: votes of two annotators are never one judgement.
   struct Part {
     std::uint32_t judgement, annotator, vote, pair;
     auto key() const { return std::pair(judgement, annotator); }
   };
-  // Most judgements are of one vote.
+  // Votes of each judgement. Most judgements have one vote, which needs no weighting.
   std::vector<std::uint32_t> size(1, 0);
   for (const std::uint32_t judgement : votes.judgement) {
     if (judgement == kNoJudgement) continue;
@@ -117,13 +118,13 @@ void share_judgements(const Groups& groups, const Votes& votes, bool views, Colu
   }
 }
 
-/// Whether repeats of some votes may weigh less.
+/// Whether repeats can reduce the weights of any votes.
 bool may_share_repeats(const Votes& votes, std::optional<Repeats> wanted) {
   return wanted != Repeats::kAll && count_rows(votes.anonymous) < votes.size() &&
          (wanted || count_rows(votes.independent) < votes.size());
 }
 
-/// Weights of repeated votes; 0 where a vote does not count.
+/// Weights of repeated votes; 0 if a vote does not count.
 void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repeats> wanted, Column<float>& weight,
                    VoteWeights& out) {
   const Repeats repeats = wanted.value_or(Repeats::kOne);
@@ -167,7 +168,7 @@ void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repea
         if (repeats == Repeats::kOne) {
           double total = 0;
           for (const Vote& one : same) total += weight[one.vote];
-          if (total <= 1 + 1e-6) continue;  // parts of one vote, such as the two halves of a soft one
+          if (total <= 1 + 1e-6) continue;  // parts of one vote, such as the halves of a vote with a soft label
           for (const Vote& one : same) weight[one.vote] = static_cast<float>(weight[one.vote] / total);
           shared_here += same.size();
         } else {
@@ -192,7 +193,7 @@ void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repea
   out.dropped = dropped;
 }
 
-/// Takes votes of weight 0 out. Every pair keeps one.
+/// Removes votes of weight 0. Each pair keeps at least one vote.
 void drop_votes(Groups& groups, Column<float>& weight) {
   std::uint32_t next = 0;
   for (std::size_t p = 0; p < groups.pairs(); ++p) {
@@ -213,14 +214,14 @@ void drop_votes(Groups& groups, Column<float>& weight) {
   weight.resize(next);
 }
 
-/// What makes votes equal: all that a code says, or with annotators alike its level alone.
+/// Votes with the same key are equal: all bits of the code count, or if annotators are alike, only the level.
 std::uint32_t key_of(VoteCode vote, bool annotators_alike) {
   return annotators_alike ? VoteCode::make(0, vote.level(), true, false).bits : vote.bits;
 }
 
-/// Calls act(vote, number) for the votes of a pair in the order of their keys, equal ones of the same number, from 0;
-/// returns how many numbers there are. Votes that weigh less than 1 are alone: half a vote and half a vote are not one,
-/// for each leaves out a half of itself.
+/// Numbers the votes of a pair from 0; equal votes have the same number. Calls act(vote, number) in order of keys, and
+/// returns how many numbers there are. A vote of weight below 1 always has its own number: two half votes are not one
+/// vote, because a prediction without one of them leaves out only this half.
 template <class Act>
 std::uint32_t number_equal(const Groups& groups, std::size_t pair, bool annotators_alike,
                            std::vector<std::pair<std::uint32_t, std::uint32_t>>& buffer, const Act& act) {
@@ -239,7 +240,7 @@ std::uint32_t number_equal(const Groups& groups, std::size_t pair, bool annotato
   return numbers;
 }
 
-/// With annotators alike there are so few kinds of votes that they are counted, not sorted.
+/// If annotators are alike, there are so few kinds of votes that counting needs no sorting.
 constexpr std::uint32_t kKinds = 32;
 
 }  // namespace
@@ -278,7 +279,7 @@ void silence(Groups& groups, const std::vector<bool>& silent) {
 }
 
 std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike) {
-  if (!groups.views.empty()) return std::nullopt;  // each vote has a place in its block
+  if (!groups.views.empty()) return std::nullopt;  // views refer to single votes
   const std::size_t pairs = groups.pairs();
   std::vector<std::pair<std::uint32_t, std::uint32_t>> buffer;
   std::size_t votes = 0, left = 0;
@@ -348,12 +349,12 @@ std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotat
 
 Column<std::uint32_t> count_distinct_pairs(const Groups& groups) {
   Column<std::uint32_t> distinct(groups.annotators, 0);
-  // By thread: the last pair in which each annotator was met, and how many those are.
+  // Per thread: the last pair in which each annotator occurred, and its number of pairs.
   struct Met {
     std::vector<std::uint32_t> last_pair, pairs;
   };
   oneapi::tbb::enumerable_thread_specific<Met> threads;
-  constexpr std::size_t kFewTasks = 64;  // each may clear a column of annotators
+  constexpr std::size_t kFewTasks = 64;  // few, because each task may clear a column of annotators
   oneapi::tbb::parallel_for(Range(0, groups.pairs(), groups.pairs() / kFewTasks + 1), [&](const Range& range) {
     Met& met = threads.local();
     met.last_pair.assign(groups.annotators, ~0u);

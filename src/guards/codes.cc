@@ -14,7 +14,7 @@
 namespace voxpop {
 namespace {
 
-/// How often each code of comparisons/preference occurs, from -kMaxLevels on.
+/// Numbers of votes by code of comparisons/preference, from -kMaxLevels on.
 struct Codes {
   std::array<std::uint64_t, 2 * kMaxLevels + 1> counts{};
 
@@ -29,7 +29,7 @@ struct Codes {
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
     return *this;
   }
-  /// "0 (612 times), 1 (588 times)"
+  /// Such as "0 (612 times), 1 (588 times)".
   std::string listed() const {
     std::string text;
     for (int code = -kMaxLevels; code <= kMaxLevels; ++code)
@@ -61,7 +61,7 @@ Codes count_codes(const Votes& votes, Rows rows) {
       [](Codes a, const Codes& b) { return a += b; });
 }
 
-/// The rows of `all` whose sides are known.
+/// Those rows in `all` whose sides are known.
 std::vector<Rows> known_rows(const Votes& votes, Rows all) {
   std::vector<Rows> known;
   std::uint64_t begin = all.begin;
@@ -74,14 +74,15 @@ std::vector<Rows> known_rows(const Votes& votes, Rows all) {
   return known;
 }
 
-/// Lower end of the 99.7 % interval of a share (Wilson 1927): few votes are no proof.
+/// Lower end of the 99.7 % interval of a share (Wilson 1927), so that few votes are no proof.
 double at_least(std::uint64_t part, std::uint64_t whole) {
   constexpr double z = 3;
   const double n = static_cast<double>(whole), share = static_cast<double>(part) / n;
   return (share + z * z / (2 * n) - z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
 }
 
-/// How far one side outweighs the other: not at all, suspiciously, or as no crowd votes where sides are drawn.
+/// Whether one side has too many votes. None: no. kCare: suspicious. kDoNotTrain: impossible for a crowd if sides are
+/// drawn at random.
 std::optional<Level> one_sided(std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return std::nullopt;
   const double share = static_cast<double>(part) / static_cast<double>(whole), low = at_least(part, whole);
@@ -90,7 +91,7 @@ std::optional<Level> one_sided(std::uint64_t part, std::uint64_t whole) {
   return std::nullopt;
 }
 
-/// Python that rewrites a scale from `low` (the left item is better) to `high` as codes around 0.
+/// Python code that converts a scale from `low` (the left item is better) to `high` into codes around 0.
 std::string rewritten(int low, int high) {
   const std::string codes =
       (low + high) % 2 == 0 ? fmt::format("{} - p", (low + high) / 2) : fmt::format("{} - 2 * p", low + high);
@@ -104,7 +105,8 @@ constexpr const char* kContract =
 constexpr const char* kWinnerLoser =
     "If the data say who won, but not who was shown where: voxpop import FILE --winner COLUMN --loser COLUMN";
 
-/// Codes from 0 or 1 upwards: an index, a number, won or lost, a scale. None says that the right item is better.
+/// Codes from 0 or 1 upwards, such as an index, a number, won or lost, or a scale: no code means that the right item is
+/// better.
 std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
   constexpr std::uint64_t kFew = 4, kSure = 10;
   const int low = codes.lowest(), high = codes.highest();
@@ -142,7 +144,8 @@ std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
                   kWinnerLoser)};
 }
 
-/// A strength that goes to one side only, where the others go to both: often a code for "both bad" or "not known".
+/// A strength that occurs for one side only, while the others occur for both. Often this is a code for "both bad" or
+/// "not known".
 std::optional<Finding> one_way_strength(const std::string& where, const Codes& codes, const Limits& limits) {
   for (int strength = kMaxLevels; strength >= 1; --strength) {
     const std::uint64_t left = codes.of(strength), right = codes.of(-strength), most = std::max(left, right);
@@ -173,7 +176,7 @@ std::optional<Finding> look_at(const std::string& where, const Codes& codes, con
 }  // namespace
 
 void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>& findings) {
-  // File by file: of two vendors one may code in another way.
+  // File by file, because each vendor may use other codes.
   Codes all;
   std::uint64_t likewise = 0;
   std::optional<Finding> worst;

@@ -24,14 +24,15 @@ namespace {
 
 using Range = oneapi::tbb::blocked_range<std::size_t>;
 
-/// Copies differ on less than this share of the pairs on which others would; and with predictions off by so much, still
-/// on fewer.
+/// kStillCopies: the number of differing answers of copies is less than this share of the expected number.
+/// kPredictionError: allowance for errors of the expected number, as a share of all comparisons.
 constexpr double kStillCopies = 0.5, kPredictionError = 0.02;
-/// And they differ on no more than so many of their pairs: people of one strong taste agree, but not so often.
+/// Copies also differ in at most this share of their comparisons. People with the same strong taste agree, but not so
+/// often.
 constexpr double kMostDiffering = 0.1;
 constexpr double kSignificant = 0.01;
 
-/// Chance that a Poisson variable is `count` or less.
+/// Probability that a Poisson variable is `count` or less.
 double poisson_below(double count, double mean) { return mean > 0 ? Eigen::numext::igammac(count + 1, mean) : 1; }
 
 /// One decided vote of an annotator on a pair.
@@ -41,24 +42,24 @@ struct Voter {
   bool first() const { return bits & 1u; }
 };
 
-/// An annotator's votes, for comparing.
+/// Decided votes by pair and by annotator, for comparing annotators.
 struct Ballots {
-  Column<std::uint32_t> begin{0};                ///< first voter of each pair, of pairs with at least three
-  Column<std::uint32_t> voters;                  ///< Voter::bits
-  Column<std::uint32_t> firsts;                  ///< [pairs] voters for the pair's first item
-  Column<std::uint32_t> annotator_begin, pairs;  ///< the pairs of each annotator
+  Column<std::uint32_t> begin{0};  ///< [pairs + 1] first voter of each pair; only pairs with at least three
+  Column<std::uint32_t> voters;    ///< Voter::bits
+  Column<std::uint32_t> firsts;    ///< [pairs] number of votes for the pair's first item
+  Column<std::uint32_t> annotator_begin, pairs;  ///< offsets into `pairs`, and each annotator's pairs
 
   std::size_t size() const { return begin.size() - 1; }
 };
 
-/// All that an annotator says of a pair, which may be several votes: the halves of a soft one, repeats.
+/// One annotator's answer on a pair. It may consist of several votes: halves of a soft vote, or repeats.
 struct Answered {
-  std::uint32_t annotator, vote;  ///< the first of them
-  double net;                     ///< votes for the pair's first item less those against it, by the weights in the file
+  std::uint32_t annotator, vote;  ///< `vote`: the first of these votes
+  double net;  ///< weight of votes for the pair's first item minus weight against it, with the weights in the file
   int winner() const { return (net > 1e-6) - (net < -1e-6); }
 };
 
-/// In the order of the annotators, without known answers.
+/// All answers on a pair in order of annotators, without known answers.
 void find_answers_on(const Groups& groups, std::uint32_t pair, std::vector<Answered>& out) {
   out.clear();
   for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
@@ -110,8 +111,8 @@ Ballots read_ballots(const Groups& groups) {
   return out;
 }
 
-/// How far each annotator agrees with others on its pairs, as a multiple of how far voters do: -1 to 1 in both, from
-/// always against to always with.
+/// How much each annotator agrees with other voters on its pairs, divided by the mean of all voters. Before division,
+/// agreement runs from -1 (always against) to 1 (always with).
 std::vector<double> find_agreement(const Ballots& ballots, std::size_t annotators) {
   std::vector<double> agreement(annotators, 0.0);
   double all = 0;
@@ -136,12 +137,13 @@ struct Edge {
   double p_value;
 };
 
-/// Annotator pairs who differ too seldom. `tested`: how many share enough pairs.
+/// Annotator pairs who differ too seldom. Adds to `tested` the number of annotator pairs with enough common pairs.
 std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotators, std::uint64_t& tested) {
-  // By chance a couple may look alike, among so many; but not one annotator like several others.
+  // Among so many annotator pairs, one pair may look alike by chance. One annotator who looks like several others is
+  // not due to chance.
   constexpr double kWorthALook = 1e-5;
   constexpr std::uint32_t kMany = 3;
-  constexpr double kFewest = 10;  // expected differences; copies of fewer cannot be told from people who agree
+  constexpr double kFewest = 10;  // expected differences; with fewer, copies look like people who agree
   const std::vector<double> agreement = find_agreement(ballots, annotators);
   struct Compared {
     float expected = 0, differing = 0;
@@ -166,7 +168,7 @@ std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotat
         std::uint32_t v = first;
         while (ballots.voters[v] >> 1 != a) ++v;
         const bool mine = Voter{ballots.voters[v]}.first();
-        for (++v; v < last; ++v) {  // voters of a pair are in order
+        for (++v; v < last; ++v) {  // voters of a pair are sorted
           const Voter other{ballots.voters[v]};
           const bool differs = other.first() != mine;
           const double others_agree = 1 - 2 * (differing - differs) / couples;
@@ -201,7 +203,8 @@ std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotat
   return edges;
 }
 
-/// Annotators whose votes are all the same: they make even one another's agreement look usual where they are many.
+/// Adds edges between annotators whose votes are all the same. If they are many, they dominate their pairs, so that
+/// their agreement looks normal and compare_annotators() does not find them.
 void find_twins(const Ballots& ballots, std::size_t annotators, std::vector<Edge>& edges) {
   constexpr std::uint32_t kFewest = 50;
   std::vector<std::uint64_t> print(annotators, 0);
@@ -250,34 +253,35 @@ Column<std::int32_t> numbers_of(const std::vector<CopyCluster>& clusters, std::s
   return out;
 }
 
-/// The cluster of a vote's annotator, or -1: known answers are nobody's.
+/// Cluster of a vote's annotator; -1 for none, and for known answers.
 std::int32_t cluster_of_vote(const Groups& groups, const Column<std::int32_t>& number, std::uint32_t vote) {
   return groups.is_gold(groups.votes[vote]) ? -1 : number[groups.votes[vote].annotator()];
 }
 
-/// A cluster's votes on one pair, and what others' votes say of it.
+/// A cluster's votes on one pair, and what the votes of others say of the pair.
 struct Seat {
   std::uint32_t member;
   bool first;
-  double aside;  ///< side bias and tastes: logits towards the pair's first item
+  double aside;  ///< logits towards the pair's first item, from side bias and tastes
 };
 struct Shared {
   Cavity<double> others;
-  std::size_t begin, end;  ///< of its seats
+  std::size_t begin, end;  ///< range of its seats
 };
 struct Meeting {
   std::vector<Seat> seats;
   std::vector<Shared> pairs;
 };
 
-/// What is known of a pair without a cluster's votes, given all answers on it; and what pulls a vote's annotator aside.
+/// `others`: what is known of a pair without a cluster's votes, given all answers on the pair. `aside`: logits by which
+/// a vote's annotator prefers the pair's first item for other reasons than scores.
 struct Known {
   std::function<Cavity<double>(std::uint32_t pair, std::int32_t cluster, const std::vector<Answered>& answers)> others;
   std::function<double(VoteCode vote, std::uint32_t pair)> aside;
 };
 
-/// What each cluster's members say of pairs on which at least two of them, and somebody else, voted. Of some votes of
-/// each cluster, chosen by a hash, where there are many. `number`: each annotator's cluster, or -1.
+/// For each cluster: its members' answers on pairs with votes of at least two members and of someone outside the
+/// cluster. Of large clusters only a sample of pairs, chosen by a hash. `number`: [annotators] cluster, or -1.
 std::vector<Meeting> gather(const Groups& groups, const Column<std::int32_t>& number, std::size_t clusters,
                             const Known& known) {
   constexpr std::size_t kMostSeats = 20'000;
@@ -318,14 +322,15 @@ std::vector<Meeting> gather(const Groups& groups, const Column<std::int32_t>& nu
   return out;
 }
 
-/// What members of one discrimination would say, their answers independent given the scores.
+/// What independent members with one common discrimination would answer, given the scores.
 struct Prediction {
-  double log_likelihood = 0;      ///< of the answers, all members on a pair as one voter
-  std::vector<double> differing;  ///< expected, by seat: of its comparisons with the others on the pair
+  double log_likelihood = 0;  ///< of the answers; all members on a pair count as one voter
+  /// [seats] Expected number of the pair's other members with a different answer.
+  std::vector<double> differing;
 };
 
 Prediction predict(const Meeting& meeting, double discrimination) {
-  constexpr int kNodes = 8;  // on either side of the mean, half a sd apart
+  constexpr int kNodes = 8;  // on each side of the mean, in steps of half an sd
   Prediction out;
   out.differing.assign(meeting.seats.size(), 0.0);
   std::vector<double> chance;
@@ -352,15 +357,15 @@ Prediction predict(const Meeting& meeting, double discrimination) {
   return out;
 }
 
-/// The answers that are expected to differ if the cluster's members are as good as their agreement with others allows:
-/// three standard errors above the best fit.
+/// [seats] Expected differences if the members are as good as their agreement with others allows: of all
+/// discriminations within three standard errors of the best fit, the one with the fewest differences.
 std::vector<double> fewest_expected(const Meeting& meeting) {
   constexpr int kSteps = 16;
   constexpr double kThreeErrors = 4.5;
   std::vector<Prediction> predictions;
   double best = -INFINITY;
   for (int step = -kSteps; step <= kSteps; ++step) {
-    const double size = step == 0 ? 0 : 0.1 * std::pow(1.5, std::abs(step) - 1);  // up to 44
+    const double size = step == 0 ? 0 : 0.1 * std::pow(1.5, std::abs(step) - 1);  // 0.1 to 44
     predictions.push_back(predict(meeting, step < 0 ? -size : size));
     best = std::max(best, predictions.back().log_likelihood);
   }
@@ -371,13 +376,13 @@ std::vector<double> fewest_expected(const Meeting& meeting) {
   return fewest->differing;
 }
 
-/// A cluster, and for each of its members whether it differs from the others as seldom as copies do.
+/// A cluster with its counts, and the members who differ from the others as seldom as copies do.
 struct Judged {
   CopyCluster cluster;
   std::vector<std::uint32_t> staying;
 };
 
-/// `slack`: how much more they may differ.
+/// `slack`: factor of the limit on differences.
 Judged judge(const std::vector<std::uint32_t>& members, const Meeting& meeting, double slack) {
   Judged out;
   out.cluster.members = members;
@@ -409,8 +414,8 @@ Judged judge(const std::vector<std::uint32_t>& members, const Meeting& meeting, 
   return out;
 }
 
-/// What is left of clusters when those who do not stay have gone, by first member. `know(number)`: what is known
-/// without clusters of these numbers. `slack`: see judge().
+/// Removes members who differ too often from the rest of their cluster, until no cluster changes. The result is sorted
+/// by first member. `know(number)`: what is known without the clusters of these numbers. `slack`: see judge().
 std::vector<CopyCluster> sift(const Groups& groups, std::vector<CopyCluster> open, double slack,
                               const std::function<Known(const Column<std::int32_t>&)>& know) {
   std::vector<CopyCluster> out;
@@ -432,10 +437,11 @@ std::vector<CopyCluster> sift(const Groups& groups, std::vector<CopyCluster> ope
   return out;
 }
 
-/// People of one discrimination, who agree as often as those outside of clusters do; scores' differences are N(0, 1).
+/// A model of the annotators outside clusters: all have one discrimination, which explains how often they agree. Score
+/// differences are N(0, 1).
 class Crowd {
  public:
-  /// `number`: the cluster of each annotator, or -1.
+  /// `number`: [annotators] cluster, or -1.
   Crowd(const Ballots& ballots, const Column<std::int32_t>& number) {
     double couples = 0, agreement = 0;
     for (std::size_t p = 0; p < ballots.size(); ++p) {
@@ -449,14 +455,14 @@ class Crowd {
     while (knows_ && discrimination_ < 30 && mean_square() < agreement / couples) discrimination_ *= 1.1;
   }
 
-  /// Whether it agrees with itself beyond chance: else it can clear nobody.
+  /// Whether the crowd agrees with itself more than by chance. If not, it cannot clear any suspect.
   bool knows() const { return knows_; }
 
-  /// What is known of a pair after so many answers for its first item, and against it.
+  /// Posterior of a pair's score difference after this many answers for its first item and against it.
   Cavity<double> told(double firsts, double against) const {
     std::array<double, 2 * kNodes + 1> log_weight;
     double most = -INFINITY;
-    // Around the likeliest place, as wide as the answers leave it.
+    // Nodes around an estimate of the mode; their spacing follows the posterior's width.
     const double votes = firsts + against, share = (firsts + 0.5) / (votes + 1);
     const double likeliest = logit(share) / discrimination_;
     const double precision = 1 + votes * share * (1 - share) * discrimination_ * discrimination_;
@@ -483,7 +489,7 @@ class Crowd {
   static constexpr int kNodes = 12;
   static constexpr double kWidth = 0.4, kClear = 3;
 
-  /// The mean square of the chance of a vote for the better item less that of one against it.
+  /// Mean square of P(vote for the better item) - P(vote against it).
   double mean_square() const {
     double sum = 0, all = 0;
     for (int node = -kNodes; node <= kNodes; ++node) {
@@ -498,7 +504,7 @@ class Crowd {
   bool knows_;
 };
 
-/// Suspects whom a crowd's votes do not clear. What a fit knows is more, but costs a fit.
+/// The suspects whom the crowd's votes do not clear. A fit would know more, but costs more.
 std::vector<CopyCluster> not_cleared(const Groups& groups, const Ballots& ballots, std::vector<CopyCluster> suspects) {
   if (suspects.empty()) return suspects;
   constexpr double kSlack = 1.5;
@@ -538,7 +544,7 @@ Copies confirm_copies(const Groups& groups, const Fit& fit, const Sites& sites, 
   };
   std::optional<PairMoments> without;
   const auto know = [&](const Column<std::int32_t>& number) {
-    // Sites of annotators' own views are no sites of scores: then all clusters are left out at once.
+    // With views, sites belong to annotators' own views and not to the scores. Then all clusters are left out at once.
     if (fit.view_variance > 0)
       without =
           solve_without(groups, fit, sites, [&](std::uint32_t v) { return cluster_of_vote(groups, number, v) >= 0; });
@@ -602,7 +608,7 @@ void share_estimates(const Groups& groups, const Copies& copies, Fit& fit) {
         *std::ranges::max_element(cluster.members, {}, [&](std::uint32_t a) { return weight[a]; });
     for (const std::uint32_t a : cluster.members) {
       fit.annotators[a] = fit.annotators[voter];
-      ReportSums& sums = fit.posterior.annotators[a];  // bits are by its own votes' weights
+      ReportSums& sums = fit.posterior.annotators[a];  // `bits` is not copied: it depends on the member's own weights
       const ReportSums& whole = fit.posterior.annotators[voter];
       sums.agreement = whole.agreement;
       sums.better = whole.better;

@@ -18,8 +18,8 @@ void sort_by_level(std::vector<Finding>& findings) {
   std::ranges::stable_sort(findings, std::greater(), &Finding::level);
 }
 
-/// Expected share of votes that tell the better item, where those of adversarial annotators say the opposite: the fit
-/// takes them so. NaN where it is of nobody known.
+/// Expected share of votes that pick the better item. Votes of adversarial annotators count as the opposite answer, as
+/// in the fit. NaN if no annotator has an expected accuracy.
 double right_or_turned(const AnnotatorLabels& annotators) {
   double right = 0, votes = 0;
   for (std::size_t a = 0; a < annotators.expected_accuracy.size(); ++a) {
@@ -49,7 +49,7 @@ std::vector<Finding> find_findings(const Votes& votes, const Limits& limits, std
 
 namespace {
 
-/// What is known of items beside the votes should help; where it does not, somebody should know.
+/// Findings about covariates and embeddings that do not help, or have the wrong direction.
 void guard_item_knowledge(const Labels& labels, std::vector<Finding>& findings) {
   const CovariateLabels& covariates = labels.covariates;
   for (std::size_t k = 0; k < covariates.names.size(); ++k) {
@@ -134,7 +134,7 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
 }
 
 std::vector<Finding> findings_from(const nlohmann::ordered_json& json) {
-  constexpr std::size_t kLongest = 1000;  // bytes; the longest of ours has some 600
+  constexpr std::size_t kLongest = 1000;  // bytes; the longest text of voxpop has about 600
   std::vector<Finding> findings;
   if (!json.is_array()) return findings;
   for (const auto& one : json) {

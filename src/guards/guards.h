@@ -1,37 +1,37 @@
 #pragma once
-// Each guard looks at one thing and adds what it finds. Text from files is shown(), never raw.
+// Each guard checks one thing and adds its findings. Text from files goes through shown() and is never copied raw.
 
 #include "guards/findings.h"
 
 namespace voxpop {
 
-/// What mends Finding::kind kReliabilityUnknown.
+/// Remedy of the finding kReliabilityUnknown.
 inline constexpr const char* kWhatWouldTell =
     "Collect second votes on some hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit both together; or "
     "judge some pairs yourself and compare (voxpop evaluate VOTES.h5 --holdout gold.csv); or give a reward model's "
     "scores "
     "(items/prior_score). Without them the order of each pair is its votes', and nothing more is known";
 
-/// Codes that mean something else than comparisons/1 says, votes that (almost) all go one way; file by file, of votes
-/// whose sides are known.
+/// Codes with another meaning than in comparisons/1, and votes that (almost) all prefer one side. Checked for each
+/// file, only with votes whose sides are known.
 void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>& findings);
 
-/// Times that are no seconds since 1970, or lie in the future.
+/// Times that are not in seconds since 1970, or are in the future.
 void guard_times(const Votes& votes, std::int64_t now, std::vector<Finding>& findings);
 
-/// Items or annotators whose ids differ only by how they are written.
+/// Items or annotators whose ids differ only in spelling.
 void guard_ids(const Votes& votes, std::vector<Finding>& findings);
 
-/// What the shape of the votes keeps a fit from finding out, and who is named.
+/// What a fit cannot find out because of the shape of the votes; votes without annotators.
 void guard_shape(const Votes& votes, const Limits& limits, std::vector<Finding>& findings);
 
-/// Which way round the scores of a fit are, and whether they are what most annotators vote by.
+/// Whether the scores have the right sign, and whether most annotators follow them.
 void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<Finding>& findings);
 
-/// Known answers that all else contradicts.
+/// Known answers that all other votes contradict.
 void guard_gold(const GoldLabels& gold, std::vector<Finding>& findings);
 
-/// A count, and its share of a whole in per cent.
+/// `part` as a percentage of `whole`.
 double percent(std::uint64_t part, std::uint64_t whole);
 
 }  // namespace voxpop

@@ -22,12 +22,12 @@ bool is_ascii(std::string_view text) {
 bool is_blank(char c) { return static_cast<unsigned char>(c) <= ' '; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// What pandas makes of an integer id in a column with a gap: 17.0.
+/// pandas converts an integer id to 17.0 if its column has gaps.
 bool ends_like_a_float(std::string_view text) {
   return text.size() > 2 && text.ends_with(".0") && is_digit(text[text.size() - 3]);
 }
 
-/// Whether normal_form() would change it. Most ids are as they should be, and are looked at no further.
+/// Whether normal_form() leaves the id unchanged. This is true for most ids, which then need no further check.
 bool is_normal(std::string_view id) {
   bool after_blank = true;
   for (const char c : id) {
@@ -44,7 +44,7 @@ std::string_view trimmed_blanks(std::string_view text) {
   return text;
 }
 
-/// NFKC with case folded and without invisible characters (what Unicode calls NFKC_Casefold).
+/// NFKC with case folding and without invisible characters (NFKC_Casefold in Unicode).
 std::string folded(std::string_view text) {
   utf8proc_uint8_t* out = nullptr;
   const auto flags = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT |
@@ -53,12 +53,13 @@ std::string folded(std::string_view text) {
                                              static_cast<utf8proc_ssize_t>(text.size()), &out, flags);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, std::free);
   if (size == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
-  if (size < 0) return std::string(text);  // ids were checked to be UTF-8; this one has nothing that looks like it
+  // Not expected, because ids were checked to be valid UTF-8. The id then stays as it is.
+  if (size < 0) return std::string(text);
   return std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(size));
 }
 
-/// The form that ids share which a reader would take for the same: case and Unicode form folded, blanks once and not at
-/// the ends, no ".0" behind a digit.
+/// A form that is equal for ids which a reader would take for the same: case and Unicode form folded, single blanks, no
+/// blanks at the ends, no ".0" after a digit.
 std::string normal_form(std::string_view id) {
   std::string text(id);
   if (is_ascii(id))
@@ -74,7 +75,7 @@ std::string normal_form(std::string_view id) {
   return out;
 }
 
-/// How two ids of one normal form differ, in words.
+/// Describes how two ids with the same normal form differ.
 const char* difference(std::string_view a, std::string_view b) {
   const auto without_zero = [](std::string_view text) {
     return ends_like_a_float(text) ? text.substr(0, text.size() - 2) : text;
@@ -85,11 +86,11 @@ const char* difference(std::string_view a, std::string_view b) {
 }
 
 struct Twins {
-  std::uint64_t ids = 0;                ///< beyond the first of each form
-  std::uint32_t first = 0, second = 0;  ///< rows of an example, the first in the table
+  std::uint64_t ids = 0;                ///< ids after the first of each normal form
+  std::uint32_t first = 0, second = 0;  ///< rows of one example: the first in the table
 };
 
-/// Ids of one normal form. Ids are unique, so that there are none where every id is in normal form already.
+/// Finds ids with the same normal form. If all ids are in normal form, there are none, because ids are unique.
 Twins find_twins(const Strings& ids) {
   std::vector<std::uint8_t> odd(ids.size());
   std::atomic<bool> some_odd = false;
@@ -109,7 +110,7 @@ Twins find_twins(const Strings& ids) {
   for (std::size_t i = 1; i < hashed.size(); ++i) {
     if (hashed[i].first != hashed[i - 1].first) continue;
     const std::uint32_t first = hashed[i - 1].second, second = hashed[i].second;
-    if (normal_form(ids[first]) != normal_form(ids[second])) continue;  // an accident of the hash
+    if (normal_form(ids[first]) != normal_form(ids[second])) continue;  // hash collision
     if (twins.ids++ == 0 || first < twins.first) {
       twins.first = first;
       twins.second = second;

@@ -19,24 +19,24 @@
 namespace voxpop {
 namespace {
 
-/// So many votes on an item can be told from chance.
+/// Fewer votes on an item cannot be distinguished from chance.
 constexpr double kFewest = 8;
-/// One-sided, of one annotator on one item: a few very surprising ones, or more of those that surprise.
+/// One-sided p-values of one annotator on one item: a few very small ones, or more of moderately small ones.
 constexpr double kSurprising[] = {1e-3, 1e-2};
 
-/// What an annotator's votes on an item, or source, come to.
+/// Sums of one annotator's votes on an item, or on a source's items.
 struct Record {
   std::uint32_t of, annotator;
   double votes = 0, won = 0, expected = 0, chance = 0, slope = 0;
 
-  /// How often votes so much for it would come by chance. `open`: the variance of what is not known of it.
+  /// Probability of at least so many votes for it by chance. `open`: variance of the unknown part of its score.
   double p_value(double open) const {
     const double variance = chance + slope * slope * open;
     return normal_cdf(-(won - expected - 0.5) / std::sqrt(std::max(variance, 1e-9)));
   }
 };
 
-/// Chance of `least` successes or more in `trials`.
+/// Probability of `least` or more successes in `trials`.
 double binomial_tail(std::size_t least, std::size_t trials, double p) {
   double tail = 0;
   for (std::size_t k = least; k <= trials; ++k) {
@@ -47,7 +47,7 @@ double binomial_tail(std::size_t least, std::size_t trials, double p) {
   return tail;
 }
 
-/// Records of all annotators with enough votes on something, by what they are of. `of_slot`: item or source of a slot.
+/// Records of all annotators with enough votes on something, sorted by `of`. `of_slot`: item or source of a slot.
 class Keeper {
  public:
   Keeper(const Groups& groups, const Fit& fit, const Sites& sites)
@@ -86,7 +86,8 @@ class Keeper {
 
  private:
   std::vector<Record> of_annotator(std::uint32_t a, const std::function<std::uint32_t(std::uint32_t)>& of_slot) const {
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> sides;  // what it is of, and the vote with the side in front
+    // Item or source; 2 * index in by_annotator_, + 1 if it is the pair's second.
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> sides;
     for (std::uint32_t k = first_of_[a]; k < first_of_[a + 1]; ++k) {
       const std::uint32_t vote = by_annotator_[k], pair = pair_of_[vote];
       const std::uint32_t first = of_slot(groups_.pair_first[pair]), second = of_slot(groups_.pair_second[pair]);
@@ -113,8 +114,7 @@ class Keeper {
     const AnnotatorPosterior& a = fit_.annotators[record.annotator];
     const std::uint32_t pair = pair_of_[v];
     const double weight = groups_.weight_of(v);
-    // With own views, the annotator's other votes on the item would say how it sees it; little of them is in the
-    // scores.
+    // With own views, the annotator's other votes on the item would show its view; the scores contain little of it.
     const Cavity<double> known = fit_.view_variance == 0
                                      ? cavity_of_vote(groups_, fit_, sites_, v, pair)
                                      : Cavity<double>{fit_.posterior.pair_mean[pair],
@@ -134,11 +134,11 @@ class Keeper {
   const Sites& sites_;
   const AnswerModel model_;
   Column<std::uint32_t> pair_of_;
-  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] where its decided votes begin in ...
+  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] offset of its decided votes in by_annotator_
   std::vector<std::uint32_t> by_annotator_;
 };
 
-/// Those of `records` who pass, item by item. `open_of`: what is not known of one.
+/// Lifts among `records`, item by item. `open_of`: variance of the unknown part of an item's score.
 std::vector<Lift> lifts_among(const std::vector<Record>& records, bool source,
                               const std::function<double(std::uint32_t)>& open_of) {
   std::size_t kinds = 0;
@@ -180,7 +180,7 @@ std::vector<Lift> find_lifts(const Groups& groups, const Fit& fit, const Sites& 
   std::vector<Lift> sources = lifts_among(keeper.records([&](std::uint32_t slot) { return groups.slot_source[slot]; }),
                                           true, [&](std::uint32_t) { return fit.view_variance; });
   for (Lift& lift : sources)
-    if (lift.of < groups.source_row.size()) {  // and not that of which nothing is known
+    if (lift.of < groups.source_row.size()) {  // skips the source of items without a known source
       lift.of = groups.source_row[lift.of];
       out.push_back(std::move(lift));
     }

@@ -10,14 +10,14 @@
 namespace voxpop {
 namespace {
 
-/// A dataset whose name says that it tells who voted, or "".
+/// An unused dataset whose name looks like annotators, or "".
 std::string likely_annotators(const Votes& votes) {
   static const std::regex who(
       "(.*[_ "
       "-])?(judge|worker|user|rater|annotator|labell?er|evaluator|reviewer|participant|respondent|assessor|person|"
       "completed_by|voter)([_ -]?(id|ids|name|no|nr|num|number|key|hash|index))?s?",
       std::regex::icase | std::regex::optimize);
-  constexpr std::size_t kLongestName = 100;  // std::regex goes as deep as a name is long
+  constexpr std::size_t kLongestName = 100;  // std::regex recurses once per character
   for (const std::string& name : votes.unused) {
     const std::string leaf = name.substr(name.rfind('/') + 1);
     if (leaf.size() <= kLongestName && std::regex_match(leaf, who)) return name;

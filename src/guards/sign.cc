@@ -11,9 +11,9 @@ namespace {
 constexpr const char* kTellIt =
     "Judge some pairs yourself (50 are a good start), or list annotators whom you trust: voxpop fit VOTES.h5 -o FIT.h5 "
     "--gold gold.csv, or --trust annotators.csv";
-/// Of the annotators, by their voices: so many who vote the other way round are a camp.
+/// If this share of the annotators, weighted by voices, contradicts the scores, they are a camp.
 constexpr double kCamp = 0.2;
-/// A lead that a few more annotators would turn.
+/// A smaller lead could be reversed by a few more annotators.
 constexpr double kNarrowLead = 0.3;
 
 void guard_rival(const Fit& fit, std::vector<Finding>& findings) {
@@ -79,7 +79,7 @@ void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<F
 
 void guard_gold(const GoldLabels& gold, std::vector<Finding>& findings) {
   const auto against = std::ranges::count(gold.contradicted, 1);
-  double by_chance = 0;  // so many are found of right answers
+  double by_chance = 0;  // expected number of contradicted answers if all answers are right
   for (const float p : gold.without) {
     const double least = std::min(p, 1 - p);
     if (least < kContradicted) by_chance += least;

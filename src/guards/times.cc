@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kDay = 86400, kYear2000 = 946684800, kYear10000 = 253402300800;
 
-/// How times lie in a range of rows.
+/// Summary of the times in a range of rows.
 struct Spread {
   std::int64_t first = std::numeric_limits<std::int64_t>::max(), last = std::numeric_limits<std::int64_t>::min();
   std::uint64_t old = 0, future = 0, beyond = 0;  ///< before 2000; from tomorrow to the year 9999; later

@@ -19,19 +19,19 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t kFewest = 100, kWindowVotes = 50, kMostWindows = 12;
-constexpr std::int64_t kBreak = 1800;  // seconds without a vote that are not work
+constexpr std::int64_t kBreak = 1800;  // seconds; longer pauses do not count as work
 
-/// A vote of an annotator against all others.
+/// A vote, and what all other votes say of its pair.
 struct Seen {
   Statement<double> said;
   Cavity<double> cavity;
-  double side, taste;  ///< VoteCode::side()
+  double side, taste;  ///< VoteCode::side(), and the annotator's taste in logits
   double weight;
-  double right;  ///< chance that it picked the better item; NaN where it picked none
+  double right;  ///< probability that the vote picked the better item; NaN for ties
   std::int64_t time;
 };
 
-/// Reads votes as the fit left them.
+/// Reads votes and what the fit knows of them.
 class Reader {
  public:
   Reader(const Groups& groups, const Fit& fit, const Sites& sites, const Column<std::int64_t>& timestamp)
@@ -53,7 +53,7 @@ class Reader {
       }
   }
 
-  /// An annotator's votes in order of time, equal times as in the file.
+  /// An annotator's votes in order of time; equal times in order of the file.
   std::vector<Seen> votes_of(std::size_t annotator) const {
     std::vector<std::uint32_t> order(by_annotator_.begin() + first_of_[annotator],
                                      by_annotator_.begin() + first_of_[annotator + 1]);
@@ -89,8 +89,8 @@ class Reader {
   const Column<std::int64_t>& timestamp_;
   const AnswerModel answers_;
   Column<std::uint32_t> pair_of_;
-  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] where its votes begin in ...
-  Column<std::uint32_t> by_annotator_;   ///< [V]
+  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] first index of each annotator's votes in by_annotator_
+  Column<std::uint32_t> by_annotator_;   ///< [V] votes, sorted by annotator
 };
 
 AnnotatorTerms<double> terms_of(const Seen& vote, const AnnotatorPosterior& at) {
@@ -103,7 +103,7 @@ AnnotatorTerms<double> terms_of(const Seen& vote, const AnnotatorPosterior& at) 
   return terms;
 }
 
-/// An annotator from some of its votes, the population as prior.
+/// Estimates an annotator from some of its votes, with the population as prior.
 AnnotatorPosterior estimate(const Seen* begin, const Seen* end, AnnotatorPosterior a, const Population& population) {
   for (int step = 0; step < 20; ++step) {
     AnnotatorSums sums{};
@@ -127,10 +127,10 @@ std::vector<std::size_t> window_bounds(std::size_t votes) {
   return bounds;
 }
 
-/// The largest, over the bounds between windows, of the score statistics for a change there (Andrews 1993): with J the
-/// sums of squares and products of all votes' scores about their mean, D' J^-1 D / (share (1 - share)), D the sum of
-/// the scores before the bound less their share of all. Scores' own spread stands for the information, so that nothing
-/// rests on how certain EP makes the items.
+/// The largest score statistic for a change at one of the bounds between windows (Andrews 1993): D' J^-1 D / (share (1
+/// - share)). J: sums of squares and products of all votes' scores (gradients), about their mean. D: sum of the scores
+/// before the bound, minus these votes' share of the total. J is the observed spread of scores and not the expected
+/// information, so that the statistic does not depend on how certain EP considers the items.
 double change_statistic(const std::vector<Seen>& votes, const std::vector<std::size_t>& bounds,
                         const AnnotatorPosterior& a) {
   const auto n = static_cast<double>(votes.size());
@@ -198,7 +198,7 @@ Drift find_drift(const Groups& groups, const Fit& fit, const Sites& sites, const
     if (rates) {
       const double statistic = change_statistic(votes, bounds, fit.annotators[a]);
       out.statistic[a] = static_cast<float>(statistic);
-      const auto changes = static_cast<double>(bounds.size()) - 2;  // bounds with votes on both sides
+      const auto changes = static_cast<double>(bounds.size()) - 2;  // number of bounds between windows
       if (!std::isnan(statistic))
         out.p_value[a] = static_cast<float>(std::min(1.0, changes * chi_squared_tail(statistic, 2)));
     }

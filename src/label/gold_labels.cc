@@ -11,7 +11,7 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-/// Ends of Wilson's (1927) 95 % interval of a share.
+/// Wilson's 95 % interval of a share (1927).
 std::pair<double, double> share_interval(double right, double votes) {
   constexpr double kSds = 1.96;
   const double share = right / votes, z = kSds * kSds / votes;
@@ -27,7 +27,7 @@ void judge_on_gold(const Groups& groups, const KnownPairs& gold, const GoldVotes
   const std::size_t voters = groups.voters();
   std::vector<std::uint32_t> right(voters, 0);
   annotators.gold_votes.assign(voters, 0);
-  std::vector<bool> seen(groups.pairs(), false);  // an answer may be given twice
+  std::vector<bool> seen(groups.pairs(), false);  // the same answer may occur twice
   for (std::size_t row = 0; row < gold.size(); ++row) {
     const std::uint32_t pair = places.pair[row];
     if (pair == GoldVotes::kNone || seen[pair] || !is_known_answer(gold.probability[row])) continue;
@@ -58,7 +58,8 @@ GoldLabels label_gold(const Groups& groups, const Fit& fit, const KnownPairs& go
     if (pair != GoldVotes::kNone) {
       const std::uint32_t vote = places.vote[row];
       const Cavity<double> seen = cavity_of_vote(groups, fit, sites, vote, pair);
-      const double variance = seen.variance - 2 * fit.view_variance;  // of the scores: gold is a block of its own
+      // Of the scores, without the views in the cavity: a gold vote is a block of its own.
+      const double variance = seen.variance - 2 * fit.view_variance;
       const bool first_is_left = groups.slot_item[groups.pair_first[pair]] == gold.left[row];
       left = normal_cdf_of_variance(0, first_is_left ? -seen.mean : seen.mean, variance);
     }

@@ -5,13 +5,14 @@
 
 namespace voxpop {
 
-/// An answer that is so sure is taken as known where annotators are judged by it.
+/// Annotators are judged only by answers with at least this probability.
 inline constexpr float kKnownAnswer = 0.9f;
 
-/// Each annotator's votes on pairs whose answer is known, and how many of them are right.
+/// For each annotator: the number of votes on pairs with a known answer, and how many of them are right.
 void judge_on_gold(const Groups& groups, const KnownPairs& gold, const GoldVotes& places, AnnotatorLabels& annotators);
 
-/// What the fit says of each known answer without it. `sites`: those that it rests on.
+/// The fit's probability of each known answer without this answer. `sites`: the sites that the fit's posterior consists
+/// of.
 GoldLabels label_gold(const Groups& groups, const Fit& fit, const KnownPairs& gold, const GoldVotes& places,
                       const Sites& sites);
 

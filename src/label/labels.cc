@@ -27,7 +27,7 @@ float ratio(std::int64_t fixed_sum, double count) {
   return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan;
 }
 
-/// How many votes a pair's votes are as.
+/// Sum of the given weights of a pair's votes.
 double weight_of_pair(const Groups& groups, std::size_t pair) {
   double weight = 0;
   for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
@@ -39,13 +39,13 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
   ItemLabels out;
   const auto unit = static_cast<float>(fit.score_unit);
   out.score.assign(items, 0.0f);
-  out.std_error.assign(items, unit);  // nothing known: the prior, sd 1 in prior units
+  out.std_error.assign(items, unit);  // without votes: the prior, whose sd is 1 in prior units
   out.votes.assign(items, 0);
   out.component.assign(items, -1);
   Column<std::uint32_t> component_of(items, 0);
   for (std::size_t c = 0; c < groups.components(); ++c) {
     const auto begin = fit.posterior.slot_mean.begin() + groups.component_slots[c];
-    // Scores are centred already, but for what sources add.
+    // Scores are already centred, except for the part from sources.
     const float centre = groups.sources == 0 ? 0
                                              : std::accumulate(begin, begin + groups.items_of(c), 0.0f) /
                                                    static_cast<float>(groups.items_of(c));
@@ -96,8 +96,8 @@ CovariateLabels label_covariates(const Groups& groups, const Fit& fit) {
   return out;
 }
 
-/// With S the variance that embeddings explain and U that about them, the share is S / (S + U); U is 1 but for its
-/// error.
+/// The share is S / (S + U). S: variance that embeddings explain. U: variance that they do not explain; it is 1, with
+/// an error.
 std::optional<EmbeddingLabels> label_embedding(const Fit& fit) {
   if (fit.prior == nullptr) return std::nullopt;
   const EmbeddingFit& found = fit.prior->embedding;
@@ -127,10 +127,10 @@ Column<float> control_scores(const Groups& groups, const Fit& fit, Column<float>
 }
 
 struct Rating {
-  double discrimination, discrimination_se, side_bias_se;  ///< in units of the reference annotator
+  double discrimination, discrimination_se, side_bias_se;  ///< relative to the reference annotator
 };
 
-/// Crowd-BT's annotators differ in eta: to first order a pair's logit is multiplied by 2 eta - 1.
+/// Crowd-BT's annotators differ in eta: to first order, a pair's logit is multiplied by 2 eta - 1.
 Rating rate_annotator(const AnnotatorPosterior& a, const Fit& fit) {
   const double unit = fit.reference_discrimination;
   if (has_discriminations(fit.model)) {
@@ -143,8 +143,9 @@ Rating rate_annotator(const AnnotatorPosterior& a, const Fit& fit) {
   return {(2 * eta - 1) / reference, 2 * eta * (1 - eta) * std::sqrt(a.share_variance) / reference, kNan};
 }
 
-/// Whether nothing is known of an annotator's discrimination but its population: its votes take less than a twentieth
-/// off the prior's sd, and alone could not tell the reference annotator from votes at random by one standard error.
+/// Whether an annotator's discrimination is known only from the population. Its votes reduce the prior's sd by less
+/// than a twentieth, and alone they would not distinguish the reference annotator from random votes by one standard
+/// error.
 bool is_prior_alone(const AnnotatorPosterior& a, const Fit& fit) {
   if (!has_discriminations(fit.model)) return false;
   const double own = 1 / a.discrimination_variance - 1 / fit.population.variance;
@@ -152,7 +153,7 @@ bool is_prior_alone(const AnnotatorPosterior& a, const Fit& fit) {
          own * fit.reference_discrimination * fit.reference_discrimination < 1;
 }
 
-/// A share and its error, from the moments of its logit.
+/// Appends a share and its error, computed from the moments of its logit.
 void add_share(double logit, double variance, Column<float>& share, Column<float>& error) {
   const double at = share_of(logit);
   share.push_back(static_cast<float>(at));
@@ -221,7 +222,7 @@ AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
       const Taste taste = fit.tastes[a * fit.taste_sd.size() + k];
       const double unit = groups.covariates.sd[k];
       out.taste.push_back(static_cast<float>(taste.mean / unit));
-      // Given the coefficient; its own uncertainty, and the method's, come to that.
+      // taste.variance assumes a known coefficient. Add the coefficient's uncertainty and the method's own error.
       const double error = std::hypot(std::sqrt(taste.variance), fit.coefficient_se[k] * posterior.discrimination,
                                       kMethodError * taste.mean);
       out.taste_se.push_back(static_cast<float>(error / unit));
@@ -255,7 +256,7 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
     const std::uint32_t p = order[row].pair;
     out.left[row] = static_cast<std::uint32_t>(order[row].items >> 32);
     out.right[row] = static_cast<std::uint32_t>(order[row].items);
-    double lead = 0;  // wins of the left item less those of the right one; a float would count to 2^24
+    double lead = 0;  // wins of the left item minus wins of the right item; double, because a float counts only to 2^24
     double votes = 0, ties = 0, flagged = 0;
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       const double weight = groups.given_weight_of(v);
@@ -280,8 +281,9 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
   return out;
 }
 
-/// The largest weight that a vote's evidence may have: kMostWorth times what it has where the difference is 0, gamma^2
-/// of a decided vote (or gamma, with target 1), in units of the reference annotator; twice that of ties and grades.
+/// Upper limit of the weight of a vote's evidence: kMostWorth times its weight at difference 0. A decided vote has
+/// gamma^2 there (or gamma, if the target is 1), in units of the reference annotator; ties and grades have twice as
+/// much.
 double most_weight(const Groups& groups, const Fit& fit, std::uint32_t vote) {
   constexpr double kMostWorth = 4;
   const AnnotatorPosterior& a = fit.annotators[groups.votes[vote].annotator()];
@@ -291,7 +293,7 @@ double most_weight(const Groups& groups, const Fit& fit, std::uint32_t vote) {
          (std::abs(groups.votes[vote].level()) == 1 ? 1 : 2);
 }
 
-/// The evidence of each pair [P].
+/// [P] The evidence of each pair.
 Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const VoteEvidence& evidence) {
   Column<EvidenceLabel> out(groups.pairs());
   const double unit = fit.score_unit;
@@ -307,8 +309,8 @@ Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const V
   return out;
 }
 
-/// The evidence of each vote; takes `evidence` apart. One column at a time: rows are not in the order of votes, and
-/// where memory is short, each more of them is read from a file and written back.
+/// Writes the evidence of each vote; consumes `evidence`. One column at a time: rows are not in the order of votes, and
+/// if memory is short, each further column would be read from a file and written back.
 void label_votes(const Groups& groups, const Fit& fit, VoteEvidence& evidence, std::size_t rows, Labels& labels) {
   constexpr std::uint32_t kAtOnce = 1 << 16;
   const double unit = fit.score_unit;
@@ -334,7 +336,7 @@ void label_votes(const Groups& groups, const Fit& fit, VoteEvidence& evidence, s
   evidence.gradient = {};
   labels.vote_weight = in_rows(0, [&](std::uint32_t v) { return evidence.curvature[v]; });
   evidence.curvature = {};
-  if (groups.weight.empty() && groups.votes.size() >= rows) return;  // all count, as one each
+  if (groups.weight.empty() && groups.votes.size() >= rows) return;  // all votes count 1
   labels.vote_count = in_rows(0, [&](std::uint32_t v) { return groups.weight_of(v); });
   if (std::ranges::all_of(labels.vote_count, [](float count) { return count == 1; })) labels.vote_count.clear();
 }
@@ -349,7 +351,7 @@ const std::vector<std::string>& flag_names() {
 
 namespace {
 
-/// To 13 binary digits, 6 in 100,000: what is finer is noise, and takes room in the file.
+/// Rounds to 13 binary digits, 6 in 100,000: finer digits are noise and take space in the file.
 float rounded(double x) {
   const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
   return std::bit_cast<float>((bits + 0x200u) & ~0x3ffu);
@@ -362,7 +364,7 @@ EvidenceLabel evidence_label(double gradient, double curvature, double differenc
   const double left = sigmoid(difference), right = sigmoid(-difference);
   if (!(std::abs(gradient) > kNothing) && !(curvature > kNothing)) return {0.5f, 0};
   const double weight = std::min(std::max(curvature, 0.0) / std::max(left * right, 1e-30), most);
-  // gradient = weight (target - left)
+  // From gradient = weight (target - left).
   if (gradient > weight * right) return {1, rounded(std::min(gradient / std::max(right, 1e-30), most))};
   if (-gradient > weight * left) return {0, rounded(std::min(-gradient / std::max(left, 1e-30), most))};
   return {rounded(std::clamp(left + gradient / weight, 0.0, 1.0)), rounded(weight)};
@@ -377,7 +379,8 @@ std::pair<Flag, float> flag_annotator(double discrimination, double discriminati
                : normal_below(-limit, side_bias, side_bias_se) + 1 - normal_below(limit, side_bias, side_bias_se);
   };
   const double one_sided = beyond(1);
-  // A logistic function of N(b, v) is on average about that of b / sqrt(1 + pi v / 8); that of 2.94 is 0.95.
+  // The mean of a logistic function of N(b, v) is about the logistic function of b / sqrt(1 + pi v / 8). The logistic
+  // function of 2.94 is 0.95.
   const double spread = unit * discrimination * std::numbers::sqrt2;
   const double blind = beyond(2.94 * std::sqrt(1 + std::numbers::pi / 8 * spread * spread));
   std::array<double, 5> probability{};
@@ -445,12 +448,12 @@ void forget_reliability(Labels& labels) {
   });
   for (std::size_t a = 0; a < annotators.flag.size(); ++a) {
     if (annotators.flag[a] == static_cast<std::int8_t>(Flag::kCopies))
-      continue;  // answers alike are alike all the same
+      continue;  // equal answers do not depend on reliability
     annotators.flag[a] = static_cast<std::int8_t>(Flag::kUnknown);
     annotators.flag_probability[a] = kNan;
   }
   std::ranges::fill(annotators.expected_accuracy, kNan);
-  if (others) std::ranges::fill(labels.pairs.flagged_votes, 0u);  // else they are of copies
+  if (others) std::ranges::fill(labels.pairs.flagged_votes, 0u);  // else all flagged votes are from copies
   std::ranges::fill(labels.vote_probability_correct, kNan);
 }
 

@@ -10,12 +10,13 @@
 namespace voxpop {
 namespace {
 
-/// With more, or with embeddings, each error is as if sources were compared with known ones alone.
+/// With more sources, or with embeddings, the error of each source assumes that the scores of all others are known.
 constexpr std::size_t kMostMatrixSources = 2000;
 
-/// What votes say of differences between sources: X'(I - covariance)X, X the sources of the items. Off the diagonal,
-/// I - covariance is at most 0, and its rows add up to 0: a Laplacian. Covariances of items that are compared follow
-/// from the pair's variance; what is then left of a row is shared among the others as theirs is.
+/// Information in the votes about differences between sources: X'(I - covariance)X, X the sources of the items. The
+/// entries of I - covariance off the diagonal are at most 0, and its rows sum to 0: it is a Laplacian. The covariance
+/// of two compared items follows from the pair's variance. The rest of each row is shared among the other items, in
+/// proportion to the rests of their rows.
 Eigen::MatrixXd source_information(const Groups& groups, const Posterior& posterior) {
   const auto count = static_cast<Eigen::Index>(groups.sources);
   Eigen::MatrixXd information = Eigen::MatrixXd::Zero(count, count);
@@ -44,7 +45,7 @@ Eigen::MatrixXd source_information(const Groups& groups, const Posterior& poster
     double total = 0;
     met.clear();
     for (std::uint32_t i = 0; i < items; ++i) {
-      if (rest[i] <= 1e-4) continue;  // but for rounding, all of its row is known
+      if (rest[i] <= 1e-4) continue;  // except for rounding, all of this row is known
       if (by_source[source_of(i)] == 0) met.push_back(source_of(i));
       by_source[source_of(i)] += rest[i];
       total += rest[i];
@@ -60,17 +61,18 @@ Eigen::MatrixXd source_information(const Groups& groups, const Posterior& poster
 
 SourceLabels label_sources(const Groups& groups, const Fit& fit) {
   SourceLabels out;
-  const std::size_t known = groups.source_row.size();  // behind these, items whose source is not known
+  // One more source may follow, for items whose source is not known.
+  const std::size_t known = groups.source_row.size();
   if (known == 0) return out;
   Eigen::MatrixXd covariance;
-  if (groups.sources <= kMostMatrixSources && fit.prior == nullptr) {  // beside embeddings scores' prior is not I
+  if (groups.sources <= kMostMatrixSources && fit.prior == nullptr) {  // with embeddings, the prior of scores is not I
     covariance = source_information(groups, fit.posterior);
     for (std::size_t g = 0; g < groups.sources; ++g) {
       const auto at = static_cast<Eigen::Index>(g);
       covariance(at, at) += 1 / fit.sources[g].prior_variance;
     }
     covariance = covariance.llt().solve(Eigen::MatrixXd::Identity(covariance.rows(), covariance.cols())).eval();
-    // Of differences from the mean, which alone votes know.
+    // Variances of differences from the mean: votes give no information about the mean itself.
     const Eigen::VectorXd row_mean = covariance.rowwise().mean();
     const double mean = row_mean.mean();
     for (Eigen::Index g = 0; g < covariance.rows(); ++g) covariance(g, g) += mean - 2 * row_mean(g);

@@ -9,12 +9,12 @@
 namespace voxpop {
 namespace {
 
-constexpr float kNarrowestKept = 0.01f;  ///< between thresholds: half of what a fit leaves them
+constexpr float kNarrowestKept = 0.01f;  ///< least distance between thresholds: half of the least distance in a fit
 
 double squared(double x) { return x * x; }
 
-/// Whether a fit could have found this, in prior units or logits: its steps are short, and its sums of squares have an
-/// end. Beyond, numbers of a damaged file would come out of the fit as no numbers.
+/// Whether a fit can produce this value, in prior units or logits: the steps of a fit are short and its sums of squares
+/// limited. Larger values come from a damaged file and would lead to NaN in the fit.
 bool is_likely(double mean, double variance) { return std::abs(mean) <= 100 && variance >= 1e-12 && variance <= 1e4; }
 
 bool is_proper(const Population& prior) {
@@ -23,7 +23,8 @@ bool is_proper(const Population& prior) {
          std::isfinite(prior.share_votes);
 }
 
-/// Of a published error without what was added to it; rounding leaves a hundredth of it at least.
+/// Variance of a published error without a part that was added to it. At least a hundredth of the error remains,
+/// because of rounding.
 double variance_without(double added, double error) {
   return std::max(squared(error) - squared(added), 1e-4 * squared(error));
 }
@@ -56,7 +57,7 @@ Population prior_of(const EarlierFit& earlier, std::uint32_t row, Model model) {
   return is_proper(prior) ? prior : earlier.population;
 }
 
-/// Of each annotator in the earlier fit, if it voted there.
+/// [annotators] Row in the earlier fit, if the annotator voted there.
 using EarlierRows = std::vector<std::optional<std::uint32_t>>;
 
 EarlierRows find_annotators(const EarlierFit& earlier, const Strings& annotator_ids) {
@@ -86,7 +87,7 @@ bool same_covariates(const EarlierFit& earlier, const Covariates& covariates) {
   return names == earlier.covariates.names;
 }
 
-/// Coefficients and tastes, in units of these votes' covariates.
+/// Sets coefficients and tastes, in units of these votes' covariates.
 void set_covariates(WarmStart& start, const EarlierFit& earlier, const EarlierRows& rows, const Groups& groups) {
   const CovariateLabels& known = earlier.covariates;
   const std::vector<double>& sd = groups.covariates.sd;
@@ -123,7 +124,7 @@ void set_covariates(WarmStart& start, const EarlierFit& earlier, const EarlierRo
     }
 }
 
-/// Sources' scores as priors; new sources are as the earlier ones vary.
+/// Sources' scores as priors. New sources get the variance of the earlier ones.
 std::vector<Source> sources_from(const EarlierFit& earlier, const Groups& groups, const Strings& source_ids) {
   const SourceLabels& known = earlier.sources;
   const std::size_t count = known.score.size();
@@ -150,7 +151,7 @@ std::vector<Source> sources_from(const EarlierFit& earlier, const Groups& groups
 }  // namespace
 
 std::string improper_part(const EarlierFit& earlier) {
-  // Where annotators are all alike, they are so by its mean, which is above 0 then.
+  // If all annotators are alike, the mean is their common discrimination, which is above 0.
   if (!is_proper(earlier.population) || earlier.population.mean < 1e-3) return "a population";
   if (!(earlier.reference_discrimination >= 1e-3 && earlier.reference_discrimination <= 100))
     return "a reference_discrimination";
