@@ -7,7 +7,7 @@
 
 namespace voxpop {
 
-/// Bad input: names the file, the dataset or line, the row and the value.
+/// Invalid input. The message names the file, the dataset or line, the row and the value.
 template <class... Args>
 [[nodiscard]] Error bad_input(fmt::format_string<Args...> format, Args&&... args) {
   return Error(Exit::kBadInput, fmt::format(format, std::forward<Args>(args)...));
