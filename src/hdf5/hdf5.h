@@ -200,7 +200,7 @@ class OutputHdf5 {
   /// Writes a matrix. `values` are row-major with `columns` numbers per row.
   void write_matrix(const std::string& name, std::span<const float> values, std::size_t columns);
   void write_matrix(const std::string& name, std::span<const double> values, std::size_t columns);
-  /// Closes the HDF5 file and commits the output file.
+  /// Closes the HDF5 file and gives the output file its name.
   void finish();
 
  private:
