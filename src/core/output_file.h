@@ -9,9 +9,9 @@ namespace voxpop {
 /// An output file that appears under its name only when it is complete. The data is written to a file without a name in
 /// the same folder; commit() calls fsync() and then gives the file its name.
 ///
-/// Without commit(), no file remains, however the process ends, and an older file of the same name stays unchanged.
-/// Exception: on file systems without O_TMPFILE (NFS) the data is in a file with a temporary name in the same folder,
-/// which remains after SIGKILL.
+/// Without commit(), no file remains, however the process ends, and an older file of the same name stays unchanged. On
+/// file systems without O_TMPFILE (NFS), however, the data is in a file with a temporary name in the same folder. This
+/// temporary file remains after SIGKILL.
 ///
 /// The new file gets the permissions of the file that it replaces, and also its owner if this process may set it. If no
 /// file is replaced, the permissions follow from umask.

@@ -16,8 +16,8 @@ std::string one_line(std::string_view text);
 /// As one_line(), but keeps line breaks.
 std::string printable(std::string_view text);
 
-/// For JSON text: replaces each unsafe character except line breaks with its JSON escape (\uXXXX), so that a JSON
-/// parser reads the same strings. Bytes that are not UTF-8 become \ufffd.
+/// For JSON text: replaces each unsafe character except line breaks with its JSON escape (four hex digits), so that a
+/// JSON parser reads the same strings. A byte that is not UTF-8 becomes the escape of U+FFFD.
 std::string printable_json(std::string_view json);
 
 /// The first `most` bytes of a UTF-8 text, or a few less: a character is never split. Adds "..." if the text was cut.

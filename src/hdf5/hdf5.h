@@ -36,8 +36,8 @@ class Handle {
   }
   operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor)
   explicit operator bool() const { return id_ >= 0; }
-  /// Closes the identifier now and returns whether closing succeeded. A full disk may cause an error only when a file
-  /// is closed.
+  /// Closes the identifier now and returns whether closing succeeded. Check the result for files: a full disk may be
+  /// noticed only when the file is closed.
   bool finish() { return close_(std::exchange(id_, -1)) >= 0; }
 
  private:
@@ -89,7 +89,7 @@ class InputHdf5 {
   /// other, and writing to a file changes its mark. All machines that share a file system see the same mark, unless the
   /// file system assigns other inode numbers on each machine.
   std::uint64_t mark() const;
-  /// Whether a link of this path exists. Throws Error(kBadInput) if the path leads into another file.
+  /// Whether an object of this path exists. Throws Error(kBadInput) if the path leads into another file.
   bool has(const std::string& name) const;
   /// Paths of all datasets, in the file's order. The list may be very long.
   std::vector<std::string> datasets() const;
@@ -168,7 +168,7 @@ class InputHdf5 {
   Context context_;
   ColumnReaders* others_;
   std::uint64_t data_bytes_ = 0;  ///< size of the file without holes
-  std::uint64_t file_bytes_ = 0;  ///< size of the file with holes, limited to 1,100 data_bytes_ + 1 MiB
+  std::uint64_t file_bytes_ = 0;  ///< size of the file with holes, but at most 1,100 * data_bytes_ + 1 MiB
   Handle file_;
   Handle link_access_;  ///< property list for looking up names
 };

@@ -29,7 +29,7 @@ class QuietHdf5 {
 
 /// While an object of this class exists, this thread runs HDF5 functions that read a file, and `watch` (may be null)
 /// watches for a crash or a timeout. Reason: HDF5's parser is not hardened, and a damaged file can crash it or keep it
-/// in an endless loop. Do no other work during this time, because that time counts too. Calls may nest.
+/// in an endless loop. Do no other work during this time, because its time would count, too. Calls may nest.
 class WatchedCall {
  public:
   /// `path` must outlive this object. `bytes`: maximum amount that HDF5 may have to read and unpack; it sets the time

@@ -15,7 +15,7 @@
 namespace voxpop {
 namespace {
 
-/// A column with more different values does not contain codes.
+/// A column with more distinct values does not contain codes.
 constexpr std::size_t kMostValues = 256;
 constexpr std::size_t kShownValues = 10;
 

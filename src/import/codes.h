@@ -24,7 +24,7 @@ struct CodeOptions {
   std::string positive;
 };
 
-/// The different values of one column of votes, with their meanings and counts.
+/// The distinct values of one column of votes, with their meanings and counts.
 class Codes {
  public:
   struct Code {
@@ -42,7 +42,7 @@ class Codes {
   Codes(const CodeOptions& options, std::string column, std::string_view left = {}, std::string_view right = {});
 
   /// Counts a value and returns its meaning; the reference is valid until the next call. Throws Error(kBadInput) if the
-  /// column has more than 256 different values, which is too many for codes.
+  /// column has more than 256 distinct values, which is too many for codes.
   const Code& look_up(std::string_view value, const std::string& path, std::uint64_t line) {
     value = trimmed(value);
     for (Code& code : seen_)

@@ -30,9 +30,9 @@ std::optional<double> number_of(std::string_view text) {
   return number;
 }
 
-/// Separates the common prompt from two texts: the common beginning up to and including the last shared
-/// "\n\nAssistant:" (the format of HH-RLHF). For two lists of messages, the prompt is the messages that both begin
-/// with.
+/// Separates the common prompt from two texts. The prompt is the common beginning up to and including the last shared
+/// "Assistant:" after a blank line (the format of HH-RLHF). For two lists of messages, the prompt is the messages with
+/// which both lists begin.
 class CommonPrompt {
  public:
   /// Sets `prompt` and `texts`. Returns false if there is no common prompt.

@@ -32,7 +32,7 @@ constexpr double kDriftTo = 0.25;  // factor of the discrimination after drift
 /// Minimum number of votes for an annotator with drift or bursts: fewer votes cannot show either.
 constexpr std::size_t kTimedVotes = 10;
 
-/// Independent random streams of one seed, so that an option does not change the draws of other options.
+/// Separate random streams of one seed, so that an option does not change the draws of other options.
 enum class Stream : std::uint64_t { kVotes, kLapses, kFeatures, kTaste, kPriorScore, kTimes, kTies };
 
 /// Random draws that are identical on every platform. The distributions of the standard library are not.

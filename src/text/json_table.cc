@@ -97,7 +97,7 @@ class JsonReader {
     for (; !block.empty(); block = file_.next_block()) {
       const std::size_t from = text_.size();  // text before it is an incomplete record without a line break
       text_.append(block);
-      text_.reserve(text_.size() + simdjson::SIMDJSON_PADDING);  // simdjson reads so many bytes past the end
+      text_.reserve(text_.size() + simdjson::SIMDJSON_PADDING);  // simdjson may read this many bytes past the end
       lines ? use_lines(from) : use_values();
       if (options_.names_only && !names_.empty()) return std::move(names_);
       if (text_.size() > kLongest)

@@ -32,7 +32,7 @@ float widen(std::uint16_t half) {
 
 float widen_bfloat(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
-/// Throws for the first value that is NaN, infinite, or (float32) above 1e18 in magnitude.
+/// Throws for the first value that is NaN, infinite, or, in all types but float16, above 1e18 in magnitude.
 void require_numbers(const Embeddings& all, const Strings& item_ids) {
   const std::uint64_t count = all.items * all.dimensions;
   std::atomic<std::uint64_t> first = count;

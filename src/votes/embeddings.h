@@ -12,7 +12,7 @@ inline constexpr std::uint64_t kMaxEmbedding = 4096;  ///< maximum number of dim
 
 /// Reads 'items/embedding' from the vote files `votes` and joins the rows by item id. Returns null if no file has the
 /// dataset, and also, with a note, if only some files have it. Throws Error(kBadInput) naming file, dataset and row if
-/// - a value is NaN, infinite, or (float32, float64) above 1e18 in magnitude,
+/// - a value is NaN, infinite, or, in all types but float16, above 1e18 in magnitude,
 /// - a file's number of rows differs from its number of items,
 /// - files differ in the number of columns, or in the embedding of an item.
 std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>& votes, const Strings& item_ids,

@@ -230,7 +230,7 @@ Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uin
       });
   const auto [low, high] = std::ranges::minmax(given);
   const std::uint64_t span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
-  Column<std::int64_t> known;  // the different numbers, ascending; only used if they are not dense
+  Column<std::int64_t> known;  // the distinct numbers, ascending; only used if they are not dense
   const bool is_dense = span < 2 * given.size() && span < kNoJudgement - next - 1;
   if (!is_dense) {
     known = given;
@@ -471,7 +471,7 @@ void note_unused(const InputHdf5& file, const Context& context, std::vector<std:
                                               "truth/drifts",
                                               "truth/bursts"};
   static const std::vector<std::string> groups = {"comparisons", "items", "annotators", "prompts", "sources", "gold"};
-  constexpr std::size_t kMost = 1000, kMostNamed = 10;  // a file may contain any number of other datasets
+  constexpr std::size_t kMost = 1000, kMostNamed = 10;  // limits of the note: a file may have very many other datasets
   std::set<std::string> unused;
   const auto add = [&](const std::string& name) {
     if (!known.contains(name)) unused.insert(name);
