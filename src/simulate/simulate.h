@@ -51,9 +51,9 @@ struct SimulateOptions {
   /// on another scale. nullopt: no prior scores.
   std::optional<double> prior_score = std::nullopt;
   /// Number of days with timestamps, from 2026-01-05 00:00 UTC; 0: no timestamps. Annotators vote in sessions of about
-  /// 50 votes, 20 to 90 s apart. An annotator's votes are not in row order in time.
+  /// 50 votes, 20 to 90 s apart. The time order of an annotator's votes is random, not the row order.
   std::uint64_t days = 0;
-  double drift = 0;   ///< share of annotators (only good ones) whose discrimination in the second half is a quarter
+  double drift = 0;  ///< share of annotators (only good ones) with a quarter of the discrimination in their second half
   double bursts = 0;  ///< share of annotators with one session of votes 1 s apart
   std::uint64_t seed = 1;
 };
