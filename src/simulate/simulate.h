@@ -53,7 +53,7 @@ struct SimulateOptions {
   /// Number of days with timestamps, from 2026-01-05 00:00 UTC; 0: no timestamps. Annotators vote in sessions of about
   /// 50 votes, 20 to 90 s apart. The time order of an annotator's votes is random, not the row order.
   std::uint64_t days = 0;
-  double drift = 0;  ///< share of annotators (only good ones) with a quarter of the discrimination in their second half
+  double drift = 0;   ///< share of annotators (good ones) with a quarter of the discrimination in their second half
   double bursts = 0;  ///< share of annotators with one session of votes 1 s apart
   std::uint64_t seed = 1;
 };
