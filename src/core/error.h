@@ -7,12 +7,12 @@
 
 namespace voxpop {
 
-/// Bad input: names the file, the dataset or line, the row and the value.
+/// Invalid input. The message names the file, the dataset or line, the row and the value.
 template <class... Args>
 [[nodiscard]] Error bad_input(fmt::format_string<Args...> format, Args&&... args) {
   return Error(Exit::kBadInput, fmt::format(format, std::forward<Args>(args)...));
 }
-/// A file that is missing, truncated, not readable or not writable.
+/// A file is missing, truncated, not readable or not writable.
 template <class... Args>
 [[nodiscard]] Error file_error(fmt::format_string<Args...> format, Args&&... args) {
   return Error(Exit::kFileSystem, fmt::format(format, std::forward<Args>(args)...));

@@ -10,11 +10,11 @@
 
 namespace voxpop {
 
-/// Numbers ids in order of first appearance. Open addressing; beside its text, an id takes 8 bytes and 11 to 21 of
-/// slots.
+/// Assigns indices 0, 1, 2, ... to ids in order of first appearance. A hash table with open addressing. Memory per id:
+/// its text, 8 bytes, and 11 to 21 bytes of hash slots.
 class IdTable {
  public:
-  /// The id's number, and whether it is new.
+  /// Returns the id's index, and true if the id was added by this call.
   std::pair<std::uint32_t, bool> number(std::string_view id) {
     if (4 * (ids_.size() + 1) > 3 * slots_.size()) grow();
     const std::uint32_t hash = hash_of(id);
@@ -27,7 +27,7 @@ class IdTable {
     return {slot.index, is_new};
   }
 
-  /// The id's number, if it has one.
+  /// Returns the id's index, or nullopt if the table does not contain the id.
   std::optional<std::uint32_t> find(std::string_view id) const {
     if (slots_.empty()) return std::nullopt;
     const std::uint32_t index = slots_[place(hash_of(id), [&](std::uint32_t i) { return ids_[i] == id; })].index;
@@ -35,19 +35,19 @@ class IdTable {
   }
 
   const Strings& ids() const { return ids_; }
-  /// Gives the ids away; the table must not be used again.
+  /// Moves the ids out of the table. The table must not be used after this call.
   Strings release() { return std::move(ids_); }
 
  private:
   static constexpr std::uint32_t kFree = 0xffffffffu;
   struct Slot {
     std::uint32_t index = kFree;
-    std::uint32_t hash = 0;  ///< spares most comparisons of text, and reading it again when the table grows
+    std::uint32_t hash = 0;  ///< avoids most text comparisons, and hashing all ids again when the table grows
   };
 
   static std::uint32_t hash_of(std::string_view id) { return static_cast<std::uint32_t>(SeededHash()(id)); }
 
-  /// The slot of the id, or the free one where it would go.
+  /// Index of the slot that holds the id, or of the free slot where the id belongs.
   template <class IsIt>
   std::size_t place(std::uint32_t hash, const IsIt& is_it) const {
     const std::size_t mask = slots_.size() - 1;

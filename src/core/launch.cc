@@ -11,7 +11,7 @@ int number(const char* name) { return std::getenv(name) == nullptr ? 1 : std::at
 }  // namespace
 
 int launched_processes() {
-  // OpenMPI's mpirun, MPICH's, and srun --mpi=pmix; the first also within a job of Slurm.
+  // In this order: mpirun of OpenMPI (also inside a Slurm job), mpirun of MPICH, srun --mpi=pmix.
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) return std::max(1, number("OMPI_COMM_WORLD_SIZE"));
   if (std::getenv("PMI_RANK") != nullptr) return std::max(1, number("PMI_SIZE"));
   return std::getenv("PMIX_NAMESPACE") != nullptr ? std::max(1, number("SLURM_STEP_NUM_TASKS")) : 1;

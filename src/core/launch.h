@@ -1,7 +1,7 @@
 #pragma once
 namespace voxpop {
 
-/// Processes that mpirun or srun started together, this one among them; 1: nobody else.
+/// Number of processes that mpirun or srun started together, this process included. 1 without mpirun or srun.
 int launched_processes();
 
 }  // namespace voxpop

@@ -3,8 +3,8 @@
 
 namespace voxpop {
 
-/// A file in `folder` that has no name, so that nobody else can open it and nothing is left of it when the process
-/// ends. Returns its descriptor, to read and write; -1 and errno where that cannot be.
+/// Creates a file without a name in `folder`. No other process can open it by name, and the kernel deletes it when the
+/// process ends. Returns a descriptor for reading and writing, or -1 with errno set.
 int open_nameless_file(const std::string& folder);
 
 }  // namespace voxpop

@@ -20,17 +20,17 @@
 namespace voxpop {
 namespace {
 
-// The temporary files that a signal handler would have to remove; an empty name is a free place.
+// Names of the temporary files that a signal handler must remove. An empty name marks a free entry.
 using Name = char[4200];
 Name unfinished[OutputFile::kMost];
-std::mutex changing_unfinished;  // the handler does not take it: it sees a whole name or none
+std::mutex changing_unfinished;  // the signal handler does not lock it: an entry is always a complete name or empty
 
 void remember_unfinished(const std::string& path) {
   const std::lock_guard lock(changing_unfinished);
   for (Name& name : unfinished) {
     if (name[0] != '\0' || path.empty() || path.size() >= sizeof name) continue;
-    // The first character last: a handler that comes in between would remove another file, of which this is the
-    // beginning of the name.
+    // Write the first character last, so that the entry counts as empty until the name is complete. Otherwise a signal
+    // handler could see the beginning of the name and remove another file with that shorter name.
     std::memcpy(name + 1, path.c_str() + 1, path.size());
     std::atomic_signal_fence(std::memory_order_seq_cst);
     name[0] = path[0];
@@ -53,8 +53,8 @@ struct Descriptor {
 
 constexpr const char* kAccessList = "system.posix_acl_access";
 
-/// Gives a finished file the owner, group and permissions of the one that it will replace. Where this process may not
-/// keep the group, the group may do what all others may: nobody gets access who had none.
+/// Gives a finished file the owner, group and permissions of the file that it will replace. If this process may not
+/// set the old group, the new group gets only the permissions of "others", so that no user gains access.
 void take_permissions(int descriptor, const std::string& replaced) {
   struct stat old {};
   struct stat own {};
@@ -63,7 +63,8 @@ void take_permissions(int descriptor, const std::string& replaced) {
   if (own.st_uid != old.st_uid || !same_group)
     same_group = fchown(descriptor, old.st_uid, old.st_gid) == 0 ||
                  fchown(descriptor, static_cast<uid_t>(-1), old.st_gid) == 0 || same_group;
-  // Beside an access control list, the group's bits of a mode are the most that anybody on the list may do.
+  // If the file has an access control list, the group bits of its mode are the mask of that list: the maximum that any
+  // listed user or group may do, not the permissions of the owning group.
   char list[4096];
   const ssize_t bytes = getxattr(replaced.c_str(), kAccessList, list, sizeof list);
   const bool has_list = bytes >= 0 || errno == ERANGE;
@@ -72,13 +73,13 @@ void take_permissions(int descriptor, const std::string& replaced) {
   mode_t mode = old.st_mode & 0777;
   if (!same_group || (has_list && !same_list)) mode = (mode & ~mode_t{070}) | (mode & 07) << 3;
   if (fstat(descriptor, &own) == 0 && (own.st_mode & 0777) == mode) return;
-  const bool is_too_open = (own.st_mode & 0777 & ~mode) != 0;  // else some file systems know no modes
+  const bool is_too_open = (own.st_mode & 0777 & ~mode) != 0;  // false: ignore errors, some file systems have no modes
   if (fchmod(descriptor, mode) != 0 && is_too_open)
     throw file_error("{}: cannot set its mode: {}", replaced, std::strerror(errno));
 }
 
-/// A name beside it that nobody has; empty where there can be none. It is not taken, so that nothing is left of it
-/// whatever happens: whoever links a file there learns whether it still is free.
+/// A currently unused file name in the folder of `path`, or "" if the folder cannot be searched. The name is not
+/// reserved, so no file remains if the process is killed. linkat() fails if another process takes the name first.
 std::string free_name(const std::string& path) {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
   std::random_device random;
@@ -101,7 +102,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored))
     throw file_error("{}: is a directory; name a file to write", path_);
-  // /dev/stdout is a link, too: whatever it leads to, the finished file would take its place.
+  // /dev/stdout is a symbolic link into /proc. rename() would replace the link itself, whatever its target is.
   const bool names_descriptor = std::filesystem::read_symlink(path_, ignored).string().starts_with("/proc/");
   if (names_descriptor ||
       (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)))
@@ -114,7 +115,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   remember_unfinished(temporary_);
   std::error_code problem;
   if (!std::filesystem::exists(path_, problem) && !problem) {
-    const mode_t mask = umask(0);  // mkstemp makes files private; give this one the mode any new file would have
+    const mode_t mask = umask(0);  // mkstemp() sets mode 0600; set the mode of an ordinary new file instead
     umask(mask);
     fchmod(descriptor, 0666 & ~mask);
   }
@@ -147,7 +148,7 @@ void OutputFile::commit() {
     if (finished.number < 0 || fsync(finished.number) != 0)
       throw file_error("{}: cannot write: {}", path_, std::strerror(errno));
   }
-  if (nameless_ >= 0) {  // a new link replaces nothing, but a rename does
+  if (nameless_ >= 0) {  // linkat() cannot replace an existing file, rename() can: use both
     const std::string name = free_name(path_);
     remember_unfinished(name);
     if (name.empty() || linkat(AT_FDCWD, temporary_.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {

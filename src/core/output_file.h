@@ -6,23 +6,29 @@
 
 namespace voxpop {
 
-/// A file that appears under its name only when complete: written without a name in the same folder, synchronised,
-/// then named. Destroyed without commit(), it leaves nothing, however the process ends, and an older file of that name
-/// untouched. File systems that know no nameless files (NFS) have a temporary name beside it, which SIGKILL leaves.
-/// It takes over the permissions of the file that it replaces, and its owner where this process may set it; a new file
-/// has those that umask leaves.
+/// An output file that appears under its name only when it is complete. The data is written to a file without a name in
+/// the same folder; commit() calls fsync() and then gives the file its name.
+///
+/// Without commit(), no file remains, however the process ends, and an older file of the same name stays unchanged. On
+/// file systems without O_TMPFILE (NFS), however, the data is in a file with a temporary name in the same folder. This
+/// temporary file remains after SIGKILL.
+///
+/// The new file gets the permissions of the file that it replaces, and also its owner if this process may set it. If no
+/// file is replaced, the permissions follow from umask.
 class OutputFile {
  public:
-  /// Throws Error(kFileSystem) at once when the folder is missing or not writable, before any long work is done.
+  /// Throws Error(kFileSystem) if the folder is missing or not writable, or if `path` is a directory, device, pipe or
+  /// socket. Create the OutputFile before any long work, so that the user sees such an error early.
   explicit OutputFile(std::string path);
-  static constexpr std::size_t kMost = 16;  ///< that an interrupt cleans up after, at a time
+  static constexpr std::size_t kMost = 16;  ///< maximum number of open files that remove_unfinished_files() can remove
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
   const std::string& path() const { return path_; }
-  /// Where to write it.
+  /// Path to write the data to until commit().
   const std::string& temporary() const { return temporary_; }
+  /// Moves the complete file to path(). Throws Error(kFileSystem).
   void commit();
 
  private:
@@ -32,7 +38,7 @@ class OutputFile {
   bool committed_ = false;
 };
 
-/// Removes the temporary files of all OutputFile of this process, for a signal handler that ends it.
+/// Removes the temporary files of all OutputFile objects of this process. For a signal handler that ends the process.
 void remove_unfinished_files();
 
 }  // namespace voxpop

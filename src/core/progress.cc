@@ -12,7 +12,7 @@ Progress::~Progress() {
   if (!context_.progress) return;
   try {
     context_.progress({phase_, total_, total_, "", true});
-  } catch (...) {  // whoever is told may fail, but not while the phase ends because of another error
+  } catch (...) {  // a destructor must not throw: another exception may already be in flight
   }
 }
 

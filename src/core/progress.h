@@ -6,10 +6,11 @@
 
 namespace voxpop {
 
-/// Progress of one long phase, for Context::progress. Also where long loops notice that they should stop.
+/// Reports the progress of one long phase to Context::progress. Long loops call update(), which also checks for a stop
+/// request.
 class Progress {
  public:
-  /// The context must outlive it.
+  /// `total`: number of steps of the phase. The context must outlive this object.
   Progress(std::string phase, std::uint64_t total, const Context& context);
   Progress(std::string phase, std::uint64_t total, const Context&& context) = delete;
   ~Progress();
@@ -17,8 +18,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   const Context& context() const { return context_; }
-  /// `done` of the total; `detail` is shown behind it, such as "change 3e-4". Throws Error(kInterrupted) where the run
-  /// has to stop.
+  /// Reports `done` of `total` steps. `detail` is shown after the numbers, for example "change 3e-4". Throws
+  /// Error(kInterrupted) if the run must stop.
   void update(std::uint64_t done, const std::string& detail = {});
 
  private:

@@ -27,8 +27,8 @@ namespace voxpop {
 namespace {
 
 std::size_t asked = 0;
-std::atomic<std::size_t> limit{0};    // a little less than asked for; 0: not begun
-std::atomic<std::size_t> allowed{0};  // the limit, or more where that cannot be kept
+std::atomic<std::size_t> limit{0};    // bytes; slightly below `asked`. 0: no limit was set
+std::atomic<std::size_t> allowed{0};  // bytes; the limit, or more if the limit cannot be kept
 std::string folder;
 std::mutex mapping;
 std::map<void*, std::size_t> mapped;
@@ -57,7 +57,7 @@ void ScratchMemory::begin(std::size_t bytes, const std::string& where) {
   const int file = open_nameless_file(folder);
   if (file < 0) throw file_error("{}: cannot write scratch files here: {}", folder, std::strerror(errno));
   close(file);
-  // The watcher looks every so often: some of it is for what comes in between.
+  // The watcher checks once per millisecond. This reserve is for memory that is allocated between two checks.
   constexpr std::size_t kBetween = std::size_t{64} << 20;
   asked = bytes;
   limit = allowed = bytes - std::min(kBetween, bytes / 2);
@@ -85,7 +85,8 @@ bool ScratchMemory::is_exceeded() { return limit > 0 && peak() > asked; }
 
 void ScratchMemory::keep_within_limit() {
   if (limit == 0 || resident_bytes() <= allowed) return;
-  // What is resident without columns cannot be helped: then some room is left above that, or nothing would move on.
+  // Memory outside the scratch columns cannot be released. If it exceeds the limit by itself, allow kRoom more than it
+  // needs; otherwise every check would drop all columns again and the work would stop.
   constexpr std::size_t kRoom = std::size_t{32} << 20;
   const std::lock_guard lock(mapping);
   for (const auto& [memory, bytes] : mapped) madvise(memory, bytes, MADV_DONTNEED);
@@ -95,7 +96,7 @@ void ScratchMemory::keep_within_limit() {
 void* allocate_scratch(std::size_t bytes) {
   if (limit == 0) return nullptr;
   const int file = open_nameless_file(folder);
-  // Reserved now: a full disk later would end the process by a signal.
+  // Reserve the disk space now: writing to a mapped file on a full disk would end the process with SIGBUS.
   const int problem = file < 0 ? errno : posix_fallocate(file, 0, static_cast<off_t>(bytes));
   void* memory = problem == 0 ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
   if (file >= 0) close(file);

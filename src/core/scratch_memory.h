@@ -4,27 +4,27 @@
 
 namespace voxpop {
 
-/// Long columns in nameless files instead of memory, for a process whose resident memory is to stay within a limit. The
-/// kernel keeps of them what it has room for; whenever more is resident than allowed, the process lets go of them all,
-/// and takes up again what it comes to next. Passes over votes go through them in order, component by component. Bits
-/// cannot differ: these are the same columns in another place.
+/// Memory limit of the process. With a limit, long columns (Column<T>) are memory-mapped files without a name instead
+/// of ordinary memory. A watcher thread releases the resident pages of all columns whenever the resident memory of the
+/// process exceeds the limit; the kernel loads a page again when it is next used. This is efficient because passes over
+/// votes read the columns in order, component by component. Results are bit-identical with and without a limit.
 class ScratchMemory {
  public:
-  /// From now on; where it has begun already, the limit stays as it is. `folder`: on a disk with room for all columns.
-  /// Throws Error(kFileSystem) where it cannot be written.
+  /// Sets the limit in bytes. It applies to columns allocated from now on; later calls have no effect. `folder` must be
+  /// on a disk with room for all columns. Throws Error(kFileSystem) if the folder is not writable.
   static void begin(std::size_t limit, const std::string& folder);
-  /// The folder to use: TMPDIR's where that is a disk, else the output's.
+  /// The folder for scratch files: TMPDIR if it is writable and not in memory (tmpfs), else the folder of `output`.
   static std::string folder_for(const std::string& output);
 
-  /// Most that was resident at any time since the program started (not its parent's, as getrusage() has it), bytes; 0
-  /// where the system does not tell.
+  /// Maximum resident memory since the program started, bytes; 0 if unknown. Unlike getrusage(), this value does not
+  /// include the memory of the parent process.
   static std::size_t peak();
 
-  /// Lets go of what is resident beyond the limit, if anything is: for long loops, between one task and the next. The
-  /// watcher does so, too, but waits for a core.
+  /// Releases the pages of all columns if the resident memory exceeds the limit. Long loops should call this between
+  /// tasks: the watcher thread does the same, but may have to wait for a free core.
   static void keep_within_limit();
 
-  /// Whether the limit was, because what is resident without columns is too much.
+  /// True if peak() exceeded the limit, because memory outside the scratch columns alone was too large.
   static bool is_exceeded();
 };
 

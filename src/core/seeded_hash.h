@@ -10,9 +10,9 @@
 
 namespace voxpop {
 
-/// A hash with a secret of this process alone: nobody can choose texts or numbers beforehand that all have one hash,
-/// which would make a table as slow as a list. It differs from run to run, so no output may depend on it, nor on the
-/// order in which such a table is gone through.
+/// A hash function with a random secret per process. An attacker cannot prepare texts or numbers that all have the same
+/// hash, which would make a hash table as slow as a list. Hashes differ from run to run, so no output may depend on
+/// them or on the iteration order of a table that uses them.
 struct SeededHash {
   std::uint64_t operator()(std::string_view text) const { return of(text.data(), text.size()); }
   std::uint64_t operator()(std::uint64_t number) const { return of(&number, sizeof number); }
@@ -20,7 +20,7 @@ struct SeededHash {
  private:
   static std::uint64_t of(const void* bytes, std::size_t size) {
     static const auto secret = [] {
-      std::array<unsigned, 48> drawn;  // 192 bytes, as XXH3's own secret
+      std::array<unsigned, 48> drawn;  // 192 bytes, the size of XXH3's default secret
       std::random_device random;
       std::generate(drawn.begin(), drawn.end(), std::ref(random));
       return drawn;

@@ -6,7 +6,7 @@ namespace voxpop {
 class Stopwatch {
  public:
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-  /// Seconds since the start or the last lap.
+  /// Returns the seconds since the start or the last lap, and starts a new lap.
   double lap() {
     const double elapsed = seconds();
     start_ = Clock::now();

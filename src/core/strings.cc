@@ -5,15 +5,15 @@
 namespace voxpop {
 namespace {
 
-constexpr std::size_t kShown = 60;  // characters of a value in a message
+constexpr std::size_t kShown = 60;  // maximum length of a value in a message, bytes
 
-/// A character of UTF-8: its code, and how many bytes it takes.
+/// A UTF-8 character: its code point and its length in bytes.
 struct Character {
   char32_t code;
   std::size_t bytes;
 };
 
-/// The character that a text begins with; none where that is not UTF-8.
+/// The first character of a non-empty text; nullopt if the text does not begin with valid UTF-8.
 std::optional<Character> first_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -30,12 +30,12 @@ std::optional<Character> first_character(std::string_view text) {
   return Character{code, bytes};
 }
 
-/// What changes how a terminal shows other text, or where.
+/// True for a character that changes how, or where, a terminal shows other text.
 bool is_command(char32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) ||                           // C0, DEL, C1
-         c == 0x61c || c == 0x200e || c == 0x200f ||                      // marks of a direction
-         (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||  // embeddings, overrides and isolates
-         c == 0x2028 || c == 0x2029;                                      // ends of lines and paragraphs
+         c == 0x61c || c == 0x200e || c == 0x200f ||                      // marks of writing direction
+         (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||  // direction embeddings, overrides, isolates
+         c == 0x2028 || c == 0x2029;                                      // line and paragraph separators
 }
 
 std::string replace_commands(std::string_view text, bool keep_lines, std::string (*replacement)(char32_t)) {
@@ -62,7 +62,7 @@ std::string printable(std::string_view text) { return replace_commands(text, tru
 
 std::string printable_json(std::string_view json) {
   return replace_commands(json, true, [](char32_t c) {
-    constexpr char kDigits[] = "0123456789abcdef";  // all of them have four
+    constexpr char kDigits[] = "0123456789abcdef";  // every such code point has at most four hex digits
     return std::string{'\\', 'u', kDigits[c >> 12 & 15], kDigits[c >> 8 & 15], kDigits[c >> 4 & 15], kDigits[c & 15]};
   });
 }

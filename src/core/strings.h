@@ -6,30 +6,31 @@
 
 namespace voxpop {
 
-// Text that comes from a file, a library or a command line, as a terminal may get it. Control characters (ESC, line
-// breaks, those of U+0080 to U+009F), marks that turn the direction of writing round, and bytes that are not UTF-8
-// could hide or change what voxpop says.
+// Make text from a file, a library or a command line safe to print on a terminal. Unsafe are control characters (ESC,
+// line breaks, U+0080 to U+009F), marks that reverse the writing direction, and bytes that are not UTF-8: each could
+// hide or change a message of voxpop.
 
-/// The text with '?' for each of them, so that it stays on its line.
+/// Replaces each unsafe character with '?'. The result is a single line.
 std::string one_line(std::string_view text);
 
-/// The same of a text of several lines: line breaks stay.
+/// As one_line(), but keeps line breaks.
 std::string printable(std::string_view text);
 
-/// The same of JSON: escaped as JSON does, so that whoever reads it gets the same strings.
+/// For JSON text: replaces each unsafe character except line breaks with its JSON escape (four hex digits), so that a
+/// JSON parser reads the same strings. A byte that is not UTF-8 becomes the escape of U+FFFD.
 std::string printable_json(std::string_view json);
 
-/// At most so many bytes of UTF-8, cut between characters, and "..." for the rest.
+/// The first `most` bytes of a UTF-8 text, or a few less: a character is never split. Adds "..." if the text was cut.
 std::string shortened(std::string_view text, std::size_t most);
 
-/// A value from a file as a message may show it: one_line() of at most 60 bytes, or as many as told.
+/// A value from a file, safe to print in a message: one_line() of at most 60 bytes, or of at most `most` bytes.
 std::string shown(std::string_view text);
 std::string shown(std::string_view text, std::size_t most);
 
-/// Bytes of a message: two of the longest paths, and what is said of them.
+/// Maximum length of a message, bytes: enough for two paths of maximum length and the text around them.
 inline constexpr std::size_t kLongestMessage = 10'000;
 
-/// Appends text as a field of a CSV line, in quotes where it needs them (RFC 4180).
+/// Appends `text` to `out` as one CSV field, quoted if necessary (RFC 4180).
 void append_csv_field(std::string_view text, std::string& out);
 
 }  // namespace voxpop

@@ -21,7 +21,7 @@ TextOutput::TextOutput(std::function<void(std::string_view)> use)
 
 void TextOutput::fail() const {
   const int problem = errno;
-  context_.check_stop();  // which ends a write to a pipe that nobody reads
+  context_.check_stop();  // a stop request interrupts a write that waits for a pipe's reader: report the stop
   throw file_error("{}: cannot write: {}", file_ ? file_->path() : "standard output", std::strerror(problem));
 }
 

@@ -11,16 +11,18 @@
 
 namespace voxpop {
 
-/// Text to a file that appears when it is complete, or to standard output.
+/// Writes text to a file that appears when it is complete (OutputFile), to standard output, or to a function.
 class TextOutput {
  public:
-  /// "": standard output.
+  /// `path` "": standard output.
   explicit TextOutput(const std::string& path, const Context& context = {});
-  /// Text to a function.
+  /// Each write() calls `use` with its text.
   explicit TextOutput(std::function<void(std::string_view)> use);
 
   void write(std::string_view text);
+  /// Flushes, and gives a file its final name. Throws Error(kFileSystem).
   void commit();
+  /// Bytes written so far.
   std::uint64_t bytes() const { return bytes_; }
 
  private:

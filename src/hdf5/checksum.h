@@ -8,7 +8,7 @@
 
 namespace voxpop {
 
-/// XXH3-64 of all that is added, one after the other.
+/// XXH3-64 checksum of all data added so far, in the order of the calls.
 class Checksum {
  public:
   Checksum() : state_(XXH3_createState(), XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
@@ -16,7 +16,7 @@ class Checksum {
   void add(const T* data, std::size_t count) {
     XXH3_64bits_update(state_.get(), data, count * sizeof(T));
   }
-  /// 16 hex digits.
+  /// The checksum as 16 hex digits.
   std::string digits() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_.get())); }
 
  private:

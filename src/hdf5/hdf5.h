@@ -19,7 +19,7 @@
 
 namespace voxpop {
 
-/// An HDF5 identifier that closes itself.
+/// Owns an HDF5 identifier and closes it in its destructor.
 class Handle {
  public:
   using Close = herr_t (*)(hid_t);
@@ -36,7 +36,8 @@ class Handle {
   }
   operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor)
   explicit operator bool() const { return id_ >= 0; }
-  /// Closes now and says whether that worked: closing a file is where a full disk is noticed.
+  /// Closes the identifier now and returns whether closing succeeded. Check the result for files: a full disk may be
+  /// noticed only when the file is closed.
   bool finish() { return close_(std::exchange(id_, -1)) >= 0; }
 
  private:
@@ -44,124 +45,136 @@ class Handle {
   Close close_ = nullptr;
 };
 
-/// The innermost message of HDF5's error stack: what actually went wrong, as shown().
+/// The innermost message of HDF5's error stack, which is the actual cause. Shortened and safe to print, see shown().
 std::string hdf5_reason();
 
-/// Others who read a part of each long column meanwhile: ranks that see the same files.
+/// MPI ranks that read slices of long columns in parallel, if they see the same files.
 class ColumnReaders {
  public:
-  /// What to read, as InputHdf5::read_integers() does, into numbers of `width` bytes.
+  /// A slice to read as InputHdf5::read_integers() does. Each value becomes an integer of `width` bytes.
   struct Part {
     std::string path;
-    std::uint64_t mark;  ///< InputHdf5::mark(): a reader that sees another file, or a copy, has not read it
+    std::uint64_t mark;  ///< InputHdf5::mark(); a reader whose file has another mark must not use its file
     std::string dataset;
     Rows rows;
     std::int64_t low, high;
     std::size_t width;
   };
   struct Outcome {
-    bool is_read = false;         ///< else the reader does not see the file
-    std::uint64_t refused_row;    ///< the first row that is out of bounds, where ...
-    std::string refused_value{};  ///< ... this is its value
+    bool is_read = false;         ///< false: the reader does not see the same file
+    std::uint64_t refused_row;    ///< the first row out of range; only valid if refused_value is not empty
+    std::string refused_value{};  ///< value of that row; empty if all values are in range
   };
   virtual ~ColumnReaders() = default;
+  /// Number of readers, this process not included.
   virtual int count() const = 0;
-  /// One part for each reader.
+  /// Starts reading. `parts` has one part per reader.
   virtual void start(const std::vector<Part>& parts) = 0;
-  /// Each reader's rows to where `rows` points.
+  /// Waits for all readers. Copies the values of reader i to the memory at rows[i].
   virtual std::vector<Outcome> finish(const std::vector<void*>& rows) = 0;
 };
 
-/// An HDF5 file to read. Every error names the file, the dataset and, where there is one, the row and the value.
-/// Columns of plain numbers are read past HDF5, block by block on all cores: it would use one. What it alone can unpack
-/// or convert goes through it.
+/// An HDF5 file that is open for reading. Every error names the file, the dataset and, if there is one, the row and the
+/// value. Columns of plain numbers are read without the HDF5 library, block by block on all cores, because the library
+/// uses only one core. Data that needs a special filter or a type conversion is read with the library.
 class InputHdf5 {
  public:
-  /// `others`: null, nobody.
+  /// Throws Error(kFileSystem) if the file cannot be opened, Error(kBadInput) if it is not HDF5 or is damaged.
+  /// `others`: ranks that help to read long columns, or null.
   explicit InputHdf5(const std::string& path, const Context& context = {}, ColumnReaders* others = nullptr);
   ~InputHdf5();
 
   const std::string& path() const { return path_; }
-  /// Differs between any two files, copies included, and changes when the file is written to. The same for all machines
-  /// that share a file system; where such a system numbers files anew on each machine, a file is another one on each.
+  /// A number that identifies this file and its state. Two files have different marks, even if one is a copy of the
+  /// other, and writing to a file changes its mark. All machines that share a file system see the same mark, unless the
+  /// file system assigns other inode numbers on each machine.
   std::uint64_t mark() const;
+  /// Whether an object of this path exists. Throws Error(kBadInput) if the path leads into another file.
   bool has(const std::string& name) const;
-  /// Paths of all datasets, in the file's order. There may be very many.
+  /// Paths of all datasets, in the file's order. The list may be very long.
   std::vector<std::string> datasets() const;
-  /// Calls use(path) for each dataset within a group, "/" for all, in the file's order, until it returns false.
+  /// Calls use(path) for each dataset below `group` ("/": the whole file), in the file's order, until `use` returns
+  /// false.
   void visit_datasets(const std::string& group, const std::function<bool(const std::string& path)>& use) const;
-  /// Type and shape in words: "int32 [1000000], gzip".
+  /// Type, shape and filters as text, for example "int32 [1000000], gzip".
   std::string describe(const std::string& dataset) const;
-  /// A string attribute of the root group, or "" where there is none.
+  /// A string attribute of the root group, or "" if it does not exist.
   std::string attribute(const std::string& name) const;
-  /// An attribute of a dataset, one string or a list of them in UTF-8; empty where there is none.
+  /// An attribute of a dataset: one UTF-8 string or a list of up to 4,096. Empty if the attribute does not exist.
   Strings attribute(const std::string& dataset, const std::string& name) const;
-  /// A string attribute of a group, or "" where there is none.
+  /// A string attribute of a group, or "" if the group or the attribute does not exist.
   std::string group_attribute(const std::string& group, const std::string& name) const;
 
-  /// Rows of a one-dimensional dataset; throws where it is missing or has another rank.
+  /// Number of rows of a one-dimensional dataset. Throws Error(kBadInput) if it is missing or has another rank.
   std::uint64_t rows(const std::string& name) const;
-  /// Integers from `low` to `high`, of any integer type in the file. Throws what `refuse` makes of the first row whose
-  /// value lies outside. Integer: int8_t, int32_t, int64_t or uint32_t.
+  /// Returns the error for the first row whose value is out of range.
   using Refuse = std::function<Error(std::uint64_t row, const std::string& value)>;
+  /// Reads the rows `some` of a column of any integer type. Each value must be from `low` to `high`; otherwise throws
+  /// refuse(row, value). Integer: int8_t, int32_t, int64_t or uint32_t.
   template <class Integer>
   Column<Integer> read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
                                 const Refuse& refuse) const;
-  /// The same of an HDF5 enum, as h5py stores truth values, too: an index must not be one.
+  /// As read_integers(), for all rows of a column whose type is an HDF5 enum. h5py stores booleans as an enum, too.
+  /// read_integers() refuses enums: an index must not be one.
   Column<std::int8_t> read_enum(const std::string& name, std::int64_t low, std::int64_t high,
                                 const Refuse& refuse) const;
-  /// A column of indices, each from 0 to limit - 1; `of` names what they point into ("items").
+  /// Reads a column of indices, each from 0 to limit - 1. `of`: what the indices are, for errors ("item indices").
   Column<std::uint32_t> read_indices(const std::string& name, Rows some, std::uint64_t limit,
                                      const std::string& of) const;
   Column<std::uint32_t> read_indices(const std::string& name, std::uint64_t limit, const std::string& of) const {
     return read_indices(name, {0, rows(name)}, limit, of);
   }
+  /// Reads a one-dimensional column of floating-point numbers or integers.
   std::vector<double> read_floats(const std::string& name) const;
-  /// Of a dataset of two dimensions; throws where it has no column, or more than 4,096.
   struct MatrixShape {
     std::uint64_t rows, columns;
   };
+  /// Shape of a two-dimensional dataset. Throws Error(kBadInput) unless it has from 1 to 4,096 columns.
   MatrixShape matrix_shape(const std::string& name) const;
-  /// Its numbers, row-major. Look at its shape first: reading may take much memory.
+  /// Reads a matrix, row-major. Check matrix_shape() first: the values may need much memory.
   std::vector<double> read_matrix(const std::string& name) const;
-  /// The same into what fits its type: `half` (IEEE 754 binary16) where it is that, else `full`.
+  /// Reads a floating-point matrix, row-major, and fills one of two columns: `half` if the file's type is float16 (IEEE
+  /// 754 binary16), else `full`.
   void read_matrix(const std::string& name, Column<float>& full, Column<std::uint16_t>& half) const;
-  /// Strings of fixed or variable length, checked to be UTF-8.
+  /// Reads strings of fixed or variable length. Throws Error(kBadInput) if a string is not UTF-8.
   Strings read_strings(const std::string& name) const;
 
  private:
-  /// While it lives, HDF5 looks at headers of the file.
+  /// A WatchedCall for HDF5 functions that read only headers of the file.
   WatchedCall watch_headers() const;
   Handle open(const std::string& name) const;
   int descriptor() const;
   template <class Integer>
   void read_together(const std::string& name, Rows some, std::int64_t low, std::int64_t high, const Refuse& refuse,
                      Column<Integer>& column) const;
-  /// Extent in each dimension; throws unless there are `rank`, in words `rank_name`.
+  /// Extent in each dimension. Throws unless there are `rank` dimensions; `rank_name` is that number in words, for the
+  /// error.
   std::vector<hsize_t> extent_of(const std::string& name, std::size_t rank, const char* rank_name) const;
   template <class Integer>
   void read_integers_of(H5T_class_t kind, const std::string& name, Rows some, std::int64_t low, std::int64_t high,
                         const Refuse& refuse, Integer* out) const;
-  /// All numbers of a dataset, however many dimensions it has.
+  /// All numbers of a dataset of one or two dimensions. `rows`: its extent in the first dimension.
   std::vector<double> read_numbers(const std::string& name, std::uint64_t rows) const;
-  /// Throws where HDF5 lacks a filter, or where the file cannot hold so many rows as it claims.
+  /// Throws if HDF5 lacks a filter of the dataset, if the file is too small for the `total` rows that its header
+  /// claims, or if chunks are missing.
   void require_readable(const std::string& name, hid_t dataset, std::uint64_t total) const;
-  /// Calls use(first row, rows, bytes) for block after block, each row as `memory_type`: of several threads at once, in
-  /// any order, where `as_stored` (that is the file's own type) and the storage allow it. `watched` pauses meanwhile.
+  /// Calls use(first row, number of rows, bytes) for each block of the rows `some`, with values of type `memory_type`.
+  /// With `as_stored` (`memory_type` is the file's own type), several threads may call `use` at the same time and in
+  /// any order. `watched` is paused while `use` runs.
   using UseBlock = std::function<void(std::uint64_t, std::uint64_t, std::uint8_t*)>;
   void read_blocks(const WatchedCall& watched, const std::string& name, hid_t dataset, hid_t memory_type,
                    bool as_stored, Rows some, const UseBlock& use) const;
   std::string path_;
   Context context_;
   ColumnReaders* others_;
-  std::uint64_t data_bytes_ = 0;  ///< of the file, without holes
-  std::uint64_t file_bytes_ = 0;  ///< of the file, holes included as far as there may be zeros in them
+  std::uint64_t data_bytes_ = 0;  ///< size of the file without holes
+  std::uint64_t file_bytes_ = 0;  ///< size of the file with holes, but at most 1,100 * data_bytes_ + 1 MiB
   Handle file_;
-  Handle link_access_;  ///< to look up names with
+  Handle link_access_;  ///< property list for looking up names
 };
 
-/// An HDF5 file being written under a temporary name. Columns are chunked, shuffled and gzip-1 unless told otherwise;
-/// chunks are compressed on all cores.
+/// An HDF5 file that is being written; finish() gives it its name. With `compress`, columns are chunked, shuffled and
+/// compressed with gzip level 1, on all cores. Any function may throw Error(kFileSystem).
 class OutputHdf5 {
  public:
   OutputHdf5(OutputFile& output, bool compress, const Context& context = {});
@@ -169,10 +182,11 @@ class OutputHdf5 {
   OutputHdf5(const OutputHdf5&) = delete;
   OutputHdf5& operator=(const OutputHdf5&) = delete;
 
+  /// Writes a string attribute of the root group.
   void write_attribute(const std::string& name, const std::string& value);
-  /// A list of strings beside a dataset that is written already.
+  /// Writes a list of strings as an attribute of a dataset. The dataset must exist.
   void write_attribute(const std::string& dataset, const std::string& name, const Strings& values);
-  /// A string beside a group that has a dataset already.
+  /// Writes a string attribute of a group. The group must exist, that is, contain a dataset.
   void write_group_attribute(const std::string& group, const std::string& name, const std::string& value);
   void write(const std::string& name, std::span<const float> values);
   void write(const std::string& name, std::span<const double> values);
@@ -180,20 +194,20 @@ class OutputHdf5 {
   void write(const std::string& name, std::span<const std::int32_t> values);
   void write(const std::string& name, std::span<const std::uint32_t> values);
   void write(const std::string& name, std::span<const std::int64_t> values);
-  /// An HDF5 enum of int8, `names[value]` being the label.
+  /// Writes a column as an HDF5 enum of int8. names[value] is the label of a value.
   void write_enum(const std::string& name, std::span<const std::int8_t> values, const std::vector<std::string>& names);
   void write(const std::string& name, const Strings& values);
-  /// Row-major, `columns` numbers a row.
+  /// Writes a matrix. `values` are row-major with `columns` numbers per row.
   void write_matrix(const std::string& name, std::span<const float> values, std::size_t columns);
   void write_matrix(const std::string& name, std::span<const double> values, std::size_t columns);
-  /// Closes the HDF5 file and commits the output file.
+  /// Closes the HDF5 file and gives the output file its name.
   void finish();
 
  private:
-  /// `columns` 0: one dimension, else two.
+  /// `columns` 0: a one-dimensional dataset, else a two-dimensional one.
   void write_rows(const std::string& name, hid_t type, std::size_t element_bytes, const void* data, std::uint64_t rows,
                   std::size_t columns = 0);
-  /// Packs chunks on all cores, and writes them in order.
+  /// Compresses chunks on all cores and writes them in order.
   void write_chunks(const std::string& name, hid_t dataset, const Packing& packing, std::span<const std::uint8_t> bytes,
                     std::uint64_t chunk_rows, std::size_t chunk_bytes);
   [[noreturn]] void fail(const std::string& what) const;

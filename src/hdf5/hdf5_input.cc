@@ -31,37 +31,38 @@ namespace {
 
 constexpr std::uint64_t kSlabRows = 1 << 17;
 constexpr hsize_t kMaxColumns = 4096;
-constexpr std::size_t kWidestText = 64u << 20;    // bytes of a string of fixed length
-constexpr std::uint64_t kTextBytes = 256u << 20;  // of such strings, unpacked at a time: most of it may be padding
-constexpr std::uint64_t kTextRows = 1 << 22;      // ... and no more than so many
-constexpr std::uint64_t kMostHeaders = 1u << 30;  // bytes of a file that a call about headers may have to look at
-constexpr std::uint64_t kSmallestLink = 8;        // bytes of a file that each object in it takes at least
-constexpr int kDeepest = 1000;                    // groups within groups: HDF5 goes as deep itself
-constexpr std::size_t kLongestReason = 200;       // bytes of what HDF5 says of an error: it may quote the file
+constexpr std::size_t kWidestText = 64u << 20;    // maximum size of a fixed-length string, bytes
+constexpr std::uint64_t kTextBytes = 256u << 20;  // fixed-length strings unpacked at a time; most may be padding
+constexpr std::uint64_t kTextRows = 1 << 22;      // maximum number of fixed-length strings unpacked at a time
+constexpr std::uint64_t kMostHeaders = 1u << 30;  // bytes that a call about headers may have to read
+constexpr std::uint64_t kSmallestLink = 8;        // minimum size of an object in a file, bytes
+constexpr int kDeepest = 1000;                    // maximum nesting of groups; HDF5's own limit
+constexpr std::size_t kLongestReason = 200;       // maximum length of HDF5's error text; it may quote the file
 
-/// HDF5 asks before it follows an external link.
+/// HDF5 calls this before it follows an external link. -1: do not follow.
 herr_t refuse_external_link(const char*, const char*, const char*, const char*, unsigned*, hid_t, void*) { return -1; }
 
-/// How to open an object of this class by its name: no way may lead to another file. A soft link leads to an external
-/// one, too.
+/// Property list for opening an object by name without following links into another file. The callback is necessary
+/// because a soft link may lead to an external link.
 Handle access_without_external_links(hid_t property_class) {
   Handle access(H5Pcreate(property_class), H5Pclose);
   H5Pset_elink_cb(access, refuse_external_link, nullptr);
   return access;
 }
 
-/// Whether HDF5 gave up at a link that it was told not to follow, or of a kind that it does not know.
+/// Whether HDF5 stopped at a link that it may not follow, or at a link of an unknown class.
 bool is_about_link(const std::string& reason) {
   return reason.find("traversal operator failed") != std::string::npos ||
          reason.find("link class") != std::string::npos;
 }
 
-// Votes must not make voxpop read other files.
+// Security: a file of votes must not make voxpop read other files.
 Error link_error(const std::string& path, const std::string& what) {
   return bad_input("{}: {}: there is a link into another file; copy the data into this one first", path, what);
 }
 
-/// Truncation is the file system's doing, anything else that HDF5 cannot read is bad input.
+/// The error for a failed HDF5 call: a file error for a truncated file or one that is open for writing, otherwise bad
+/// input.
 Error read_error(const std::string& path, const std::string& what, const std::string& reason = hdf5_reason()) {
   if (reason.find("unable to lock") != std::string::npos || reason.find("already open for write") != std::string::npos)
     return file_error(
@@ -69,7 +70,8 @@ Error read_error(const std::string& path, const std::string& what, const std::st
         "program has died)",
         path);
   if (is_about_link(reason)) return link_error(path, what);
-  // A damaged file asks for more than there ever is; where there is not even this much, it is not the file's fault.
+  // A damaged file may request more memory than any machine has: bad input. But if even kLargestChunk bytes cannot be
+  // allocated, the machine is out of memory, and this line throws bad_alloc.
   if (reason.find("memory allocation failed") != std::string::npos) ::operator delete(::operator new(kLargestChunk));
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
@@ -105,8 +107,8 @@ std::string type_name(hid_t type) {
   }
 }
 
-/// Reads rows [begin, begin + count) of a dataset, each whole, as `memory_type`. Returns what went wrong, or "": HDF5
-/// forgets its reason with the next call, a handle's closing included.
+/// Reads complete rows [begin, begin + count) of a dataset as `memory_type`. Returns the error text, or "". The text is
+/// fetched here because HDF5 clears it at the next call, even when a handle is closed.
 std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hid_t transfer, hsize_t begin, hsize_t count,
                       void* out) {
   std::vector<hsize_t> extent = shape(file_space), start(extent.size(), 0);
@@ -118,8 +120,9 @@ std::string read_rows(hid_t dataset, hid_t file_space, hid_t memory_type, hid_t 
   return H5Dread(dataset, memory_type, memory, file_space, transfer, out) >= 0 ? "" : hdf5_reason();
 }
 
-/// Memory for a string of variable length, out of as many bytes as the file has: a thousand rows may point to the same
-/// megabyte.
+/// Allocates a variable-length string for HDF5. `left` points to the number of bytes still allowed; the total is
+/// limited by the file's size. Without this limit a small hostile file could fill the memory: a thousand rows may point
+/// to the same megabyte.
 void* allocate_text(std::size_t bytes, void* left) {
   auto& bytes_left = *static_cast<std::uint64_t*>(left);
   if (bytes >= bytes_left) {
@@ -130,7 +133,8 @@ void* allocate_text(std::size_t bytes, void* left) {
   return std::malloc(bytes);
 }
 
-/// The `count` strings of an attribute, of fixed or variable length. `what`: it, for errors.
+/// Reads the `count` strings of an attribute, of fixed or variable length. `what`: description of the attribute, for
+/// errors.
 Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, std::uint64_t file_bytes,
                        const std::string& path, const std::string& what) {
   Strings strings;
@@ -139,7 +143,7 @@ Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, std::uint
     const Handle memory(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(memory, H5T_VARIABLE);
     H5Tset_cset(memory, H5Tget_cset(type));
-    // Here, since closing `memory` would clear the reason away.
+    // Throw here: closing `memory` would clear HDF5's error text.
     if (H5Aread(attribute, memory, texts.data()) < 0) throw read_error(path, "cannot read " + what);
     for (char* text : texts) {
       strings.push_back(text != nullptr ? std::string_view(text) : std::string_view());
@@ -157,7 +161,7 @@ Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, std::uint
   return strings;
 }
 
-/// Of all that goes wrong in blocks that are read at the same time: what lies in the first row.
+/// Collects the errors of blocks that threads read in parallel, and throws the error of the lowest row.
 class FirstError {
  public:
   void add(std::uint64_t row, const Error& error) {
@@ -177,7 +181,7 @@ class FirstError {
   std::optional<Error> error_;
 };
 
-/// False at the file's end.
+/// Fills `bytes` from the file offset `address`. Returns false if the file ends too early.
 bool read_at(int file, std::uint64_t address, std::span<std::uint8_t> bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t got = pread(file, bytes.data(), bytes.size(), static_cast<off_t>(address));
@@ -211,7 +215,8 @@ InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnRead
   if (stat(path.c_str(), &status) != 0) throw file_error("{}: cannot open: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw file_error("{}: is not a regular file; name an HDF5 file", path);
   if (status.st_size == 0) throw bad_input("{}: the file is empty", path);
-  // Zeros may have become holes when the file was copied: no more than gzip would make of them.
+  // Copying a file may turn zeros into holes, so holes can be real data. Count them only up to 1,100 times the data:
+  // a small file that consists of holes must not justify large allocations. The best ratio of gzip is similar (1,032).
   data_bytes_ = data_bytes(path);
   file_bytes_ = std::min(static_cast<std::uint64_t>(status.st_size), 1100 * data_bytes_ + (1u << 20));
   const WatchedCall watched = watch_headers();
@@ -246,7 +251,8 @@ std::uint64_t InputHdf5::mark() const {
   const int file = descriptor();
   struct stat status {};
   if (fstat(file, &status) != 0) throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
-  // Nobody can set the time of the last change: a copy has another one, and so has a file that was written to since.
+  // A program can set mtime but not ctime (the time of the last status change). So a copy has another ctime, and a
+  // file that was written to since, too.
   const std::int64_t known[] = {status.st_size,        static_cast<std::int64_t>(status.st_ino),
                                 status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
                                 status.st_ctim.tv_sec, status.st_ctim.tv_nsec};
@@ -261,7 +267,7 @@ std::uint64_t InputHdf5::mark() const {
 bool InputHdf5::has(const std::string& name) const {
   const WatchedCall watched = watch_headers();
   for (std::size_t end = name.find('/', 1);;
-       end = name.find('/', end + 1)) {  // each group on the way, then the dataset
+       end = name.find('/', end + 1)) {  // each group on the path, then the dataset
     const std::string part = name.substr(0, end);
     const htri_t exists = H5Lexists(file_, part.c_str(), link_access_);
     if (exists < 0 && is_about_link(hdf5_reason()))
@@ -284,7 +290,7 @@ void InputHdf5::visit_datasets(const std::string& group, const std::function<boo
     const Context& context;
     std::uint64_t objects, most_objects;
     bool too_deep;
-    std::exception_ptr thrown;  // no exception may pass through HDF5
+    std::exception_ptr thrown;  // exceptions must not pass through HDF5, which is C
   } visit{group == "/" ? "" : group + "/", use, watched, context_, 0, file_bytes_ / kSmallestLink, false, nullptr};
   const herr_t status = H5Ovisit_by_name2(
       file_, group.c_str(), H5_INDEX_NAME, H5_ITER_NATIVE,
@@ -339,10 +345,11 @@ Handle InputHdf5::open(const std::string& name) const {
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
     throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, shown(name));
-  // HDF5 keeps the last chunk, but for large ones, which it would unpack again for every slab of rows.
+  // HDF5's chunk cache has no room for chunks above 1 MiB: it would unpack such a chunk again for every slab of rows.
+  // Open the dataset again with a cache for one chunk.
   const std::uint64_t chunk = chunk_bytes(dataset);
   if (chunk <= 1u << 20) return dataset;
-  dataset = Handle();  // as long as it is open, opening it again brings nothing new
+  dataset = Handle();  // close first: while the dataset is open, new settings have no effect
   H5Pset_chunk_cache(access, 1, chunk, 1);
   return {H5Dopen2(file_, name.c_str(), access), H5Dclose};
 }
@@ -428,8 +435,9 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   }
   std::size_t columns = 1;
   for (const hsize_t extent : shape(dataset_space(dataset)) | std::views::drop(1)) columns *= extent;
-  // What is stored is in the file, whatever the header says. gzip packs 1,032 to 1 at best, others up to 100,000 to
-  // 1: a header that claims more is damaged, and would have us fill the memory with nothing.
+  // The stored size is limited by the file's size, whatever the header claims. gzip's best compression ratio is 1,032,
+  // that of other filters up to 100,000. A header that claims more is damaged and could make voxpop allocate all
+  // memory.
   const std::uint64_t stored = std::min<std::uint64_t>(H5Dget_storage_size(dataset), file_bytes_);
   const double most = H5Pget_layout(creation) != H5D_CHUNKED ? 1 : packing_of(creation) ? 1100 : 1e6;
   const std::size_t width = H5Tget_size(dataset_type(dataset));
@@ -448,7 +456,7 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
 
 void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name, hid_t dataset, hid_t memory_type,
                             bool as_stored, Rows some, const UseBlock& use) const {
-  if (some.count() == 0) return;  // a chunk about none of its rows would be one of them
+  if (some.count() == 0) return;  // otherwise storage_of() may return a chunk without any wanted row
   const Handle space = dataset_space(dataset);
   std::size_t width = H5Tget_size(memory_type);
   for (const hsize_t extent : shape(space) | std::views::drop(1)) width *= extent;
@@ -457,7 +465,7 @@ void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name,
     const std::uint64_t slab = std::clamp<std::uint64_t>((4u << 20) / width, 1, kSlabRows);
     std::vector<std::uint8_t> buffer(std::min(some.count(), slab) * width);
     const Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
-    std::uint64_t text_left = file_bytes_ + some.count();  // and a zero behind each
+    std::uint64_t text_left = file_bytes_ + some.count();  // plus a terminating zero for each string
     H5Pset_vlen_mem_manager(transfer, allocate_text, &text_left, nullptr, nullptr);
     const std::uint64_t work = work_of(dataset, std::min(some.count(), slab)) + std::min(file_bytes_, kMostHeaders);
     for (std::uint64_t begin = some.begin; begin < some.end; begin += slab) {
@@ -523,11 +531,11 @@ void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name,
 
 namespace {
 
-/// Copies numbers as they lie in the file, in whatever type. Returns the first row of `count` that is not from `low` to
-/// `high`, or `count`.
+/// Converts `count` integers from the file's type From to To. Returns the first row whose value is not from `low` to
+/// `high`, or `count` if all are valid.
 template <class From, class To>
 std::uint64_t convert(const std::uint8_t* bytes, std::uint64_t count, std::int64_t low, std::int64_t high, To* out) {
-  // The bounds in the file's own type, so that many numbers are compared at a time.
+  // Compare in the file's own type, so that the compiler can vectorise the loop.
   using Limits = std::numeric_limits<From>;
   if (std::cmp_greater(low, Limits::max()) || std::cmp_less(high, Limits::min())) return 0;
   const From least = std::cmp_less(low, Limits::min()) ? Limits::min() : static_cast<From>(low);
@@ -551,7 +559,7 @@ std::uint64_t convert(const std::uint8_t* bytes, std::uint64_t count, std::int64
   return first;
 }
 
-/// An integer of the file in digits.
+/// An integer of the file as decimal text.
 template <class From>
 std::string digits(const std::uint8_t* bytes) {
   From value;
@@ -573,7 +581,8 @@ bool is_little_endian(hid_t type) {
          H5Tget_precision(type) == 8 * H5Tget_size(type) && H5Tget_offset(type) == 0;
 }
 
-/// For a plain integer type; one that HDF5 should convert has none.
+/// The converter for a little-endian integer type without padding bits. Its `convert` is null for any other type; HDF5
+/// converts those.
 template <class To>
 Converter<To> converter_from(hid_t type) {
   if (!is_little_endian(type)) return {};
@@ -606,7 +615,7 @@ void InputHdf5::read_integers_of(H5T_class_t kind, const std::string& name, Rows
   const Handle integer(kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
   Converter<Integer> number = converter_from<Integer>(integer);
   const bool as_stored = number.convert != nullptr;
-  // HDF5 would turn -2 into 0 if asked for unsigned.
+  // Read signed 64-bit integers and check the range later: HDF5 would convert -2 to 0 in an unsigned type.
   if (!as_stored) number = converter<std::int64_t, Integer>;
   read_blocks(watched, name, dataset, as_stored ? static_cast<hid_t>(type) : H5T_NATIVE_INT64, as_stored, some,
               [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
@@ -624,7 +633,7 @@ void InputHdf5::read_together(const std::string& name, Rows some, std::int64_t l
   const auto read = [&](Rows part) {
     read_integers_of(H5T_INTEGER, name, part, low, high, refuse, column.data() + (part.begin - some.begin));
   };
-  const auto bound = [&](int reader) {  // in whole blocks of 64 Ki rows, as chunks often are
+  const auto bound = [&](int reader) {  // a multiple of 64 Ki rows, a common chunk size
     return reader == readers ? some.end : some.begin + (some.count() * reader / readers & ~std::uint64_t{0xffff});
   };
   const std::uint64_t own_mark = mark();
@@ -637,7 +646,7 @@ void InputHdf5::read_together(const std::string& name, Rows some, std::int64_t l
   try {
     read({some.begin, bound(1)});
   } catch (const Error& error) {
-    refused = error;  // the others are waited for all the same
+    refused = error;  // throw only after the other readers have finished
   }
   const std::vector<ColumnReaders::Outcome> outcomes = others_->finish(places);
   if (refused) throw *refused;
@@ -653,7 +662,7 @@ template <class Integer>
 Column<Integer> InputHdf5::read_integers(const std::string& name, Rows some, std::int64_t low, std::int64_t high,
                                          const Refuse& refuse) const {
   constexpr std::uint64_t kLong = 1 << 20;
-  require_readable(name, open(name), rows(name));  // before memory for what it claims
+  require_readable(name, open(name), rows(name));  // check before allocating memory for the claimed rows
   Column<Integer> column(some.count());
   if (others_ != nullptr && some.count() >= kLong)
     read_together(name, some, low, high, refuse, column);
@@ -759,7 +768,7 @@ Strings InputHdf5::read_strings(const std::string& name) const {
     Strings strings;
     read_blocks(watched, name, dataset, type, false, {0, total},
                 [&](std::uint64_t begin, std::uint64_t count, std::uint8_t* bytes) {
-                  // The rows are HDF5's own allocations: given back even when one is refused.
+                  // HDF5 allocated the strings: free them also if a row is refused.
                   const auto reclaim = [&](std::uint8_t* rows_read) {
                     const QuietHdf5 quiet;
                     const hsize_t extent = count;

@@ -19,7 +19,7 @@ constexpr std::uint64_t kChunkRows = 1 << 16;
 OutputHdf5::OutputHdf5(OutputFile& output, bool compress, const Context& context)
     : output_(output), compress_(compress), context_(context) {
   const QuietHdf5 quiet;
-  // HDF5's usual driver asks for the file's real path, which a nameless one does not have.
+  // HDF5's default driver needs the real path of the file, which a file without a name does not have.
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fapl_stdio(access);
   file_ = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
@@ -44,7 +44,8 @@ void OutputHdf5::write_group_attribute(const std::string& group_name, const std:
   const QuietHdf5 quiet;
   const Handle group(H5Gopen2(file_, group_name.c_str(), H5P_DEFAULT), H5Gclose);
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  // Variable length lies outside the object header, which holds 64 KiB at most: a long provenance would not fit.
+  // Variable-length strings are stored outside the object header. The header holds at most 64 KiB, too little for a
+  // long provenance.
   H5Tset_size(type, H5T_VARIABLE);
   H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
@@ -87,7 +88,7 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
     std::span<const std::uint8_t> chunk = bytes.subspan(c * chunk_bytes);
     if (chunk.size() >= chunk_bytes) {
       chunk = chunk.first(chunk_bytes);
-    } else {  // HDF5 stores whole chunks: the last one is padded with zeros
+    } else {  // HDF5 stores whole chunks: pad the last one with zeros
       last.assign(chunk.begin(), chunk.end());
       last.resize(chunk_bytes);
       chunk = last;
@@ -98,12 +99,12 @@ void OutputHdf5::write_chunks(const std::string& name, hid_t dataset, const Pack
     return packed;
   };
   const auto write_chunk = [&](const Packed& packed) {
-    const QuietHdf5 quiet;  // of this thread
+    const QuietHdf5 quiet;  // per thread: QuietHdf5 only affects its own thread
     const hsize_t offset[2] = {packed.first_row, 0};
     if (H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, offset, packed.bytes.size(), packed.bytes.data()) < 0)
       fail(fmt::format("write '{}'", name));
   };
-  // As many at a time as keep all cores busy: more would only wait for the writer, in memory.
+  // Two chunks in flight per thread keep all cores busy. More would only wait for the writer and use memory.
   using oneapi::tbb::filter_mode;
   oneapi::tbb::parallel_pipeline(2 * static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency()),
                                  oneapi::tbb::make_filter<void, std::size_t>(filter_mode::serial_in_order, number) &
@@ -122,9 +123,9 @@ void OutputHdf5::write_rows(const std::string& name, hid_t type, std::size_t ele
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links, 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_obj_track_times(creation, false);  // the same fit gives the same bytes
+  H5Pset_obj_track_times(creation, false);  // no timestamps: the same fit must write identical bytes
   const bool chunked = compress_ && rows > 0;
-  // A chunk is compressed by one core: many small ones for wide strings, 64 Ki rows of numbers otherwise.
+  // One core compresses a chunk, so there must be several: about 1 MiB each, but at most 64 Ki rows.
   const hsize_t chunk =
       std::clamp<hsize_t>((1u << 20) / row_bytes, 1, std::min<hsize_t>(kChunkRows, std::max<hsize_t>(rows, 1)));
   if (chunked) {
@@ -182,7 +183,8 @@ void OutputHdf5::write_enum(const std::string& name, std::span<const std::int8_t
 }
 
 void OutputHdf5::write(const std::string& name, const Strings& values) {
-  // Fixed length compresses and reads fast; variable length only where a few long ids would pad all the others.
+  // Fixed-length strings compress well and can be read fast. Use variable length only if a few long strings would make
+  // the padding of all others too large.
   const std::size_t longest = std::max<std::size_t>(values.longest(), 1);
   const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_cset(type, H5T_CSET_UTF8);
@@ -202,7 +204,7 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
     owned[i] = values[i];
     rows[i] = owned[i].c_str();
   }
-  const bool compress = std::exchange(compress_, false);  // a chunk of pointers is not to be packed by hand
+  const bool compress = std::exchange(compress_, false);  // the rows are pointers, which write_chunks() cannot pack
   write_rows(name, type, sizeof(char*), rows.data(), rows.size());
   compress_ = compress;
 }

@@ -14,10 +14,11 @@
 namespace voxpop {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;  // of what is not packed: stays in a core's cache
-constexpr hsize_t kMostChunks = 4096;  // HDF5 looks for one among all: beyond so many it reads the column itself
+constexpr std::uint64_t kBlockBytes = 256u << 10;  // block of an unpacked dataset: fits a core's cache
+// To locate one chunk, HDF5 searches all of them. With more chunks than this, HDF5 reads the column itself.
+constexpr hsize_t kMostChunks = 4096;
 
-/// A chunk's extent in each dimension; none where the dataset is not chunked.
+/// Extent of a chunk in each dimension; empty if the dataset is not chunked.
 std::vector<hsize_t> chunk_shape(hid_t dataset) {
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   std::vector<hsize_t> extent(H5S_MAX_RANK);
@@ -46,12 +47,14 @@ std::uint64_t chunk_bytes(hid_t dataset) {
 }
 
 std::uint64_t work_of(hid_t dataset, std::uint64_t rows) {
-  constexpr double kChunkCost = 4096, kMost = 1e15;  // the former: finding a chunk takes as long as unpacking that
+  // kChunkCost, bytes: finding a chunk takes as long as unpacking this many bytes.
+  constexpr double kChunkCost = 4096, kMost = 1e15;
   const std::vector<hsize_t> chunk = chunk_shape(dataset), extent = shape(dataset_space(dataset));
   double bytes = static_cast<double>(rows) * static_cast<double>(H5Tget_size(dataset_type(dataset)));
   for (const hsize_t columns : extent | std::views::drop(1)) bytes *= static_cast<double>(columns);
   if (!chunk.empty()) {
-    double chunks = static_cast<double>(rows / std::max<hsize_t>(chunk[0], 1)) + 2;  // at both ends a part of one
+    // + 2: a part of a chunk at each end.
+    double chunks = static_cast<double>(rows / std::max<hsize_t>(chunk[0], 1)) + 2;
     for (std::size_t k = 1; k < chunk.size(); ++k)
       chunks *= std::ceil(static_cast<double>(extent[k]) / static_cast<double>(std::max<hsize_t>(chunk[k], 1)));
     bytes = chunks * (static_cast<double>(chunk_bytes(dataset)) + kChunkCost);
@@ -110,7 +113,7 @@ std::optional<Storage> storage_of(hid_t file, hid_t dataset, Rows some, std::siz
   hsize_t chunk_rows = 0;
   if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, 1, &chunk_rows) != 1) return {};
   const std::optional<Packing> packing = packing_of(creation);
-  unsigned options = 0;  // a writer may leave the last chunk unpacked, unmarked
+  unsigned options = 0;  // with this option the last chunk may be unpacked, without a mark in the file
   if (H5Pget_chunk_opts(creation, &options) < 0 || (options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0) return {};
   if (!packing || chunk_rows * width > kLargestChunk || shape(dataset_space(dataset))[0] / chunk_rows > kMostChunks)
     return {};
@@ -120,7 +123,7 @@ std::optional<Storage> storage_of(hid_t file, hid_t dataset, Rows some, std::siz
     unsigned skipped_filters = 0;
     haddr_t address = 0;
     hsize_t bytes = 0;
-    // A chunk that was never written has no bytes: its rows are the fill value, which HDF5 knows.
+    // A chunk that was never written has no bytes. HDF5 must read it, because its rows are the fill value.
     if (H5Dget_chunk_info_by_coord(dataset, &row, &skipped_filters, &address, &bytes) < 0 || address == HADDR_UNDEF ||
         bytes == 0 || skipped_filters != 0)
       return {};
@@ -136,7 +139,7 @@ std::uint64_t data_bytes(const std::string& path) {
   for (off_t begin = 0, end = 0; (begin = lseek(file, end, SEEK_DATA)) >= 0;
        bytes += static_cast<std::uint64_t>(end - begin))
     end = lseek(file, begin, SEEK_HOLE);
-  const bool told = errno == ENXIO;  // behind the last of them
+  const bool told = errno == ENXIO;  // true: lseek() reached the end, so the file system reports holes
   struct stat status {};
   if (!told && fstat(file, &status) == 0) bytes = static_cast<std::uint64_t>(status.st_size);
   close(file);

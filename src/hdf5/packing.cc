@@ -9,7 +9,7 @@
 namespace voxpop {
 namespace {
 
-/// A constant width lets the compiler work on many elements at a time.
+/// The width is a compile-time constant so that the compiler can vectorise the loop.
 template <std::size_t kWidth>
 void shuffle_elements(const std::uint8_t* in, std::size_t elements, std::uint8_t* out) {
   for (std::size_t i = 0; i < elements; ++i)
@@ -60,7 +60,7 @@ bool unpack(const Packing& packing, std::span<const std::uint8_t> packed, std::s
   }
   if (mixed.size() != out.size()) return false;
   if (packing.shuffled_bytes > 0) {
-    // Bytes beyond the last whole element stay where they are.
+    // The shuffle filter does not move bytes after the last whole element.
     const std::size_t whole = out.size() / packing.shuffled_bytes * packing.shuffled_bytes;
     unshuffle(mixed.data(), out.size() / packing.shuffled_bytes, packing.shuffled_bytes, out.data());
     std::memcpy(out.data() + whole, mixed.data() + whole, out.size() - whole);

@@ -8,8 +8,9 @@
 
 namespace voxpop {
 
-/// While one lives, HDF5 prints no errors of this thread; what went wrong is in hdf5_reason(). Then they are printed,
-/// or not, as before: a program that uses the library may want that for its own files.
+/// While an object of this class exists, HDF5 prints no errors of this thread; use hdf5_reason() to get the error. The
+/// destructor restores the previous setting, because a program that uses libvoxpop may want such output for its own
+/// files.
 class QuietHdf5 {
  public:
   QuietHdf5();
@@ -26,12 +27,13 @@ class QuietHdf5 {
   unsigned is_version2_ = 1;
 };
 
-/// While one lives, this thread is within HDF5 functions that read a file, and `watch`, if there is one, watches over
-/// them. HDF5's own parser is not hardened: a damaged file can crash it, or keep it busy for ever. Nothing else should
-/// be done meanwhile, since the time that it takes would count. Calls may nest.
+/// While an object of this class exists, this thread runs HDF5 functions that read a file, and `watch` (may be null)
+/// watches for a crash or a timeout. Reason: HDF5's parser is not hardened, and a damaged file can crash it or keep it
+/// in an endless loop. Do no other work during this time, because its time would count, too. Calls may nest.
 class WatchedCall {
  public:
-  /// `path` must live as long. `bytes`: how much HDF5 may have to read and unpack.
+  /// `path` must outlive this object. `bytes`: maximum amount that HDF5 may have to read and unpack; it sets the time
+  /// limit.
   WatchedCall(FileWatch* watch, const std::string& path, std::uint64_t bytes)
       : watch_(watch), path_(path), bytes_(bytes) {
     if (watch_ != nullptr) watch_->begin(path_, bytes_);
@@ -42,15 +44,15 @@ class WatchedCall {
   WatchedCall(const WatchedCall&) = delete;
   WatchedCall& operator=(const WatchedCall&) = delete;
 
-  /// HDF5 got on: it may take as long again.
+  /// Restarts the time limit, after HDF5 has made progress.
   void begin_again() const {
     if (watch_ == nullptr) return;
     watch_->end();
     watch_->begin(path_, bytes_);
   }
 
-  /// While one lives, nobody watches: this thread is not within HDF5. Not within another WatchedCall, which would go
-  /// on.
+  /// While an object of this class exists, the call is not watched, because this thread does work outside HDF5. Do not
+  /// use it inside a nested WatchedCall: the outer call would still be watched.
   class Pause {
    public:
     explicit Pause(const WatchedCall& call) : call_(call) {

@@ -15,11 +15,11 @@
 namespace voxpop {
 namespace {
 
-/// More different values than that are no codes.
+/// A column with more distinct values does not contain codes.
 constexpr std::size_t kMostValues = 256;
 constexpr std::size_t kShownValues = 10;
 
-/// Words that can mean but one thing.
+/// Words with only one possible meaning.
 constexpr std::pair<std::string_view, std::int8_t> kWords[] = {
     {"left", 1}, {"right", -1}, {"tie", 0},      {"ties", 0},      {"tied", 0},
     {"draw", 0}, {"equal", 0},  {"both_bad", 0}, {"both_good", 0}, {"tie (bothbad)", 0}};
@@ -34,10 +34,10 @@ std::optional<double> number_of(std::string_view text) {
 
 bool is_whole(double number) { return number == std::trunc(number); }
 
-/// The last key of a path, by which a tool's values name their column: response_a of fields.response_a.
+/// The last key of a path: response_a for fields.response_a. Some tools write this key as the value of a vote.
 std::string last_key(std::string_view name) { return std::string(name.substr(name.find_last_of("./") + 1)); }
 
-/// left, right, tie, skip, or a strength from -9 to 9.
+/// Parses a meaning: left, right, tie (or another word of kWords), skip, or a strength from -9 to 9.
 std::optional<Codes::Code> meaning_of(std::string_view text) {
   Codes::Code code;
   const std::string word = lower(trimmed(text));
@@ -49,7 +49,7 @@ std::optional<Codes::Code> meaning_of(std::string_view text) {
   return code.known() ? std::optional(code) : std::nullopt;
 }
 
-/// VALUE=MEANING,...; a value in double quotes may hold commas, and "" for a quotation mark.
+/// Parses VALUE=MEANING,... A value in double quotes may contain commas; "" inside the quotes is a quotation mark.
 std::vector<std::pair<std::string, Codes::Code>> parse_map(std::string_view map) {
   std::vector<std::pair<std::string, Codes::Code>> entries;
   for (std::size_t at = 0; at <= map.size();) {
@@ -67,7 +67,7 @@ std::vector<std::pair<std::string, Codes::Code>> parse_map(std::string_view map)
       if (equals != map.npos && map[equals] != '=') equals = map.npos;
     } else {
       end = std::min(map.find(',', begin), map.size());
-      equals = map.substr(0, end).rfind('=');  // the value may hold one itself: "A>=B=left"
+      equals = map.substr(0, end).rfind('=');  // the last '=': the value may contain one, as in "A>=B=left"
       if (equals != map.npos && equals < begin) equals = map.npos;
       if (equals != map.npos) value = trimmed(map.substr(begin, equals - begin));
     }
@@ -142,7 +142,8 @@ void Codes::read(Code& code) const {
   if (scale_ && number && is_whole(*number)) {
     const auto [left_end, right_end] = *scale_;
     if (*number < std::min(left_end, right_end) || *number > std::max(left_end, right_end)) return;
-    // Twice the distance from the middle, which lies between two numbers where their count is even.
+    // Twice the distance from the middle of the scale. If the scale has an even number of values, the middle lies
+    // between two of them.
     const int twice = left_end < right_end ? left_end + right_end - 2 * static_cast<int>(*number)
                                            : 2 * static_cast<int>(*number) - left_end - right_end;
     code.preference = static_cast<std::int8_t>(twice > 0 ? (twice + 1) / 2 : -((1 - twice) / 2));
@@ -155,7 +156,7 @@ void Codes::read(Code& code) const {
   if (!left_name_.empty() && (code.value == left_name_ || code.value == right_name_)) {
     const std::int8_t named = code.value == left_name_ ? 1 : -1;
     if (code.preference && *code.preference != named)
-      code.preference.reset();  // a column called right on the left: ask
+      code.preference.reset();  // the column of left items is named "right": ask the user
     else
       code.preference = named;
   }

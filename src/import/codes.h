@@ -10,38 +10,39 @@
 
 namespace voxpop {
 
-/// The largest strength of a vote.
+/// Maximum strength of a vote.
 inline constexpr int kLargestGrade = 9;
 
-/// What the values of a vote mean, as the user says it. All empty: left, right and tie in any case, and signed numbers
-/// to +-9 where a negative one occurs.
+/// The user's options for the meaning of vote values. If all are empty, the words left, right, tie and the like are
+/// accepted in upper or lower case, and whole numbers from -9 to 9 if at least one number is negative.
 struct CodeOptions {
-  /// "A>B=left,B>A=right,draw=tie,?=skip": the only values then taken. A value may stand in double quotes.
+  /// "A>B=left,B>A=right,draw=tie,?=skip". With a map only its values are accepted. A value may be in double quotes.
   std::string map;
-  /// "1..5": whole numbers, the first the strongest for the left item, the middle a tie.
+  /// "1..5": whole numbers. The first end is the strongest vote for the left item, the middle is a tie.
   std::string scale;
-  /// "left" or "right": the side that positive numbers, or the high end of a scale, speak for.
+  /// "left" or "right": the side for which positive numbers, or the high end of a scale, are votes.
   std::string positive;
 };
 
-/// The values of one column of votes: what each means, and how often it occurred.
+/// The distinct values of one column of votes, with their meanings and counts.
 class Codes {
  public:
   struct Code {
     std::string value;                      ///< trimmed
     std::optional<std::int8_t> preference;  ///< > 0 left, < 0 right, 0 tie
-    bool skip = false;                      ///< votes of it are left out, as the map says
-    bool number = false;                    ///< read by its sign: what that means is known at the end only
+    bool skip = false;                      ///< the map says to leave out votes with this value
+    bool number = false;                    ///< read by its sign; check() decides at the end if signs have a meaning
     std::uint64_t count = 0;
-    std::string place;  ///< "votes.csv: line 2", of the first
+    std::string place;  ///< first occurrence: "votes.csv: line 2"
     bool known() const { return skip || preference.has_value(); }
   };
 
-  /// `column`: its name, for messages; `left`, `right`: names of the items' columns, which as values name their item.
-  /// Throws a usage error where the options cannot be.
+  /// `column`: name of the column, for messages. `left`, `right`: names of the items' columns. These names are also
+  /// accepted as values: a vote for the item in that column. Throws Error(kUsage) if the options are invalid.
   Codes(const CodeOptions& options, std::string column, std::string_view left = {}, std::string_view right = {});
 
-  /// Counts the value. Throws bad input where a column holds too many different values to be codes.
+  /// Counts a value and returns its meaning; the reference is valid until the next call. Throws Error(kBadInput) if the
+  /// column has more than 256 distinct values, which is too many for codes.
   const Code& look_up(std::string_view value, const std::string& path, std::uint64_t line) {
     value = trimmed(value);
     for (Code& code : seen_)
@@ -52,17 +53,18 @@ class Codes {
     return add(value, path, line);
   }
 
-  /// The error of one value that means nothing known.
+  /// Advice to the user for a value without a known meaning, for an error message.
   std::string remedy(const Code& code) const;
-  /// Throws bad input, with ready-made maps, where a value means nothing known, or where numbers have no negative
-  /// among them: those are codes, not signs.
-  /// Words that mean nothing pass where their rows were left out.
+  /// Call after the last value. Throws Error(kBadInput), with suggested options, if a value has no known meaning, or if
+  /// the column has numbers but no negative one: such numbers are codes, and their meaning cannot be guessed.
+  /// `words_left_out`: accept unknown words, because their rows were skipped.
   void check(bool words_left_out = false) const;
 
   const std::vector<Code>& seen() const { return seen_; }
-  /// "left", "right 2", "tie", "left out"
+  /// A meaning as text: "left", "right 2", "tie", "left out", "unknown".
   static std::string meaning(const Code& code);
-  /// "negative numbers: the right item is better" and the like; empty where no number was read.
+  /// The rule for numbers as text, such as "positive numbers speak for the left item, ..."; "" if there were no numbers
+  /// and no scale.
   std::string rule() const;
 
  private:
@@ -72,10 +74,10 @@ class Codes {
   std::string ready_made_maps() const;
 
   std::string column_;
-  std::vector<std::pair<std::string, Code>> map_;  ///< key, meaning
-  std::optional<std::pair<int, int>> scale_;       ///< the end for the left item, the end for the right one
+  std::vector<std::pair<std::string, Code>> map_;  ///< value, meaning
+  std::optional<std::pair<int, int>> scale_;       ///< strongest value for the left item, for the right item
   bool positive_is_left_ = true;
-  std::string left_name_, right_name_;  ///< of the items' columns, as values
+  std::string left_name_, right_name_;  ///< names of the items' columns, accepted as values
   std::vector<Code> seen_;
 };
 

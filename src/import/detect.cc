@@ -12,7 +12,7 @@
 namespace voxpop {
 namespace {
 
-/// Names of the columns, or the keys of the first object.
+/// Names of the columns of a table, or keys of the first JSON object.
 std::vector<std::string> columns_of(const std::string& path, std::optional<TableFormat> format,
                                     const Context& context) {
   Progress progress("detecting", 1, context);
@@ -22,7 +22,7 @@ std::vector<std::string> columns_of(const std::string& path, std::optional<Table
   return read_table(file, options, {}, [](const Row&) {});
 }
 
-/// Columns of items that people have, side by side.
+/// Common names for the columns of the two items.
 constexpr std::pair<const char*, const char*> kItems[] = {{"left", "right"},
                                                           {"model_a", "model_b"},
                                                           {"item_a", "item_b"},
@@ -41,7 +41,7 @@ Detected detect(const std::string& path, std::optional<TableFormat> format, cons
   for (const Preset& preset : presets())
     if (!preset.known_by.empty() && std::ranges::all_of(preset.columns(), has)) fitting.push_back(&preset);
   const auto columns = [](const Preset* preset) { return preset->columns().size(); };
-  // What is known by all that another is known by, and by more, is the better reading.
+  // Drop a preset if another fitting preset requires all of its columns and more: the more specific one is better.
   std::erase_if(fitting, [&](const Preset* one) {
     return std::ranges::any_of(fitting, [&](const Preset* other) {
       if (columns(other) <= columns(one)) return false;

@@ -7,14 +7,14 @@
 
 namespace voxpop {
 
-/// How a file may be meant, from the names of its columns.
+/// How to read a file, detected from the names of its columns.
 struct Detected {
-  std::vector<std::string> arguments;  ///< of `voxpop import`; empty where it can be read as it comes
-  std::string why;
+  std::vector<std::string> arguments;  ///< for `voxpop import`; empty if the file needs none
+  std::string why;                     ///< the reason, for the user
 };
 
-/// The one way to read the file. Throws bad input where there is none, or where there are several; values of votes are
-/// not looked at, as codes are never guessed: the import itself refuses those.
+/// Finds the only way to read the file. Throws Error(kBadInput) if there is no way or more than one. Does not look at
+/// the values of votes: codes are never guessed, and the import refuses unknown values.
 Detected detect(const std::string& path, std::optional<TableFormat> format, const Context& context);
 
 }  // namespace voxpop

@@ -16,10 +16,10 @@ namespace {
 std::uint64_t size_on_disk(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
-  return error ? 0 : bytes;  // a pipe has none; a missing file is reported when it is opened
+  return error ? 0 : bytes;  // a pipe has no size; a missing file gives an error when it is opened
 }
 
-/// Columns that nobody named, though their names say that they matter.
+/// Notes unused columns whose names suggest that they contain annotators, counts or weights.
 void note_likely_columns(const ImportOptions& options, const Votes& votes, ImportReport& report) {
   const auto likely = [&](std::initializer_list<const char*> names) -> const std::string* {
     for (const std::string& column : report.unused_columns) {
@@ -98,7 +98,7 @@ Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& o
   if (votes.size() == 0)
     throw bad_input("{}: no votes; every line after the first should be one", fmt::join(paths, ", "));
   if (!shape->sides_known()) votes.unknown_sides = {{0, votes.size()}};
-  // A count says that so many votes were cast, each by itself.
+  // A count of n stands for n independent votes.
   if (options.count || options.left_wins) votes.independent = {{0, votes.size()}};
   told.bad_rows = bad_rows.count();
   told.first_bad_rows = bad_rows.first();

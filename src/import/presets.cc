@@ -11,7 +11,8 @@
 namespace voxpop {
 namespace {
 
-// To add one: a line here, a small file in tests/data/formats, and what it means in tests/formats_test.py.
+// To add a preset: add a line here, a small file to tests/data/formats, and its expected votes to
+// tests/formats_test.py.
 constexpr Preset kPresets[] = {
     {"hh", "chosen and rejected conversations that begin alike (HH-RLHF)", "chosen rejected",
      "--text-chosen chosen --text-rejected rejected --common-prompt --annotator \"\""},

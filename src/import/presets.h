@@ -6,13 +6,14 @@
 
 namespace voxpop {
 
-/// The shape of one tool's or data set's files, as options of `voxpop import`.
+/// Options of `voxpop import` for the files of one tool or data set.
 struct Preset {
   std::string_view name;
   std::string_view about;
-  /// Columns by which such a file is known, separated by blanks: all are there. Empty: taken by name only.
+  /// Columns that identify such a file, separated by blanks; the file must have all of them. Empty: never detected,
+  /// only chosen by name.
   std::string_view known_by;
-  /// As on the command line, separated by blanks; "" alone is an empty value.
+  /// Command-line options, separated by blanks. A word "" is an empty value.
   std::string_view options;
 
   std::vector<std::string> arguments() const;
@@ -21,7 +22,7 @@ struct Preset {
 
 std::span<const Preset> presets();
 
-/// Throws a usage error that lists all where there is none of that name.
+/// Throws Error(kUsage), listing all presets, if there is no preset of that name.
 const Preset& find_preset(std::string_view name);
 
 }  // namespace voxpop

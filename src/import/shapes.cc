@@ -18,7 +18,8 @@ namespace {
 
 using Name = ImportOptions::Name;
 
-/// A ranking of more would be millions of pairs: a group that is none.
+/// Maximum number of items in a ranking. More items would give millions of pairs; such a group is probably not a single
+/// ranking.
 constexpr std::size_t kMostRanked = 1000;
 
 std::optional<double> number_of(std::string_view text) {
@@ -29,11 +30,12 @@ std::optional<double> number_of(std::string_view text) {
   return number;
 }
 
-/// Takes the common beginning off two texts, up to the last turn of the assistant that they share: HH-RLHF's form. Of
-/// two lists of messages, the messages that they share.
+/// Separates the common prompt from two texts. The prompt is the common beginning up to and including the last shared
+/// "Assistant:" after a blank line (the format of HH-RLHF). For two lists of messages, the prompt is the messages with
+/// which both lists begin.
 class CommonPrompt {
  public:
-  /// False where there is none.
+  /// Sets `prompt` and `texts`. Returns false if there is no common prompt.
   bool split(std::string_view left, std::string_view right) {
     if (left.starts_with("[{") && right.starts_with("[{")) return split_messages(left, right);
     constexpr std::string_view kTurn = "\n\nAssistant:";
@@ -66,7 +68,7 @@ class CommonPrompt {
   }
 };
 
-/// Two items of a row, by columns with their ids, with their texts, or with both.
+/// Reads the two items of a row from columns with their ids, their texts, or both.
 class ItemColumns {
  public:
   ItemColumns(const ImportOptions& options, ColumnList& columns, const Name& left, const char* usual_left,
@@ -78,16 +80,16 @@ class ItemColumns {
     if (left_text.has_value() != right_text.has_value())
       throw usage_error("texts come for both items or for none: name a column for each");
     const auto id = [&](const Name& name, const char* usual, const char* aside) {
-      // Texts may stand for ids; then a column of the usual name is not needed.
+      // A text can replace an id. Then the column with the default name is optional.
       const bool needed = name || !left_text;
       return columns.add(name.value_or(usual), fmt::format("--{}", aside), needed, Lists::kMessages);
     };
-    const bool ids = left || right || !options.text_winner;  // of a winner's text no usual id is known
+    const bool ids = left || right || !options.text_winner;  // --text-winner: no default id columns
     left_ = ids ? id(left, usual_left, usual_left) : ColumnList::kNone;
     right_ = ids ? id(right, usual_right, usual_right) : ColumnList::kNone;
     left_text_ = columns.add(left_text, "--text-left", Lists::kAny);
     right_text_ = columns.add(right_text, "--text-right", Lists::kAny);
-    // Columns of the usual names are taken, unless it is models that are judged.
+    // Read sources from the default columns model_left and model_right, unless the models are the items.
     const bool usual = !options.source_left && left != "model_left" && right != "model_right";
     left_source_ =
         usual ? columns.add("model_left", "--source-left", false) : columns.add(options.source_left, "--source-left");
@@ -98,7 +100,8 @@ class ItemColumns {
   NamedItem left(const Row& row) const { return item(row, left_, left_text_, left_source_); }
   NamedItem right(const Row& row) const { return item(row, right_, right_text_, right_source_); }
 
-  /// Both, and what they share as the row's prompt where that is asked for; valid until the next call.
+  /// Both items. With the option common_prompt, removes the common prompt from their texts and sets it as the row's
+  /// prompt text. The views are valid until the next call.
   std::pair<NamedItem, NamedItem> both(const Row& row, Source& source) {
     std::pair items(left(row), right(row));
     if (!common_prompt_) return items;
@@ -125,7 +128,7 @@ ItemColumns left_and_right(const ImportOptions& o, ColumnList& columns) {
   return ItemColumns(o, columns, o.left, "left", o.text_left, o.right, "right", o.text_right);
 }
 
-/// Looks values of votes up: what is not known is told at the end, with all that there is.
+/// Looks up values of votes. Reports unknown values at the end, together with all values of the column.
 class CodedVotes {
  public:
   CodedVotes(const ImportOptions& options, std::string column, BadRows& bad_rows)
@@ -133,7 +136,7 @@ class CodedVotes {
         column_(std::move(column)),
         bad_rows_(bad_rows) {}
 
-  /// None where the row is no vote.
+  /// Returns nullopt if the value is to be skipped, or has no known meaning yet (see Codes::check()).
   std::optional<std::int8_t> read(std::string_view value, const NamedItem& left, const NamedItem& right,
                                   const std::string& path, std::uint64_t line) {
     const Codes::Code& code = codes_.look_up(value, path, line);
@@ -162,7 +165,7 @@ class CodedVotes {
   std::uint64_t skipped_ = 0;
 };
 
-/// left, right and a preference.
+/// Columns left, right and preference.
 class PreferenceShape : public Shape {
  public:
   PreferenceShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes, BadRows& bad_rows)
@@ -186,7 +189,7 @@ class PreferenceShape : public Shape {
   CodedVotes codes_;
 };
 
-/// The winner and the loser: who stood where is not known.
+/// Columns winner and loser; the sides are unknown.
 class WinnerLoserShape : public Shape {
  public:
   WinnerLoserShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes)
@@ -204,7 +207,7 @@ class WinnerLoserShape : public Shape {
   ItemColumns items_;
 };
 
-/// left, right and the winner's id; what is no id of the two is a code.
+/// Columns left, right and the winner's id. A value that is neither item's id is a code, such as "tie".
 class WinnerIdShape : public Shape {
  public:
   WinnerIdShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes, BadRows& bad_rows)
@@ -246,7 +249,7 @@ class WinnerIdShape : public Shape {
   std::uint64_t left_by_id_ = 0, right_by_id_ = 0;
 };
 
-/// Columns for left, right and ties: counts of votes, or one of them 1 and the others 0.
+/// Columns for left, right and ties, which contain numbers of votes, or 1 in exactly one column and 0 in the others.
 class WinsShape : public Shape {
  public:
   WinsShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes)
@@ -292,7 +295,8 @@ class WinsShape : public Shape {
   std::vector<Column> columns_;
 };
 
-/// The probability that the left item is better: two votes of one judgement, that weigh one together.
+/// A column with the probability p that the left item is better. Gives two votes with weights p and 1 - p, which are
+/// one judgement. If p is 0 or 1, gives one vote.
 class ProbabilityShape : public Shape {
  public:
   ProbabilityShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes)
@@ -338,10 +342,10 @@ class ProbabilityShape : public Shape {
   ItemColumns items_;
   std::size_t column_;
   std::string name_;
-  double left_ = 1, right_ = 0;  ///< the ends
+  double left_ = 1, right_ = 0;  ///< values for surely left, surely right
 };
 
-/// A column an annotator.
+/// One column per annotator.
 class WideShape : public Shape {
  public:
   WideShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes, BadRows& bad_rows)
@@ -354,7 +358,7 @@ class WideShape : public Shape {
     const auto [left, right] = items_.both(row, source);
     for (const auto& [place, name] : annotators_) {
       const std::string_view value = *row.values[place];
-      if (trimmed(value).empty()) continue;  // this one did not judge it
+      if (trimmed(value).empty()) continue;  // this annotator did not judge this pair
       source.annotator = name;
       if (const auto preference = codes_.read(value, left, right, path, row.line))
         votes_.add(source, {left, right, *preference});
@@ -369,7 +373,7 @@ class WideShape : public Shape {
   std::vector<std::pair<std::size_t, std::string>> annotators_;
 };
 
-/// Items with ranks or ratings: every pair of one ranking is a vote, and together they are one judgement.
+/// Items with ranks or ratings. Each pair of items of a ranking is a vote; all votes of a ranking are one judgement.
 class RankingShape : public Shape {
  public:
   RankingShape(const ImportOptions& o, ColumnList& columns, VoteTable& votes, BadRows& bad_rows)
@@ -391,7 +395,8 @@ class RankingShape : public Shape {
       return;
     }
     if (o.source) throw usage_error("--source is of one item a row, not of {} {} columns", values.size(), option);
-    // A row is a ranking: a column an item, whose name is the id or which has one beside it.
+    // Several columns: each row is a ranking with one column per item. An item's id is in a column of --item, or else
+    // is the name of its column.
     const auto items = o.item ? split_names(*o.item) : std::vector<std::string>();
     if (o.item && items.size() != values.size())
       throw usage_error("{} names {} columns, --item {}; name one for each", option, values.size(), items.size());
@@ -489,7 +494,7 @@ class RankingShape : public Shape {
   std::vector<std::string> ids_;
   std::vector<std::size_t> values_, items_;
   std::size_t text_ = ColumnList::kNone, group_ = ColumnList::kNone, source_ = ColumnList::kNone;
-  std::vector<Entry> open_;  ///< the ranking of the current record
+  std::vector<Entry> open_;  ///< the ranking of the current row or record
   std::uint64_t record_ = 0, alone_ = 0;
   std::unordered_map<std::string, std::size_t, SeededHash> place_of_;
   std::vector<std::vector<Entry>> groups_;

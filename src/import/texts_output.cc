@@ -5,7 +5,7 @@
 namespace voxpop {
 namespace {
 
-/// A list of messages goes as it is; anything else is a string.
+/// Appends a list of messages unchanged, and any other text as a JSON string.
 void append_value(std::string_view text, std::string& out) {
   if (text.starts_with("[{") && nlohmann::json::accept(text))
     out += text;

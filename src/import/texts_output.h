@@ -6,12 +6,12 @@
 
 namespace voxpop {
 
-/// Lines {"id", "text", "prompt"} for `voxpop export --texts`.
+/// Writes the texts of items for `voxpop export --texts`: JSON lines with keys "id", "text" and "prompt".
 class TextsOutput {
  public:
   explicit TextsOutput(const std::string& path) : output_(path) {}
 
-  /// A text, and a prompt unless it is empty, is a string, or a list of messages as JSON.
+  /// `text` and `prompt`: plain text, or a list of messages as JSON. An empty prompt is not written.
   void write(std::string_view id, std::string_view text, std::string_view prompt);
   void commit() { output_.commit(); }
   std::uint64_t count() const { return count_; }

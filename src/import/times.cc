@@ -21,7 +21,7 @@ std::optional<Time> time_of(double number) {
   return std::nullopt;
 }
 
-/// Takes text from its front; once something is missing, `ok` stays false.
+/// Parses text from its front. `ok` becomes false, and stays false, when an expected part is missing.
 struct Scanner {
   std::string_view text;
   bool ok = true;

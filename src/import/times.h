@@ -8,13 +8,14 @@ namespace voxpop {
 enum class TimeUnit { kSeconds, kMilliseconds, kMicroseconds, kNanoseconds };
 
 struct Time {
-  std::int64_t seconds;  ///< since 1970, UTC
-  TimeUnit unit;         ///< in which the text gives it
+  std::int64_t seconds;  ///< since 1970-01-01 00:00 UTC, rounded down
+  TimeUnit unit;         ///< unit of the number in the text
 };
 
-/// Seconds since 1970, whole or not, up to the year 9999; milli-, micro- and nanoseconds, taken as such where they fall
-/// between 2000 and 2100 and cannot be seconds; ISO 8601, 2024-05-21T19:18:25.7+02:00, without a zone in UTC, the time
-/// optional. None where the text is neither.
+/// Parses a time in one of these forms; nullopt for any other text:
+/// - a number of seconds since 1970, with or without a fraction, up to the year 9999;
+/// - a larger number, as milliseconds, microseconds or nanoseconds, if the result is between 2000 and 2100;
+/// - ISO 8601, such as 2024-05-21T19:18:25.7+02:00. The time of day is optional; without a zone it is UTC.
 std::optional<Time> parse_time(std::string_view text);
 
 }  // namespace voxpop

@@ -20,7 +20,7 @@ constexpr std::uint32_t kNoPrompt = 0xffffffffu;
 constexpr std::uint32_t kTwoSources = kNoSource - 1;
 constexpr double kLargestWeight = 1e6;
 constexpr std::string_view kAnonymous = "anonymous";
-/// A longer id is a text: its hash is the id.
+/// Maximum length of an id in bytes. A longer one is a text; its hash becomes the id.
 constexpr std::size_t kLongestId = 256;
 
 template <class... Args>
@@ -28,7 +28,7 @@ Error bad_row(const Source& source, fmt::format_string<Args...> format, Args&&..
   return bad_input("{}: line {}: {}", *source.path, source.line, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// The id itself, or in `buffer` the hash of a text.
+/// Returns the id itself, or, if it is too long, its hash, which is stored in `buffer`.
 std::string_view short_id(std::string_view id, std::string& buffer) {
   if (id.size() <= kLongestId) return id;
   return buffer = text_hash(id);
@@ -52,7 +52,7 @@ std::string text_hash(std::string_view text) {
 
 VoteTable::VoteTable(const ImportOptions& options, ColumnList& columns, BadRows& bad_rows, ImportReport& report)
     : options_(options), bad_rows_(bad_rows), report_(report) {
-  // What nobody named is taken where there is a column of the usual name.
+  // If the user does not name a column, use the column with the default name, if there is one.
   const auto usual = [&](const ImportOptions::Name& name, const char* what, Lists lists = Lists::kNone) {
     const std::string option = fmt::format("--{}", what);
     return name ? columns.add(name, option, lists) : columns.add(what, option, false, lists);
@@ -224,7 +224,7 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
                   column_of(Kind::kRight), shown(vote.right.id.empty() ? vote.right.text : vote.right.id));
   const double weight = source.weight * vote.weight;
   if (weight > kLargestWeight) throw bad_row(source, "the vote's weight is {}, over {}", weight, kLargestWeight);
-  if (weight < kSmallestWeight) return;  // a count of 0, or a chance of nothing
+  if (weight < kSmallestWeight) return;  // a count or probability of 0
 
   const std::string_view annotator = annotator_id(source);
   const std::string_view prompt = !source.prompt.empty() ? short_id(source.prompt, buffer_[2])
@@ -276,7 +276,7 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
 
   std::uint32_t judgement = vote.judgement;
   if (!source.judgement.empty()) {
-    // One act of judging is one annotator's.
+    // A judgement belongs to one annotator: equal names of different annotators are different judgements.
     name_ = fmt::format("{}\n{}", votes_.annotator.back(), source.judgement);
     judgement = judgements_.number(name_).first;
   }

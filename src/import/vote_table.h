@@ -11,7 +11,8 @@
 
 namespace voxpop {
 
-/// The columns to ask a file for: who needs one adds it, and keeps its place in each row.
+/// The columns to request from a file. A class that needs a column adds it and keeps the returned position of its value
+/// in each row.
 class ColumnList {
  public:
   static constexpr std::size_t kNone = ~std::size_t{0};
@@ -21,7 +22,7 @@ class ColumnList {
     columns_.push_back({name, option, required, lists});
     return columns_.size() - 1;
   }
-  /// kNone if no name is given.
+  /// Returns kNone if `name` is absent or empty.
   std::size_t add(const ImportOptions::Name& name, const std::string& option, Lists lists = Lists::kNone) {
     return name && !name->empty() ? add(*name, option, true, lists) : kNone;
   }
@@ -35,7 +36,7 @@ inline std::optional<std::string_view> value_of(const Row& row, std::size_t colu
   return column == ColumnList::kNone ? std::nullopt : row.values[column];
 }
 
-/// What a row says of a vote beside who won.
+/// Data of a row other than the items and the preference. The views are valid as long as the row.
 struct Source {
   const std::string* path = nullptr;
   std::uint64_t line = 0;
@@ -45,8 +46,8 @@ struct Source {
 };
 
 struct NamedItem {
-  std::string_view id;    ///< empty: the text stands for it
-  std::string_view text;  ///< empty: none, or the id is the text
+  std::string_view id;    ///< empty: the text identifies the item
+  std::string_view text;  ///< empty: no text, or the id is the text
   std::string_view source = {};
 };
 
@@ -57,14 +58,15 @@ struct ImportedVote {
   std::uint32_t judgement = kNoJudgement;
 };
 
-/// Collects the votes of all files: numbers ids, checks what must hold of votes, drops what few have.
+/// Collects the votes of all files. Assigns indices to ids, checks the votes, and drops columns (prompt, timestamp)
+/// that some votes lack.
 class VoteTable {
  public:
   VoteTable(const ImportOptions& options, ColumnList& columns, BadRows& bad_rows, ImportReport& report);
 
-  /// Throws bad input where what the row says beside the vote cannot be.
+  /// Reads the row's data other than the vote. Throws Error(kBadInput) if a value is invalid.
   Source source(const std::string& path, const Row& row);
-  /// Nothing is added where it throws and bad rows are left out.
+  /// Adds a vote. If add() throws while bad rows are skipped, the table is unchanged.
   void add(const Source& source, const ImportedVote& vote);
   std::uint32_t new_judgement() { return next_judgement_++; }
 
@@ -72,15 +74,15 @@ class VoteTable {
 
  private:
   enum class Kind { kLeft, kRight, kAnnotator, kPrompt, kSource };
-  /// The name of its column, for messages.
+  /// Name of the column with ids of this kind, for messages.
   std::string column_of(Kind kind) const;
   std::uint32_t number(Kind kind, std::string_view id, const Source& source);
   void require_valid(Kind kind, std::string_view id, const Source& source) const;
-  /// The id in the file of votes; `buffer` may hold it.
+  /// The item's id in the output. The view may refer to `buffer`.
   std::string_view item_id(const NamedItem& item, const Source& source, std::string& buffer) const;
   std::string_view annotator_id(const Source& source);
   void require_prompt(std::string_view item, std::string_view prompt, const Source& source) const;
-  /// Throws where the item was of another source before, and that is an error.
+  /// Throws if strict_sources_ is set and the item had another source in an earlier vote.
   void require_source(std::string_view item, std::string_view item_source, const Source& source) const;
   void set_source(std::uint32_t item, std::string_view item_source, const Source& source);
   void note_example(const Source& source, const ImportedVote& vote);
@@ -99,11 +101,11 @@ class VoteTable {
   std::uint64_t unnamed_ = 0, without_prompt_ = 0, without_time_ = 0;
   std::array<std::uint64_t, 4> times_of_unit_{};
   std::string first_without_prompt_, unreadable_time_;
-  std::array<std::string, 3> examples_;  ///< the first vote for the left, for the right, and the first tie
+  std::array<std::string, 3> examples_;  ///< first vote for the left item, first for the right item, first tie
   std::string buffer_[4], name_, source_id_;
 };
 
-/// Of a long text, or a list of messages: 32 hex digits of its XXH3-128.
+/// XXH3-128 hash of a text as 32 hex digits. Used as the id of a long text or a list of messages.
 std::string text_hash(std::string_view text);
 
 }  // namespace voxpop

@@ -31,8 +31,8 @@ class FitJob {
   /// outlive the job. `lead`: what the leader of several MPI ranks fits with, or null for one process.
   FitJob(FitRequest request, const Context& context, const Lead* lead = nullptr);
 
-  /// Starts from an earlier fit in memory, in place of FitRequest::warm_start. Throws Error(kBadInput) if it is of another
-  /// model.
+  /// Starts from an earlier fit in memory, in place of FitRequest::warm_start. Throws Error(kBadInput) if it is of
+  /// another model.
   void start_from(EarlierFit earlier);
 
   /// Reads the votes in `paths` and the files in `known`.

@@ -20,22 +20,22 @@ namespace {
 
 /// Standard deviation of item quality within a prompt, in logits of the reference annotator.
 constexpr double kItemSd = 2.0;
-/// Pareto exponent of vote volumes: of 300 annotators the busiest gives some 5 % of the votes.
+/// Pareto exponent of the annotators' numbers of votes. The busiest of 300 annotators gives about 5 % of the votes.
 constexpr double kVolumeShape = 1.5;
-constexpr double kLapseSd = 0.7;  // of the lapse rates' logits
-constexpr double kHabitSd = 0.7;  // of the logits of habits of ties
-/// mix: every so many prompts a hub, compared with so many items.
+constexpr double kLapseSd = 0.7;  // standard deviation of the logits of lapse rates
+constexpr double kHabitSd = 0.7;  // standard deviation of the logits of tie habits
+/// Shape mix: every kHubEvery-th prompt has a hub, which is compared with kHubPairs items.
 constexpr std::uint64_t kHubEvery = 100, kHubPairs = 100;
 constexpr std::int64_t kFirstSecond = 1767571200;  // 2026-01-05 00:00 UTC
 constexpr std::size_t kSessionVotes = 50;
-constexpr double kDriftTo = 0.25;  // of the discrimination
-/// Fewer votes than these show no drift and no burst.
+constexpr double kDriftTo = 0.25;  // factor of the discrimination after drift
+/// Minimum number of votes for an annotator with drift or bursts: fewer votes cannot show either.
 constexpr std::size_t kTimedVotes = 10;
 
-/// Streams of one seed: an option's draws leave those of all others as they are.
+/// Separate random streams of one seed, so that an option does not change the draws of other options.
 enum class Stream : std::uint64_t { kVotes, kLapses, kFeatures, kTaste, kPriorScore, kTimes, kTies };
 
-/// Draws that are the same on every platform, which the standard library's distributions are not.
+/// Random draws that are identical on every platform. The distributions of the standard library are not.
 class Random {
  public:
   explicit Random(std::uint64_t seed, Stream stream = Stream::kVotes)
@@ -62,7 +62,8 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
   Truth truth;
   const Mix& mix = options.mix;
   for (std::uint64_t a = 0; a < options.annotators; ++a) {
-    // Kinds in exact shares, spread over the numbers, so that small simulations hold what was asked for.
+    // A low-discrepancy sequence (multiples of the golden ratio) instead of random draws: the kinds are spread evenly
+    // over the annotators, and also small simulations have nearly the requested shares.
     const double place = std::fmod((static_cast<double>(a) + 0.5) * std::numbers::phi, 1.0);
     const char* kind = "good";
     double discrimination = 1 + 0.2 * random.normal(), side_bias = 0.2 * random.normal();
@@ -81,7 +82,7 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
     truth.side_bias.push_back(side_bias);
     truth.kind.push_back(kind);
   }
-  // The unit is the reference annotator, the median of all: stretch the good ones until that is 1.
+  // The unit is defined by the reference annotator, the median of all: scale the good ones so that the median is 1.
   const double unit = median(truth.discrimination);
   if (unit > 0.5)
     for (std::size_t a = 0; a < truth.discrimination.size(); ++a)
@@ -89,14 +90,15 @@ Truth draw_annotators(const SimulateOptions& options, Random& random) {
   return truth;
 }
 
-/// Chance of a tie, by the habit of whoever votes: the chance where no difference is seen.
+/// Probability of a tie at logit `eta`. `habit`: the annotator's tie habit, which is the probability at eta = 0.
 double tie_chance(double habit, double eta) { return 4 * habit * sigmoid(eta) * sigmoid(-eta); }
 
-/// Sets annotators' habits of ties so that the share of ties is what was asked for: `own` is each one's distance from
-/// their centre, in logits, and `meant` tells which votes can be ties.
+/// Finds the annotators' tie habits that give the requested share of ties, by bisection over the centre of their
+/// logits. `own`: each annotator's distance from the centre, in logits. `clicks`: votes that cannot be ties; empty:
+/// none.
 std::vector<double> tie_habits(double share, const std::vector<double>& own, const std::vector<double>& logits,
                                const Column<std::uint32_t>& annotator, const std::vector<bool>& clicks) {
-  std::vector<double> most(own.size(), 0);  // of each annotator's votes
+  std::vector<double> most(own.size(), 0);  // per annotator: expected number of ties with a habit of 1
   double votes = 0, all = 0;
   for (std::size_t v = 0; v < logits.size(); ++v) {
     votes += 1;
@@ -183,7 +185,7 @@ void check(const SimulateOptions& o) {
         fmt::format("--shape mix: --pairs-per-prompt {} does not join {} responses", o.pairs_per_prompt, o.responses));
 }
 
-/// Calls compare(a, b) for each pair of items that is voted on.
+/// Calls compare(a, b) for each pair of items that gets votes.
 template <class Compare>
 void draw_pairs(const SimulateOptions& o, const Sizes& sizes, Random& random, const Compare& compare) {
   const auto another = [&](std::uint32_t item, std::uint32_t base, std::uint64_t n) {
@@ -225,7 +227,7 @@ void draw_pairs(const SimulateOptions& o, const Sizes& sizes, Random& random, co
   }
 }
 
-/// Adds features, and what they are worth to the scores.
+/// Draws features and tastes, and adds the features' effects to the scores.
 void draw_features(const SimulateOptions& o, Votes& votes) {
   Truth& truth = *votes.truth;
   truth.feature_coefficients = feature_coefficients(o);
@@ -243,7 +245,7 @@ void draw_features(const SimulateOptions& o, Votes& votes) {
   for (std::uint64_t i = 0; i < o.annotators * o.features; ++i) truth.taste.push_back(o.taste_sd * tastes.normal());
 }
 
-/// A vote's logit, to the left.
+/// For each vote, the logit of the probability that the left item wins.
 std::vector<double> find_logits(const Votes& votes) {
   const Truth& truth = *votes.truth;
   std::vector<double> logits(votes.left.size());
@@ -259,7 +261,8 @@ std::vector<double> find_logits(const Votes& votes) {
   return logits;
 }
 
-/// Each annotator's rows in the order of its work, which is not theirs in the file: time says nothing about items.
+/// Each annotator's rows in the order in which it voted. This order is random, not the row order, so that time is
+/// independent of the items.
 struct Work {
   std::vector<std::uint64_t> begin;  ///< [annotators + 1]
   std::vector<std::uint32_t> rows;
@@ -274,7 +277,7 @@ Work draw_work(const Column<std::uint32_t>& annotator, std::size_t annotators, R
   for (const std::uint32_t a : annotator) ++work.begin[a + 1];
   std::partial_sum(work.begin.begin(), work.begin.end(), work.begin.begin());
   std::vector<std::uint64_t> next = work.begin;
-  for (std::uint32_t row = 0; row < annotator.size(); ++row) {  // Fisher-Yates, inside out
+  for (std::uint32_t row = 0; row < annotator.size(); ++row) {  // inside-out Fisher-Yates shuffle
     const std::uint64_t begin = work.begin[annotator[row]], end = next[annotator[row]]++;
     std::uint32_t& other = work.rows[begin + random.below(end - begin + 1)];
     work.rows[end] = other;
@@ -283,7 +286,7 @@ Work draw_work(const Column<std::uint32_t>& annotator, std::size_t annotators, R
   return work;
 }
 
-/// Marks a share of all annotators, evenly spread over those that can be.
+/// Marks a share of all annotators. The marks are spread evenly over the annotators for which can_be() is true.
 template <class CanBe>
 std::vector<std::int8_t> mark(double share, std::size_t annotators, const CanBe& can_be, const char* option,
                               const char* what) {
@@ -301,7 +304,7 @@ std::vector<std::int8_t> mark(double share, std::size_t annotators, const CanBe&
   return marks;
 }
 
-/// Timestamps: sessions at random times that do not overlap.
+/// Draws timestamps: sessions at random times; the sessions of an annotator do not overlap.
 void draw_timestamps(const SimulateOptions& o, const Work& work, Random& random, Votes& votes) {
   const std::int64_t all = static_cast<std::int64_t>(o.days) * 86400;
   const std::vector<std::int8_t>& bursts = votes.truth->bursts;
@@ -310,7 +313,7 @@ void draw_timestamps(const SimulateOptions& o, const Work& work, Random& random,
     const auto rows = work.of(a);
     const std::size_t sessions = std::max<std::size_t>(1, (rows.size() + kSessionVotes / 2) / kSessionVotes);
     const auto session_begin = [&](std::size_t session) { return session * rows.size() / sessions; };
-    std::int64_t busy = 0;  // seconds until the vote
+    std::int64_t busy = 0;  // seconds of work before the vote
     for (std::size_t session = 0; session < sessions; ++session) {
       const bool burst = !bursts.empty() && bursts[a] != 0 && session == sessions / 2;
       for (std::size_t i = session_begin(session); i < session_begin(session + 1); ++i) {
@@ -321,7 +324,7 @@ void draw_timestamps(const SimulateOptions& o, const Work& work, Random& random,
     require(busy <= all,
             fmt::format("--days {}: the {} votes of annotator a{} take {} days; give more days or annotators", o.days,
                         rows.size(), a, busy / 86400 + 1));
-    std::vector<std::int64_t> idle(sessions);  // seconds off work before each session
+    std::vector<std::int64_t> idle(sessions);  // total seconds without work before each session
     for (std::int64_t& seconds : idle)
       seconds = static_cast<std::int64_t>(random.uniform() * static_cast<double>(all - busy));
     std::sort(idle.begin(), idle.end());
@@ -331,8 +334,8 @@ void draw_timestamps(const SimulateOptions& o, const Work& work, Random& random,
   }
 }
 
-/// Drifting annotators discriminate less in the later half of their votes. The truth becomes the mean over each
-/// annotator's votes, in units of the median of these: what a fit without drift should find.
+/// Reduces the discrimination of drifting annotators in the second half of their votes. The truth becomes the mean over
+/// each annotator's votes, rescaled so that the median of these means is 1: a fit without drift should find this.
 void apply_drift(const Work& work, const Votes& votes, Truth& truth, std::vector<double>& logits) {
   for (std::size_t a = 0; a < truth.drifts.size(); ++a) {
     if (truth.drifts[a] == 0) continue;
@@ -351,7 +354,7 @@ void apply_drift(const Work& work, const Votes& votes, Truth& truth, std::vector
   for (double& coefficient : truth.feature_coefficients) coefficient *= unit;
 }
 
-/// Times of all votes, and what changes with them.
+/// Draws timestamps, bursts and drift.
 void draw_times(const SimulateOptions& o, Votes& votes, std::vector<double>& logits) {
   Truth& truth = *votes.truth;
   Random random(o.seed, Stream::kTimes);
@@ -366,7 +369,7 @@ void draw_times(const SimulateOptions& o, Votes& votes, std::vector<double>& log
   apply_drift(work, votes, truth, logits);
 }
 
-/// Which votes are clicks.
+/// Draws the annotators' lapse rates, and returns which votes are clicks.
 std::vector<bool> draw_lapses(const SimulateOptions& o, const Column<std::uint32_t>& annotator, Truth& truth,
                               Random& random) {
   const double centre = logit(o.lapse_rate);
@@ -447,7 +450,7 @@ Votes simulate_votes(const SimulateOptions& o) {
   const double other_sd = std::sqrt(kItemSd * kItemSd - sum_of_squares(feature_coefficients(o)));
   for (std::uint64_t i = 0; i < sizes.items; ++i) truth.score.push_back(other_sd * random.normal());
   if (o.features > 0) draw_features(o, votes);
-  std::vector<double> volume;  // running sums of the annotators' weights
+  std::vector<double> volume;  // cumulative sums of the annotators' relative numbers of votes
   for (std::uint64_t a = 0; a < o.annotators; ++a)
     volume.push_back((volume.empty() ? 0 : volume.back()) + std::pow(random.uniform(), -1 / kVolumeShape));
   const auto draw_annotator = [&] {
@@ -491,7 +494,7 @@ Votes simulate_votes(const SimulateOptions& o) {
   if (o.shape == Shape::kRlhf)
     for (std::uint64_t p = 0; p < o.prompts; ++p) votes.prompt_ids.push_back(fmt::format("p{}", p));
   for (std::uint64_t a = 0; a < o.annotators; ++a) votes.annotator_ids.push_back(fmt::format("a{}", a));
-  append_rows(votes.independent, {0, votes.size()});  // each vote is drawn anew
+  append_rows(votes.independent, {0, votes.size()});  // repeated votes are drawn independently
   return votes;
 }
 

@@ -16,7 +16,8 @@ using Element = simdjson::dom::element;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/// `a.b[0].c` as the JSON pointer `/a/b/0/c`, as later versions of simdjson do; a pointer stays as it is.
+/// Converts the path `a.b[0].c` to the JSON pointer `/a/b/0/c`, as later versions of simdjson do. A pointer does not
+/// change.
 std::string pointer_of(std::string_view path) {
   if (path.starts_with('/')) return std::string(path);
   std::string pointer;
@@ -39,7 +40,7 @@ std::string pointer_of(std::string_view path) {
 
 bool looks_like_path(std::string_view name) { return name.find_first_of(".[/,") != name.npos; }
 
-/// The member of that name, else what lies at that path.
+/// The member with that name; else the value at that path; nullopt if there is neither.
 std::optional<Element> find_in(const Element& value, std::string_view name) {
   simdjson::dom::object object;
   Element found;
@@ -48,8 +49,8 @@ std::optional<Element> find_in(const Element& value, std::string_view name) {
   return std::nullopt;
 }
 
-/// What Python writes and JSON is not: NaN and Infinity become null, halves of surrogate pairs U+FFFD. Empty where
-/// there was nothing of that kind.
+/// Repairs text that Python writes but that is not valid JSON: NaN and Infinity become null, a single half of a
+/// surrogate pair becomes U+FFFD. Returns "" if there was nothing to repair.
 std::string mended(std::string_view text) {
   const auto surrogate = [&](std::size_t at) -> unsigned {
     if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u') return 0;
@@ -94,9 +95,9 @@ class JsonReader {
     const std::size_t start = block.find_first_not_of(" \t\r\n");
     const bool lines = options_.format == TableFormat::kJsonl && (start == block.npos || block[start] != '[');
     for (; !block.empty(); block = file_.next_block()) {
-      const std::size_t from = text_.size();  // what was there has no end yet
+      const std::size_t from = text_.size();  // text before it is an incomplete record without a line break
       text_.append(block);
-      text_.reserve(text_.size() + simdjson::SIMDJSON_PADDING);  // it reads, but does not use, so much behind a value
+      text_.reserve(text_.size() + simdjson::SIMDJSON_PADDING);  // simdjson may read this many bytes past the end
       lines ? use_lines(from) : use_values();
       if (options_.names_only && !names_.empty()) return std::move(names_);
       if (text_.size() > kLongest)
@@ -124,7 +125,7 @@ class JsonReader {
     text_.erase(0, begin);
   }
 
-  /// Objects that stand one after the other, or in one array, over any number of lines: where each ends.
+  /// Finds the end of each object. Objects are in sequence or in one array, over any number of lines.
   void use_values() {
     for (; at_ < text_.size(); ++at_) {
       const char c = text_[at_];
@@ -214,7 +215,7 @@ class JsonReader {
     }
   }
 
-  /// The usual case: every column is a key.
+  /// Makes one row of an object. In the usual case every column is a key.
   void use_object(const Element& record, const simdjson::dom::object& object, bool first) {
     row_.values.assign(columns_.size(), std::nullopt);
     for (const auto field : object)
@@ -225,14 +226,14 @@ class JsonReader {
     finish_row(first);
   }
 
-  /// A row for each element of the lists, which run side by side.
+  /// Makes one row per element of parallel lists.
   void use_elements(const Element& record, const std::vector<std::string>& lists, bool first) {
     std::vector<std::vector<Element>> elements;
     std::vector<std::vector<std::string_view>> keys;
     for (const std::string& path : lists) {
       const auto list = find_in(record, path);
       if (!list && first) throw no_column(file_.path(), {path, "--each"}, names_);
-      if (!list || list->is_null()) return;  // nobody judged this one
+      if (!list || list->is_null()) return;  // no list: the record has no judgements
       elements.emplace_back(), keys.emplace_back();
       simdjson::dom::array array;
       simdjson::dom::object object;
@@ -274,7 +275,7 @@ class JsonReader {
     }
   }
 
-  /// From a name that may be a path, or several names.
+  /// Sets the value of column `c`, whose name may be a path or several names.
   void set_from(std::size_t c, const Element& record) {
     const std::string& name = columns_[c].name;
     if (const auto value = find_in(record, name)) return set_value(c, *value);
@@ -357,16 +358,16 @@ class JsonReader {
   const std::vector<TableColumn>& columns_;
   const UseRow& use_;
   simdjson::dom::parser parser_;
-  std::vector<std::vector<std::string>> lists_;  ///< of each --each, those side by side
-  std::vector<bool> is_path_;                    ///< [columns], or several
-  std::vector<std::string> names_;               ///< keys of the first object; the first element's, too
-  std::vector<std::string> texts_;               ///< [columns], of values that are not strings
-  std::vector<std::size_t> left_alone_;          ///< columns that nobody named and that hold lists
-  std::string text_, mended_;                    ///< not yet used; the current record, where it had to be mended
-  std::uint64_t line_ = 0;                       ///< where the current record starts
+  std::vector<std::vector<std::string>> lists_;  ///< per --each: its parallel lists
+  std::vector<bool> is_path_;                    ///< [columns] whether the name may be a path or several names
+  std::vector<std::string> names_;               ///< keys of the first object and of its first list element
+  std::vector<std::string> texts_;               ///< [columns] text of values that are not JSON strings
+  std::vector<std::size_t> left_alone_;          ///< optional columns with lists or objects, which are ignored
+  std::string text_, mended_;                    ///< text not parsed yet; repaired text of the current record, or ""
+  std::uint64_t line_ = 0;                       ///< line where the current record starts
   Row row_{};
 
-  // Within use_values().
+  // State of use_values().
   std::size_t at_ = 0, begin_ = 0, depth_ = 0;
   std::uint64_t lines_ = 1, begin_line_ = 1;
   bool array_ = false, closed_ = false, after_value_ = false, in_string_ = false, escaped_ = false;

@@ -16,13 +16,13 @@ namespace voxpop {
 namespace {
 
 constexpr std::size_t kAbsent = ~std::size_t{0};
-constexpr std::size_t kSeveral = kAbsent - 1;  ///< parts_ says which
-/// Names of more would fill the memory: a megabyte of gzip may be a gigabyte of commas.
+constexpr std::size_t kSeveral = kAbsent - 1;  ///< the value is joined from several columns, see parts_
+/// Limits the memory for column names: a megabyte of gzip may contain a gigabyte of commas.
 constexpr std::size_t kMostColumns = 65'536;
-/// In no UTF-8 text: libcsv has no other way to take fields as they are.
+/// Quote character for files without quotes. libcsv cannot disable quotes, so use a byte that is never in UTF-8 text.
 constexpr unsigned char kNoQuote = 0xff;
 
-/// CSV and TSV by libcsv. It is strict, and spaces belong to their field (RFC 4180): ids must come out as they went in.
+/// Reads CSV and TSV with libcsv in strict mode. Spaces are part of their field (RFC 4180), so that ids are unchanged.
 class CsvReader {
  public:
   CsvReader(TextFile& file, const TableOptions& options, const std::vector<TableColumn>& columns, const UseRow& use)
@@ -66,7 +66,8 @@ class CsvReader {
   static void on_row_end(int terminator, void* self) {
     static_cast<CsvReader*>(self)->guard(&CsvReader::end_row, terminator);
   }
-  /// No exception may pass through libcsv, which is C: the first is kept and thrown after it returns.
+  /// Exceptions must not pass through libcsv, which is C. Keeps the first exception; read() throws it after libcsv
+  /// returns.
   template <class Argument>
   void guard(void (CsvReader::*act)(Argument), Argument argument) noexcept {
     if (failure_) return;
@@ -77,7 +78,8 @@ class CsvReader {
     }
   }
 
-  /// What was asked for, else the format's own, else, where the first line has none of those, what it has instead.
+  /// Chooses the separator: the requested one; else the separator of the format; else, if the first line does not
+  /// contain it, the most frequent of , ; tab and | there.
   void choose_separator(std::string_view block) {
     const std::string_view header = block.substr(0, block.find_first_of("\r\n"));
     delimiter_ = options_.format == TableFormat::kTsv ? '\t' : ',';
@@ -114,7 +116,8 @@ class CsvReader {
     if (breaks > 0 && names_.size() > 1 && !told_swallowed_) look_for_swallowed_rows(text);
   }
 
-  /// A quotation mark that is an ordinary character swallows what follows it, whole rows included.
+  /// Notes a quoted field that contains lines with as many separators as the header. If quotation marks are ordinary
+  /// characters in this file, one of them can merge many rows into a single field.
   void look_for_swallowed_rows(std::string_view text) {
     for (std::size_t begin = text.find('\n') + 1, end; begin != 0 && !told_swallowed_; begin = end + 1) {
       end = text.find('\n', begin);
@@ -129,7 +132,7 @@ class CsvReader {
           file_.path(), line_));
   }
 
-  /// Comes once for each CR and each LF outside quotes, so twice for CRLF, the second time without fields.
+  /// libcsv calls this for each CR and each LF outside quotes, so twice for CRLF, the second time without fields.
   void end_row(int terminator) {
     const bool second_of_crlf = count_ == 0 && terminator == '\n' && last_terminator_ == '\r';
     last_terminator_ = terminator;
@@ -211,12 +214,12 @@ class CsvReader {
   char delimiter_ = ',';
   bool quotes_ = true, told_swallowed_ = false;
   std::exception_ptr failure_;
-  std::vector<std::string> names_, fields_;      ///< the header's; the current row's, whose memory is used again
-  std::vector<std::size_t> places_;              ///< [columns], among names_
-  std::vector<std::vector<std::size_t>> parts_;  ///< of columns that are several
-  std::vector<std::string> joined_;              ///< their values in the current row
-  std::size_t count_ = 0, bytes_ = 0;            ///< fields of the current row so far, and what is in them
-  std::uint64_t line_ = 1, line_breaks_ = 0;     ///< where the current row starts; line breaks within it
+  std::vector<std::string> names_, fields_;      ///< of the header; of the current row (its memory is reused)
+  std::vector<std::size_t> places_;              ///< [columns] index in names_, kSeveral or kAbsent
+  std::vector<std::vector<std::size_t>> parts_;  ///< [columns] for kSeveral: indices in names_
+  std::vector<std::string> joined_;              ///< [columns] for kSeveral: the joined value of the current row
+  std::size_t count_ = 0, bytes_ = 0;            ///< number of fields, and their bytes, so far in the current row
+  std::uint64_t line_ = 1, line_breaks_ = 0;     ///< line where the current row starts; line breaks within the row
   int last_terminator_ = 0;
   Row row_{};
 };

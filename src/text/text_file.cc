@@ -25,7 +25,7 @@ TextFile::TextFile(std::string path, Progress& progress, std::uint64_t bytes_bef
       buffer_(kBlock, '\0') {
   if (!file_) {
     const int problem = errno;
-    progress_.context().check_stop();  // which ends the wait for a pipe's writer
+    progress_.context().check_stop();  // a stop request interrupts the wait for a pipe's writer
     throw file_error("{}: cannot open: {}", path_, std::strerror(problem));
   }
   gzbuffer(file_.get(), kBlock / 4);
@@ -37,7 +37,7 @@ std::string_view TextFile::next_block() {
   const int count = gzread(file_.get(), buffer_.data(), kBlock);
   const int problem = errno;
   int code = Z_OK;
-  gzerror(file_.get(), &code);  // gzread calls an early end a short read, and only gzerror tells
+  gzerror(file_.get(), &code);  // gzread() reports truncated data only as a short read
   if (code == Z_MEM_ERROR) throw std::bad_alloc();
   if (code == Z_BUF_ERROR)
     throw file_error("{}: ends in the middle of its gzip data; it was cut short, so copy or compress it again", path_);

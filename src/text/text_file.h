@@ -11,15 +11,17 @@
 
 namespace voxpop {
 
-/// A text file, plain or gzip, read block by block from its start; a UTF-8 byte order mark is skipped.
+/// Reads a plain or gzip text file block by block. Skips a UTF-8 byte order mark.
 class TextFile {
  public:
-  /// `progress` counts bytes on disk over all inputs, `bytes_before` those of the inputs before this one.
+  /// `progress` counts bytes on disk of all inputs; `bytes_before` is the size of the inputs before this one. Throws
+  /// Error(kFileSystem) if the file cannot be opened.
   TextFile(std::string path, Progress& progress, std::uint64_t bytes_before);
 
   const std::string& path() const { return path_; }
-  /// About a megabyte of text, empty at the end; valid until the next call. Throws Error(kFileSystem) where the file
-  /// cannot be read or its gzip data end early, Error(kBadInput) where they are damaged.
+  /// The next block of text, up to 1 MiB; empty at the end of the file. The view is valid until the next call. Throws
+  /// Error(kFileSystem) if the file cannot be read or its gzip data end early, Error(kBadInput) if the gzip data are
+  /// damaged or the text is UTF-16.
   std::string_view next_block();
 
  private:
@@ -31,10 +33,10 @@ class TextFile {
   bool at_start_ = true;
 };
 
-/// Without spaces, tabs and carriage returns at either end.
+/// Removes spaces, tabs and carriage returns from both ends.
 std::string_view trimmed(std::string_view text);
 
-/// With A to Z as a to z.
+/// Converts A to Z to lower case. Other characters do not change.
 std::string lower(std::string_view text);
 
 }  // namespace voxpop

@@ -15,7 +15,7 @@
 namespace voxpop {
 namespace {
 
-/// Of a column that may be empty, where it says nothing.
+/// `may_be_empty`: an optional column; empty means absent.
 void require_length(const char* name, std::size_t rows, std::size_t expected, bool may_be_empty = true) {
   if (rows == expected || (may_be_empty && rows == 0)) return;
   throw bad_input("'{}' has {} rows; it must have {}", name, rows, expected);
@@ -42,7 +42,7 @@ void check_indices(const char* name, const Column<std::uint32_t>& column, std::s
 template <class Numbers>
 void check_range(const char* name, const Numbers& column, double low, double high) {
   for (std::size_t row = 0; row < column.size(); ++row)
-    if (!(static_cast<double>(column[row]) >= low && static_cast<double>(column[row]) <= high))  // NaN, too
+    if (!(static_cast<double>(column[row]) >= low && static_cast<double>(column[row]) <= high))  // also refuses NaN
       throw bad_input("'{}' row {} is {}; it must be from {} to {}", name, row, column[row], low, high);
 }
 

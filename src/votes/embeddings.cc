@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::uint16_t kHalfExponent = 0x7c00;
 
-/// A binary16 that is a number.
+/// Converts a finite binary16 number to float.
 float widen(std::uint16_t half) {
   const float size = std::bit_cast<float>(static_cast<std::uint32_t>(half & 0x7fffu) << 13) * 0x1p112f;
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(size) | static_cast<std::uint32_t>(half & 0x8000u) << 16);
@@ -32,14 +32,14 @@ float widen(std::uint16_t half) {
 
 float widen_bfloat(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
-/// Throws for the first value that is not a finite number.
+/// Throws for the first value that is NaN, infinite, or, in all types but float16, above 1e18 in magnitude.
 void require_numbers(const Embeddings& all, const Strings& item_ids) {
   const std::uint64_t count = all.items * all.dimensions;
   std::atomic<std::uint64_t> first = count;
   oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::uint64_t>(0, count, 1 << 20), [&](const auto& range) {
     std::uint64_t i = range.begin();
     if (all.half.empty())
-      while (i < range.end() && std::abs(all.full[i]) <= 1e18f) ++i;  // squares must be numbers, too
+      while (i < range.end() && std::abs(all.full[i]) <= 1e18f) ++i;  // so that squares do not overflow
     else
       while (i < range.end() && (all.half[i] & kHalfExponent) != kHalfExponent) ++i;
     std::uint64_t before = first;
@@ -64,7 +64,7 @@ void require_shape(const std::string& source, std::uint64_t rows, std::uint64_t 
                     item_ids.size());
 }
 
-/// Rows in the order of the votes' items: `row_of` [items].
+/// Copies the rows into the order of the votes' items. `row_of` [items]: row of each item in `from`.
 Embeddings reordered(Embeddings from, const std::vector<std::uint32_t>& row_of) {
   Embeddings out;
   out.source = std::move(from.source);
@@ -88,7 +88,7 @@ std::shared_ptr<const Embeddings> checked(Embeddings all, const Strings& item_id
   return std::make_shared<const Embeddings>(std::move(all));
 }
 
-/// What the matrix `name` of an HDF5 file will be, without its numbers.
+/// Source and shape of the matrix `name` of an HDF5 file, without its numbers.
 Embeddings shape_of(const InputHdf5& file, const std::string& name) {
   Embeddings all;
   all.source = fmt::format("{}: '{}'", file.path(), name);
@@ -98,7 +98,7 @@ Embeddings shape_of(const InputHdf5& file, const std::string& name) {
   return all;
 }
 
-/// The matrix `name` of an HDF5 file with ids of its rows, in the order of the votes' items.
+/// Reads the matrix `name` of an HDF5 file, whose rows have the ids `id_name`, into the order of the votes' items.
 Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const std::string& id_name,
                          const Strings& item_ids) {
   Embeddings all = shape_of(file, name);
@@ -122,7 +122,7 @@ Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const s
   return reordered(std::move(all), row_of);
 }
 
-/// A file of plain numbers behind a header.
+/// Reads a file that consists of a header and plain numbers (.npy, .safetensors).
 class NumbersFile {
  public:
   NumbersFile(const std::string& path, const Context& context)
@@ -144,7 +144,7 @@ class NumbersFile {
       throw file_error("{}: cannot read: {}", path_, std::strerror(errno));
   }
   std::uint64_t at() const { return static_cast<std::uint64_t>(std::ftell(file_.get())); }
-  /// Throws where there are not so many bytes more.
+  /// Throws if fewer than `count` bytes remain.
   void require(std::uint64_t count) const {
     if (at() + count > bytes_)
       throw bad_input("{}: is cut off: {} bytes of numbers are missing", path_, at() + count - bytes_);
@@ -199,7 +199,7 @@ Embeddings read_numbers(NumbersFile& file, const std::string& source, std::uint6
   return all;
 }
 
-/// What stands behind 'key': in a header of NumPy's, which is a Python dict; "" where there is no such key.
+/// The text after 'key': in a NumPy header, which is a Python dict; "" if the header does not contain the key.
 std::string_view behind(std::string_view header, std::string_view key) {
   const std::size_t at = header.find(fmt::format("'{}':", key));
   if (at == header.npos) return {};
@@ -208,9 +208,9 @@ std::string_view behind(std::string_view header, std::string_view key) {
   return header;
 }
 
-/// NumPy's format: numpy.lib.format, versions 1 to 3.
+/// Reads NumPy's .npy format (numpy.lib.format), versions 1 to 3.
 Embeddings read_npy(const std::string& path, const Strings& item_ids, const Context& context) {
-  constexpr std::uint32_t kLongestHeader = 10'000;  // as NumPy has it
+  constexpr std::uint32_t kLongestHeader = 10'000;  // NumPy's own limit
   NumbersFile file(path, context);
   const std::string start = file.text(8);
   if (!start.starts_with("\x93NUMPY") || start[6] < 1 || start[6] > 3)
@@ -244,9 +244,9 @@ Embeddings read_npy(const std::string& path, const Strings& item_ids, const Cont
   return read_numbers(file, path, extent[0], extent[1], known->second);
 }
 
-/// The format of the library of that name: a length, a header in JSON, and numbers.
+/// Reads the format of the safetensors library: the header's length, the header in JSON, and the numbers.
 Embeddings read_safetensors(const std::string& path, const Strings& item_ids, const Context& context) {
-  constexpr std::uint64_t kLongestHeader = 100'000'000;  // as that library has it
+  constexpr std::uint64_t kLongestHeader = 100'000'000;  // the safetensors library's own limit
   NumbersFile file(path, context);
   const std::string start = file.text(8);
   std::uint64_t length = 0;
@@ -320,7 +320,7 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
     file.read_matrix(name, all.full, all.half);
     return checked(std::move(all), item_ids);
   }
-  // Each file's items come behind those before it, or are among them.
+  // Several files: find each row's item by its id. An item may occur in more than one file.
   Embeddings joint;
   std::unordered_map<std::string_view, std::uint64_t, SeededHash> row_of;
   for (std::uint64_t i = 0; i < item_ids.size(); ++i) row_of.emplace(item_ids[i], i);

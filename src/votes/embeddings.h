@@ -8,18 +8,23 @@
 
 namespace voxpop {
 
-inline constexpr std::uint64_t kMaxEmbedding = 4096;
+inline constexpr std::uint64_t kMaxEmbedding = 4096;  ///< maximum number of dimensions
 
-/// 'items/embedding' of the votes' files, joined by ids; null where no file has it, and with a note where not every
-/// one does. Throws Error(kBadInput) naming file, dataset and row: a number that is none, another number of rows than
-/// items or of columns than in the file before, an item whose embedding is another one there.
+/// Reads 'items/embedding' from the vote files `votes` and joins the rows by item id. Returns null if no file has the
+/// dataset, and also, with a note, if only some files have it. Throws Error(kBadInput) naming file, dataset and row if
+/// - a value is NaN, infinite, or, in all types but float16, above 1e18 in magnitude,
+/// - a file's number of rows differs from its number of items,
+/// - files differ in the number of columns, or in the embedding of an item.
 std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>& votes, const Strings& item_ids,
                                                   const Context& context);
 
-/// Those of a file of their own: .npy, or .safetensors with one matrix (or one named 'embedding'), a row an item in the
-/// order of 'items/id'; or .h5 with 'items/embedding' and 'items/id', or 'embedding' and 'id', in any order. float16,
-/// bfloat16, float32, or float64, which is rounded. Throws Error(kBadInput), also where an item has no row, and
-/// Error(kFileSystem).
+/// Reads embeddings from a separate file:
+/// - .npy: a matrix, one row per item in the order of 'items/id';
+/// - .safetensors: the same; with several matrices, the one named 'embedding' or 'embeddings';
+/// - .h5, .hdf5: 'items/embedding' with 'items/id', or 'embedding' with 'id', rows in any order.
+///
+/// Number types: float16, float32, and float64, which is rounded to float32; in .safetensors also bfloat16. Throws
+/// Error(kBadInput), also if an item has no row, Error(kFileSystem), and Error(kUsage) for other file extensions.
 std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, const Strings& item_ids,
                                                       const Context& context);
 

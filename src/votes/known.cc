@@ -15,7 +15,7 @@
 namespace voxpop {
 namespace {
 
-constexpr float kLeft = 11, kRight = 12, kTie = 13;  ///< words, beyond all numbers
+constexpr float kLeft = 11, kRight = 12, kTie = 13;  ///< codes of words, above all valid numbers
 
 }  // namespace
 
@@ -92,9 +92,10 @@ KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, co
   const std::vector<float> probability = answers.probabilities();
   KnownPairs known;
   std::size_t ties = 0;
-  std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<float, std::uint64_t>> said;  // of the lower item; line
+  // By pair: probability that the item of lower index is better, and the line.
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<float, std::uint64_t>> said;
   for (std::size_t row = 0; row < probability.size(); ++row) {
-    if (left[row] == right[row]) continue;  // not known
+    if (left[row] == right[row]) continue;  // both 0: an item is unknown
     if (probability[row] == 0.5f)
       ++ties;
     else {

@@ -36,7 +36,8 @@ namespace {
 constexpr const char* kSchema = "comparisons/1";
 constexpr std::uint32_t kNoRow = 0xffffffffu;
 
-/// An id that stands twice would split its item's votes. Sorted hashes find candidates; the ids themselves decide.
+/// Throws if an id occurs twice: its item's votes would be split between two rows. Finds candidates by equal hashes and
+/// then compares the ids themselves.
 void check_unique(const Strings& ids, const std::string& path, const std::string& dataset) {
   struct Hashed {
     std::uint64_t hash;
@@ -44,14 +45,15 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     bool operator<(const Hashed& other) const { return hash != other.hash ? hash < other.hash : row < other.row; }
   };
   const auto hash_of = [&](std::size_t row) { return SeededHash()(ids[row]); };
-  // Most ids are alone in their place of a sparse table, which says enough: only the others are sorted.
+  // Step 1: a sparse bit table with at least 16 bits per id. An id that is alone in its bit is unique. This is true for
+  // most ids, so only the others need sorting.
   const std::size_t places = std::bit_ceil(16 * ids.size() + 64);
   std::vector<std::atomic<std::uint64_t>> taken(places / 64), taken_again(places / 64);
   const auto word = [&](std::uint64_t hash) { return hash % places / 64; };
   const auto bit = [](std::uint64_t hash) { return std::uint64_t{1} << hash % 64; };
   oneapi::tbb::parallel_for(std::size_t{0}, ids.size(), [&](std::size_t row) {
     const std::uint64_t hash = hash_of(row);
-    // Looked at first: where all ids are alike, all cores would write the same place.
+    // Read the bit before writing it: if all ids are equal, all cores would write the same word.
     const auto test_and_set = [&](std::vector<std::atomic<std::uint64_t>>& bits) {
       return (bits[word(hash)].load(std::memory_order_relaxed) & bit(hash)) != 0 ||
              (bits[word(hash)].fetch_or(bit(hash), std::memory_order_relaxed) & bit(hash)) != 0;
@@ -59,7 +61,8 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
     if (test_and_set(taken)) test_and_set(taken_again);
   });
   std::vector<Hashed> hashed;
-  // Says which is the first row that repeats another, as the hashes differ from run to run.
+  // Step 2: sort the candidates by hash and compare ids. Reports the lowest row that repeats another, because the order
+  // of the hashes differs from run to run.
   const auto compare = [&] {
     std::sort(hashed.begin(), hashed.end());
     std::uint32_t first = kNoRow, before = kNoRow;
@@ -73,19 +76,20 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
       throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, first,
                       shown(ids[first]), before);
   };
-  constexpr std::size_t kMany = 1 << 20;  // of ids that all differ, a sixteenth at most gets here
+  constexpr std::size_t kMany = 1 << 20;  // if all ids differ, at most a sixteenth are candidates
   for (std::uint32_t row = 0; row < ids.size(); ++row)
     if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash)) {
       hashed.push_back({hash, row});
-      if (hashed.size() == kMany) compare();  // where all are alike, the rest would only take memory
+      if (hashed.size() == kMany) compare();  // compare early: if all ids are equal, the rest would only use memory
     }
   compare();
 }
 
-/// The ids of a table, each of which stands once. With the `known` ones of other files they must be fewer than `limit`.
+/// Reads the ids of a table and checks that they are unique. Throws unless the table has at least one row, and fewer
+/// than `limit` rows together with the `known` rows of files before it.
 Strings read_ids(const InputHdf5& file, const std::string& dataset, std::size_t known, std::uint64_t limit) {
   const std::uint64_t together = known + file.rows(dataset);
-  if (together >= limit)  // before any is read
+  if (together >= limit)  // check before reading any id
     throw bad_input("{}: '{}' brings {} rows together; at most {} are read", file.path(), dataset, together, limit - 1);
   if (together == known) throw bad_input("{}: '{}' has no rows", file.path(), dataset);
   Strings ids = file.read_strings(dataset);
@@ -93,12 +97,12 @@ Strings read_ids(const InputHdf5& file, const std::string& dataset, std::size_t 
   return ids;
 }
 
-/// Joins the ids of several files: rows of one file's table become rows of the joint table.
+/// Joins the ids of several files into one table.
 class JoinedIds {
  public:
   explicit JoinedIds(Strings& ids) : ids_(ids) {}
 
-  /// Joint row of each of `more`.
+  /// Adds the ids `more`, and returns the row of each in the joint table.
   std::vector<std::uint32_t> join(const Strings& more) {
     std::vector<std::uint32_t> joint(more.size());
     for (std::size_t row = 0; row < more.size(); ++row) {
@@ -120,12 +124,12 @@ void require_rows(const InputHdf5& file, const std::string& name, std::uint64_t 
     throw bad_input("{}: '{}' has {} rows, but '{}' has {}", file.path(), name, rows, like, expected);
 }
 
-/// Which prompt each item of a file answers.
+/// The prompt of each item of a file.
 struct ItemPrompts {
-  Column<std::uint32_t> of_item;  ///< [items] row of `ids`; empty where the file has none
+  Column<std::uint32_t> of_item;  ///< [items] row of `ids`; empty if the file has no prompts
   Strings ids;
-  bool named = false;  ///< else a prompt's number is its id: the same number in two files is the same prompt
-  /// As the file gives it.
+  bool named = false;  ///< false: prompts have only numbers; equal numbers in two files are the same prompt
+  /// The item's prompt as the number in the file, for errors.
   std::string number(std::size_t item) const {
     return named ? fmt::format("{}", of_item[item]) : std::string(ids[of_item[item]]);
   }
@@ -152,9 +156,9 @@ ItemPrompts read_prompts(const InputHdf5& file, const Strings& items, std::size_
   return prompts;
 }
 
-/// Which source each item of a file has, such as the model that wrote it; -1 in the file: not known.
+/// The source of each item of a file, such as the model that wrote it. In the file, -1 means unknown.
 struct ItemSources {
-  Column<std::uint32_t> of_item;  ///< [items] row of `ids`, or kNoSource; empty where the file has none
+  Column<std::uint32_t> of_item;  ///< [items] row of `ids`, or kNoSource; empty if the file has no sources
   Strings ids;
 };
 
@@ -200,7 +204,7 @@ Column<std::int64_t> read_timestamps(const InputHdf5& file, Rows some) {
   return file.read_integers<std::int64_t>(name, some, -kMostSeconds, kMostSeconds, refuse);
 }
 
-/// A weight beyond it is a count of another thing; sums of it would not fit fixed point.
+/// A larger value is probably not a weight, and sums of such values would overflow the fixed-point format.
 constexpr double kLargestWeight = 1e6;
 
 Column<float> read_weights(const InputHdf5& file) {
@@ -215,7 +219,8 @@ Column<float> read_weights(const InputHdf5& file) {
   return narrowed;
 }
 
-/// Which judgement each vote is a part of, by numbers from `next` on, which moves behind them; -1 in the file: none.
+/// Reads the judgement of each vote. Judgements are renumbered from `next` on, and `next` is advanced past them. -1 in
+/// the file means no judgement and becomes kNoJudgement.
 Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uint32_t& next) {
   const std::string name = "comparisons/judgement";
   const Column<std::int64_t> given = file.read_integers<std::int64_t>(
@@ -225,7 +230,7 @@ Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uin
       });
   const auto [low, high] = std::ranges::minmax(given);
   const std::uint64_t span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
-  Column<std::int64_t> known;  // ascending, where numbers lie far apart
+  Column<std::int64_t> known;  // the distinct numbers, ascending; only used if they are not dense
   const bool is_dense = span < 2 * given.size() && span < kNoJudgement - next - 1;
   if (!is_dense) {
     known = given;
@@ -243,7 +248,8 @@ Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uin
   return judgements;
 }
 
-/// An attribute of group comparisons that has one of two values; the first where there is none. True: the second.
+/// Reads an attribute of group comparisons with two possible values. Returns true for `second`, false for `first` or if
+/// there is no such attribute.
 bool read_choice(const InputHdf5& file, const std::string& name, const std::string& first, const std::string& second) {
   const std::string value = file.group_attribute("comparisons", name);
   if (value.empty() || value == first) return false;
@@ -252,7 +258,8 @@ bool read_choice(const InputHdf5& file, const std::string& name, const std::stri
                   shown(value), first, second);
 }
 
-/// Appends a column that not every file has: rows of files before the first that has it get `otherwise`.
+/// Appends a file's column `more` that not every file has. Rows of files without the column, before or after, get the
+/// value `otherwise`. The joint column stays empty as long as no file has it.
 template <class T>
 void append_optional(Column<T>& column, const Column<T>& more, std::size_t rows_before, std::size_t rows_now,
                      T otherwise) {
@@ -262,13 +269,13 @@ void append_optional(Column<T>& column, const Column<T>& more, std::size_t rows_
   column.resize(rows_now, otherwise);
 }
 
-/// Numbers that the items bring with them: prior scores (one column without a name) or features.
+/// Numbers of the items: prior scores (one column without a name) or features.
 struct ItemNumbers {
   std::vector<float> values;  ///< [items x columns], row-major
   std::size_t columns = 0;
   Strings names;
 
-  /// "", or " column 'length'".
+  /// Column of value `i`, for errors: "" or " column 'length'".
   std::string column(std::size_t i) const {
     return names.empty() ? "" : fmt::format(" column '{}'", shown(names[i % columns]));
   }
@@ -310,12 +317,13 @@ ItemNumbers read_features(const InputHdf5& file, std::size_t items) {
   return numbers;
 }
 
-/// Joins the items' numbers over several files, as long as every file has them.
+/// Joins the items' numbers of several files. Keeps them only if every file has them, with the same columns.
 class JoinedNumbers {
  public:
   explicit JoinedNumbers(std::string dataset) : dataset_(std::move(dataset)) {}
 
-  /// `rows`: joint row of each of the file's items; earlier files brought the first `known` of `item_ids`.
+  /// `rows`: joint row of each item of the file. `known`: number of `item_ids` that earlier files contain; these come
+  /// first. Throws if the file has another number for a known item.
   void join(const InputHdf5& file, const ItemNumbers& more, const std::vector<std::uint32_t>& rows,
             const Strings& item_ids, std::size_t known) {
     if (paths_.empty()) {
@@ -350,10 +358,11 @@ class JoinedNumbers {
   ItemNumbers joint_;
   bool in_some_ = false, in_all_ = true;
   std::vector<std::string> paths_;
-  std::vector<std::size_t> known_;  // per file: items that were there before it
+  std::vector<std::size_t> known_;  // per file: number of items before it
 };
 
-/// Group gold, in rows of the file's items. Ties say of no item that it is better: they are left out.
+/// Reads group gold; `left` and `right` of the result are rows of the file's items. Skips ties, with a note, because a
+/// tie does not show which item is better.
 KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, const Context& context) {
   KnownPairs known;
   if (!file.has("gold/left")) return known;
@@ -462,13 +471,13 @@ void note_unused(const InputHdf5& file, const Context& context, std::vector<std:
                                               "truth/drifts",
                                               "truth/bursts"};
   static const std::vector<std::string> groups = {"comparisons", "items", "annotators", "prompts", "sources", "gold"};
-  constexpr std::size_t kMost = 1000, kMostNamed = 10;  // of what else somebody may keep there, in any number
+  constexpr std::size_t kMost = 1000, kMostNamed = 10;  // limits of the note: a file may have very many other datasets
   std::set<std::string> unused;
   const auto add = [&](const std::string& name) {
     if (!known.contains(name)) unused.insert(name);
     return unused.size() <= kMost;
   };
-  // First where a column under another name would be.
+  // Begin with the groups of comparisons/1: an unused dataset there is probably a column with a wrong name.
   for (const std::string& group : groups)
     if (file.has(group)) file.visit_datasets(group, add);
   file.visit_datasets("/", add);
@@ -485,7 +494,7 @@ void note_unused(const InputHdf5& file, const Context& context, std::vector<std:
   all_unused.insert(all_unused.end(), unused.begin(), unused.end());
 }
 
-/// Refuses the first vote (by row) that compares what cannot be compared.
+/// Throws for the lowest row that compares an item with itself, or items of different prompts.
 void check_pairs(const InputHdf5& file, const Column<std::uint32_t>& left, const Column<std::uint32_t>& right,
                  const ItemPrompts& prompts, const Strings& items) {
   const Column<std::uint32_t>& prompt = prompts.of_item;
@@ -530,7 +539,8 @@ InputFile fingerprint(const std::string& path, const Context& context) {
 
 namespace {
 
-/// A fingerprint that is made meanwhile; not to its end where nobody wants it any more.
+/// Computes a fingerprint in another thread while the votes are read. The destructor stops the computation if the
+/// result is no longer needed, for example after an error.
 class FingerprintMeanwhile {
  public:
   FingerprintMeanwhile(const std::string& path, const Context& context)
@@ -544,7 +554,7 @@ class FingerprintMeanwhile {
 
  private:
   std::atomic<bool> unwanted_ = false;
-  std::future<InputFile> made_;  // its destructor waits
+  std::future<InputFile> made_;  // the destructor waits for the thread
 };
 
 }  // namespace
@@ -619,7 +629,7 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
     ItemNumbers file_features = read_features(file, item_ids.size());
     KnownPairs gold = read_known_pairs(file, item_ids, context);
     every_file_has_prompts = every_file_has_prompts && !file_prompts.of_item.empty();
-    if (paths.size() == 1) {  // the common case: nothing to join, nothing to copy
+    if (paths.size() == 1) {  // common case: nothing to join, so no copies
       votes.truth = read_truth(file, item_ids.size(), annotator_ids.size(), file_features.columns);
       votes.prior_score = std::move(file_prior_score.values);
       votes.features = std::move(file_features.values);

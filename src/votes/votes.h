@@ -11,25 +11,27 @@ namespace voxpop {
 
 class ColumnReaders;
 
-/// Reads the whole file. Throws Error(kFileSystem).
+/// Path, size and checksum of a file. Reads the whole file. Throws Error(kFileSystem).
 InputFile fingerprint(const std::string& path, const Context& context = {});
 
-/// Reads and checks; several files are one data set, their items, annotators and prompts joined by id. Timestamps,
-/// prior scores and features are left out unless every file has them; an item's, and its source, must be the same in
-/// all files. Throws Error(kBadInput) naming file, dataset, row and value: an index out of range, an item compared with
-/// itself, items of two prompts compared, a prompt of a single item, an id twice or not UTF-8, a score, feature or
-/// weight out of range, no votes at all. `others`: who reads a part of the columns, or null.
+/// Reads and checks votes. Several files form one data set: items, annotators, prompts and sources are joined by id.
+/// Timestamps, prior scores, features and prompts are dropped unless every file has them. An item must have the same
+/// prior score, features, prompt and source in all files that name it.
+///
+/// Throws Error(kBadInput) naming file, dataset, row and value, for example if an index is out of range, an item is
+/// compared with itself, items of different prompts are compared, an id is duplicated or not UTF-8, a score, feature or
+/// weight is out of range, or there are no votes. `others`: ranks that help to read long columns, or null.
 Votes read_votes(const std::vector<std::string>& paths, const Context& context, ColumnReaders* others);
 VOXPOP_EXPORT Votes read_votes(const std::vector<std::string>& paths, const Context& context);
 
-/// Votes that a program has filled in: voxpop/voxpop.h.
+/// Checks votes that a program has filled in; see voxpop/voxpop.h.
 VOXPOP_EXPORT void check_votes(const Votes& votes);
 
-/// Weights lie from this to a million; less would be lost among the others.
+/// Minimum weight of a vote; the maximum is a million. A smaller weight would be lost in sums with the others.
 inline constexpr double kSmallestWeight = 1e-6;
 
-/// Writes comparisons/1, with the truth where there is one. `unknown_sides`, `anonymous` and `independent` are of all
-/// votes or of none: one file says so of all that it holds.
+/// Writes comparisons/1, including the truth if there is one. `unknown_sides`, `anonymous` and `independent` must each
+/// cover all votes or none, because the file has one attribute for all its votes.
 void write_votes(OutputFile& output, const Votes& votes, bool compress, const Context& context = {});
 
 }  // namespace voxpop
