@@ -7,8 +7,8 @@
 //   voxpop::write_fit("fit.h5", fit);
 //
 // The library does not print, exit or handle signals. The functions of a Context receive notes and progress, and can
-// stop a run. All functions throw Error. Several threads may call them at once. Exception: functions that read or write HDF5
-// files, unless HDF5 is built thread-safe (as in the wheel). Context::memory_limit applies to the whole process.
+// stop a run. All functions throw Error. Several threads may call them at once. Exception: functions that read or write
+// HDF5 files, unless HDF5 is built thread-safe (as in the wheel). Context::memory_limit applies to the whole process.
 
 #include <cstdint>
 #include <functional>
