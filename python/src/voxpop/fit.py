@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,74 +22,165 @@ import pandas as pd
 
 from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
 from voxpop.files import Folder, Path, written_beside
+from voxpop.native import NativeFit, find_library, fit_votes
 from voxpop.program import options, run
-from voxpop.read import READING, comparisons_of
+from voxpop.read import READING, Votes, votes_of
 
 Model = Literal["bt", "crowd-bt", "rater"]
 
+#: Columns that come first in a frame, where there are such; the others follow by name.
+_FIRST = {
+    "items": ("id", "prompt", "score", "std_error", "votes"),
+    "annotators": ("id", "votes", "flag", "flag_probability", "discrimination", "discrimination_se", "side_bias",
+                   "side_bias_se", "agreement"),
+    "annotators/windows": ("annotator", "start", "end", "votes"),
+    "pairs": ("left", "right", "votes", "probability", "probability_better", "margin", "margin_se", "target", "weight"),
+    "sources": ("id", "score", "std_error"),
+    "votes": ("probability_correct", "target", "weight"),
+}
+#: Flags of annotators whose votes are not worth what they seem.
+SUSPICIOUS = frozenset({"noisy", "random", "side_clicker", "adversarial", "copies"})
+
+
+class Report:
+    """The report's page. A notebook shows it in a frame of its own."""
+
+    def __init__(self, page: str) -> None:
+        self.html = page
+
+    def __repr__(self) -> str:
+        return f"<voxpop.Report: {len(self.html)} characters of HTML; save(path) writes them>"
+
+    def _repr_html_(self) -> str:
+        return (f'<iframe srcdoc="{html.escape(self.html, quote=True)}" style="width: 100%; height: 800px; border: 0" '
+                'sandbox="allow-scripts allow-downloads allow-popups"></iframe>')
+
+    def save(self, path: Path) -> None:
+        """Writes the page; the file appears under its name when it is complete."""
+        with written_beside(path) as beside, open(beside, "w", encoding="utf-8") as file:
+            file.write(self.html)
+
 
 class Fit:
-    """A fit/1 file. Frames are read when first asked for; docs/formats.md has every column, its unit and its range."""
+    """What a fit found: in memory, or in a fit/1 file. Frames are made when first asked for; docs/formats.md has every
+    column, its unit and its range."""
 
-    def __init__(self, path: Path, *, summary: str = "", index: pd.Index[Any] | None = None,
-                 folder: Folder | None = None, votes: Folder | None = None) -> None:
-        self.path = os.fspath(path)
-        self.summary = summary  #: what the program printed
+    def __init__(self, path: Path | None = None, *, summary: str = "", index: pd.Index[Any] | None = None,
+                 folder: Folder | None = None, votes: Votes | None = None, native: NativeFit | None = None) -> None:
+        self._path = os.fspath(path) if path is not None else None
+        self._native = native
+        self._summary = summary
         self._index = index
         self._folder = folder  # goes when the Fit goes
         self._votes = votes  # as well: where export(path, "votes") finds the votes
+        self._lock = threading.RLock()
         self._opened = self._mark()
-        with self._open() as file:
-            if file.attrs.get("voxpop_schema") != "fit/1":
-                raise BadInputError(f"{self.path}: not a fit (schema {file.attrs.get('voxpop_schema')!r})")
+        if native is None:
+            with self._open() as file:
+                if file.attrs.get("voxpop_schema") != "fit/1":
+                    raise BadInputError(f"{self.path}: not a fit (schema {file.attrs.get('voxpop_schema')!r})")
+
+    @property
+    def path(self) -> str:
+        """A fit/1 file of it; of a fit in memory, it is written now, and goes when the Fit goes."""
+        with self._lock:
+            if self._path is None:
+                assert self._native is not None
+                folder = Folder()
+                path = folder.file("fit.h5")
+                self._native.write(path)
+                self._folder, self._path = folder, path
+                self._opened = self._mark()
+            return self._path
+
+    @property
+    def summary(self) -> str:
+        """What the program printed; of a fit in memory, its first lines."""
+        if self._native is None or self._summary:
+            return self._summary
+        made = self.provenance
+        return (f"{made['votes_counted']} votes on {made['items']} items ({made['pairs']} pairs, {made['components']} components) "
+                f"by {made['annotators']} annotators\nmodel {made['model']}, ties {made['ties']}, on {made['device']}\n"
+                f"{'converged' if made['converged'] else 'NOT CONVERGED'} after {made['iterations']} iterations; "
+                f"log evidence {made['log_evidence']:.1f}\n")
 
     def _mark(self) -> tuple[int, int, int] | None:
         """Of the file as it is; None where there is none, which opening it says."""
+        if self._path is None:
+            return None
         try:
-            known = os.stat(self.path)
+            known = os.stat(self._path)
         except OSError:
             return None
         return known.st_ino, known.st_size, known.st_mtime_ns
 
     def __reduce__(self) -> Any:
-        if self._folder is not None:
-            raise TypeError("this Fit's file goes with it; give voxpop.fit() an output, or save() it, and read_fit() it elsewhere")
-        return read_fit, (self.path,)
+        if self._folder is None and self._native is None:
+            return _opened_fit, (self.path, self.summary, self._index)
+        with open(self.path, "rb") as file:
+            content = file.read()
+        votes = self._votes if self._votes is not None and self._votes.columns is not None else None
+        return _unpickled_fit, (content, self.summary, self._index, votes)
 
     def _open(self) -> h5py.File:
+        path = self.path
         if self._opened != self._mark():
-            raise FileError(f"{self.path}: was written again since this Fit was opened; read_fit() it again")
+            raise FileError(f"{path}: was written again since this Fit was opened; read_fit() it again")
         try:
-            return h5py.File(self.path, "r")
+            return h5py.File(path, "r")
         except OSError as error:
-            raise FileError(f"{self.path}: cannot open: {error}") from error
+            raise FileError(f"{path}: cannot open: {error}") from error
 
     def __repr__(self) -> str:
         made = self.provenance
         return f"<voxpop.Fit of {made['votes']} votes by {made['annotators']} annotators, model {made['model']}>"
 
-    def _frame(self, group: str) -> pd.DataFrame:
+    def _columns(self, group: str) -> dict[str, Any]:
+        """Columns of a group by name: texts as objects, flags as categories."""
         columns: dict[str, Any] = {}
+        if self._native is not None:
+            for name in self._native.names:
+                if name.rpartition("/")[0] != group:
+                    continue
+                values, flags = self._native.column(name), self._native.enum(name)
+                columns[name.rpartition("/")[2]] = values if flags is None else pd.Categorical.from_codes(values, pd.Index(flags))
+            return columns
         with self._open() as file:
-            for name, data in file[group].items():
+            for name, data in file[group].items() if group in file else ():
                 if not isinstance(data, h5py.Dataset):
                     continue
-                flags = h5py.check_enum_dtype(data.dtype)
+                codes = h5py.check_enum_dtype(data.dtype)
                 if h5py.check_string_dtype(data.dtype):
                     columns[name] = data.asstr()[:]
-                elif flags:
-                    columns[name] = pd.Categorical.from_codes(data[:], pd.Index(sorted(flags, key=flags.__getitem__)))
-                elif data.ndim == 2:
-                    for i, feature in enumerate(file["covariates/name"].asstr()[: data.shape[1]]):
-                        columns[f"{name}_{feature}"] = data[:, i]
+                elif codes:
+                    columns[name] = pd.Categorical.from_codes(data[:], pd.Index(sorted(codes, key=codes.__getitem__)))
                 else:
                     columns[name] = data[:]
-        ordered = sorted(columns, key=lambda name: name != "id")  # the id first
-        return pd.DataFrame({name: columns[name] for name in ordered})
+        return columns
+
+    def _column(self, name: str) -> Any:
+        """One column; None where there is none."""
+        if self._native is not None:
+            return self._native.column(name) if name in self._native.names else None
+        with self._open() as file:
+            if name not in file:
+                return None
+            data = file[name]
+            return data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
+
+    def _frame(self, group: str) -> pd.DataFrame:
+        columns: dict[str, Any] = {}
+        for name, values in self._columns(group).items():
+            if getattr(values, "ndim", 1) == 2:
+                for i, feature in enumerate(self._strings("covariates/name")[: values.shape[1]]):
+                    columns[f"{name}_{feature}"] = values[:, i]
+            else:
+                columns[name] = values
+        first = [name for name in _FIRST.get(group, ("id",)) if name in columns]
+        return pd.DataFrame({name: columns[name] for name in [*first, *sorted(columns.keys() - set(first))]})
 
     def _strings(self, name: str) -> npt.NDArray[np.object_]:
-        with self._open() as file:
-            texts: npt.NDArray[np.object_] = file[name].asstr()[:]
+        texts: npt.NDArray[np.object_] = self._column(name)
         return texts
 
     @cached_property
@@ -100,25 +193,29 @@ class Fit:
 
     @cached_property
     def annotators(self) -> pd.DataFrame:
-        """A row an annotator: id, votes, discrimination, side_bias (each with _se), agreement, flag, flag_probability."""
-        return self._frame("annotators")
+        """A row an annotator: id, votes, flag, flag_probability, discrimination, side_bias (each with _se), agreement. Flags
+        that are suspicious come first, then who has most votes."""
+        frame = self._frame("annotators")
+        fine = ~frame["flag"].isin(SUSPICIOUS)
+        order = np.lexsort((-frame["votes"].to_numpy(np.int64), fine.to_numpy()))
+        return frame.iloc[order].reset_index(drop=True)
 
     @cached_property
     def sources(self) -> pd.DataFrame | None:
         """A row a source of items (the model that wrote them), the best first: id, score, std_error; None without sources."""
-        with self._open() as file:
-            if "sources" not in file:
-                return None
-        return self._frame("sources").sort_values("score", ascending=False, ignore_index=True)
+        frame = self._frame("sources")
+        if frame.empty:
+            return None
+        return frame.sort_values("score", ascending=False, ignore_index=True)
 
     @cached_property
     def embedding(self) -> pd.DataFrame | None:
         """A row a dimension of the items' embeddings: coefficient (logits of the reference annotator a unit) and
         coefficient_se; None without embeddings. An embedding times the coefficients is a reward."""
-        with self._open() as file:
-            if "covariates/embedding" not in file:
-                return None
-            return pd.DataFrame({"coefficient": file["covariates/embedding"][:], "coefficient_se": file["covariates/embedding_se"][:]})
+        coefficient = self._column("covariates/embedding")
+        if coefficient is None:
+            return None
+        return pd.DataFrame({"coefficient": coefficient, "coefficient_se": self._column("covariates/embedding_se")})
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -127,7 +224,7 @@ class Fit:
         ids = self._strings("items/id")
         for side in "left", "right":
             frame[side] = ids[frame[side]]
-        return frame[["left", "right", *(name for name in frame if name not in ("left", "right"))]]
+        return frame
 
     @cached_property
     def votes(self) -> pd.DataFrame:
@@ -138,10 +235,9 @@ class Fit:
     @cached_property
     def windows(self) -> pd.DataFrame | None:
         """Annotators over time, a row a window; None where votes have no times."""
-        with self._open() as file:
-            if "annotators/windows" not in file:
-                return None
         frame = self._frame("annotators/windows")
+        if frame.empty and len(frame.columns) == 0:
+            return None
         frame["annotator"] = self._strings("annotators/id")[frame["annotator"]]
         for moment in "start", "end":
             frame[moment] = pd.to_datetime(frame[moment], unit="s", utc=True)
@@ -150,14 +246,74 @@ class Fit:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """How the fit came about: version, command line, inputs, model, hyperparameters, convergence, seconds."""
+        if self._native is not None:
+            return self._native.provenance
         with self._open() as file:
             provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
         return provenance
 
+    def check(self) -> pd.DataFrame:
+        """What the votes and the fit make suspicious, the worst first: kind, level ("do_not_train", "care" or "note"), text,
+        remedy. No rows: nothing is."""
+        names = ["kind", "level", "text", "remedy"]
+        return pd.DataFrame(self.provenance.get("findings", []), columns=names)
+
+    def suspicious_votes(self, count: int = 20) -> pd.DataFrame:
+        """The `count` votes that are most probably wrong, the worst first, with the table's index: probability_correct and,
+        where the votes are known here, left, right, annotator and preference (> 0: left)."""
+        chance = self.votes["probability_correct"].to_numpy()
+        known = np.flatnonzero(~np.isnan(chance))
+        rows = known[np.argsort(chance[known], kind="stable")[: max(count, 0)]]
+        frame = self.votes.iloc[rows][["probability_correct"]]
+        columns = self._votes.columns if self._votes is not None else None
+        if columns is None or len(columns["comparisons/left"]) != len(chance):
+            return frame
+        parts = {side: columns["items/id"][columns["comparisons/" + side][rows]] for side in ("left", "right")}
+        if "comparisons/annotator" in columns:
+            parts["annotator"] = columns["annotators/id"][columns["comparisons/annotator"][rows]]
+        parts["preference"] = columns["comparisons/preference"][rows]
+        return pd.DataFrame({**parts, "probability_correct": frame["probability_correct"].to_numpy()}, index=frame.index)
+
+    def _verdict(self) -> tuple[str, str]:
+        """A colour, and in words whether to train on the labels."""
+        levels = {one["level"] for one in self.provenance.get("findings", [])}
+        if "do_not_train" in levels:
+            return "#b3261e", "Do not train on these labels yet."
+        if not self.provenance["converged"]:
+            return "#b3261e", "The fit has not converged: its labels are not final."
+        if "care" in levels or self.provenance.get("warnings"):
+            return "#9a6700", "Usable with care: see below."
+        return "#1a7f37", "Nothing suspicious was found."
+
+    def _repr_html_(self) -> str:
+        made, say = self.provenance, html.escape
+        colour, verdict = self._verdict()
+        flags = self.annotators["flag"]
+        chance = self.pairs["probability_better"].to_numpy()
+        figures = {
+            "votes": f"{made['votes']:,}", "items": f"{made['items']:,}", "pairs": f"{made['pairs']:,}",
+            "annotators": f"{made['annotators']:,}", "annotators with a suspicious flag": f"{int(flags.isin(SUSPICIOUS).sum()):,}",
+            "pairs whose better item is known with 95 % or more":
+                f"{100 * np.mean((chance > 0.95) | (chance < 0.05)):.0f} %" if len(chance) else "-",
+            "model": f"{made['model']}, {made['iterations']} iterations on {made['device']}",
+        }
+        if isinstance(made.get("flip_rate"), (int, float)):
+            figures["votes expected to pick the better item"] = f"{100 * (1 - made['flip_rate']):.0f} %"
+        findings = self.provenance.get("findings", [])
+        told = {one["text"] for one in findings}
+        lines = [f"<b>{say(one['level'].replace('_', ' '))}</b>: {say(one['text'])} {say(one['remedy'])}" for one in findings]
+        lines += [say(text) for text in made.get("warnings", []) if not any(text.startswith(one) for one in told)]
+        rows = "".join(f'<tr><td style="text-align: left">{say(name)}</td><td>{say(value)}</td></tr>' for name, value in figures.items())
+        return (f'<div><b>voxpop fit</b> <span style="color: {colour}; font-weight: bold">{say(verdict)}</span>'
+                + (f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else "") + f"<table>{rows}</table></div>")
+
     def save(self, path: Path) -> None:
-        """Copies the file; it appears under its name when it is complete."""
+        """Writes the fit/1 file; it appears under its name when it is complete."""
         with written_beside(path) as beside:
-            shutil.copyfile(self.path, beside)
+            if self._native is not None and self._path is None:
+                self._native.write(beside)
+            else:
+                shutil.copyfile(self.path, beside)
 
     def to_parquet(self, folder: Path) -> None:
         """Writes items.parquet, annotators.parquet, pairs.parquet, votes.parquet (and windows.parquet, sources.parquet).
@@ -168,9 +324,17 @@ class Fit:
             if frame is not None:
                 frame.to_parquet(FilePath(folder) / f"{name}.parquet")
 
-    def report(self, path: Path) -> None:
-        """Writes the HTML report ('voxpop report')."""
-        run("report", self.path, "-o", path)
+    def report(self, path: Path | None = None) -> Report:
+        """The HTML report ('voxpop report'), which a notebook shows; with a path it is written there, too."""
+        if self._native is not None:
+            page = Report(self._native.report())
+        else:
+            with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
+                run("report", self.path, "-o", os.path.join(folder, "report.html"))
+                page = Report(FilePath(folder, "report.html").read_text(encoding="utf-8"))
+        if path is not None:
+            page.save(path)
+        return page
 
     def export(self, path: Path, format: str, *, texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None,
                prompt_texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -180,7 +344,8 @@ class Fit:
         such as min_probability=0.9, split="train=.95,val=.05", keep_ties=True.
         """
         with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
-            arguments: list[str | os.PathLike[str]] = ["export", self.path, "-o", path, "--format", format, "--json"]
+            fit = self._path_with_votes(folder) if format == "votes" and "votes" not in more else self.path
+            arguments: list[str | os.PathLike[str]] = ["export", fit, "-o", path, "--format", format, "--json"]
             for option, given in {"--texts": texts, "--prompt-texts": prompt_texts}.items():
                 if isinstance(given, (Mapping, pd.Series)):
                     name = os.path.join(folder, option.strip("-") + ".jsonl")
@@ -191,6 +356,19 @@ class Fit:
                     arguments += [option, given]
             counts: dict[str, Any] = json.loads(run(*arguments, *options(more)))
         return counts
+
+    def _path_with_votes(self, folder: str) -> str:
+        """A fit/1 file that knows where its votes are. Of a fit in memory: votes are written, and named in a copy."""
+        if self._native is None or self._votes is None:
+            return self.path
+        path = os.path.join(folder, "fit.h5")
+        self._native.write(path)
+        inputs = self._native.inputs_of(self._votes.path)
+        with h5py.File(path, "a") as file:
+            provenance = json.loads(file.attrs["provenance"])
+            provenance["inputs"] = inputs
+            file.attrs["provenance"] = json.dumps(provenance)
+        return path
 
     def next(self, budget: int, **more: Any) -> pd.DataFrame:
         """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True."""
@@ -204,6 +382,17 @@ class Fit:
 def read_fit(path: Path) -> Fit:
     """Opens a fit/1 file. Raises FileError or BadInputError."""
     return Fit(path)
+
+
+def _opened_fit(path: str, summary: str, index: pd.Index[Any] | None) -> Fit:
+    return Fit(path, summary=summary, index=index)
+
+
+def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, votes: Votes | None) -> Fit:
+    folder = Folder()
+    path = folder.file("fit.h5")
+    FilePath(path).write_bytes(content)
+    return Fit(path, summary=summary, index=index, folder=folder, votes=votes)
 
 
 def _warn(provenance: Mapping[str, Any]) -> None:
@@ -295,24 +484,82 @@ def fit(
         in .h5 also .npy or .safetensors, rows in the order of items/id. Scores then lie about a linear function of them: see
         Fit.embedding.
     output: where to keep the fit; by default it goes when the Fit goes.
+    Votes in memory are fitted in this process, without files, where libvoxpop is found (python/README.md); else, and with
+        prior_score, embeddings and files, by the program. The results are the same.
     progress: show the program's progress and notes on sys.stderr.
 
     Raises a VoxpopError; an error of the table names column, row (from 0) and value. Warns (VotesWarning) of what looks
     wrong about the votes, with what mends it, and of a fit that did not converge.
     """
     reading = {name: more.pop(name) for name in READING & more.keys()}
-    index, paths, read_folder = comparisons_of(votes, reading)
+    read_votes = votes_of(votes, reading)
+    known = None if isinstance(read_votes, list) else read_votes  # with the table's index, and what goes with the Fit
+    wishes = {"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias, "warm_start": warm_start, **more}
+    if known is not None and known.columns is not None and prior_score is None and embeddings is None:
+        made = _fit_here(known, wishes, output, progress)
+        if made is not None:
+            _warn(made.provenance)
+            return made
+    paths = read_votes if isinstance(read_votes, list) else [read_votes.path]
     folder = Folder() if output is None else None
     path = folder.file("fit.h5") if folder is not None else os.fspath(output or "")
     if warm_start is not None:
-        more["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
+        wishes["warm_start"] = warm_start.path if isinstance(warm_start, Fit) else warm_start
     given = Folder() if prior_score is not None or embeddings is not None else None  # goes when this ends
     if given is not None and prior_score is not None:
-        more["prior_score"] = _score_file(prior_score, given)
+        wishes["prior_score"] = _score_file(prior_score, given)
     if given is not None and embeddings is not None:
-        more["embeddings"] = _embedding_file(embeddings, given, votes)
-    chosen = options({"model": model, "ties": ties, "repeats": repeats, "no_side_bias": no_side_bias})
-    summary = run("fit", *paths, "-o", path, *chosen, *options(more), progress=progress)
-    made = Fit(path, summary=summary, index=index, folder=folder, votes=read_folder)
+        wishes["embeddings"] = _embedding_file(embeddings, given, votes)
+    summary = run("fit", *paths, "-o", path, *options(wishes), progress=progress)
+    made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known)
     _warn(made.provenance)
     return made
+
+
+#: Options of 'voxpop fit' that the library takes, and of which type; the names and values that it has for them.
+_WISHES = {"model": str, "ties": str, "repeats": str, "views": str, "max_iterations": int, "seed": int, "calibrate": bool, "force": bool,
+           "strict": bool}
+_WITHOUT = {"no_side_bias": "side_bias", "no_adversaries": "adversaries"}
+_WHERE = {"threads": int, "device": str, "memory_limit": int}
+
+
+def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, progress: bool) -> Fit | None:
+    """By the library in this process; None where there is none, or where an option is for the program alone."""
+    request: dict[str, Any] = {}
+    where: dict[str, Any] = {}
+    warm = wishes.get("warm_start")
+    for name, value in wishes.items():
+        if value is None or value is False or name == "warm_start":
+            continue
+        if isinstance(value, (np.integer, np.bool_)):
+            value = value.item()
+        wanted = _WISHES.get(name) or _WHERE.get(name)
+        if name in _WITHOUT and value is True:
+            request[_WITHOUT[name]] = False
+        elif name == "ignore" and isinstance(value, (str, list, tuple)):
+            request["ignore"] = value.split(",") if isinstance(value, str) else list(value)
+        elif wanted is not None and type(value) is wanted and not (isinstance(value, int) and value < 0):
+            (request if name in _WISHES else where)[name] = value
+        else:
+            return None
+    library = find_library()
+    if library is None:
+        return None
+    if warm is not None:
+        request["warm_start"] = warm.path if isinstance(warm, Fit) else os.fspath(warm)
+        if isinstance(warm, Fit) and warm._votes is not None and _same(warm._votes.columns, votes.columns):
+            warnings.warn("These votes are already in the fit that this one starts from; they count twice.", VotesWarning, stacklevel=3)
+    said = ", ".join(f"{name}={value!r}" for name, value in {**request, **where}.items())
+    request["asked_by"] = f"voxpop.fit(votes, {said})"
+    assert votes.columns is not None
+    made = fit_votes(library, votes.columns, request, progress=progress, **where)
+    if output is None:
+        return Fit(native=made, index=votes.index, votes=votes)
+    made.write(output)
+    return Fit(output, summary=Fit(native=made).summary, index=votes.index, votes=votes)
+
+
+def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one is other or one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)

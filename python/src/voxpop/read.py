@@ -1,10 +1,11 @@
-"""Votes of any shape as comparisons/1 files: by write_comparisons() where they are plain, else by 'voxpop import'."""
+"""Votes of any shape as columns of comparisons/1, where they are plain, else as a file by 'voxpop import'."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import os
+import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -14,23 +15,46 @@ import pandas as pd
 from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
 from voxpop.files import Folder, Path
 from voxpop.program import run
-from voxpop.votes import write_comparisons
+from voxpop.votes import comparisons, require_texts, write_columns
 
 Side = Literal["left", "right"]
 
 
 class Votes:
-    """Votes in a comparisons/1 file, which goes when this object goes; voxpop.fit() takes them."""
+    """Votes that were read and checked; voxpop.fit() takes them. `path`: a comparisons/1 file of them, which is written
+    when it is first asked for, and goes when this object goes."""
 
-    def __init__(self, path: str, summary: dict[str, Any], folder: Folder, index: pd.Index[Any] | None) -> None:
-        self.path = path
+    def __init__(self, summary: dict[str, Any], index: pd.Index[Any] | None, *, path: str | None = None,
+                 folder: Folder | None = None, columns: dict[str, Any] | None = None) -> None:
         self.summary = summary  #: votes, items, annotators, and where 'voxpop import' read them what each value was taken for
         self.index = index  #: of the table, a row a vote; None where rows and votes are not the same
+        self.columns = columns  #: of comparisons/1, by name; None where they are in the file alone
+        self._path = path
         self._folder = folder
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> str:
+        with self._lock:
+            if self._path is None:
+                folder = Folder()
+                path = folder.file("votes.h5")
+                write_columns(self.columns or {}, path)
+                self._folder, self._path = folder, path
+            return self._path
+
+    def __reduce__(self) -> Any:
+        if self.columns is None:
+            raise TypeError("these votes are in a file that goes with them; read them again elsewhere")
+        return _unpickled, (self.summary, self.index, self.columns)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[name]} {name}" for name in ("votes", "items", "annotators") if name in self.summary)
         return f"<voxpop.Votes: {counts}>"
+
+
+def _unpickled(summary: dict[str, Any], index: pd.Index[Any] | None, columns: dict[str, Any]) -> Votes:
+    return Votes(summary, index, columns=columns)
 
 
 def _quoted(value: Any) -> str:
@@ -63,7 +87,7 @@ def _import(paths: Sequence[str], folder: Folder, given: Mapping[str, Any]) -> V
     summary = json.loads(run("import", *paths, "-o", path, "--json", *_arguments(given), notes=notes))
     for note in notes:
         warnings.warn(note, VotesWarning, stacklevel=4)
-    return Votes(path, summary, folder, None)
+    return Votes(summary, None, path=path, folder=folder)
 
 
 def _as_table(votes: Any) -> pd.DataFrame | list[Any] | None:
@@ -85,6 +109,12 @@ def _as_table(votes: Any) -> pd.DataFrame | list[Any] | None:
     return None
 
 
+def _is_paths(votes: Any) -> bool:
+    """Not a table of a kind that _as_table() knows."""
+    return not (isinstance(votes, (pd.DataFrame, Mapping)) or hasattr(votes, "to_pandas")
+                or isinstance(votes, list) and len(votes) > 0 and all(isinstance(row, Mapping) for row in votes))
+
+
 def _as_paths(votes: Path | Iterable[Path]) -> list[str]:
     paths = [os.fspath(one) for one in ([votes] if isinstance(votes, (str, os.PathLike)) else votes)]
     if not paths:
@@ -95,7 +125,6 @@ def _as_paths(votes: Path | Iterable[Path]) -> list[str]:
 def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
     """`plain`: what write_comparisons() knows of; `shape`: other options of 'voxpop import', where given."""
     shape = {name: value for name, value in shape.items() if value is not None and value is not False}
-    folder = Folder()
     table = _as_table(votes)
     paths = [] if table is not None else _as_paths(votes)
     if paths and all(one.endswith(".parquet") for one in paths):
@@ -108,13 +137,14 @@ def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
     if isinstance(table, list) and not shape:
         table = pd.DataFrame(table)
     if isinstance(table, pd.DataFrame) and not shape and "" not in plain.values():
-        path = folder.file("votes.h5")
-        write_comparisons(table, path, **plain)
-        return Votes(path, {"votes": len(table)}, folder, table.index)
+        columns = comparisons(table, **plain)
+        require_texts(columns)
+        return Votes({"votes": len(table)}, table.index, columns=columns)
     if plain["prior_score"] is not None or plain["features"] is not None:
         raise UsageError("prior_score and features go with plain columns left, right and preference alone")
     usual = {"left": "left", "right": "right", "preference": "preference"}  # said only where they are others
     named = {name: value for name, value in plain.items() if name not in ("prior_score", "features") and value != usual.get(name)}
+    folder = Folder()
     if table is not None:
         paths = [folder.file("votes.jsonl")]
         if isinstance(table, pd.DataFrame):
@@ -197,26 +227,26 @@ _PLAIN = ("left", "right", "preference", "annotator", "prompt", "timestamp", "ma
 READING = frozenset(inspect.signature(read).parameters) - {"votes"}
 
 
-def comparisons_of(votes: Any, given: dict[str, Any]) -> tuple[pd.Index[Any] | None, list[str], Folder | None]:
-    """comparisons/1 files of votes of any kind: the table's index, if any, the paths, and the folder that they go with."""
+def votes_of(votes: Any, given: dict[str, Any]) -> Votes | list[str]:
+    """Votes of any kind, read; the paths where they are comparisons/1 files already."""
     if isinstance(votes, Votes):
         if given:
             raise BadInputError(f"{', '.join(given)}: these votes are read already; say it to voxpop.read()")
-        return votes.index, [votes.path], votes._folder
-    if _as_table(votes) is None:
+        return votes
+    if _is_paths(votes):
         paths = votes = _as_paths(votes)
         if all(one.endswith((".h5", ".hdf5")) for one in paths):
             if given:
                 raise BadInputError("an HDF5 file has its columns by their names; left, map and the like are for tables")
-            return None, paths, None
-    read_votes = read(votes, **given)
-    return read_votes.index, [read_votes.path], read_votes._folder
+            return paths
+    return read(votes, **given)
 
 
 def check(votes: Any, **given: Any) -> dict[str, Any]:
     """What 'voxpop check' finds: counts, and `findings`, each with kind, level, text and remedy. votes, given: as in
     read(), or a comparisons/1 file."""
-    _, paths, _folder = comparisons_of(votes, given)
+    read_votes = votes_of(votes, given)
+    paths = [read_votes.path] if isinstance(read_votes, Votes) else read_votes
     found: dict[str, Any] = json.loads(run("check", *paths, "--json", progress=False))
     return found
 

@@ -139,6 +139,91 @@ def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDA
     return frame.reindex(pd.Index(items)).to_numpy(float)
 
 
+def comparisons(
+    votes: pd.DataFrame,
+    *,
+    left: str = "left",
+    right: str = "right",
+    preference: str = "preference",
+    annotator: str | None = None,
+    prompt: str | None = None,
+    timestamp: str | None = None,
+    map: Mapping[Any, str | int] | None = None,
+    source_left: str | None = None,
+    source_right: str | None = None,
+    prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
+    features: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """The columns of comparisons/1 by their names, from votes as write_comparisons() takes them: ids as objects, the
+    others as numbers; and `items/features.names`, where there are features."""
+    if len(votes) == 0:
+        raise BadInputError("the table has no rows: there are no votes to fit")
+    optional = {}
+    for role, name in {"annotator": annotator, "prompt": prompt, "timestamp": timestamp}.items():
+        if name is not None or role in votes.columns:
+            optional[role] = _column(votes, name or role)
+    (left_row, right_row), items = _ids([_column(votes, left), _column(votes, right)])
+    _require(left_row != right_row, votes[right], "the same item as on the left; drop the row")
+    preferences = _preferences(_column(votes, preference), map)
+    columns: dict[str, Any] = {
+        "comparisons/left": left_row.astype(np.uint32),
+        "comparisons/right": right_row.astype(np.uint32),
+        "comparisons/preference": preferences,
+        "items/id": items,
+    }
+    if "annotator" in optional:
+        (rows,), ids = _ids([optional["annotator"]])
+        columns["comparisons/annotator"] = rows.astype(np.uint32)
+        columns["annotators/id"] = ids
+    if "prompt" in optional:
+        (rows,), ids = _ids([optional["prompt"]])
+        columns["items/prompt"] = _item_prompts(left_row, right_row, rows, len(items), optional["prompt"]).astype(np.uint32)
+        columns["prompts/id"] = ids
+    of_item, ids = _item_sources(votes, source_left, source_right, left_row, right_row, len(items))
+    if len(ids) > 0:
+        columns["items/source"] = of_item.astype(np.int32)
+        columns["sources/id"] = ids
+    if "timestamp" in optional:
+        columns["comparisons/timestamp"] = _seconds(optional["timestamp"])
+    if prior_score is not None:
+        columns["items/prior_score"] = _of_items(prior_score, items, "prior_score")[:, 0]
+    if features is not None:
+        columns["items/features.names"] = np.array([str(name) for name in features.columns], dtype=object)
+        columns["items/features"] = _of_items(features, items, "features")
+    return columns
+
+
+def require_texts(columns: Mapping[str, Any]) -> None:
+    """That ids are texts that a file can hold."""
+    for name, values in columns.items():
+        if name.endswith("/id"):
+            whole = "".join(values)
+            try:
+                whole.encode()
+            except UnicodeEncodeError as error:
+                raise BadInputError(f"'{name}': an id is not a text that HDF5 can hold: {error}") from error
+            if "\0" in whole:
+                raise BadInputError(f"'{name}': an id is not a text that HDF5 can hold: it has a zero character")
+
+
+def write_columns(columns: Mapping[str, Any], path: Path) -> None:
+    """Writes columns of comparisons/1; the file appears under its name when it is complete."""
+    require_texts(columns)
+    text = h5py.string_dtype()
+    try:
+        with written_beside(path) as beside, h5py.File(beside, "w") as file:
+            file.attrs["voxpop_schema"] = "comparisons/1"
+            for name, values in columns.items():
+                if not name.endswith(".names"):
+                    file[name] = values.astype(text) if name.endswith("/id") else values
+            if "items/features" in columns:
+                file["items/features"].attrs["names"] = list(columns["items/features.names"])
+    except ValueError as error:  # such as half of a character in a feature's name
+        raise BadInputError(f"an id is not a text that HDF5 can hold: {error}") from error
+    except OSError as error:
+        raise FileError(f"{os.fspath(path)}: cannot write: {error}") from error
+
+
 def write_comparisons(
     votes: pd.DataFrame,
     path: Path,
@@ -169,51 +254,9 @@ def write_comparisons(
     The file appears under its name when it is complete. Raises BadInputError naming column, row (from 0) and value, and
     FileError.
     """
-    if len(votes) == 0:
-        raise BadInputError("the table has no rows: there are no votes to fit")
-    optional = {}
-    for role, name in {"annotator": annotator, "prompt": prompt, "timestamp": timestamp}.items():
-        if name is not None or role in votes.columns:
-            optional[role] = _column(votes, name or role)
-    (left_row, right_row), items = _ids([_column(votes, left), _column(votes, right)])
-    _require(left_row != right_row, votes[right], "the same item as on the left; drop the row")
-    preferences = _preferences(_column(votes, preference), map)
-    text = h5py.string_dtype()
-    columns: dict[str, Any] = {
-        "comparisons/left": left_row.astype(np.uint32),
-        "comparisons/right": right_row.astype(np.uint32),
-        "comparisons/preference": preferences,
-        "items/id": items.astype(text),
-    }
-    if "annotator" in optional:
-        (rows,), ids = _ids([optional["annotator"]])
-        columns["comparisons/annotator"] = rows.astype(np.uint32)
-        columns["annotators/id"] = ids.astype(text)
-    if "prompt" in optional:
-        (rows,), ids = _ids([optional["prompt"]])
-        columns["items/prompt"] = _item_prompts(left_row, right_row, rows, len(items), optional["prompt"]).astype(np.uint32)
-        columns["prompts/id"] = ids.astype(text)
-    of_item, ids = _item_sources(votes, source_left, source_right, left_row, right_row, len(items))
-    if len(ids) > 0:
-        columns["items/source"] = of_item.astype(np.int32)
-        columns["sources/id"] = ids.astype(text)
-    if "timestamp" in optional:
-        columns["comparisons/timestamp"] = _seconds(optional["timestamp"])
-    if prior_score is not None:
-        columns["items/prior_score"] = _of_items(prior_score, items, "prior_score")[:, 0]
-    if features is not None:
-        columns["items/features"] = _of_items(features, items, "features")
-    try:
-        with written_beside(path) as beside, h5py.File(beside, "w") as file:
-            file.attrs["voxpop_schema"] = "comparisons/1"
-            for name, values in columns.items():
-                file[name] = values
-            if features is not None:
-                file["items/features"].attrs["names"] = [str(name) for name in features.columns]
-    except ValueError as error:  # a zero character, or half of a character, in an id
-        raise BadInputError(f"an id is not a text that HDF5 can hold: {error}") from error
-    except OSError as error:
-        raise FileError(f"{os.fspath(path)}: cannot write: {error}") from error
+    write_columns(comparisons(votes, left=left, right=right, preference=preference, annotator=annotator, prompt=prompt,
+                              timestamp=timestamp, map=map, source_left=source_left, source_right=source_right,
+                              prior_score=prior_score, features=features), path)
 
 
 def from_datasets(
