@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import warnings
@@ -552,7 +553,13 @@ def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, prog
     said = ", ".join(f"{name}={value!r}" for name, value in {**request, **where}.items())
     request["asked_by"] = f"voxpop.fit(votes, {said})"
     assert votes.columns is not None
-    made = fit_votes(library, votes.columns, request, progress=progress, **where)
+    columns = dict(votes.columns)
+    if list(columns.get("annotators/id", ["anonymous"])) == ["anonymous"]:  # as of files: nobody is named
+        columns.pop("annotators/id", None)
+        columns.pop("comparisons/annotator", None)
+        if progress:
+            sys.stderr.write("note: the votes name no annotator: they count as those of one anonymous source\n")
+    made = fit_votes(library, columns, request, progress=progress, **where)
     if output is None:
         return Fit(native=made, index=votes.index, votes=votes)
     made.write(output)

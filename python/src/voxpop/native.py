@@ -27,6 +27,7 @@ _TYPES = {np.dtype(name): number for number, name in
           enumerate(("int8", "int32", "uint32", "int64", "float32", "float64"), start=1)}
 _DTYPES = {number: dtype for dtype, number in _TYPES.items()}
 _INTERRUPTED = 130
+_PATIENCE = 0.5  # seconds from Ctrl-C until KeyboardInterrupt, where the library does not stop earlier
 
 
 class _Column(ctypes.Structure):
@@ -238,7 +239,6 @@ class _Run:
         self._library = library
         self._flag = ctypes.c_int32(0)
         self._told = _Told(progress)
-        self.ended = threading.Event()
         self.context = _Context(threads=threads, device=device.encode() if device else None, memory_limit=memory_limit)
         self.context.stop_flag = ctypes.pointer(self._flag)
         if progress:
@@ -246,28 +246,37 @@ class _Run:
             if sys.stderr is not None and sys.stderr.isatty():
                 self.context.progress = _Progress(self._told.progress)
 
-    def call(self, act: Callable[[], int]) -> None:
-        """Raises what the library's error means; KeyboardInterrupt when the library has stopped."""
+    def call(self, act: Callable[[], int], undo: Callable[[], None] | None = None) -> None:
+        """Raises what the library's error means. On Ctrl-C the library is told to stop. It may take seconds until it looks;
+        then it ends in the background, with the objects that `act` holds, and `undo` is called if it did not fail."""
         outcome: list[Any] = []
-        ended = self.ended
+        ended, turn = threading.Event(), threading.Lock()
+        left = False  # nobody waits any longer
 
         def work() -> None:
             try:
                 status = act()
                 outcome.append((status, self._library.voxpop_error().decode(errors="replace") if status else ""))
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            except BaseException as error:  # raised again by the thread that waits
                 outcome.append(error)
-            finally:
+            with turn:
                 ended.set()
+                if left and undo is not None and outcome[0] == (0, ""):
+                    undo()
 
-        threading.Thread(target=work, name="voxpop", daemon=True).start()
+        # Not a daemon: at its end, the process must not take the library's memory from under it.
+        threading.Thread(target=work, name="voxpop").start()
         try:
             # In turns, since a signal that reached another thread does not wake this one.
             while not ended.wait(0.1):
                 pass
         except BaseException:
             self._flag.value = 1
-            ended.wait()  # the library still uses the votes
+            ended.wait(_PATIENCE)
+            with turn:
+                left = True
+                if ended.is_set() and undo is not None and outcome[0] == (0, ""):
+                    undo()
             raise
         finally:
             self._told.clear()
@@ -399,12 +408,8 @@ def fit_votes(library: ctypes.CDLL, columns: Mapping[str, Any], request: Mapping
     run = _Run(library, threads=threads, device=device, memory_limit=memory_limit, progress=progress)
     made = ctypes.c_void_p()
     asked = json.dumps(request).encode()
-    try:
-        run.call(lambda: int(library.voxpop_fit_votes(votes.pointer, asked, ctypes.byref(run.context), ctypes.byref(made))))
-    except BaseException:  # Ctrl-C when the fit was done already
-        if run.ended.is_set() and made.value is not None:
-            library.voxpop_fit_free(made)
-        raise
+    run.call(lambda: int(library.voxpop_fit_votes(votes.pointer, asked, ctypes.byref(run.context), ctypes.byref(made))),
+             undo=lambda: library.voxpop_fit_free(made))
     if made.value is None:
         raise InternalError("the library gave no fit")
     return NativeFit(library, made.value)

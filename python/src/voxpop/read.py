@@ -136,7 +136,7 @@ def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
         raise BadInputError("prior_score and features go with a table of votes; a file has its own (items/...)")
     if isinstance(table, list) and not shape:
         table = pd.DataFrame(table)
-    if isinstance(table, pd.DataFrame) and not shape and "" not in plain.values():
+    if isinstance(table, pd.DataFrame) and not shape and not any(isinstance(value, str) and value == "" for value in plain.values()):
         columns = comparisons(table, **plain)
         require_texts(columns)
         return Votes({"votes": len(table)}, table.index, columns=columns)
