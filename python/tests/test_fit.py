@@ -246,6 +246,7 @@ def test_errors_have_the_programs_words(table, tmp_path):
 
 
 def test_no_program(monkeypatch, table):
+    monkeypatch.setenv("VOXPOP_LIBRARY", "")
     monkeypatch.setenv("VOXPOP_PROGRAM", "/nowhere/voxpop")
     with pytest.raises(voxpop.ProgramNotFoundError, match="/nowhere/voxpop"):
         voxpop.fit(table)
@@ -256,6 +257,7 @@ def test_no_program(monkeypatch, table):
 
 
 def test_control_c_ends_the_program(monkeypatch, table, tmp_path):
+    monkeypatch.setenv("VOXPOP_LIBRARY", "")
     slow = tmp_path / "slow"
     slow.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid.part\nmv {tmp_path}/pid.part {tmp_path}/pid\nexec sleep 60\n")
     slow.chmod(0o755)

@@ -240,7 +240,11 @@ def test_pages(table, tmp_path):
     assert (tmp_path / "r.html").read_text() == report.html and "&lt;canvas" in report._repr_html_() and report._repr_html_().count("<iframe") == 1
 
 
-def test_what_looks_wrong_is_a_warning(table):
+def test_what_looks_wrong_is_a_warning(monkeypatch, table):
+    for wrong in {"preference": "left"}, {"preference": np.where(table["preference"] == "left", 2, -1)}:
+        here = {one["kind"]: one["level"] for one in voxpop.fit(table.assign(**wrong), progress=False).provenance["findings"]}
+        there = {one["kind"]: one["level"] for one in by_program(monkeypatch, table.assign(**wrong)).provenance["findings"]}
+        assert here == there and any(kind.startswith("one_sided") for kind in here)
     with pytest.warns(voxpop.VotesWarning, match="Not converged"):
         voxpop.fit(table, max_iterations=1, progress=False)
 

@@ -190,7 +190,9 @@ void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>&
     ++likewise;
     if (!worst || finding->level > worst->level) worst = std::move(finding);
   }
-  if (!worst) worst = look_at("All files together", all, limits);
+  if (votes.inputs.empty())  // given in memory
+    for (const Rows& rows : known_rows(votes, {0, votes.size()})) all += count_codes(votes, rows);
+  if (!worst) worst = look_at(votes.inputs.empty() ? "The votes" : "All files together", all, limits);
   if (!worst) return;
   if (likewise > 1) worst->text += fmt::format(" {} of {} files have such a finding.", likewise, votes.inputs.size());
   findings.push_back(std::move(*worst));
