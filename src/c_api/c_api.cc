@@ -229,6 +229,9 @@ Votes ready(const voxpop_votes& given) {
     votes.annotator.assign(votes.size(), 0);
     if (votes.size() > 0) votes.anonymous = {{0, votes.size()}};
   }
+  if (votes.inputs.empty() && votes.annotator_ids.size() == 1 && votes.annotator_ids[0] == "anonymous" &&
+      votes.size() > 0)
+    votes.anonymous = {{0, votes.size()}};  // as in files
   if (votes.size() > 0 && given.sides_unknown) votes.unknown_sides = {{0, votes.size()}};
   if (votes.size() > 0 && given.independent) votes.independent = {{0, votes.size()}};
   return votes;

@@ -23,6 +23,7 @@
 #include "group/sources.h"
 #include "group/views.h"
 #include "guards/lifts.h"
+#include "hdf5/checksum.h"
 #include "label/gold_labels.h"
 #include "votes/embeddings.h"
 #include "votes/known.h"
@@ -139,6 +140,31 @@ std::vector<Population> known_annotators(const Groups& groups, const Votes& vote
   return out;
 }
 
+/// Hash of votes that come from no file.
+std::string digits_of(const Votes& votes) {
+  Checksum sum;
+  const auto add = [&](const auto& column) { sum.add(column.data(), column.size()); };
+  add(votes.left);
+  add(votes.right);
+  add(votes.annotator);
+  add(votes.preference);
+  add(votes.weight);
+  add(votes.judgement);
+  add(votes.timestamp);
+  add(votes.prompt);
+  add(votes.source);
+  add(votes.prior_score);
+  add(votes.features);
+  for (const Strings* ids : {&votes.item_ids, &votes.annotator_ids, &votes.prompt_ids, &votes.source_ids})
+    for (std::size_t i = 0; i < ids->size(); ++i) {
+      const std::string_view id = (*ids)[i];
+      const std::uint64_t length = id.size();
+      sum.add(&length, 1);
+      sum.add(id.data(), id.size());
+    }
+  return sum.digits();
+}
+
 /// Describes inputs and options. A checkpoint can only be resumed if its description is equal.
 nlohmann::ordered_json describe_work(const FitRequest& request, const Votes& votes,
                                      const std::optional<EarlierFit>& earlier) {
@@ -148,6 +174,7 @@ nlohmann::ordered_json describe_work(const FitRequest& request, const Votes& vot
   };
   nlohmann::ordered_json inputs = nlohmann::ordered_json::array(), ignore = nlohmann::ordered_json::array();
   for (const InputFile& input : votes.inputs) inputs.push_back(input.xxh3);
+  if (votes.inputs.empty()) inputs.push_back(digits_of(votes));
   for (const auto& [name, used] :
        {std::pair{"prior_score", request.use_prior_score}, std::pair{"features", request.use_features},
         std::pair{"sources", request.use_sources}, std::pair{"embedding", request.use_embeddings}})
