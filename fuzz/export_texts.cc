@@ -113,9 +113,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const FitFile fit = make_fit(with_prompts);
   const std::string path = fuzz::memory_file(text);
   fuzz::ends_well([&] {
-    const Texts items({path}, fit.item_ids, {});
+    const Texts items({path}, fit.item_ids, fuzz::context());
     std::optional<Texts> prompts;
-    if (as_prompts) prompts.emplace(std::vector{path}, fit.prompt_ids, true);
+    if (as_prompts) prompts.emplace(std::vector{path}, fit.prompt_ids, fuzz::context());
     std::vector<TextOutput> outputs;
     for (int part = 0; part < 1 + two; ++part) outputs.emplace_back(fuzz::folder() + "/rows" + std::to_string(part));
     export_rows(fit, {&items, prompts ? &*prompts : nullptr}, options, outputs, [](std::uint64_t) {});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -249,6 +250,36 @@ TEST(CApi, votes_without_annotators_are_anonymous) {
   voxpop_column ids{};
   ASSERT_EQ(voxpop_fit_column(fit.get(), "annotators/id", &ids), 0);
   EXPECT_EQ(ids.rows, 1u);
+}
+
+TEST(CApi, looks_at_codes_of_votes_in_memory) {
+  Votes votes = simulated();
+  for (std::int8_t& preference : votes.preference) preference = 1;
+  FitRequest request;
+  request.model = Model::kBradleyTerry;
+  const FitResult all_left = fit(votes, request);
+  EXPECT_TRUE(std::ranges::any_of(all_left.findings, [](const Finding& one) { return one.kind == "one_sided"; }));
+}
+
+TEST_F(CApiFiles, a_checkpoint_is_of_these_very_votes) {
+  Votes votes = simulated();
+  const std::string file = path("kept");
+  const std::string request = R"({"checkpoint_every": 0, "checkpoint": ")" + file + "\"}";
+  std::atomic<int> asked{0};
+  voxpop_context context{};
+  context.user = &asked;
+  context.threads = 1;
+  context.stop = [](void* user) { return static_cast<int>(++*static_cast<std::atomic<int>*>(user) > 12); };
+  voxpop_fit* none = nullptr;
+  EXPECT_EQ(voxpop_fit_votes(given(votes).get(), request.c_str(), &context, &none), 130);
+  ASSERT_TRUE(std::filesystem::exists(file)) << asked;
+  Votes others = votes;
+  others.preference[5] = static_cast<std::int8_t>(-others.preference[5]);
+  EXPECT_EQ(voxpop_fit_votes(given(others).get(), request.c_str(), nullptr, &none), 3);
+  EXPECT_NE(std::strstr(voxpop_error(), "checkpoint of another fit"), nullptr) << voxpop_error();
+  const FitPointer resumed = fitted(given(votes).get(), request.c_str()), whole = fitted(given(votes).get());
+  EXPECT_EQ(column_of<float>(resumed.get(), "items/score", VOXPOP_FLOAT32),
+            column_of<float>(whole.get(), "items/score", VOXPOP_FLOAT32));
 }
 
 }  // namespace
