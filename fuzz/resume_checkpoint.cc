@@ -156,7 +156,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   };
   bool is_kept = false;
   {
-    Checkpoint file(path, {{"inputs", "fuzz"}}, 0, true);
+    Checkpoint file(path, {{"inputs", "fuzz"}}, 0, fuzz::context());
     Crafts crafts(in, file, iterations);
     try {
       fit(crafts);
@@ -168,7 +168,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!is_kept) return 0;
   if (other_datasets) change_datasets(in, path);
   fuzz::ends_well([&] {
-    Checkpoint file(path, {{"inputs", "fuzz"}}, 0, true);
+    Checkpoint file(path, {{"inputs", "fuzz"}}, 0, fuzz::context());
     const Fit found = fit(file);
     VOXPOP_REQUIRE(std::ranges::all_of(found.posterior.pair_mean, [](float x) { return std::isfinite(x); }));
     VOXPOP_REQUIRE(found.iterations <= options.max_iterations);
