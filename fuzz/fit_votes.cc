@@ -137,7 +137,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.ties = in.PickValueInArray({Ties::kModel, Ties::kHalf, Ties::kDrop});
   choice.adversaries = !odd(in);
-  choice.force = odd(in);
+  choice.force = true;  // an error otherwise, if two camps contradict each other
   if (odd(in)) choice.use_prior_score = choice.use_features = false;
   choice.max_iterations = odd(in) ? in.ConsumeIntegralInRange(1, 200) : 30;
   const bool warm = odd(in), mirror = odd(in);

@@ -92,6 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   FitRequest choice;
   choice.model = in.PickValueInArray({Model::kRater, Model::kBradleyTerry, Model::kCrowdBt});
   choice.max_iterations = 5;
+  choice.force = true;
   if (votes.size() <= 100) fuzz::ends_well([&] { fuzz::check_fit(std::move(votes), choice); });
   return 0;
 }
