@@ -277,6 +277,14 @@ TEST_F(CApiFiles, a_checkpoint_is_of_these_very_votes) {
   others.preference[5] = static_cast<std::int8_t>(-others.preference[5]);
   EXPECT_EQ(voxpop_fit_votes(given(others).get(), request.c_str(), nullptr, &none), 3);
   EXPECT_NE(std::strstr(voxpop_error(), "checkpoint of another fit"), nullptr) << voxpop_error();
+  const VotesPointer with_gold = given(votes);
+  const std::vector<std::int32_t> left = {static_cast<std::int32_t>(votes.left[0])};
+  const std::vector<std::int32_t> right = {static_cast<std::int32_t>(votes.right[0])};
+  const std::vector<float> chance = {1};
+  EXPECT_EQ(set(with_gold.get(), "gold/left", numbers(VOXPOP_INT32, left)), 0);
+  EXPECT_EQ(set(with_gold.get(), "gold/right", numbers(VOXPOP_INT32, right)), 0);
+  EXPECT_EQ(set(with_gold.get(), "gold/probability", numbers(VOXPOP_FLOAT32, chance)), 0);
+  EXPECT_EQ(voxpop_fit_votes(with_gold.get(), request.c_str(), nullptr, &none), 3) << voxpop_error();
   const FitPointer resumed = fitted(given(votes).get(), request.c_str()), whole = fitted(given(votes).get());
   EXPECT_EQ(column_of<float>(resumed.get(), "items/score", VOXPOP_FLOAT32),
             column_of<float>(whole.get(), "items/score", VOXPOP_FLOAT32));

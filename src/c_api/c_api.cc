@@ -407,12 +407,14 @@ class Columns {
 }  // namespace voxpop
 
 struct voxpop_fit {
-  explicit voxpop_fit(voxpop::FitResult fitted) : result(std::move(fitted)) {
+  explicit voxpop_fit(voxpop::FitResult fitted) {
+    static_cast<voxpop::FitResult&>(result) = std::move(fitted);
+    result.json = nlohmann::ordered_json::parse(result.provenance);
     voxpop::write_columns(columns,
                           {result.item_ids, result.annotator_ids, result.prompt_ids, result.source_ids, result.prompt},
                           result.labels, result.reliability);
   }
-  const voxpop::FitResult result;
+  voxpop::FitFile result;
   voxpop::Columns columns;
   std::string page;
 };
@@ -515,10 +517,7 @@ int voxpop_fit_write(const voxpop_fit* fit, const char* path, const voxpop_conte
 
 int voxpop_fit_report(voxpop_fit* fit, const char** html) {
   return guarded([&] {
-    voxpop::FitFile file;
-    static_cast<voxpop::FitResult&>(file) = fit->result;
-    file.json = nlohmann::ordered_json::parse(file.provenance);
-    fit->page = voxpop::render_page(voxpop::summarize_fit(file));
+    fit->page = voxpop::render_page(voxpop::summarize_fit(fit->result));
     *html = fit->page.c_str();
   });
 }

@@ -208,7 +208,7 @@ int evaluate_command(const Arguments& arguments) {
     read.embeddings = read_embeddings_for(arguments, request, read, context);
     return read;
   });
-  const EvaluateResult result = evaluate(std::move(votes), request, context, gold ? &*gold : nullptr);
+  const EvaluateResult result = evaluate_with({}, std::move(votes), request, context, gold ? &*gold : nullptr);
   if (arguments.common.json)
     print_json(describe(request, result, arguments.inputs, gold ? &*gold : nullptr));
   else
@@ -235,7 +235,7 @@ void add_evaluate(CLI::App& app, Run& run) {
                   "annotator that are connected by shared items (a ranking, repeats, both orders of a pair). Default: "
                   "block, and vote as well, if more than 30 % of the votes share a block with others and other "
                   "annotators judged the same items; else vote")
-      ->check(CLI::IsMember({"vote", "block"}));
+      ->check(CLI::IsMember(names_up_to(FoldsBy::kBlock)));
   verb.add_option("--holdout", arguments->gold,
                   "Known answers, with which fits of all votes are compared (CSV, TSV, JSONL): columns left, right, "
                   "preference; or item and gold (larger is better) or rank (smaller is better)");

@@ -8,11 +8,6 @@
 namespace voxpop {
 namespace {
 
-const std::vector<std::string> kModels = {"bt", "crowd-bt", "rater"};
-const std::vector<std::string> kTies = {"model", "half", "drop"};
-const std::vector<std::string> kRepeats = {"all", "first", "last", "one"};
-const std::vector<std::string> kViews = {"auto", "on", "off"};
-
 CLI::Validator one_of(const std::vector<std::string>& names) { return CLI::IsMember(names); }
 
 }  // namespace
@@ -26,7 +21,7 @@ CLI::Validator known_model() {
               return error.what();
             }
           },
-          CLI::IsMember(kModels).get_description()};
+          CLI::IsMember(names_up_to(Model::kRater)).get_description()};
 }
 
 CLI::Validator file_name() {
@@ -37,20 +32,20 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--ties", options.ties,
                   "model: a tie is an answer of its own, more likely for items of similar quality and for annotators "
                   "and prompts with many ties; half: a tie is half a vote for each side; drop: ties do not count")
-      ->check(one_of(kTies))
+      ->check(one_of(names_up_to(Ties::kDrop)))
       ->capture_default_str();
   verb.add_option("--repeats", options.repeats,
                   "Repeated votes of one annotator on one pair. all: each counts as a vote; first, last: only that one "
                   "counts (by time, if votes have times); one: together they weigh as one vote. Default: one; but all "
                   "if the file says that they are independent, if they are separate judgements "
                   "(comparisons/judgement), or if the annotator is unknown")
-      ->check(one_of(kRepeats));
+      ->check(one_of(names_up_to(Repeats::kOne)));
   verb.add_option(
           "--views", options.views,
           "Model an annotator's own view of items: its votes about the same items (a ranking, both orders of a pair) "
           "agree more with each other than with the votes of others. Model rater only. auto: on for rankings; also if "
           "40 % of the votes share items with other votes of their annotator and a test on the votes finds own views")
-      ->check(one_of(kViews))
+      ->check(one_of(names_up_to(ViewChoice::kOff)))
       ->capture_default_str();
   verb.add_flag("--no-side-bias", options.no_side_bias, "Estimate no side bias, as for votes whose sides are unknown");
   verb.add_option("--device", options.device,

@@ -9,6 +9,14 @@
 
 namespace voxpop {
 
+/// Names of the choices from the first one to `last`.
+template <class Choice>
+std::vector<std::string> names_up_to(Choice last) {
+  std::vector<std::string> names;
+  for (int i = 0; i <= static_cast<int>(last); ++i) names.emplace_back(name_of(static_cast<Choice>(i)));
+  return names;
+}
+
 /// Accepts the names of models. The error for a retired model says what became of it.
 CLI::Validator known_model();
 /// Refuses an empty name.

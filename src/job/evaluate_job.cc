@@ -34,12 +34,12 @@ class Evaluation {
  public:
   /// Groups and weighs the votes.
   Evaluation(Votes votes, const EvaluateRequest& request, const Context& context, const Gold* gold,
-             std::shared_ptr<const Embeddings> embeddings, const MakeModelEngine& make)
+             const MakeModelEngine& make)
       : votes_(std::move(votes)),
         request_(request),
         context_(context),
         gold_(gold),
-        embeddings_(std::move(embeddings)),
+        embeddings_(votes_.embeddings),
         rows_(votes_.size()),
         make_(make) {
     if (!request.use_embeddings || std::ranges::none_of(request.models, has_discriminations)) embeddings_ = nullptr;
@@ -278,16 +278,14 @@ bool EvaluateResult::diverged() const {
 EvaluateResult evaluate(Votes votes, const EvaluateRequest& request, const Context& context, const Gold* gold) {
   check_votes(votes);
   limit_memory(context);
-  const auto embeddings = votes.embeddings;
-  return evaluate_with({}, std::move(votes), request, context, gold, embeddings);
+  return evaluate_with({}, std::move(votes), request, context, gold);
 }
 
 EvaluateResult evaluate_with(const MakeModelEngine& make, Votes votes, const EvaluateRequest& request,
-                             const Context& context, const Gold* gold, std::shared_ptr<const Embeddings> embeddings) {
+                             const Context& context, const Gold* gold) {
   request.check();
-  return with_threads(used_threads(context.threads), [&] {
-    return Evaluation(std::move(votes), request, context, gold, std::move(embeddings), make).run();
-  });
+  return with_threads(used_threads(context.threads),
+                      [&] { return Evaluation(std::move(votes), request, context, gold, make).run(); });
 }
 
 }  // namespace voxpop

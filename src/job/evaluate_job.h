@@ -18,10 +18,10 @@
 
 namespace voxpop {
 
-/// evaluate() with engines from `make` instead of those of the context's device; for tests.
+/// evaluate() of votes that were checked when they were read. `make`: engines to use instead of those of the context's
+/// device, for tests; empty: those of the device.
 using MakeModelEngine = std::function<std::unique_ptr<Engine>(Model model, const Groups& groups)>;
 EvaluateResult evaluate_with(const MakeModelEngine& make, Votes votes, const EvaluateRequest& request,
-                             const Context& context, const Gold* gold = nullptr,
-                             std::shared_ptr<const Embeddings> embeddings = nullptr);
+                             const Context& context, const Gold* gold = nullptr);
 
 }  // namespace voxpop

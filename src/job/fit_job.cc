@@ -155,7 +155,17 @@ std::string digits_of(const Votes& votes) {
   add(votes.source);
   add(votes.prior_score);
   add(votes.features);
-  for (const Strings* ids : {&votes.item_ids, &votes.annotator_ids, &votes.prompt_ids, &votes.source_ids})
+  add(votes.trusted);
+  add(votes.gold.left);
+  add(votes.gold.right);
+  add(votes.gold.probability);
+  for (const auto* some : {&votes.unknown_sides, &votes.anonymous, &votes.independent}) {
+    const std::uint64_t count = some->size();
+    sum.add(&count, 1);
+    add(*some);
+  }
+  for (const Strings* ids :
+       {&votes.item_ids, &votes.annotator_ids, &votes.prompt_ids, &votes.source_ids, &votes.feature_names})
     for (std::size_t i = 0; i < ids->size(); ++i) {
       const std::string_view id = (*ids)[i];
       const std::uint64_t length = id.size();
@@ -283,7 +293,7 @@ void FitJob::start_from(EarlierFit earlier) {
 
 Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& known) {
   limit_memory(context_);
-  return with_threads(lead_ ? lead_->threads : used_threads(context_.threads), [&] {
+  return with_threads(threads(), [&] {
     Votes votes = read_votes(paths, context_, lead_ ? lead_->readers : nullptr);
     const auto remember = [&](const char* name, const std::string& path) {
       votes.known_files[name] = fingerprint(path, context_);
@@ -312,6 +322,8 @@ Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& know
   });
 }
 
+int FitJob::threads() const { return lead_ ? lead_->threads : used_threads(context_.threads); }
+
 template <class Act>
 auto FitJob::with_checkpoint(const Act& act) {
   try {
@@ -324,8 +336,7 @@ auto FitJob::with_checkpoint(const Act& act) {
 }
 
 FitRecord FitJob::run(Votes votes) {
-  return with_threads(lead_ ? lead_->threads : used_threads(context_.threads),
-                      [&] { return with_checkpoint([&] { return fit_all(std::move(votes)); }); });
+  return with_threads(threads(), [&] { return with_checkpoint([&] { return fit_all(std::move(votes)); }); });
 }
 
 FitRecord FitJob::fit_all(Votes all_votes) {
@@ -529,7 +540,7 @@ FitResult FitJob::finish(FitRecord record) {
 }
 
 nlohmann::ordered_json FitJob::write(OutputFile& output, FitRecord& record, bool compress) {
-  return with_threads(lead_ ? lead_->threads : used_threads(context_.threads), [&] {
+  return with_threads(threads(), [&] {
     return with_checkpoint([&] {
       watch_.lap();
       nlohmann::ordered_json provenance = describe(record);

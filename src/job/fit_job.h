@@ -49,6 +49,7 @@ class FitJob {
   nlohmann::ordered_json write(OutputFile& output, FitRecord& record, bool compress);
 
  private:
+  int threads() const;
   FitRecord fit_all(Votes votes);
   template <class Act>
   auto with_checkpoint(const Act& act);
