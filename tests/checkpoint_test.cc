@@ -209,6 +209,7 @@ TEST_F(CraftedCheckpointTest, what_cannot_be_of_this_fit_is_refused) {
       {"model", state([](FitState& s) { std::memset(&s.creeps, 7, 1); })},
       {"iterations", state([](FitState& s) { s.iterations = -2000000000; })},
       {"iterations", state([](FitState& s) { s.iterations = s.max_iterations + 1; })},
+      {"iterations", state([](FitState& s) { s.iterations = s.max_iterations; })},  // the annotators would move again
       {"iterations", state([](FitState& s) { s.last_sweeps = -2000000000; })},
       {"iterations", state([](FitState& s) { s.sweeps = 2000000000; })},
       {"iterations", state([](FitState& s) { s.sweeps = 0; })},

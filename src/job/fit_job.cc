@@ -371,6 +371,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   out.why_device = why;
   begin_memory_limit(device, context_.memory_limit, context_.scratch_beside);
   Groups groups = group_votes_on(device, votes, request_.ties, context_.memory_limit);
+  context_.check_stop();
   groups.embeddings = votes.embeddings;
   groups.covariates =
       find_covariates(votes, groups, {.prior_score = request_.use_prior_score, .features = request_.use_features});
@@ -382,10 +383,12 @@ FitRecord FitJob::fit_all(Votes all_votes) {
       context_.tell(fmt::format("'items/source' is left out: {}", why_not));
   out.limits = find_limits(groups, votes);
   out.findings = find_findings(votes, out.limits, std::time(nullptr));
+  context_.check_stop();
   ViewUse views = has_discriminations(request_.model) ? choose_views(groups, votes, request_.views) : ViewUse::kNone;
   out.weights = weigh_votes(
       groups, votes, {.repeats = request_.repeats, .side_bias = request_.side_bias, .views = views != ViewUse::kNone});
   const GoldVotes gold_votes = add_gold(groups, votes.gold, votes.item_ids);
+  context_.check_stop();
   out.share_in_blocks = views == ViewUse::kNone ? sampled_view_share(groups, votes) : 1;
   std::optional<ViewBlocks> blocks;  // set if votes must be held out by block
   if (out.share_in_blocks > 0.2) blocks = find_view_blocks(groups, votes);
@@ -401,12 +404,14 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   }
   out.folds_by = blocks ? FoldsBy::kBlock : FoldsBy::kVote;
   seconds.group = watch_.lap();
+  context_.check_stop();
 
   Copies& copies = out.copies;
   copies = suspect_copies(groups);
   const Column<float> own_weight = copies.clusters.empty() ? Column<float>() : groups.weight;
   weigh_copies(groups, copies);
   std::unique_ptr<Engine> engine = make(device, groups);
+  context_.check_stop();
   groups.on_device.reset();  // the engine has its own copy by now
   FitOptions options = fit_options_for(request_, request_.model, groups, views);
   warn_of_twins(votes.inputs, warnings);
@@ -476,12 +481,15 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   if (!fit.apart.empty()) silence(groups, fit.apart);
   const LeftOut left_out = leave_out(groups, blocks, fit, *engine);
   if (!fit.apart.empty()) groups.weight = weight_in_fit;
+  context_.check_stop();
   out.reliability = judge_predictions(calibration, blocks.has_value(), left_out);
   blocks.reset();
   std::optional<Drift> drift;
   if (!votes.timestamp.empty()) drift = find_drift(groups, fit, engine->sites(), votes.timestamp);
+  context_.check_stop();
   const std::vector<Lift> lifts = find_lifts(groups, fit, engine->sites());
   out.device = engine->device();
+  context_.check_stop();
   // Labels and writing need memory, so everything that is no longer used is freed first.
   Labels& labels = out.labels;
   {
@@ -495,6 +503,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
     labels.gold = std::move(gold);
     if (labels.gold) judge_on_gold(groups, votes.gold, gold_votes, labels.annotators);
   }
+  context_.check_stop();
   labels.drift = std::move(drift);
   groups = Groups();
   const double log_evidence = fit.posterior.log_evidence;

@@ -33,6 +33,7 @@ void write_votes(const std::string& path, const Votes& votes, const Context& con
 
 FitResult fit(Votes votes, const FitRequest& request, const Context& context) {
   check_votes(votes);
+  context.check_stop();
   FitJob job(request, context);
   limit_memory(context);
   return job.finish(job.run(std::move(votes)));
