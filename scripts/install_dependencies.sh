@@ -8,7 +8,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config
   libhdf5-dev hdf5-tools libtbb-dev libeigen3-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev
-  libsimdjson-dev libcsv-dev libdeflate-dev libutf8proc-dev zlib1g-dev libjs-chart.js libgtest-dev libbenchmark-dev
+  libsimdjson-dev libcsv-dev libdeflate-dev libisal-dev libutf8proc-dev zlib1g-dev libjs-chart.js libgtest-dev libbenchmark-dev
   python3 python3-venv bzip2 xz-utils
   dpkg-dev groff-base shellcheck
 )

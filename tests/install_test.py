@@ -103,7 +103,7 @@ class Program(unittest.TestCase):
 
     def test_libraries_are_those_listed(self):
         needed = re.findall(r"\(NEEDED\).*\[(lib[^.\]]+)", output("readelf", "--dynamic", self.path))
-        names = {"hdf5_serial": "HDF5", "z": "zlib", "deflate": "libdeflate", "tbb": "oneTBB", "fmt": "fmt",
+        names = {"hdf5_serial": "HDF5", "z": "zlib", "deflate": "libdeflate", "isal": "ISA-L", "tbb": "oneTBB", "fmt": "fmt",
                  "simdjson": "simdjson", "xxhash": "xxHash", "csv": "libcsv", "utf8proc": "utf8proc", "mpi": "Open MPI", "stdc++": "libstdc++",
                  "gcc_s": "libgcc", "c": "glibc", "m": "glibc"}
         with open(os.path.join(self.source, "docs", "dependencies.md")) as page:

@@ -6,6 +6,8 @@
 #include <memory>
 #include <new>
 
+#include "hdf5/deflate.h"
+
 namespace voxpop {
 namespace {
 
@@ -38,7 +40,6 @@ void unshuffle(const std::uint8_t* in, std::size_t elements, std::size_t width, 
 }
 
 using Decompressor = std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)>;
-using Compressor = std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)>;
 
 }  // namespace
 
@@ -82,10 +83,7 @@ void pack(const Packing& packing, std::span<const std::uint8_t> chunk, std::vect
     packed.assign(mixed.begin(), mixed.end());
     return;
   }
-  static thread_local const Compressor deflate(libdeflate_alloc_compressor(1), libdeflate_free_compressor);
-  if (!deflate) throw std::bad_alloc();
-  packed.resize(libdeflate_zlib_compress_bound(deflate.get(), mixed.size()));
-  packed.resize(libdeflate_zlib_compress(deflate.get(), mixed.data(), mixed.size(), packed.data(), packed.size()));
+  deflate(mixed, packed);
 }
 
 }  // namespace voxpop
