@@ -2,6 +2,7 @@
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -25,6 +26,9 @@ static_assert(kMostItemsWithViews == kDenseItems);
 /// give bit-identical results, because integer addition is associative.
 constexpr std::size_t kPrivateAnnotators = 1 << 16;
 constexpr std::uint32_t kVotesPerTask = 4096;
+
+/// Limits of a dense component that one thread solves alone. Larger ones are shared by all threads.
+constexpr std::uint32_t kTaskItems = 512, kTaskVotes = 1 << 15;
 
 struct alignas(64) Scratch {
   float floats[solve_scratch_floats()];
@@ -122,12 +126,13 @@ class CpuEngine : public Engine {
       if (last && moves_prompts(options)) pass.prompts = prompt_sums_.data();
       return pass;
     };
-    // Large components: all threads work on one component. Small components do all their sweeps at once, while they are
+    // Very large components: all threads work on one component. All others do all their sweeps at once, while they are
     // in the cache.
     for (int sweep = 0; sweep < options.sweeps; ++sweep) {
       const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
       const bool last = sweep + 1 == options.sweeps;
       for (const Large& large : large_) {
+        if (is_one_task(large)) continue;
         SolveSums earlier;
         solve_large(votes, large, nullptr, nullptr, last ? solved : earlier,
                     last && wants_covariates ? &result.covariates : nullptr,
@@ -136,9 +141,26 @@ class CpuEngine : public Engine {
         if (last && moves_prompts(options)) move_prompt(large.component, options, result.prompts);
       }
     }
+    const auto prepare_sources = [&](Partial& part) {
+      if (wants_sources && part.sources.empty()) part.sources.assign(groups_.sources, SourceSums{});
+    };
+    over_tasks([&](std::uint32_t c) {
+      Partial& part = threads.local();
+      prepare_sources(part);
+      for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+        const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
+        const bool last = sweep + 1 == options.sweeps;
+        SolveSums earlier;
+        solve_dense(votes, c, nullptr, nullptr, last ? part.solved : earlier,
+                    last && wants_covariates ? &part.covariates : nullptr,
+                    last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
+        component_votes(votes, c, 1, prepare(part, last));
+      }
+      if (moves_prompts(options)) move_prompt(c, options, part.prompts);
+    });
     over_batches(options.stride, [&](const Batch& batch) {
       Partial& part = threads.local();
-      if (wants_sources && part.sources.empty()) part.sources.assign(groups_.sources, SourceSums{});
+      prepare_sources(part);
       for (int sweep = 0; sweep < options.sweeps; ++sweep) {
         const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
         const bool last = sweep + 1 == options.sweeps;
@@ -146,7 +168,7 @@ class CpuEngine : public Engine {
         kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
                        last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr,
                        last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
-        batch_votes(votes, batch, prepare(part, last));
+        component_votes(votes, batch.begin, batch.count, prepare(part, last));
       }
       for (std::uint32_t c = batch.begin; moves_prompts(options) && c < batch.begin + batch.count; ++c)
         move_prompt(c, options, part.prompts);
@@ -186,14 +208,20 @@ class CpuEngine : public Engine {
                       .log_scale = &part.log_scale};
     };
     for (const Large& large : large_) {
+      if (is_one_task(large)) continue;
       solve_large(votes, large, out.slot_mean.data(), out.slot_variance.data(), solved, nullptr, nullptr, nullptr);
       pass_over_votes(votes, large.component, threads, prepare);
     }
+    over_tasks([&](std::uint32_t c) {
+      Partial& part = threads.local();
+      solve_dense(votes, c, out.slot_mean.data(), out.slot_variance.data(), part.solved, nullptr, nullptr, nullptr);
+      component_votes(votes, c, 1, prepare(part));
+    });
     over_batches(1, [&](const Batch& batch) {
       Partial& part = threads.local();
       kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, out.slot_mean.data(),
                      out.slot_variance.data(), part.solved, nullptr, nullptr, nullptr);
-      batch_votes(votes, batch, prepare(part));
+      component_votes(votes, batch.begin, batch.count, prepare(part));
     });
     std::int64_t log_scale = 0;
     for (const Partial& part : threads) {
@@ -337,10 +365,28 @@ class CpuEngine : public Engine {
     });
   }
 
-  void batch_votes(const FitView& votes, const Batch& batch, const VotePass& pass) {
-    const std::uint32_t first = groups_.component_pairs[batch.begin];
-    const std::uint32_t last = groups_.component_pairs[batch.begin + batch.count];
-    kernels_.votes(votes, groups_.pair_votes[first], groups_.pair_votes[last], batch.begin, first, pass);
+  /// Dense components that are so small, or have so few votes, that each is a task of one thread.
+  bool is_one_task(const Large& large) const {
+    return large.sparse == nullptr && groups_.items_of(large.component) <= kTaskItems &&
+           groups_.votes_of(large.component) <= kTaskVotes;
+  }
+
+  /// Calls work(component) for these components in parallel.
+  template <class Work>
+  void over_tasks(const Work& work) {
+    oneapi::tbb::parallel_for(std::size_t{0}, large_.size(), [&](std::size_t i) {
+      if (!is_one_task(large_[i])) return;
+      // Without isolation, a thread that waits inside solve_dense() might start another component.
+      oneapi::tbb::this_task_arena::isolate([&] { work(large_[i].component); });
+      ScratchMemory::keep_within_limit();
+    });
+  }
+
+  /// Updates the votes of `count` components from `first_component` on, in this thread.
+  void component_votes(const FitView& votes, std::uint32_t first_component, std::uint32_t count, const VotePass& pass) {
+    const std::uint32_t first = groups_.component_pairs[first_component];
+    const std::uint32_t last = groups_.component_pairs[first_component + count];
+    kernels_.votes(votes, groups_.pair_votes[first], groups_.pair_votes[last], first_component, first, pass);
   }
 
   template <class Prepare>
