@@ -335,6 +335,11 @@ class HappyPath(CliTest):
             self.assertTrue(math.isfinite(value), name)
         for phase in ("read", "group", "fit", "label"):
             self.assertGreaterEqual(told["seconds"][phase], 0)
+            self.assertGreaterEqual(told["seconds"]["cpu"][phase] + 1e-3, told["seconds"]["main_thread"][phase])
+        for kind in (told["seconds"], told["seconds"]["cpu"], told["seconds"]["main_thread"]):
+            phases = [value for name, value in kind.items() if name != "total" and not isinstance(value, dict)]
+            self.assertEqual(len(phases), 6)
+            self.assertAlmostEqual(kind["total"], sum(phases))
 
     def test_json_summary_is_the_provenance_and_more(self):
         output = self.path("fit.h5")

@@ -308,7 +308,7 @@ void print_summary(const FitRecord& s, const std::string& output) {
   for (const Finding& finding : s.findings) print_text("\n{}\n", told(finding));
   for (const std::string& warning : s.warnings) print_text("\nWARNING: {}\n", warning);
   print_text("\nread {:.2f} s, group {:.2f} s, fit {:.2f} s, label {:.2f} s, write {:.2f} s; peak memory {:.0f} MiB\n",
-             s.seconds.read, s.seconds.group, s.seconds.fit, s.seconds.label, s.seconds.write,
+             s.seconds.read.wall, s.seconds.group.wall, s.seconds.fit.wall, s.seconds.label.wall, s.seconds.write.wall,
              static_cast<double>(ScratchMemory::peak()) / (1 << 20));
   print_text("wrote {}\n", one_line(output));
   if (s.calibration) print_text("{}\n", told(*s.calibration));

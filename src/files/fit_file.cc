@@ -214,6 +214,18 @@ void read_sources(const FitReader& read, Strings& ids, SourceLabels& sources) {
 
 namespace {
 
+/// Adds the sum of the phases, for each kind of time.
+void add_totals(nlohmann::ordered_json& seconds) {
+  seconds.erase("total");  // of a fit that was written before
+  double total = 0;
+  for (auto& phase : seconds)
+    if (phase.is_object())
+      add_totals(phase);
+    else
+      total += phase.get<double>();
+  seconds["total"] = total;
+}
+
 void write_labels(OutputFile& output, const FitIds& ids, const Labels& labels, const Reliability& reliability,
                   nlohmann::ordered_json& provenance, bool compress, const Context& context) {
   const Stopwatch watch;
@@ -221,11 +233,9 @@ void write_labels(OutputFile& output, const FitIds& ids, const Labels& labels, c
   file.write_attribute("voxpop_schema", "fit/1");
 
   write_columns(file, ids, labels, reliability);
-  double total = 0;
   auto& seconds = provenance["seconds"];
-  seconds["write"] = watch.seconds();
-  for (const auto& phase : seconds) total += phase.get<double>();
-  seconds["total"] = total;
+  add_phase(seconds, "write", watch.spent());
+  add_totals(seconds);
   file.write_attribute("provenance", provenance.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   file.finish();
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/stopwatch.h"
 #include "evaluate/calibration.h"
 #include "fit/fit.h"
 #include "group/limits.h"
@@ -18,7 +19,7 @@ namespace voxpop {
 
 /// Seconds that each phase of a fit took.
 struct Seconds {
-  double read = 0, group = 0, fit = 0, calibrate = 0, label = 0, write = 0;
+  Spent read, group, fit, calibrate, label, write;
 };
 
 /// A finished fit: everything that is written, printed, or recorded in the provenance.
@@ -50,6 +51,9 @@ std::string why_not_converged(const Fit& fit, int max_iterations);
 
 /// The provenance of the fit: the attribute 'provenance' of fit/1.
 nlohmann::ordered_json describe(const FitRecord& record);
+
+/// Adds a phase to the provenance's "seconds": wall time, and CPU time under "cpu" and "main_thread".
+void add_phase(nlohmann::ordered_json& seconds, const std::string& phase, const Spent& spent);
 
 /// Reads the population and units of an earlier fit from its provenance; the inverse of describe(). Throws
 /// Error(kBadInput), naming `path`, if a value is missing or is not one that a fit can have.

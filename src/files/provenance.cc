@@ -240,12 +240,19 @@ Json describe(const FitRecord& record) {
                            {"log_loss_gain_std_error", calibration->gain.std_error},
                            {"applied", calibration->helps()}};
   const Seconds& seconds = record.seconds;
-  json["seconds"] = {{"read", seconds.read},
-                     {"group", seconds.group},
-                     {"fit", seconds.fit},
-                     {"calibrate", seconds.calibrate},
-                     {"label", seconds.label}};
+  auto& phases = json["seconds"];
+  add_phase(phases, "read", seconds.read);
+  add_phase(phases, "group", seconds.group);
+  add_phase(phases, "fit", seconds.fit);
+  add_phase(phases, "calibrate", seconds.calibrate);
+  add_phase(phases, "label", seconds.label);
   return json;
+}
+
+void add_phase(nlohmann::ordered_json& seconds, const std::string& phase, const Spent& spent) {
+  seconds[phase] = spent.wall;
+  seconds["cpu"][phase] = spent.cpu;
+  seconds["main_thread"][phase] = spent.main_thread;
 }
 
 void read_population(const Json& provenance, const std::string& path, EarlierFit& out) {

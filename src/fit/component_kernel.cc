@@ -241,8 +241,8 @@ void add_habit_terms(const VoteCode* votes, std::uint32_t count, const Stage& s,
     add(sums.gradient_habit, to_fixed(weight * s.terms[kHabitGradient][c]), pass.shared);
     add(sums.information_habit, to_fixed(weight * s.terms[kHabitInformation][c]), pass.shared);
     if (pass.prompts == nullptr) continue;
-    of_prompt.gradient += to_fixed(weight * s.terms[kPromptGradient][c]);
-    of_prompt.information += to_fixed(weight * s.terms[kPromptInformation][c]);
+    add_fixed(of_prompt.gradient, to_fixed(weight * s.terms[kPromptGradient][c]));
+    add_fixed(of_prompt.information, to_fixed(weight * s.terms[kPromptInformation][c]));
     if (i + 1 < count && s.component[i + 1] == s.component[i]) continue;
     add(pass.prompts[s.component[i]].gradient, of_prompt.gradient, true);
     add(pass.prompts[s.component[i]].information, of_prompt.information, true);
@@ -287,11 +287,11 @@ void add_threshold_terms(const VoteCode* votes, std::uint32_t count, const Stage
     const EdgeTerms<float> edges{s.terms[kLower][c], s.terms[kUpper][c], s.terms[kLower2][c], s.terms[kUpper2][c]};
     const ThresholdTerms terms = threshold_terms(votes[i].level(), {s.sign[c], s.lower[c], s.upper[c]}, edges);
     const float weight = s.weight[c];
-    pass.thresholds[terms.lower].gradient += to_fixed(weight * terms.lower_gradient);
-    pass.thresholds[terms.lower].information += to_fixed(weight * terms.lower_information);
+    add_fixed(pass.thresholds[terms.lower].gradient, to_fixed(weight * terms.lower_gradient));
+    add_fixed(pass.thresholds[terms.lower].information, to_fixed(weight * terms.lower_information));
     if (terms.upper == 0) continue;
-    pass.thresholds[terms.upper].gradient += to_fixed(weight * terms.upper_gradient);
-    pass.thresholds[terms.upper].information += to_fixed(weight * terms.upper_information);
+    add_fixed(pass.thresholds[terms.upper].gradient, to_fixed(weight * terms.upper_gradient));
+    add_fixed(pass.thresholds[terms.upper].information, to_fixed(weight * terms.upper_information));
   }
 }
 
@@ -414,7 +414,7 @@ VOXPOP_HD void report_stage(const FitView& view, const VoteCode* votes, std::uin
     if (!votes[i].seen()) continue;
     const std::uint32_t c = s.column[i];
     const float weight = s.weight[c];
-    *pass.log_scale += to_fixed(weight * s.terms[3][c]);
+    add_fixed(*pass.log_scale, to_fixed(weight * s.terms[3][c]));
     ReportSums& sums = pass.report[votes[i].annotator()];
     add(sums.bits, to_fixed(weight * s.terms[2][c]), pass.shared);
     if (!votes[i].decided()) continue;
@@ -508,14 +508,14 @@ void solve_components(const FitView& view, std::uint32_t begin, std::uint32_t n,
     auto* fields = reinterpret_cast<std::int64_t*>(covariates);
     for (std::uint32_t lane = 0; lane < n; ++lane)
       covariate_terms(view, begin + lane, size, h + lane, mean + lane, kLanes,
-                      [&](int field, float value) { fields[field] += to_fixed(value); });
+                      [&](int field, float value) { add_fixed(fields[field], to_fixed(value)); });
   }
   if (sources == nullptr) return;
   auto* fields = reinterpret_cast<std::int64_t*>(sources);
   for (std::uint32_t lane = 0; lane < n; ++lane)
     source_terms(view, begin + lane, size, h + lane, mean + lane, ridge[lane], kLanes,
                  [&](std::uint32_t source, int field, float value) {
-                   fields[2 * std::size_t{source} + field] += to_fixed(value);
+                   add_fixed(fields[2 * std::size_t{source} + field], to_fixed(value));
                  });
 }
 

@@ -55,14 +55,14 @@ void add_sums(std::vector<Sums>& total, const std::vector<Sums>& part) {
   if (part.empty()) return;
   auto* out = reinterpret_cast<std::int64_t*>(total.data());
   const auto* in = reinterpret_cast<const std::int64_t*>(part.data());
-  for (std::size_t i = 0; i < part.size() * sizeof(Sums) / sizeof(std::int64_t); ++i) out[i] += in[i];
+  for (std::size_t i = 0; i < part.size() * sizeof(Sums) / sizeof(std::int64_t); ++i) add_fixed(out[i], in[i]);
 }
 
 void add_solved(SolveSums& total, const SolveSums& part) {
   total.change = std::max(total.change, part.change);
-  total.squares += part.squares;
+  add_fixed(total.squares, part.squares);
   total.freedom += part.freedom;
-  total.log_evidence += part.log_evidence;
+  add_fixed(total.log_evidence, part.log_evidence);
 }
 
 /// For structs that consist of 64-bit integers only.
@@ -70,7 +70,7 @@ template <class Sums>
 void add_fields(Sums& total, const Sums& part) {
   auto* out = reinterpret_cast<std::int64_t*>(&total);
   const auto* in = reinterpret_cast<const std::int64_t*>(&part);
-  for (std::size_t k = 0; k < sizeof(Sums) / sizeof(std::int64_t); ++k) out[k] += in[k];
+  for (std::size_t k = 0; k < sizeof(Sums) / sizeof(std::int64_t); ++k) add_fixed(out[k], in[k]);
 }
 
 class CpuEngine : public Engine {
@@ -183,8 +183,8 @@ class CpuEngine : public Engine {
       add_fields(result.views, part.views);
       add_solved(solved, part.solved);
       for (std::size_t k = 0; k < part.thresholds.size(); ++k) {
-        result.thresholds[k].gradient += part.thresholds[k].gradient;
-        result.thresholds[k].information += part.thresholds[k].information;
+        add_fixed(result.thresholds[k].gradient, part.thresholds[k].gradient);
+        add_fixed(result.thresholds[k].information, part.thresholds[k].information);
       }
     }
     result.solved = solved;
@@ -227,7 +227,7 @@ class CpuEngine : public Engine {
     for (const Partial& part : threads) {
       add_sums(out.annotators, part.report);
       add_solved(solved, part.solved);
-      log_scale += part.log_scale;
+      add_fixed(log_scale, part.log_scale);
     }
     out.log_evidence = from_fixed(solved.log_evidence) + from_fixed(log_scale);
     out.pair_mean = pair_mean_;

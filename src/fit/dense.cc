@@ -63,14 +63,14 @@ void add_terms_beside_prior(const FitView& view, std::uint32_t c, const Eigen::M
         x(i, k) = view.covariates[std::size_t{slot0 + i} * view.covariate_count + k];
     const Eigen::MatrixXd px = prior * x, information = px.transpose() * x - px.transpose() * inverse * px;
     for (int k = 0; k < view.covariate_count; ++k) {
-      covariates->gradient[k] += to_fixed(x.col(k).dot(known));
-      for (int l = 0; l <= k; ++l) covariates->information[triangle(k, l)] += to_fixed(information(k, l));
+      add_fixed(covariates->gradient[k], to_fixed(x.col(k).dot(known)));
+      for (int l = 0; l <= k; ++l) add_fixed(covariates->information[triangle(k, l)], to_fixed(information(k, l)));
     }
   }
   for (std::uint32_t i = 0; sources != nullptr && i < items; ++i) {
     auto* fields = reinterpret_cast<std::int64_t*>(&sources[view.slot_source[slot0 + i]]);
-    fields[0] += to_fixed(known(i));
-    fields[1] += to_fixed(prior(i, i) - 1 / count + 1 / (count * (1 + ridge * count)) - spread(i));
+    add_fixed(fields[0], to_fixed(known(i)));
+    add_fixed(fields[1], to_fixed(prior(i, i) - 1 / count + 1 / (count * (1 + ridge * count)) - spread(i)));
   }
 }
 
@@ -196,11 +196,11 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
     slot_variance[slot0 + i] = static_cast<float>(variance);
   }
   sums.change = std::max(sums.change, *std::max_element(changes.begin(), changes.end()));
-  sums.squares += to_fixed(squares);
+  add_fixed(sums.squares, to_fixed(squares));
   sums.freedom += items - 1;
   if (slot_mean != nullptr) {
     const double log_determinant = 2 * h.diagonal().array().log().sum() - std::log1p(ridge * count);
-    sums.log_evidence += to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant) + evidence);
+    add_fixed(sums.log_evidence, to_fixed(0.5 * (b.dot(mean) + prior_quadratic(view, c) - log_determinant) + evidence));
   }
   if (view.prior.mean != nullptr) {
     add_terms_beside_prior(view, c, prior, inverse, mean, spread, ridge, covariates, sources);
@@ -210,13 +210,13 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
   if (covariates != nullptr) {
     auto* fields = reinterpret_cast<std::int64_t*>(covariates);
     covariate_terms(view, c, size, inverse.data(), mean.data(), 1,
-                    [&](int field, float value) { fields[field] += to_fixed(value); });
+                    [&](int field, float value) { add_fixed(fields[field], to_fixed(value)); });
   }
   if (sources != nullptr) {
     auto* fields = reinterpret_cast<std::int64_t*>(sources);
     source_terms(view, c, size, inverse.data(), mean.data(), ridge, 1,
                  [&](std::uint32_t source, int field, float value) {
-                   fields[2 * std::size_t{source} + field] += to_fixed(value);
+                   add_fixed(fields[2 * std::size_t{source} + field], to_fixed(value));
                  });
   }
 }

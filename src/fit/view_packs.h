@@ -98,7 +98,7 @@ void set_moments_of_views(const ComponentBatch& batch, float* scratch, std::int6
     for (std::uint32_t b = 0; b < blocks.count; ++b) {
       set_vote_moments(view, view_block(view, blocks.block[b]), s + b, x + b, kLanes);
       if (totals != nullptr) add_view_terms(*totals, terms.score.v[b], terms.information.v[b]);
-      if (log_evidence != nullptr) *log_evidence += to_fixed(evidence.v[b]);
+      if (log_evidence != nullptr) add_fixed(*log_evidence, to_fixed(evidence.v[b]));
     }
   });
 }

@@ -23,8 +23,8 @@ VOXPOP_HD PairSums sum_sites(const FitView& view, std::uint32_t pair) {
   for (std::uint32_t v = view.pair_votes[pair]; v < view.pair_votes[pair + 1]; ++v) {
     const float weight = weight_of(view, v);
     const float precision = weight * view.site_precision[v], shift = weight * view.site_shift[v];
-    sums.fixed_precision += to_fixed(precision);
-    sums.fixed_shift += to_fixed(shift);
+    add_fixed(sums.fixed_precision, to_fixed(precision));
+    add_fixed(sums.fixed_shift, to_fixed(shift));
     sums.unsound += 0 * (precision + shift);
   }
   return sums;
@@ -228,13 +228,13 @@ VOXPOP_HD void finish_component(const FitView& view, std::uint32_t c, std::uint3
     slot_mean[slot0 + i] = m + prior_mean(view, slot0 + i);
     slot_variance[slot0 + i] = variance > 0 ? variance : 0;
   }
-  sums->squares += to_fixed(squares);
+  add_fixed(sums->squares, to_fixed(squares));
   sums->freedom += items - 1;
   if (slot_mean != nullptr) {
     float quadratic = 0;
     for (std::uint32_t i = 0; i < items; ++i) quadratic += shift[i * stride] * mean[i * stride];
     quadratic += prior_quadratic(view, c);
-    sums->log_evidence += to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count))));
+    add_fixed(sums->log_evidence, to_fixed(0.5f * (quadratic - (log_determinant - logf(1 + ridge * count)))));
   }
   const float largest = sqrtf(change);
   if (largest > sums->change) sums->change = largest;
@@ -254,7 +254,7 @@ VOXPOP_HD void finish_views(const FitView& view, std::uint32_t c, std::uint32_t 
   };
   for (std::uint32_t b = view.views.component_blocks[c]; b < view.views.component_blocks[c + 1]; ++b)
     evidence += set_view_moments(view, b, scratch, mean_of, covariance, totals);
-  if (sums != nullptr) sums->log_evidence += to_fixed(evidence);
+  if (sums != nullptr) add_fixed(sums->log_evidence, to_fixed(evidence));
 }
 
 }  // namespace voxpop

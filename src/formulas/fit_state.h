@@ -86,9 +86,9 @@ VOXPOP_HD void step_prompt(TieHabit& prompt, const HabitSums& sums, const PassOp
   prompt = {static_cast<float>(mean), static_cast<float>(1 / precision)};
   const double told = 1 - 1 / (precision * spread);
   ++totals.prompts;
-  totals.mean += to_fixed(mean);
-  totals.square += to_fixed(whole * whole + 1 / precision);
-  totals.told += to_fixed(told * told);
+  add_fixed(totals.mean, to_fixed(mean));
+  add_fixed(totals.square, to_fixed(whole * whole + 1 / precision));
+  add_fixed(totals.told, to_fixed(told * told));
 }
 
 VOXPOP_HD bool has_discriminations(Model model) { return model == Model::kRater; }
@@ -267,10 +267,10 @@ VOXPOP_HD void update_annotator(const FitState& s, AnnotatorPosterior& a, const 
   if (mixes) step_share(a, sums, prior, s.lowest_share_logit);
   if (rates && s.own_ties) step_habit(a, sums, prior, s.damping);
   if (!rates) {
-    totals.gradient += sums.gradient_gamma;
-    totals.information += sums.information_gamma;
-    totals.gradient_habit += sums.gradient_habit;
-    totals.information_habit += sums.information_habit;
+    add_fixed(totals.gradient, sums.gradient_gamma);
+    add_fixed(totals.information, sums.information_gamma);
+    add_fixed(totals.gradient_habit, sums.gradient_habit);
+    add_fixed(totals.information_habit, sums.information_habit);
   } else if (s.phase == Phase::kNewton) {
     newton_step(a, sums, prior, s.damping);
     // Measured from the value one iteration ago, so that a step that only undoes the stretch counts as 0.
@@ -293,16 +293,16 @@ VOXPOP_HD void update_tastes(const FitState& s, const AnnotatorPosterior& a, Tas
       step_taste(tastes[k], sums[k], 0, s.taste_variance[k]);
     const double mean = tastes[k].mean;
     if (votes == 0) continue;
-    totals.taste2[k] += to_fixed(mean * mean + tastes[k].variance);
-    totals.gamma_taste[k] += to_fixed(a.discrimination * mean);
+    add_fixed(totals.taste2[k], to_fixed(mean * mean + tastes[k].variance));
+    add_fixed(totals.gamma_taste[k], to_fixed(a.discrimination * mean));
   }
-  if (s.tastes > 0 && votes > 0) totals.gamma_square += to_fixed(a.discrimination * a.discrimination);
+  if (s.tastes > 0 && votes > 0) add_fixed(totals.gamma_square, to_fixed(a.discrimination * a.discrimination));
 }
 
 VOXPOP_HD void add_mean(const AnnotatorPosterior& a, AnnotatorTotals& totals) {
-  totals.discrimination += to_fixed(a.discrimination);
-  totals.share += to_fixed(a.share_logit);
-  totals.habit += to_fixed(a.habit_logit);
+  add_fixed(totals.discrimination, to_fixed(a.discrimination));
+  add_fixed(totals.share, to_fixed(a.share_logit));
+  add_fixed(totals.habit, to_fixed(a.habit_logit));
 }
 
 /// One habit for all annotators: a step towards its maximum a posteriori, prior N(0, 25).
@@ -338,10 +338,10 @@ VOXPOP_HD Population with_means(const FitState& s, const AnnotatorTotals& totals
 VOXPOP_HD void add_spread(const Population& centre, const AnnotatorPosterior& a, AnnotatorTotals& totals) {
   const double off = a.discrimination - centre.mean, share_off = a.share_logit - centre.share_mean;
   const double habit_off = a.habit_logit - centre.habit_mean;
-  totals.gamma2 += to_fixed(off * off + a.discrimination_variance);
-  totals.beta2 += to_fixed(a.side_bias * a.side_bias + a.side_bias_variance);
-  totals.share2 += to_fixed(share_off * share_off + a.share_variance);
-  totals.habit2 += to_fixed(habit_off * habit_off + a.habit_variance);
+  add_fixed(totals.gamma2, to_fixed(off * off + a.discrimination_variance));
+  add_fixed(totals.beta2, to_fixed(a.side_bias * a.side_bias + a.side_bias_variance));
+  add_fixed(totals.share2, to_fixed(share_off * share_off + a.share_variance));
+  add_fixed(totals.habit2, to_fixed(habit_off * habit_off + a.habit_variance));
 }
 
 /// Moment estimates of the variances. Hyperprior: as if two more annotators with variance 0.1 had been seen (0.5 for
@@ -435,14 +435,14 @@ VOXPOP_HD double coefficients_moved(FitState& s) {
 VOXPOP_HD void update_source(const FitState& s, Source& source, const SourceSums& sums, AnnotatorTotals& totals) {
   if (!s.own_sources) source.prior_variance = s.source_variance;
   if (s.iterations > 0) step_source(source, sums);
-  totals.source += to_fixed(source.score);
+  add_fixed(totals.source, to_fixed(source.score));
 }
 
 /// Votes compare sources but do not determine their level, so their mean is set to 0. `sum`: AnnotatorTotals::source of
 /// all sources.
 VOXPOP_HD void centre_source(const FitState& s, std::int64_t sum, Source& source, AnnotatorTotals& totals) {
   if (!s.own_sources) source.score -= from_fixed(sum) / s.sources;
-  totals.source2 += to_fixed(source.score * source.score + source.variance);
+  add_fixed(totals.source2, to_fixed(source.score * source.score + source.variance));
   const double moved = fabs(source.score - source.last) / sqrt(source.variance);
   totals.source_step = farther(totals.source_step, static_cast<float>(moved));
   source.last = source.score;

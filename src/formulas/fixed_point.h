@@ -13,6 +13,11 @@ inline constexpr double kFixedScale = 16777216.0;
 /// by up to 3e-8 on average, which is 3 nats in the likelihood of 1e8 votes.
 VOXPOP_HD std::int64_t to_fixed(float value) { return llrintf(value * 16777216.0f); }
 VOXPOP_HD std::int64_t to_fixed(double value) { return llrint(value * kFixedScale); }
+/// Adds to a sum in fixed point. Terms that no fit has, such as NaN, can take a sum out of its range. It then wraps
+/// around, which is not undefined behaviour; require_numbers() reports a fit that went wrong.
+VOXPOP_HD void add_fixed(std::int64_t& sum, std::int64_t more) {
+  sum = static_cast<std::int64_t>(static_cast<std::uint64_t>(sum) + static_cast<std::uint64_t>(more));
+}
 VOXPOP_HD double from_fixed(std::int64_t sum) { return static_cast<double>(sum) / kFixedScale; }
 
 }  // namespace voxpop

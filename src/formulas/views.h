@@ -164,8 +164,8 @@ VOXPOP_HD void set_vote_moments(const FitView& view, const ViewBlock& block, con
 
 /// Adds what a block says about w to the totals, in fixed point.
 VOXPOP_HD void add_view_terms(ViewTotals& totals, double score, double information) {
-  totals.score += to_fixed(score);
-  totals.information += to_fixed(information);
+  add_fixed(totals.score, to_fixed(score));
+  add_fixed(totals.information, to_fixed(information));
 }
 
 /// Adds the message of block b to H and the shift of its component, by add_h(slot, slot, x) and add_shift(slot, x).

@@ -109,11 +109,11 @@ AnnotatorPosterior estimate(const Seen* begin, const Seen* end, AnnotatorPosteri
     AnnotatorSums sums{};
     for (const Seen* vote = begin; vote != end; ++vote) {
       const AnnotatorTerms<double> terms = terms_of(*vote, a);
-      sums.gradient_gamma += to_fixed(terms.gradient_gamma);
-      sums.gradient_beta += to_fixed(terms.gradient_beta);
-      sums.information_gamma += to_fixed(terms.information_gamma);
-      sums.information_cross += to_fixed(terms.information_cross);
-      sums.information_beta += to_fixed(terms.information_beta);
+      add_fixed(sums.gradient_gamma, to_fixed(terms.gradient_gamma));
+      add_fixed(sums.gradient_beta, to_fixed(terms.gradient_beta));
+      add_fixed(sums.information_gamma, to_fixed(terms.information_gamma));
+      add_fixed(sums.information_cross, to_fixed(terms.information_cross));
+      add_fixed(sums.information_beta, to_fixed(terms.information_beta));
     }
     if (newton_step(a, sums, population) < 0.02) break;
   }
