@@ -1,5 +1,9 @@
 #include "core/strings.h"
 
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/parallel_for.h>
+
+#include <cstring>
 #include <optional>
 
 namespace voxpop {
@@ -79,11 +83,16 @@ std::string shown(std::string_view text) { return shown(text, kShown); }
 std::string shown(std::string_view text, std::size_t most) { return one_line(shortened(text, most)); }
 
 void Strings::append_fields(const char* fields, std::size_t width, std::span<const std::uint32_t> lengths) {
+  const std::size_t before = ends_.size();
   std::uint64_t end = text_.size();
-  ends_.reserve(ends_.size() + lengths.size());
-  for (const std::uint32_t length : lengths) ends_.push_back(end += length);
-  text_.reserve(end);
-  for (std::size_t i = 0; i < lengths.size(); ++i) text_.append(fields + i * width, lengths[i]);
+  ends_.resize(before + lengths.size());
+  for (std::size_t i = 0; i < lengths.size(); ++i) ends_[before + i] = end += lengths[i];
+  text_.resize(end);
+  using Range = oneapi::tbb::blocked_range<std::size_t>;
+  oneapi::tbb::parallel_for(Range(0, lengths.size(), 1 << 16), [&](const Range& range) {
+    for (std::size_t i = range.begin(); i < range.end(); ++i)
+      std::memcpy(text_.data() + ends_[before + i] - lengths[i], fields + i * width, lengths[i]);
+  });
 }
 
 void append_csv_field(std::string_view text, std::string& out) {

@@ -1,3 +1,5 @@
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_pipeline.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -191,9 +193,15 @@ void OutputHdf5::write(const std::string& name, const Strings& values) {
   if (longest <= 64 || longest * values.size() <= 4 * values.characters()) {
     H5Tset_size(type, longest);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    std::vector<char> padded(longest * values.size(), '\0');
-    for (std::size_t i = 0; i < values.size(); ++i)
-      std::memcpy(padded.data() + i * longest, values[i].data(), values[i].size());
+    Column<char> padded(longest * values.size());
+    using Range = oneapi::tbb::blocked_range<std::size_t>;
+    oneapi::tbb::parallel_for(Range(0, values.size(), 1 << 14), [&](const Range& range) {
+      for (std::size_t i = range.begin(); i < range.end(); ++i) {
+        char* const field = padded.data() + i * longest;
+        std::memcpy(field, values[i].data(), values[i].size());
+        std::memset(field + values[i].size(), 0, longest - values[i].size());
+      }
+    });
     write_rows(name, type, longest, padded.data(), values.size());
     return;
   }

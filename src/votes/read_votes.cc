@@ -77,11 +77,19 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
                       shown(ids[first]), before);
   };
   constexpr std::size_t kMany = 1 << 20;  // if all ids differ, at most a sixteenth are candidates
-  for (std::uint32_t row = 0; row < ids.size(); ++row)
-    if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash)) {
-      hashed.push_back({hash, row});
-      if (hashed.size() == kMany) compare();  // compare early: if all ids are equal, the rest would only use memory
-    }
+  constexpr std::size_t kBlock = 1 << 16, kRound = 4 * kMany;
+  for (std::size_t begin = 0; begin < ids.size(); begin += kRound) {
+    const std::size_t end = std::min(ids.size(), begin + kRound);
+    std::vector<std::vector<Hashed>> found((end - begin + kBlock - 1) / kBlock);
+    oneapi::tbb::parallel_for(std::size_t{0}, found.size(), [&](std::size_t block) {
+      const std::size_t first = begin + block * kBlock;
+      for (std::size_t row = first; row < std::min(end, first + kBlock); ++row)
+        if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash))
+          found[block].push_back({hash, static_cast<std::uint32_t>(row)});
+    });
+    for (const auto& part : found) hashed.insert(hashed.end(), part.begin(), part.end());
+    if (hashed.size() >= kMany) compare();  // compare early: if all ids are equal, the rest would only use memory
+  }
   compare();
 }
 
