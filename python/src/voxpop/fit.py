@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import warnings
@@ -26,6 +25,7 @@ from voxpop.files import Folder, Path, written_beside
 from voxpop.native import NativeFit, find_library, fit_votes
 from voxpop.program import options, run
 from voxpop.read import READING, Votes, votes_of
+from voxpop.request import MODEL_OPTIONS, columns_of, request_of, warn_of
 
 Model = Literal["bt", "crowd-bt", "rater"]
 
@@ -346,17 +346,45 @@ class Fit:
         """
         with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
             fit = self._path_with_votes(folder) if format == "votes" and "votes" not in more else self.path
-            arguments: list[str | os.PathLike[str]] = ["export", fit, "-o", path, "--format", format, "--json"]
-            for option, given in {"--texts": texts, "--prompt-texts": prompt_texts}.items():
-                if isinstance(given, (Mapping, pd.Series)):
-                    name = os.path.join(folder, option.strip("-") + ".jsonl")
-                    with open(name, "w", encoding="utf-8") as file:
-                        file.writelines(json.dumps({"id": str(key), "text": text}) + "\n" for key, text in given.items())
-                    given = name
-                if given is not None:
-                    arguments += [option, given]
-            counts: dict[str, Any] = json.loads(run(*arguments, *options(more)))
+            given = {"texts": _text_file(texts, folder, "texts"), "prompt_texts": _text_file(prompt_texts, folder, "prompt_texts")}
+            counts: dict[str, Any] = json.loads(run("export", fit, "-o", path, "--format", format, "--json", *options({**given, **more})))
         return counts
+
+    def rows(self, format: str = "trl", *, texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None,
+             prompt_texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None, **more: Any) -> Any:
+        """The rows that export() writes, as a Hugging Face Dataset in memory: a row a pair, or a vote with format "votes".
+        Needs datasets.
+
+        texts, prompt_texts, more: as in export(), without split. Numbers are float64, except counts. Raises BadInputError where
+        a column has texts in some rows and lists of messages in others.
+        """
+        import datasets
+        import pyarrow
+        import pyarrow.json
+
+        if format == "csv" or "split" in more:
+            raise UsageError("rows() gives one Dataset: format 'jsonl' has the columns of 'csv', and split is for export()")
+        with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
+            if self._native is not None and format != "votes" and more.keys() <= _ROWS:
+                request = {name: [os.fspath(path)] for name, given in {"texts": texts, "prompt_texts": prompt_texts}.items()
+                           if (path := _text_file(given, folder, name)) is not None}
+                lines = self._native.rows({"format": format, **request, **more})
+            else:
+                path = os.path.join(folder, "rows.jsonl")
+                self.export(path, format, texts=texts, prompt_texts=prompt_texts, **more)
+                lines = FilePath(path).read_bytes()
+        if not lines:
+            return datasets.Dataset.from_dict({})
+        first = pyarrow.Table.from_pylist([json.loads(lines[: lines.index(b"\n")])]).schema
+        # Types of the first row: else texts that look like times were times, and weights of 1 integers.
+        known = pyarrow.schema([field.with_type(pyarrow.float64()) if field.type == pyarrow.int64() and field.name not in ("votes", "label")
+                                else field for field in first if field.type != pyarrow.null()])
+        try:
+            table = pyarrow.json.read_json(pyarrow.BufferReader(lines), pyarrow.json.ReadOptions(block_size=min(len(lines), 2**31 - 1)),
+                                           pyarrow.json.ParseOptions(explicit_schema=known))
+        except pyarrow.ArrowInvalid as error:
+            raise BadInputError(f"these rows are not one Dataset, but export() writes them: {error}") from error
+        return datasets.Dataset(table)
 
     def _path_with_votes(self, folder: str) -> str:
         """A fit/1 file that knows where its votes are. Of a fit in memory: votes are written, and named in a copy."""
@@ -380,6 +408,20 @@ class Fit:
                            keep_default_na=False)
 
 
+#: Options of rows that the library takes.
+_ROWS = frozenset({"min_probability", "max_flagged", "margin_scale", "keep_ties"})
+
+
+def _text_file(texts: Path | Mapping[Any, Any] | pd.Series[Any] | None, folder: str, name: str) -> Path | None:
+    """Texts by id as a JSONL file in `folder`; a path as it is."""
+    if not isinstance(texts, (Mapping, pd.Series)):
+        return texts
+    path = os.path.join(folder, name + ".jsonl")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"id": str(key), "text": text}) + "\n" for key, text in texts.items())
+    return path
+
+
 def read_fit(path: Path) -> Fit:
     """Opens a fit/1 file. Raises FileError or BadInputError."""
     return Fit(path)
@@ -394,18 +436,6 @@ def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, vo
     path = folder.file("fit.h5")
     FilePath(path).write_bytes(content)
     return Fit(path, summary=summary, index=index, folder=folder, votes=votes)
-
-
-def _warn(provenance: Mapping[str, Any]) -> None:
-    """What the program found about the votes and the fit."""
-    told = set()
-    for finding in provenance.get("findings", []):
-        told.add(finding["text"])
-        if finding["level"] != "note":
-            warnings.warn(f"{finding['text']} {finding['remedy']}".strip(), VotesWarning, stacklevel=3)
-    for text in provenance.get("warnings", []):
-        if text not in told:
-            warnings.warn(text, VotesWarning, stacklevel=3)
 
 
 def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame, folder: Folder) -> str:
@@ -499,7 +529,7 @@ def fit(
     if known is not None and known.columns is not None and prior_score is None and embeddings is None:
         made = _fit_here(known, wishes, output, progress)
         if made is not None:
-            _warn(made.provenance)
+            warn_of(made.provenance)
             return made
     paths = read_votes if isinstance(read_votes, list) else [read_votes.path]
     folder = Folder() if output is None else None
@@ -513,53 +543,29 @@ def fit(
         wishes["embeddings"] = _embedding_file(embeddings, given, votes)
     summary = run("fit", *paths, "-o", path, *options(wishes), progress=progress)
     made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known)
-    _warn(made.provenance)
+    warn_of(made.provenance)
     return made
 
 
-#: Options of 'voxpop fit' that the library takes, and of which type; the names and values that it has for them.
-_WISHES = {"model": str, "ties": str, "repeats": str, "views": str, "max_iterations": int, "seed": int, "calibrate": bool, "force": bool,
-           "strict": bool}
-_WITHOUT = {"no_side_bias": "side_bias", "no_adversaries": "adversaries"}
-_WHERE = {"threads": int, "device": str, "memory_limit": int}
+#: Options that the library takes, and of which type.
+_OPTIONS = {**MODEL_OPTIONS, "model": str, "force": bool, "strict": bool}
 
 
 def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, progress: bool) -> Fit | None:
     """By the library in this process; None where there is none, or where an option is for the program alone."""
-    request: dict[str, Any] = {}
-    where: dict[str, Any] = {}
-    warm = wishes.get("warm_start")
-    for name, value in wishes.items():
-        if value is None or value is False or name == "warm_start":
-            continue
-        if isinstance(value, (np.integer, np.bool_)):
-            value = value.item()
-        wanted = _WISHES.get(name) or _WHERE.get(name)
-        if name in _WITHOUT and value is True:
-            request[_WITHOUT[name]] = False
-        elif name == "ignore" and isinstance(value, (str, list, tuple)):
-            request["ignore"] = value.split(",") if isinstance(value, str) else list(value)
-        elif wanted is not None and type(value) is wanted and not (isinstance(value, int) and value < 0):
-            (request if name in _WISHES else where)[name] = value
-        else:
-            return None
-    library = find_library()
-    if library is None:
+    wishes = dict(wishes)
+    warm = wishes.pop("warm_start", None)
+    asked, library = request_of(wishes, _OPTIONS), find_library()
+    if asked is None or library is None:
         return None
+    request, where = asked
     if warm is not None:
         request["warm_start"] = warm.path if isinstance(warm, Fit) else os.fspath(warm)
         if isinstance(warm, Fit) and warm._votes is not None and _same(warm._votes.columns, votes.columns):
             warnings.warn("These votes are already in the fit that this one starts from; they count twice.", VotesWarning, stacklevel=3)
     said = ", ".join(f"{name}={value!r}" for name, value in {**request, **where}.items())
     request["asked_by"] = f"voxpop.fit(votes, {said})"
-    assert votes.columns is not None
-    columns = dict(votes.columns)
-    if list(columns.get("annotators/id", ["anonymous"])) == ["anonymous"]:  # as of files: nobody is named
-        columns.pop("annotators/id", None)
-        columns.pop("comparisons/annotator", None)
-        if progress:
-            sys.stderr.write("note: the votes name no annotator: they count as those of one anonymous source\n")
-    made = fit_votes(library, columns, request, progress=progress, **where)
+    made = fit_votes(library, columns_of(votes, progress), request, progress=progress, **where)
     if output is None:
         return Fit(native=made, index=votes.index, votes=votes)
     made.write(output)
