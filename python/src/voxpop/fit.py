@@ -1,4 +1,4 @@
-"""Fits, and what they found as pandas frames."""
+"""Fits, and what they found as frames."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pandas as pd
 
 from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
 from voxpop.files import Folder, Path, written_beside
+from voxpop.frames import Kind, in_kind
 from voxpop.native import NativeFit, find_library, fit_votes
 from voxpop.program import options, run
 from voxpop.read import READING, Votes, votes_of
@@ -63,16 +64,18 @@ class Report:
 
 
 class Fit:
-    """What a fit found: in memory, or in a fit/1 file. Frames are made when first asked for; docs/formats.md has every
-    column, its unit and its range."""
+    """What a fit found: in memory, or in a fit/1 file. Frames are made when first asked for, of the kind that the votes had
+    (pandas, polars or pyarrow; else pandas); docs/formats.md has every column, its unit and its range."""
 
     def __init__(self, path: Path | None = None, *, summary: str = "", index: pd.Index[Any] | None = None,
-                 folder: Folder | None = None, votes: Votes | None = None, native: NativeFit | None = None) -> None:
+                 folder: Folder | None = None, votes: Votes | None = None, native: NativeFit | None = None,
+                 frames: Kind = "pandas") -> None:
         self._path = os.fspath(path) if path is not None else None
         self._native = native
         self._summary = summary
         self._index = index
         self._folder = folder  # goes when the Fit goes
+        self._frames: Kind = frames
         self._votes = votes  # as well: where export(path, "votes") finds the votes
         self._lock = threading.RLock()
         self._opened = self._mark()
@@ -117,11 +120,21 @@ class Fit:
 
     def __reduce__(self) -> Any:
         if self._folder is None and self._native is None:
-            return _opened_fit, (self.path, self.summary, self._index)
+            return _opened_fit, (self.path, self.summary, self._index, self._frames)
         with open(self.path, "rb") as file:
             content = file.read()
         votes = self._votes if self._votes is not None and self._votes.columns is not None else None
-        return _unpickled_fit, (content, self.summary, self._index, votes)
+        return _unpickled_fit, (content, self.summary, self._index, votes, self._frames)
+
+    def to(self, frames: Kind) -> Fit:
+        """This fit with frames of another kind: "pandas", "polars" or "pyarrow"."""
+        if frames == self._frames:
+            return self
+        return Fit(self._path, summary=self._summary, index=self._index, folder=self._folder, votes=self._votes, native=self._native,
+                   frames=frames)
+
+    def _given(self, frame: pd.DataFrame) -> Any:
+        return in_kind(frame, self._frames)
 
     def _open(self) -> h5py.File:
         path = self.path
@@ -185,56 +198,56 @@ class Fit:
         return texts
 
     @cached_property
-    def items(self) -> pd.DataFrame:
+    def items(self) -> Any:
         """A row an item: id, prompt (its id, where votes had prompts), score, std_error, votes, component."""
         frame = self._frame("items")
         if "prompt" in frame:
             frame["prompt"] = self._strings("prompts/id")[frame["prompt"]]
-        return frame
+        return self._given(frame)
 
     @cached_property
-    def annotators(self) -> pd.DataFrame:
+    def annotators(self) -> Any:
         """A row an annotator: id, votes, flag, flag_probability, discrimination, side_bias (each with _se), agreement. Flags
         that are suspicious come first, then who has most votes."""
         frame = self._frame("annotators")
         fine = ~frame["flag"].isin(SUSPICIOUS)
         order = np.lexsort((-frame["votes"].to_numpy(np.int64), fine.to_numpy()))
-        return frame.iloc[order].reset_index(drop=True)
+        return self._given(frame.iloc[order].reset_index(drop=True))
 
     @cached_property
-    def sources(self) -> pd.DataFrame | None:
+    def sources(self) -> Any:
         """A row a source of items (the model that wrote them), the best first: id, score, std_error; None without sources."""
         frame = self._frame("sources")
         if frame.empty:
             return None
-        return frame.sort_values("score", ascending=False, ignore_index=True)
+        return self._given(frame.sort_values("score", ascending=False, ignore_index=True))
 
     @cached_property
-    def embedding(self) -> pd.DataFrame | None:
+    def embedding(self) -> Any:
         """A row a dimension of the items' embeddings: coefficient (logits of the reference annotator a unit) and
         coefficient_se; None without embeddings. An embedding times the coefficients is a reward."""
         coefficient = self._column("covariates/embedding")
         if coefficient is None:
             return None
-        return pd.DataFrame({"coefficient": coefficient, "coefficient_se": self._column("covariates/embedding_se")})
+        return self._given(pd.DataFrame({"coefficient": coefficient, "coefficient_se": self._column("covariates/embedding_se")}))
 
     @cached_property
-    def pairs(self) -> pd.DataFrame:
+    def pairs(self) -> Any:
         """A row a pair: left and right (item ids), votes, probability, probability_better, margin, target, weight, ..."""
         frame = self._frame("pairs")
-        ids = self._strings("items/id")
+        ids = pd.Series(self._strings("items/id")).array
         for side in "left", "right":
-            frame[side] = ids[frame[side]]
-        return frame
+            frame[side] = ids.take(frame[side].to_numpy(np.intp))
+        return self._given(frame)
 
     @cached_property
-    def votes(self) -> pd.DataFrame:
+    def votes(self) -> Any:
         """A row a vote, in the input's order and with its index: probability_correct (NaN for ties), target, weight."""
         frame = self._frame("votes")
-        return frame if self._index is None else frame.set_axis(self._index)
+        return self._given(frame if self._index is None else frame.set_axis(self._index))
 
     @cached_property
-    def windows(self) -> pd.DataFrame | None:
+    def windows(self) -> Any:
         """Annotators over time, a row a window; None where votes have no times."""
         frame = self._frame("annotators/windows")
         if frame.empty and len(frame.columns) == 0:
@@ -242,7 +255,7 @@ class Fit:
         frame["annotator"] = self._strings("annotators/id")[frame["annotator"]]
         for moment in "start", "end":
             frame[moment] = pd.to_datetime(frame[moment], unit="s", utc=True)
-        return frame
+        return self._given(frame)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -253,27 +266,27 @@ class Fit:
             provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
         return provenance
 
-    def check(self) -> pd.DataFrame:
+    def check(self) -> Any:
         """What the votes and the fit make suspicious, the worst first: kind, level ("do_not_train", "care" or "note"), text,
         remedy. No rows: nothing is."""
         names = ["kind", "level", "text", "remedy"]
-        return pd.DataFrame(self.provenance.get("findings", []), columns=names)
+        return self._given(pd.DataFrame(self.provenance.get("findings", []), columns=names))
 
-    def suspicious_votes(self, count: int = 20) -> pd.DataFrame:
-        """The `count` votes that are most probably wrong, the worst first, with the table's index: probability_correct and,
-        where the votes are known here, left, right, annotator and preference (> 0: left)."""
-        chance = self.votes["probability_correct"].to_numpy()
+    def suspicious_votes(self, count: int = 20) -> Any:
+        """The `count` votes that are most probably wrong, the worst first, with the table's index: row (of the votes, from 0),
+        probability_correct and, where the votes are known here, left, right, annotator and preference (> 0: left)."""
+        chance = self._column("votes/probability_correct")
         known = np.flatnonzero(~np.isnan(chance))
         rows = known[np.argsort(chance[known], kind="stable")[: max(count, 0)]]
-        frame = self.votes.iloc[rows][["probability_correct"]]
+        parts: dict[str, Any] = {"row": rows}
         columns = self._votes.columns if self._votes is not None else None
-        if columns is None or len(columns["comparisons/left"]) != len(chance):
-            return frame
-        parts = {side: columns["items/id"][columns["comparisons/" + side][rows]] for side in ("left", "right")}
-        if "comparisons/annotator" in columns:
-            parts["annotator"] = columns["annotators/id"][columns["comparisons/annotator"][rows]]
-        parts["preference"] = columns["comparisons/preference"][rows]
-        return pd.DataFrame({**parts, "probability_correct": frame["probability_correct"].to_numpy()}, index=frame.index)
+        if columns is not None and len(columns["comparisons/left"]) == len(chance):
+            parts |= {side: columns["items/id"][columns["comparisons/" + side][rows]] for side in ("left", "right")}
+            if "comparisons/annotator" in columns:
+                parts["annotator"] = columns["annotators/id"][columns["comparisons/annotator"][rows]]
+            parts["preference"] = columns["comparisons/preference"][rows]
+        parts["probability_correct"] = chance[rows]
+        return self._given(pd.DataFrame(parts, index=rows if self._index is None else self._index[rows]))
 
     def _verdict(self) -> tuple[str, str]:
         """A colour, and in words whether to train on the labels."""
@@ -289,8 +302,8 @@ class Fit:
     def _repr_html_(self) -> str:
         made, say = self.provenance, html.escape
         colour, verdict = self._verdict()
-        flags = self.annotators["flag"]
-        chance = self.pairs["probability_better"].to_numpy()
+        flags = self.to("pandas").annotators["flag"]
+        chance = self._column("pairs/probability_better")
         figures = {
             "votes": f"{made['votes']:,}", "items": f"{made['items']:,}", "pairs": f"{made['pairs']:,}",
             "annotators": f"{made['annotators']:,}", "annotators with a suspicious flag": f"{int(flags.isin(SUSPICIOUS).sum()):,}",
@@ -321,7 +334,7 @@ class Fit:
         Needs pyarrow."""
         os.makedirs(folder, exist_ok=True)
         for name in "items", "annotators", "pairs", "votes", "windows", "sources":
-            frame: pd.DataFrame | None = getattr(self, name)
+            frame: pd.DataFrame | None = getattr(self.to("pandas"), name)
             if frame is not None:
                 frame.to_parquet(FilePath(folder) / f"{name}.parquet")
 
@@ -399,13 +412,12 @@ class Fit:
             file.attrs["provenance"] = json.dumps(provenance)
         return path
 
-    def next(self, budget: int, **more: Any) -> pd.DataFrame:
+    def next(self, budget: int, **more: Any) -> Any:
         """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True."""
         for option in {"output", "json"} & more.keys():
             raise UsageError(f"{option} is not for Python: next() returns a frame")
-        return pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
-                           dtype={"left": str, "right": str, "prompt": str, "annotator": str},
-                           keep_default_na=False)
+        return self._given(pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
+                                       dtype={"left": str, "right": str, "prompt": str, "annotator": str}, keep_default_na=False))
 
 
 #: Options of rows that the library takes.
@@ -423,19 +435,19 @@ def _text_file(texts: Path | Mapping[Any, Any] | pd.Series[Any] | None, folder: 
 
 
 def read_fit(path: Path) -> Fit:
-    """Opens a fit/1 file. Raises FileError or BadInputError."""
+    """Opens a fit/1 file; its frames are pandas', or, with to(), of another kind. Raises FileError or BadInputError."""
     return Fit(path)
 
 
-def _opened_fit(path: str, summary: str, index: pd.Index[Any] | None) -> Fit:
-    return Fit(path, summary=summary, index=index)
+def _opened_fit(path: str, summary: str, index: pd.Index[Any] | None, frames: Kind) -> Fit:
+    return Fit(path, summary=summary, index=index, frames=frames)
 
 
-def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, votes: Votes | None) -> Fit:
+def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, votes: Votes | None, frames: Kind) -> Fit:
     folder = Folder()
     path = folder.file("fit.h5")
     FilePath(path).write_bytes(content)
-    return Fit(path, summary=summary, index=index, folder=folder, votes=votes)
+    return Fit(path, summary=summary, index=index, folder=folder, votes=votes, frames=frames)
 
 
 def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame, folder: Folder) -> str:
@@ -542,7 +554,8 @@ def fit(
     if given is not None and embeddings is not None:
         wishes["embeddings"] = _embedding_file(embeddings, given, votes)
     summary = run("fit", *paths, "-o", path, *options(wishes), progress=progress)
-    made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known)
+    made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known,
+               frames=known.frames if known else "pandas")
     warn_of(made.provenance)
     return made
 
@@ -567,9 +580,9 @@ def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, prog
     request["asked_by"] = f"voxpop.fit(votes, {said})"
     made = fit_votes(library, columns_of(votes, progress), request, progress=progress, **where)
     if output is None:
-        return Fit(native=made, index=votes.index, votes=votes)
+        return Fit(native=made, index=votes.index, votes=votes, frames=votes.frames)
     made.write(output)
-    return Fit(output, summary=Fit(native=made).summary, index=votes.index, votes=votes)
+    return Fit(output, summary=Fit(native=made).summary, index=votes.index, votes=votes, frames=votes.frames)
 
 
 def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
