@@ -350,6 +350,16 @@ class Fit:
             page.save(path)
         return page
 
+    def plot(self, annotators: int = 30) -> Any:
+        """A matplotlib Figure, which a notebook shows and savefig(path) writes: discrimination of annotators with 95 % intervals,
+        coloured by flag; calibration, where the fit knows it; and how sure pairs are.
+
+        annotators: how many are shown, those with a suspicious flag first, then those with most votes. Needs matplotlib.
+        """
+        from voxpop.plot import plot_fit
+
+        return plot_fit(self, annotators)
+
     def export(self, path: Path, format: str, *, texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None,
                prompt_texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None, **more: Any) -> dict[str, Any]:
         """Writes rows that a trainer reads ('voxpop export') and returns the counts.
