@@ -17,6 +17,7 @@ from voxpop.errors import (
     VotesWarning,
     VoxpopError,
 )
+from voxpop.estimator import Estimator
 from voxpop.evaluate import Evaluation, evaluate
 from voxpop.fit import Fit, fit, read_fit
 from voxpop.read import Votes, check, detect, read
@@ -26,6 +27,7 @@ from voxpop.votes import from_datasets, write_comparisons
 __all__ = [
     "BadInputError",
     "DeviceError",
+    "Estimator",
     "Evaluation",
     "FileError",
     "Fit",
