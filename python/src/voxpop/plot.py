@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from voxpop.fit import Fit
@@ -15,14 +18,20 @@ _COLOURS = {"adversarial": "#000000", "random": "#d55e00", "noisy": "#e69f00", "
 _INK = "#333333"
 
 
-def plot_fit(fit: Fit, annotators: int) -> Any:
-    """See Fit.plot()."""
-    import matplotlib.pyplot as plt  # it tells a notebook how figures are shown
-    from matplotlib.figure import Figure
+class FitFigure(Figure):
+    """A Figure that a notebook shows without pyplot."""
 
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
+def plot_fit(fit: Fit, annotators: int) -> FitFigure:
+    """See Fit.plot()."""
     shown = fit.to("pandas").annotators.head(max(annotators, 1))
-    figure = Figure(figsize=(11, max(5.6, 1.6 + 0.21 * len(shown))), layout="constrained")
-    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 11,
+    figure = FitFigure(figsize=(11, max(5.6, 1.6 + 0.21 * len(shown))), layout="constrained")
+    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 11,
                          "axes.edgecolor": _INK, "axes.labelcolor": _INK, "text.parse_math": False}):
         halves: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1), wspace=0.04)
         left, right = halves
