@@ -85,8 +85,8 @@ def test_every_shape_of_votes(table, estimator):
 
 
 def test_errors(table):
-    for X, y, message in (table[SIDES], None, "no preferences"), (np.ones((3, 5)), [1, 1, 1], "shape"), (table[SIDES], [0, 1] * 900, "none of them negative|1=left"), \
-            (table[["left"]], table["preference"], "no column 'right'"):
+    for X, y, message in (table[SIDES], None, "no preferences"), (np.ones((3, 5)), [1, 1, 1], "shape"), \
+            (table[SIDES], [0, 1] * 900, "none of them negative|1=left"), (table[["left"]], table["preference"], "no column 'right'"):
         with pytest.raises(voxpop.BadInputError, match=message):
             voxpop.Estimator().fit(X, y)
     for act in lambda one: one.predict(table), lambda one: one.predict_proba(table), lambda one: one.set_params(modle=1):

@@ -1,5 +1,6 @@
 """Votes in frames of every kind give the same results, in frames of that kind."""
 
+import datetime
 import pickle
 import subprocess
 import sys
@@ -105,7 +106,8 @@ def test_types_of_columns(tmp_path, change):
     expected = columns_of(table, tmp_path / "p.h5")
     for make in polars_of, pyarrow_of:
         assert columns_of(make(table), tmp_path / "o.h5") == expected
-    days = polars_of(table.assign(timestamp=pd.to_datetime(["1970-01-02"] * 3))).with_columns(__import__("polars").col("timestamp").dt.date())
+    days = table.assign(timestamp=[datetime.date(1970, 1, 2)] * 3)
+    days = pytest.importorskip("polars").DataFrame(days.to_dict("list"))
     assert columns_of(days, tmp_path / "d.h5")["comparisons/timestamp"] == [86400] * 3
 
 
@@ -128,6 +130,16 @@ def test_bad_tables(columns, message):
     for make in pytest.importorskip("polars").DataFrame, pytest.importorskip("pyarrow").table:
         with pytest.raises(voxpop.BadInputError, match=message):
             voxpop.read(make(columns))
+
+
+def test_a_fit_written_again_is_noticed(table, tmp_path):
+    """Also by the frames of another kind."""
+    fit = voxpop.fit(table, output=tmp_path / "f.h5", progress=False)
+    other = fit.to("pyarrow")
+    voxpop.fit(table[:900], output=tmp_path / "f.h5", progress=False)
+    for one in other, fit.to("polars"):
+        with pytest.raises(voxpop.FileError, match="written again"):
+            one.pairs
 
 
 def test_shapes_of_tables(tmp_path):

@@ -130,8 +130,10 @@ class Fit:
         """This fit with frames of another kind: "pandas", "polars" or "pyarrow"."""
         if frames == self._frames:
             return self
-        return Fit(self._path, summary=self._summary, index=self._index, folder=self._folder, votes=self._votes, native=self._native,
-                   frames=frames)
+        other = Fit(self._path, summary=self._summary, index=self._index, folder=self._folder, votes=self._votes, native=self._native,
+                    frames=frames)
+        other._opened = self._opened
+        return other
 
     def _given(self, frame: pd.DataFrame) -> Any:
         return in_kind(frame, self._frames)
