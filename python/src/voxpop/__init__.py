@@ -17,6 +17,8 @@ from voxpop.errors import (
     VotesWarning,
     VoxpopError,
 )
+from voxpop.estimator import Estimator
+from voxpop.evaluate import Evaluation, evaluate
 from voxpop.fit import Fit, fit, read_fit
 from voxpop.read import Votes, check, detect, read
 from voxpop.version import __version__
@@ -25,6 +27,8 @@ from voxpop.votes import from_datasets, write_comparisons
 __all__ = [
     "BadInputError",
     "DeviceError",
+    "Estimator",
+    "Evaluation",
     "FileError",
     "Fit",
     "InternalError",
@@ -37,6 +41,7 @@ __all__ = [
     "__version__",
     "check",
     "detect",
+    "evaluate",
     "fit",
     "from_datasets",
     "read",

@@ -1,4 +1,4 @@
-"""Fits, and what they found as pandas frames."""
+"""Fits, and what they found as frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import warnings
@@ -23,9 +22,11 @@ import pandas as pd
 
 from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
 from voxpop.files import Folder, Path, written_beside
+from voxpop.frames import Kind, in_kind
 from voxpop.native import NativeFit, find_library, fit_votes
 from voxpop.program import options, run
 from voxpop.read import READING, Votes, votes_of
+from voxpop.request import MODEL_OPTIONS, columns_of, request_of, warn_of
 
 Model = Literal["bt", "crowd-bt", "rater"]
 
@@ -63,16 +64,18 @@ class Report:
 
 
 class Fit:
-    """What a fit found: in memory, or in a fit/1 file. Frames are made when first asked for; docs/formats.md has every
-    column, its unit and its range."""
+    """What a fit found: in memory, or in a fit/1 file. Frames are made when first asked for, of the kind that the votes had
+    (pandas, polars or pyarrow; else pandas); docs/formats.md has every column, its unit and its range."""
 
     def __init__(self, path: Path | None = None, *, summary: str = "", index: pd.Index[Any] | None = None,
-                 folder: Folder | None = None, votes: Votes | None = None, native: NativeFit | None = None) -> None:
+                 folder: Folder | None = None, votes: Votes | None = None, native: NativeFit | None = None,
+                 frames: Kind = "pandas") -> None:
         self._path = os.fspath(path) if path is not None else None
         self._native = native
         self._summary = summary
         self._index = index
         self._folder = folder  # goes when the Fit goes
+        self._frames: Kind = frames
         self._votes = votes  # as well: where export(path, "votes") finds the votes
         self._lock = threading.RLock()
         self._opened = self._mark()
@@ -117,11 +120,23 @@ class Fit:
 
     def __reduce__(self) -> Any:
         if self._folder is None and self._native is None:
-            return _opened_fit, (self.path, self.summary, self._index)
+            return _opened_fit, (self.path, self.summary, self._index, self._frames)
         with open(self.path, "rb") as file:
             content = file.read()
         votes = self._votes if self._votes is not None and self._votes.columns is not None else None
-        return _unpickled_fit, (content, self.summary, self._index, votes)
+        return _unpickled_fit, (content, self.summary, self._index, votes, self._frames)
+
+    def to(self, frames: Kind) -> Fit:
+        """This fit with frames of another kind: "pandas", "polars" or "pyarrow"."""
+        if frames == self._frames:
+            return self
+        other = Fit(self._path, summary=self._summary, index=self._index, folder=self._folder, votes=self._votes, native=self._native,
+                    frames=frames)
+        other._opened = self._opened
+        return other
+
+    def _given(self, frame: pd.DataFrame) -> Any:
+        return in_kind(frame, self._frames)
 
     def _open(self) -> h5py.File:
         path = self.path
@@ -185,56 +200,56 @@ class Fit:
         return texts
 
     @cached_property
-    def items(self) -> pd.DataFrame:
+    def items(self) -> Any:
         """A row an item: id, prompt (its id, where votes had prompts), score, std_error, votes, component."""
         frame = self._frame("items")
         if "prompt" in frame:
             frame["prompt"] = self._strings("prompts/id")[frame["prompt"]]
-        return frame
+        return self._given(frame)
 
     @cached_property
-    def annotators(self) -> pd.DataFrame:
+    def annotators(self) -> Any:
         """A row an annotator: id, votes, flag, flag_probability, discrimination, side_bias (each with _se), agreement. Flags
         that are suspicious come first, then who has most votes."""
         frame = self._frame("annotators")
         fine = ~frame["flag"].isin(SUSPICIOUS)
         order = np.lexsort((-frame["votes"].to_numpy(np.int64), fine.to_numpy()))
-        return frame.iloc[order].reset_index(drop=True)
+        return self._given(frame.iloc[order].reset_index(drop=True))
 
     @cached_property
-    def sources(self) -> pd.DataFrame | None:
+    def sources(self) -> Any:
         """A row a source of items (the model that wrote them), the best first: id, score, std_error; None without sources."""
         frame = self._frame("sources")
         if frame.empty:
             return None
-        return frame.sort_values("score", ascending=False, ignore_index=True)
+        return self._given(frame.sort_values("score", ascending=False, ignore_index=True))
 
     @cached_property
-    def embedding(self) -> pd.DataFrame | None:
+    def embedding(self) -> Any:
         """A row a dimension of the items' embeddings: coefficient (logits of the reference annotator a unit) and
         coefficient_se; None without embeddings. An embedding times the coefficients is a reward."""
         coefficient = self._column("covariates/embedding")
         if coefficient is None:
             return None
-        return pd.DataFrame({"coefficient": coefficient, "coefficient_se": self._column("covariates/embedding_se")})
+        return self._given(pd.DataFrame({"coefficient": coefficient, "coefficient_se": self._column("covariates/embedding_se")}))
 
     @cached_property
-    def pairs(self) -> pd.DataFrame:
+    def pairs(self) -> Any:
         """A row a pair: left and right (item ids), votes, probability, probability_better, margin, target, weight, ..."""
         frame = self._frame("pairs")
-        ids = self._strings("items/id")
+        ids = pd.Series(self._strings("items/id")).array
         for side in "left", "right":
-            frame[side] = ids[frame[side]]
-        return frame
+            frame[side] = ids.take(frame[side].to_numpy(np.intp))
+        return self._given(frame)
 
     @cached_property
-    def votes(self) -> pd.DataFrame:
+    def votes(self) -> Any:
         """A row a vote, in the input's order and with its index: probability_correct (NaN for ties), target, weight."""
         frame = self._frame("votes")
-        return frame if self._index is None else frame.set_axis(self._index)
+        return self._given(frame if self._index is None else frame.set_axis(self._index))
 
     @cached_property
-    def windows(self) -> pd.DataFrame | None:
+    def windows(self) -> Any:
         """Annotators over time, a row a window; None where votes have no times."""
         frame = self._frame("annotators/windows")
         if frame.empty and len(frame.columns) == 0:
@@ -242,7 +257,7 @@ class Fit:
         frame["annotator"] = self._strings("annotators/id")[frame["annotator"]]
         for moment in "start", "end":
             frame[moment] = pd.to_datetime(frame[moment], unit="s", utc=True)
-        return frame
+        return self._given(frame)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -253,27 +268,27 @@ class Fit:
             provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
         return provenance
 
-    def check(self) -> pd.DataFrame:
+    def check(self) -> Any:
         """What the votes and the fit make suspicious, the worst first: kind, level ("do_not_train", "care" or "note"), text,
         remedy. No rows: nothing is."""
         names = ["kind", "level", "text", "remedy"]
-        return pd.DataFrame(self.provenance.get("findings", []), columns=names)
+        return self._given(pd.DataFrame(self.provenance.get("findings", []), columns=names))
 
-    def suspicious_votes(self, count: int = 20) -> pd.DataFrame:
-        """The `count` votes that are most probably wrong, the worst first, with the table's index: probability_correct and,
-        where the votes are known here, left, right, annotator and preference (> 0: left)."""
-        chance = self.votes["probability_correct"].to_numpy()
+    def suspicious_votes(self, count: int = 20) -> Any:
+        """The `count` votes that are most probably wrong, the worst first, with the table's index: row (of the votes, from 0),
+        probability_correct and, where the votes are known here, left, right, annotator and preference (> 0: left)."""
+        chance = self._column("votes/probability_correct")
         known = np.flatnonzero(~np.isnan(chance))
         rows = known[np.argsort(chance[known], kind="stable")[: max(count, 0)]]
-        frame = self.votes.iloc[rows][["probability_correct"]]
+        parts: dict[str, Any] = {"row": rows}
         columns = self._votes.columns if self._votes is not None else None
-        if columns is None or len(columns["comparisons/left"]) != len(chance):
-            return frame
-        parts = {side: columns["items/id"][columns["comparisons/" + side][rows]] for side in ("left", "right")}
-        if "comparisons/annotator" in columns:
-            parts["annotator"] = columns["annotators/id"][columns["comparisons/annotator"][rows]]
-        parts["preference"] = columns["comparisons/preference"][rows]
-        return pd.DataFrame({**parts, "probability_correct": frame["probability_correct"].to_numpy()}, index=frame.index)
+        if columns is not None and len(columns["comparisons/left"]) == len(chance):
+            parts |= {side: columns["items/id"][columns["comparisons/" + side][rows]] for side in ("left", "right")}
+            if "comparisons/annotator" in columns:
+                parts["annotator"] = columns["annotators/id"][columns["comparisons/annotator"][rows]]
+            parts["preference"] = columns["comparisons/preference"][rows]
+        parts["probability_correct"] = chance[rows]
+        return self._given(pd.DataFrame(parts, index=rows if self._index is None else self._index[rows]))
 
     def _verdict(self) -> tuple[str, str]:
         """A colour, and in words whether to train on the labels."""
@@ -289,8 +304,8 @@ class Fit:
     def _repr_html_(self) -> str:
         made, say = self.provenance, html.escape
         colour, verdict = self._verdict()
-        flags = self.annotators["flag"]
-        chance = self.pairs["probability_better"].to_numpy()
+        flags = self.to("pandas").annotators["flag"]
+        chance = self._column("pairs/probability_better")
         figures = {
             "votes": f"{made['votes']:,}", "items": f"{made['items']:,}", "pairs": f"{made['pairs']:,}",
             "annotators": f"{made['annotators']:,}", "annotators with a suspicious flag": f"{int(flags.isin(SUSPICIOUS).sum()):,}",
@@ -321,7 +336,7 @@ class Fit:
         Needs pyarrow."""
         os.makedirs(folder, exist_ok=True)
         for name in "items", "annotators", "pairs", "votes", "windows", "sources":
-            frame: pd.DataFrame | None = getattr(self, name)
+            frame: pd.DataFrame | None = getattr(self.to("pandas"), name)
             if frame is not None:
                 frame.to_parquet(FilePath(folder) / f"{name}.parquet")
 
@@ -337,6 +352,16 @@ class Fit:
             page.save(path)
         return page
 
+    def plot(self, annotators: int = 30) -> Any:
+        """A matplotlib Figure, which a notebook shows and savefig(path) writes: discrimination of annotators with 95 % intervals,
+        coloured by flag; calibration, where the fit knows it; and how sure pairs are.
+
+        annotators: how many are shown, those with a suspicious flag first, then those with most votes. Needs matplotlib.
+        """
+        from voxpop.plot import plot_fit
+
+        return plot_fit(self, annotators)
+
     def export(self, path: Path, format: str, *, texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None,
                prompt_texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None, **more: Any) -> dict[str, Any]:
         """Writes rows that a trainer reads ('voxpop export') and returns the counts.
@@ -346,17 +371,45 @@ class Fit:
         """
         with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
             fit = self._path_with_votes(folder) if format == "votes" and "votes" not in more else self.path
-            arguments: list[str | os.PathLike[str]] = ["export", fit, "-o", path, "--format", format, "--json"]
-            for option, given in {"--texts": texts, "--prompt-texts": prompt_texts}.items():
-                if isinstance(given, (Mapping, pd.Series)):
-                    name = os.path.join(folder, option.strip("-") + ".jsonl")
-                    with open(name, "w", encoding="utf-8") as file:
-                        file.writelines(json.dumps({"id": str(key), "text": text}) + "\n" for key, text in given.items())
-                    given = name
-                if given is not None:
-                    arguments += [option, given]
-            counts: dict[str, Any] = json.loads(run(*arguments, *options(more)))
+            given = {"texts": _text_file(texts, folder, "texts"), "prompt_texts": _text_file(prompt_texts, folder, "prompt_texts")}
+            counts: dict[str, Any] = json.loads(run("export", fit, "-o", path, "--format", format, "--json", *options({**given, **more})))
         return counts
+
+    def rows(self, format: str = "trl", *, texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None,
+             prompt_texts: Path | Mapping[Any, Any] | pd.Series[Any] | None = None, **more: Any) -> Any:
+        """The rows that export() writes, as a Hugging Face Dataset in memory: a row a pair, or a vote with format "votes".
+        Needs datasets.
+
+        texts, prompt_texts, more: as in export(), without split. Numbers are float64, except counts. Raises BadInputError where
+        a column has texts in some rows and lists of messages in others.
+        """
+        import datasets
+        import pyarrow
+        import pyarrow.json
+
+        if format == "csv" or "split" in more:
+            raise UsageError("rows() gives one Dataset: format 'jsonl' has the columns of 'csv', and split is for export()")
+        with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
+            if self._native is not None and format != "votes" and more.keys() <= _ROWS:
+                request = {name: [os.fspath(path)] for name, given in {"texts": texts, "prompt_texts": prompt_texts}.items()
+                           if (path := _text_file(given, folder, name)) is not None}
+                lines = self._native.rows({"format": format, **request, **more})
+            else:
+                path = os.path.join(folder, "rows.jsonl")
+                self.export(path, format, texts=texts, prompt_texts=prompt_texts, **more)
+                lines = FilePath(path).read_bytes()
+        if not lines:
+            return datasets.Dataset.from_dict({})
+        first = pyarrow.Table.from_pylist([json.loads(lines[: lines.index(b"\n")])]).schema
+        # Types of the first row: else texts that look like times were times, and weights of 1 integers.
+        known = pyarrow.schema([field.with_type(pyarrow.float64()) if field.type == pyarrow.int64() and field.name not in ("votes", "label")
+                                else field for field in first if field.type != pyarrow.null()])
+        try:
+            table = pyarrow.json.read_json(pyarrow.BufferReader(lines), pyarrow.json.ReadOptions(block_size=min(len(lines), 2**31 - 1)),
+                                           pyarrow.json.ParseOptions(explicit_schema=known))
+        except pyarrow.ArrowInvalid as error:
+            raise BadInputError(f"these rows are not one Dataset, but export() writes them: {error}") from error
+        return datasets.Dataset(table)
 
     def _path_with_votes(self, folder: str) -> str:
         """A fit/1 file that knows where its votes are. Of a fit in memory: votes are written, and named in a copy."""
@@ -371,41 +424,42 @@ class Fit:
             file.attrs["provenance"] = json.dumps(provenance)
         return path
 
-    def next(self, budget: int, **more: Any) -> pd.DataFrame:
+    def next(self, budget: int, **more: Any) -> Any:
         """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True."""
         for option in {"output", "json"} & more.keys():
             raise UsageError(f"{option} is not for Python: next() returns a frame")
-        return pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
-                           dtype={"left": str, "right": str, "prompt": str, "annotator": str},
-                           keep_default_na=False)
+        return self._given(pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
+                                       dtype={"left": str, "right": str, "prompt": str, "annotator": str}, keep_default_na=False))
+
+
+#: Options of rows that the library takes.
+_ROWS = frozenset({"min_probability", "max_flagged", "margin_scale", "keep_ties"})
+
+
+def _text_file(texts: Path | Mapping[Any, Any] | pd.Series[Any] | None, folder: str, name: str) -> Path | None:
+    """Texts by id as a JSONL file in `folder`; a path as it is."""
+    if not isinstance(texts, (Mapping, pd.Series)):
+        return texts
+    path = os.path.join(folder, name + ".jsonl")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"id": str(key), "text": text}) + "\n" for key, text in texts.items())
+    return path
 
 
 def read_fit(path: Path) -> Fit:
-    """Opens a fit/1 file. Raises FileError or BadInputError."""
+    """Opens a fit/1 file; its frames are pandas', or, with to(), of another kind. Raises FileError or BadInputError."""
     return Fit(path)
 
 
-def _opened_fit(path: str, summary: str, index: pd.Index[Any] | None) -> Fit:
-    return Fit(path, summary=summary, index=index)
+def _opened_fit(path: str, summary: str, index: pd.Index[Any] | None, frames: Kind) -> Fit:
+    return Fit(path, summary=summary, index=index, frames=frames)
 
 
-def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, votes: Votes | None) -> Fit:
+def _unpickled_fit(content: bytes, summary: str, index: pd.Index[Any] | None, votes: Votes | None, frames: Kind) -> Fit:
     folder = Folder()
     path = folder.file("fit.h5")
     FilePath(path).write_bytes(content)
-    return Fit(path, summary=summary, index=index, folder=folder, votes=votes)
-
-
-def _warn(provenance: Mapping[str, Any]) -> None:
-    """What the program found about the votes and the fit."""
-    told = set()
-    for finding in provenance.get("findings", []):
-        told.add(finding["text"])
-        if finding["level"] != "note":
-            warnings.warn(f"{finding['text']} {finding['remedy']}".strip(), VotesWarning, stacklevel=3)
-    for text in provenance.get("warnings", []):
-        if text not in told:
-            warnings.warn(text, VotesWarning, stacklevel=3)
+    return Fit(path, summary=summary, index=index, folder=folder, votes=votes, frames=frames)
 
 
 def _score_file(scores: Path | Mapping[Any, float] | pd.Series[Any] | pd.DataFrame, folder: Folder) -> str:
@@ -499,7 +553,7 @@ def fit(
     if known is not None and known.columns is not None and prior_score is None and embeddings is None:
         made = _fit_here(known, wishes, output, progress)
         if made is not None:
-            _warn(made.provenance)
+            warn_of(made.provenance)
             return made
     paths = read_votes if isinstance(read_votes, list) else [read_votes.path]
     folder = Folder() if output is None else None
@@ -512,58 +566,35 @@ def fit(
     if given is not None and embeddings is not None:
         wishes["embeddings"] = _embedding_file(embeddings, given, votes)
     summary = run("fit", *paths, "-o", path, *options(wishes), progress=progress)
-    made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known)
-    _warn(made.provenance)
+    made = Fit(path, summary=summary, index=known.index if known else None, folder=folder, votes=known,
+               frames=known.frames if known else "pandas")
+    warn_of(made.provenance)
     return made
 
 
-#: Options of 'voxpop fit' that the library takes, and of which type; the names and values that it has for them.
-_WISHES = {"model": str, "ties": str, "repeats": str, "views": str, "max_iterations": int, "seed": int, "calibrate": bool, "force": bool,
-           "strict": bool}
-_WITHOUT = {"no_side_bias": "side_bias", "no_adversaries": "adversaries"}
-_WHERE = {"threads": int, "device": str, "memory_limit": int}
+#: Options that the library takes, and of which type.
+_OPTIONS = {**MODEL_OPTIONS, "model": str, "force": bool, "strict": bool}
 
 
 def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, progress: bool) -> Fit | None:
     """By the library in this process; None where there is none, or where an option is for the program alone."""
-    request: dict[str, Any] = {}
-    where: dict[str, Any] = {}
-    warm = wishes.get("warm_start")
-    for name, value in wishes.items():
-        if value is None or value is False or name == "warm_start":
-            continue
-        if isinstance(value, (np.integer, np.bool_)):
-            value = value.item()
-        wanted = _WISHES.get(name) or _WHERE.get(name)
-        if name in _WITHOUT and value is True:
-            request[_WITHOUT[name]] = False
-        elif name == "ignore" and isinstance(value, (str, list, tuple)):
-            request["ignore"] = value.split(",") if isinstance(value, str) else list(value)
-        elif wanted is not None and type(value) is wanted and not (isinstance(value, int) and value < 0):
-            (request if name in _WISHES else where)[name] = value
-        else:
-            return None
-    library = find_library()
-    if library is None:
+    wishes = dict(wishes)
+    warm = wishes.pop("warm_start", None)
+    asked, library = request_of(wishes, _OPTIONS), find_library()
+    if asked is None or library is None:
         return None
+    request, where = asked
     if warm is not None:
         request["warm_start"] = warm.path if isinstance(warm, Fit) else os.fspath(warm)
         if isinstance(warm, Fit) and warm._votes is not None and _same(warm._votes.columns, votes.columns):
             warnings.warn("These votes are already in the fit that this one starts from; they count twice.", VotesWarning, stacklevel=3)
     said = ", ".join(f"{name}={value!r}" for name, value in {**request, **where}.items())
     request["asked_by"] = f"voxpop.fit(votes, {said})"
-    assert votes.columns is not None
-    columns = dict(votes.columns)
-    if list(columns.get("annotators/id", ["anonymous"])) == ["anonymous"]:  # as of files: nobody is named
-        columns.pop("annotators/id", None)
-        columns.pop("comparisons/annotator", None)
-        if progress:
-            sys.stderr.write("note: the votes name no annotator: they count as those of one anonymous source\n")
-    made = fit_votes(library, columns, request, progress=progress, **where)
+    made = fit_votes(library, columns_of(votes, progress), request, progress=progress, **where)
     if output is None:
-        return Fit(native=made, index=votes.index, votes=votes)
+        return Fit(native=made, index=votes.index, votes=votes, frames=votes.frames)
     made.write(output)
-    return Fit(output, summary=Fit(native=made).summary, index=votes.index, votes=votes)
+    return Fit(output, summary=Fit(native=made).summary, index=votes.index, votes=votes, frames=votes.frames)
 
 
 def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:

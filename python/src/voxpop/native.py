@@ -60,6 +60,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "voxpop_votes_read": (status, [pointer, ctypes.POINTER(text), ctypes.c_uint64, context]),
         "voxpop_votes_json": (text, [pointer]),
         "voxpop_votes_write": (status, [pointer, text, context]),
+        "voxpop_evaluate": (status, [pointer, text, context, ctypes.POINTER(text)]),
         "voxpop_fit_votes": (status, [pointer, text, context, ctypes.POINTER(pointer)]),
         "voxpop_fit_read": (status, [text, context, ctypes.POINTER(pointer)]),
         "voxpop_fit_free": (None, [pointer]),
@@ -400,6 +401,15 @@ class NativeFit:
             _raise(status, self._library.voxpop_error().decode(errors="replace") if status else "")
             return (page.value or b"").decode()
 
+    def rows(self, request: Mapping[str, Any]) -> bytes:
+        """Rows for trainers, a line each. `request`: members of RowsRequest."""
+        lines: list[bytes] = []
+        use = _Use(lambda _user, text, size: lines.append(ctypes.string_at(text, size)))
+        run, asked = _Run(self._library, progress=True), json.dumps(request).encode()
+        with self._lock:
+            run.call(lambda: int(self._library.voxpop_fit_rows(self._pointer, asked, ctypes.byref(run.context), use, None)))
+        return b"".join(lines)
+
 
 def fit_votes(library: ctypes.CDLL, columns: Mapping[str, Any], request: Mapping[str, Any], *, marks: Sequence[str] = (),
               threads: int = 0, device: str | None = None, memory_limit: int = 0, progress: bool = False) -> NativeFit:
@@ -413,3 +423,20 @@ def fit_votes(library: ctypes.CDLL, columns: Mapping[str, Any], request: Mapping
     if made.value is None:
         raise InternalError("the library gave no fit")
     return NativeFit(library, made.value)
+
+
+def evaluate_votes(library: ctypes.CDLL, columns: Mapping[str, Any], request: Mapping[str, Any], *, threads: int = 0,
+                   device: str | None = None, memory_limit: int = 0, progress: bool = False) -> dict[str, Any]:
+    """What 'voxpop evaluate --json' prints of columns of comparisons/1. `request`: members of EvaluateRequest."""
+    votes = NativeVotes(library, columns)
+    run = _Run(library, threads=threads, device=device, memory_limit=memory_limit, progress=progress)
+    asked, text, found = json.dumps(request).encode(), ctypes.c_char_p(), list[dict[str, Any]]()
+
+    def act() -> int:
+        status = int(library.voxpop_evaluate(votes.pointer, asked, ctypes.byref(run.context), ctypes.byref(text)))
+        if status == 0:
+            found.append(json.loads(text.value or b"{}"))  # here: the text goes with this thread
+        return status
+
+    run.call(act)
+    return found[0]

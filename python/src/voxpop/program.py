@@ -40,9 +40,9 @@ def options(values: dict[str, Any]) -> list[str]:
     return arguments
 
 
-def run(*arguments: str | os.PathLike[str], progress: bool = True, notes: list[str] | None = None) -> str:
+def run(*arguments: str | os.PathLike[str], progress: bool = True, notes: list[str] | None = None, partial: int = 0) -> str:
     """Runs the program and returns what it prints. `progress`: its progress and notes go to sys.stderr as they come.
-    `notes`: its notes go there instead.
+    `notes`: its notes go there instead. `partial`: an exit code that is no error if something was printed.
 
     Raises the VoxpopError that its exit code means, with its text; KeyboardInterrupt ends the program, too.
     """
@@ -71,7 +71,7 @@ def run(*arguments: str | os.PathLike[str], progress: bool = True, notes: list[s
             child.wait()
             raise
         listener.join()
-    if status == 0:
+    if status == 0 or status == partial and out:
         return out
     if status == 130:
         raise KeyboardInterrupt

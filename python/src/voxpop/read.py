@@ -14,6 +14,7 @@ import pandas as pd
 
 from voxpop.errors import BadInputError, FileError, UsageError, VotesWarning
 from voxpop.files import Folder, Path
+from voxpop.frames import Kind, as_table, is_table, kind_of
 from voxpop.program import run
 from voxpop.votes import comparisons, require_texts, write_columns
 
@@ -25,10 +26,11 @@ class Votes:
     when it is first asked for, and goes when this object goes."""
 
     def __init__(self, summary: dict[str, Any], index: pd.Index[Any] | None, *, path: str | None = None,
-                 folder: Folder | None = None, columns: dict[str, Any] | None = None) -> None:
+                 folder: Folder | None = None, columns: dict[str, Any] | None = None, frames: Kind = "pandas") -> None:
         self.summary = summary  #: votes, items, annotators, and where 'voxpop import' read them what each value was taken for
         self.index = index  #: of the table, a row a vote; None where rows and votes are not the same
         self.columns = columns  #: of comparisons/1, by name; None where they are in the file alone
+        self.frames: Kind = frames  #: the kind of the table, which frames of a fit have, too
         self._path = path
         self._folder = folder
         self._lock = threading.Lock()
@@ -46,15 +48,15 @@ class Votes:
     def __reduce__(self) -> Any:
         if self.columns is None:
             raise TypeError("these votes are in a file that goes with them; read them again elsewhere")
-        return _unpickled, (self.summary, self.index, self.columns)
+        return _unpickled, (self.summary, self.index, self.columns, self.frames)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[name]} {name}" for name in ("votes", "items", "annotators") if name in self.summary)
         return f"<voxpop.Votes: {counts}>"
 
 
-def _unpickled(summary: dict[str, Any], index: pd.Index[Any] | None, columns: dict[str, Any]) -> Votes:
-    return Votes(summary, index, columns=columns)
+def _unpickled(summary: dict[str, Any], index: pd.Index[Any] | None, columns: dict[str, Any], frames: Kind) -> Votes:
+    return Votes(summary, index, columns=columns, frames=frames)
 
 
 def _quoted(value: Any) -> str:
@@ -82,37 +84,12 @@ def _arguments(given: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
-def _import(paths: Sequence[str], folder: Folder, given: Mapping[str, Any]) -> Votes:
+def _import(paths: Sequence[str], folder: Folder, given: Mapping[str, Any], frames: Kind) -> Votes:
     path, notes = folder.file("votes.h5"), list[str]()
     summary = json.loads(run("import", *paths, "-o", path, "--json", *_arguments(given), notes=notes))
     for note in notes:
         warnings.warn(note, VotesWarning, stacklevel=4)
-    return Votes(summary, None, path=path, folder=folder)
-
-
-def _as_table(votes: Any) -> pd.DataFrame | list[Any] | None:
-    """A frame, or rows that may be nested; None where `votes` are paths."""
-    if isinstance(votes, pd.DataFrame):
-        table: pd.DataFrame = votes
-        return table
-    if hasattr(votes, "to_pandas"):  # a pyarrow Table, a Hugging Face Dataset
-        frame: pd.DataFrame = votes.to_pandas()
-        return frame
-    if isinstance(votes, Mapping):
-        if votes and all(hasattr(split, "to_pandas") for split in votes.values()):  # a DatasetDict: all of its splits
-            splits: list[pd.DataFrame] = [split.to_pandas() for split in votes.values()]
-            return pd.concat(splits, ignore_index=True)
-        return pd.DataFrame(dict(votes))
-    if isinstance(votes, list) and votes and all(isinstance(row, Mapping) for row in votes):
-        rows: list[Any] = votes
-        return rows
-    return None
-
-
-def _is_paths(votes: Any) -> bool:
-    """Not a table of a kind that _as_table() knows."""
-    return not (isinstance(votes, (pd.DataFrame, Mapping)) or hasattr(votes, "to_pandas")
-                or isinstance(votes, list) and len(votes) > 0 and all(isinstance(row, Mapping) for row in votes))
+    return Votes(summary, None, path=path, folder=folder, frames=frames)
 
 
 def _as_paths(votes: Path | Iterable[Path]) -> list[str]:
@@ -125,7 +102,8 @@ def _as_paths(votes: Path | Iterable[Path]) -> list[str]:
 def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
     """`plain`: what write_comparisons() knows of; `shape`: other options of 'voxpop import', where given."""
     shape = {name: value for name, value in shape.items() if value is not None and value is not False}
-    table = _as_table(votes)
+    frames = kind_of(votes)
+    table = as_table(votes) if is_table(votes) else None
     paths = [] if table is not None else _as_paths(votes)
     if paths and all(one.endswith(".parquet") for one in paths):
         try:
@@ -136,10 +114,10 @@ def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
         raise BadInputError("prior_score and features go with a table of votes; a file has its own (items/...)")
     if isinstance(table, list) and not shape:
         table = pd.DataFrame(table)
-    if isinstance(table, pd.DataFrame) and not shape and not any(isinstance(value, str) and value == "" for value in plain.values()):
+    if table is not None and not shape and not any(isinstance(value, str) and value == "" for value in plain.values()):
         columns = comparisons(table, **plain)
         require_texts(columns)
-        return Votes({"votes": len(table)}, table.index, columns=columns)
+        return Votes({"votes": len(table)}, getattr(table, "index", pd.RangeIndex(len(table))), columns=columns, frames=frames)
     if plain["prior_score"] is not None or plain["features"] is not None:
         raise UsageError("prior_score and features go with plain columns left, right and preference alone")
     usual = {"left": "left", "right": "right", "preference": "preference"}  # said only where they are others
@@ -147,12 +125,13 @@ def _read(votes: Any, plain: dict[str, Any], shape: dict[str, Any]) -> Votes:
     folder = Folder()
     if table is not None:
         paths = [folder.file("votes.jsonl")]
-        if isinstance(table, pd.DataFrame):
+        if not isinstance(table, list):
+            table = table if isinstance(table, pd.DataFrame) else table.to_pandas()
             table.to_json(paths[0], orient="records", lines=True, date_format="iso")
         else:
             with open(paths[0], "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, default=str) + "\n" for row in table)
-    return _import(paths, folder, {**named, **shape})
+    return _import(paths, folder, {**named, **shape}, frames)
 
 
 def read(
@@ -205,8 +184,10 @@ def read(
 ) -> Votes:
     """Votes of any shape, checked: what codes mean is never guessed.
 
-    votes: a DataFrame, a pyarrow Table, a Hugging Face Dataset or DatasetDict (all of its splits), a list of dicts
-        (which may be nested), a dict of columns, or the path (or paths) of Parquet, CSV, TSV, JSONL or JSON files.
+    votes: a frame of pandas, polars or pyarrow, or another table with Arrow's C stream (such as a relation of duckdb); a
+        Hugging Face Dataset or DatasetDict (all of its splits), a list of dicts (which may be nested), a dict of columns
+        (numpy arrays, lists), or the path (or paths) of Parquet, CSV, TSV, JSONL or JSON files. Tables of polars and
+        Arrow need pyarrow.
     preset: the shape of a tool's or data set's files ('voxpop import --list-presets'), or "auto".
     left, right, preference, annotator, prompt, timestamp, map, source_left, source_right, prior_score, features: as in
         write_comparisons(). "" turns one of annotator, prompt, timestamp, source_left off.
@@ -233,7 +214,7 @@ def votes_of(votes: Any, given: dict[str, Any]) -> Votes | list[str]:
         if given:
             raise BadInputError(f"{', '.join(given)}: these votes are read already; say it to voxpop.read()")
         return votes
-    if _is_paths(votes):
+    if not is_table(votes):
         paths = votes = _as_paths(votes)
         if all(one.endswith((".h5", ".hdf5")) for one in paths):
             if given:

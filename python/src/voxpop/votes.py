@@ -14,16 +14,18 @@ import pandas as pd
 
 from voxpop.errors import BadInputError, FileError, ProgramNotFoundError
 from voxpop.files import Path, written_beside
+from voxpop.frames import as_table, column_of, names_of
 from voxpop.program import run
 
 Indices = npt.NDArray[np.intp]
 _words = {"left": 1, "right": -1, "tie": 0}
 
 
-def _column(votes: pd.DataFrame, name: str) -> pd.Series[Any]:
-    if name not in votes.columns:
-        raise BadInputError(f"no column '{name}'; there are {', '.join(map(repr, map(str, votes.columns)))}")
-    return votes[name]
+def _column(votes: Any, name: str) -> pd.Series[Any]:
+    names = names_of(votes)
+    if name not in names:
+        raise BadInputError(f"no column '{name}'; there are {', '.join(map(repr, map(str, names)))}")
+    return column_of(votes, name)
 
 
 def _require(good: npt.NDArray[np.bool_], column: pd.Series[Any], problem: str) -> None:
@@ -42,6 +44,9 @@ def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.o
     rows = np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
     for part, column in zip(rows, columns):
         _require(part >= 0, column, "an id must not be missing")
+    texts = np.asarray(unique, dtype=object)
+    if pd.api.types.infer_dtype(texts, skipna=False) == "string":
+        return rows, texts
     again, texts = pd.factorize(np.array([str(one) for one in unique], dtype=object))  # 1 and "1" are one id
     return [again[part] for part in rows], np.asarray(texts, dtype=object)
 
@@ -108,14 +113,14 @@ def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, co
     return of_item
 
 
-def _item_sources(votes: pd.DataFrame, source_left: str | None, source_right: str | None, left: Indices, right: Indices,
+def _item_sources(votes: Any, source_left: str | None, source_right: str | None, left: Indices, right: Indices,
                   items: int) -> tuple[Indices, npt.NDArray[np.object_]]:
     """The source of each item, -1 where it is not known, and the sources' ids, none where there are none. Columns that
     nobody named say nothing of an item of which they say two things."""
     named = source_left is not None or source_right is not None
     names = source_left or "model_left", source_right or "model_right"
     of_item = np.full(items, -1)
-    if not named and not (set(names) <= set(votes.columns) and votes[list(names)].notna().all(axis=None)):
+    if not named and not (set(names) <= set(names_of(votes)) and all(_column(votes, name).notna().all() for name in names)):
         return of_item, np.array([], dtype=object)
     columns = [_column(votes, name) for name in names]
     (left_source, right_source), ids = _ids(columns)
@@ -140,7 +145,7 @@ def _of_items(values: Any, items: npt.NDArray[np.object_], name: str) -> npt.NDA
 
 
 def comparisons(
-    votes: pd.DataFrame,
+    votes: Any,
     *,
     left: str = "left",
     right: str = "right",
@@ -154,16 +159,17 @@ def comparisons(
     prior_score: Mapping[Any, float] | pd.Series[Any] | None = None,
     features: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """The columns of comparisons/1 by their names, from votes as write_comparisons() takes them: ids as objects, the
-    others as numbers; and `items/features.names`, where there are features."""
+    """The columns of comparisons/1 by their names, from votes as write_comparisons() takes them, or a pyarrow Table of such:
+    ids as objects, the others as numbers; and `items/features.names`, where there are features."""
     if len(votes) == 0:
         raise BadInputError("the table has no rows: there are no votes to fit")
     optional = {}
     for role, name in {"annotator": annotator, "prompt": prompt, "timestamp": timestamp}.items():
-        if name is not None or role in votes.columns:
+        if name is not None or role in names_of(votes):
             optional[role] = _column(votes, name or role)
-    (left_row, right_row), items = _ids([_column(votes, left), _column(votes, right)])
-    _require(left_row != right_row, votes[right], "the same item as on the left; drop the row")
+    sides = [_column(votes, left), _column(votes, right)]
+    (left_row, right_row), items = _ids(sides)
+    _require(left_row != right_row, sides[1], "the same item as on the left; drop the row")
     preferences = _preferences(_column(votes, preference), map)
     columns: dict[str, Any] = {
         "comparisons/left": left_row.astype(np.uint32),
@@ -225,7 +231,7 @@ def write_columns(columns: Mapping[str, Any], path: Path) -> None:
 
 
 def write_comparisons(
-    votes: pd.DataFrame,
+    votes: Any,
     path: Path,
     *,
     left: str = "left",
@@ -242,6 +248,7 @@ def write_comparisons(
 ) -> None:
     """Writes votes, a row each, as a comparisons/1 file.
 
+    votes: a frame of pandas, polars or pyarrow, or another table that voxpop.read() takes.
     left, right, preference, annotator, prompt, timestamp: names of columns. The last three, where None, are the columns
         of those names, if there are such. Ids may be strings or integers. A preference is left, right or tie, or 1, -1,
         0, or a grade to +-9, > 0 for the left item; `map` says what other values mean: {"A>B": "left"}. Times are
@@ -254,7 +261,7 @@ def write_comparisons(
     The file appears under its name when it is complete. Raises BadInputError naming column, row (from 0) and value, and
     FileError.
     """
-    write_columns(comparisons(votes, left=left, right=right, preference=preference, annotator=annotator, prompt=prompt,
+    write_columns(comparisons(as_table(votes), left=left, right=right, preference=preference, annotator=annotator, prompt=prompt,
                               timestamp=timestamp, map=map, source_left=source_left, source_right=source_right,
                               prior_score=prior_score, features=features), path)
 
