@@ -250,7 +250,7 @@ class Codes(unittest.TestCase):
     def test_summary_says_what_was_read(self):
         told = voxpop("import", self.write(["left", "-2", 2, "-2"]), "-o", VOTES).stdout
         self.assertIn("left = left (1), -2 = right 2 (2), 2 = left 2 (1)", told)
-        self.assertIn("positive numbers speak for the left item", told)
+        self.assertIn("positive numbers mean the left item", told)
         self.assertIn("line 2: 'a0' was judged better than 'b0'\n", told)
         self.assertIn("line 3: 'b1' was judged better than 'a1', strength 2\n", told)
 

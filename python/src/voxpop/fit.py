@@ -558,7 +558,7 @@ def _fit_here(votes: Votes, wishes: Mapping[str, Any], output: Path | None, prog
         columns.pop("annotators/id", None)
         columns.pop("comparisons/annotator", None)
         if progress:
-            sys.stderr.write("note: the votes name no annotator: they count as those of one anonymous source\n")
+            sys.stderr.write("note: the votes have no annotators: they count as votes of one anonymous annotator\n")
     made = fit_votes(library, columns, request, progress=progress, **where)
     if output is None:
         return Fit(native=made, index=votes.index, votes=votes)
