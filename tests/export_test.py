@@ -426,7 +426,7 @@ class BadInput(unittest.TestCase):
 
     def test_usage(self):
         for arguments, pattern in [
-                (["--split", "train=.5,val=.4"], "add up to 0.9, not to 1"),
+                (["--split", "train=.5,val=.4"], "add up to 0.9; they must add up to 1"),
                 (["--split", "train=.5,train=.5"], "'train' occurs twice"),
                 (["--split", "a/b=1"], "is not NAME=SHARE"),
                 (["--split", "train"], "is not NAME=SHARE"),
@@ -440,7 +440,7 @@ class BadInput(unittest.TestCase):
 
     def test_files(self):
         done = voxpop("export", path("votes.h5"), "--format", "trl", status=3)
-        self.assertRegex(done.stderr, "schema 'comparisons/1'; a fit is needed here")
+        self.assertRegex(done.stderr, "schema 'comparisons/1'; it must be a fit")
         done = voxpop("export", path("fit.h5"), "--format", "trl", "--texts", path("nowhere.jsonl"), status=4)
         self.assertRegex(done.stderr, "nowhere.jsonl: cannot open")
         for name, value, pattern in [("items/component", 1600, "'items/component' row 7 is 1600"),

@@ -260,8 +260,8 @@ class Codes(unittest.TestCase):
             file.write("left,right,preference,annotator\na,b,left,w\na,a,left,w\na,b,maybe,w\n,b,left,w\na,b\na,c,right,w\n")
         told = json.loads(voxpop("import", table, "-o", VOTES, "--skip-bad", 4, "--json").stdout)
         self.assertEqual((told["votes"], told["bad_rows"], told["items"]), (2, 4, 3))
-        self.assertIn("line 3: right is 'a'; the item is compared with itself", told["first_bad_rows"][0])
-        self.assertIn("over 3 rows", voxpop("import", table, "-o", VOTES, "--skip-bad", 3, status=3).stderr)
+        self.assertIn("line 3: right is 'a', so the item is compared with itself", told["first_bad_rows"][0])
+        self.assertIn("more than 3 rows", voxpop("import", table, "-o", VOTES, "--skip-bad", 3, status=3).stderr)
 
     def test_prompts_in_conflict(self):
         table = os.path.join(FILES, "collide.jsonl")

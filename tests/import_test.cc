@@ -260,7 +260,7 @@ TEST_F(Import, values_that_cannot_be) {
   EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs two items");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
   EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)),
-               "annotator is 'c?'; ids must not hold NUL");
+               "annotator is 'c?'; ids must not contain NUL");
   ImportOptions named;
   named.timestamp = "timestamp";
   for (const std::string time : {"2024-02-30", "2024-1-01", "2024-01-01T", "2024-01-01 25:00", "nan", "inf", "1e300",
@@ -295,7 +295,7 @@ TEST_F(Import, json_that_python_writes) {
   const std::string row = "{\"left\":\"a\",\"right\":\"b\",\"preference\":\"left\",\"x\":";
   EXPECT_EQ(votes_of("v.jsonl", row + "NaN}\n" + row + "[-Infinity, \"\\ud83d NaN\"]}\n").size(), 2u);
   EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":\"a\\udc00\",\"right\":\"b\",\"preference\":\"left\"}"),
-               "line 1: 'left' holds half a surrogate pair");
+               "line 1: 'left' has half of a surrogate pair");
   EXPECT_EQ(
       as_vector(votes_of("v.jsonl", "{\"left\":\"\\ud83d\\ude00\",\"right\":\"b\",\"preference\":\"left\",\"x\":NaN}")
                     .item_ids),
@@ -318,7 +318,7 @@ TEST_F(Import, json_arrays_over_many_lines) {
 TEST_F(Import, text_that_is_not_of_its_format) {
   const std::string header = "left,right,preference\n";
   EXPECT_PRED2(contains, error("v.csv", header + "a,b,1\n\"a,b,1\na,b,1\n"),
-               "v.csv: line 3: a quote opens in this row");
+               "v.csv: line 3: a quotation mark opens in this row");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\"c,1\n"), "v.csv: line 2: a quotation mark inside a field");
   EXPECT_PRED2(contains, error("v.csv", header + "a,\"b\"c,1\n"), "v.csv: line 2: a quotation mark inside a field");
   EXPECT_PRED2(contains, error("v.csv", std::string("\xff\xfel\0e\0", 6)), "v.csv: is UTF-16");
@@ -337,7 +337,7 @@ TEST_F(Import, no_votes) {
 TEST_F(Import, format_comes_from_the_name_or_the_option) {
   const std::string text = "left,right,preference\na,b,left\n";
   EXPECT_PRED2(contains, error("v.parquet", "PAR1"), "v.parquet: Parquet is not read; convert it with pandas");
-  EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not say what it holds");
+  EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not show its format");
   ImportOptions options;
   options.format = TableFormat::kCsv;
   EXPECT_EQ(votes_of("v.txt", text, options).size(), 1u);

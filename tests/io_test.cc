@@ -402,7 +402,7 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
                  v.feature_names = Strings();
                  for (int i = 0; i < 2; ++i) v.feature_names.push_back("f1");
                }),
-               "v.h5: 'items/features.names' row 1 is 'f1', as row 0 is");
+               "v.h5: 'items/features.names' row 1 is 'f1', and so is row 0");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->lapse_rate.pop_back(); }),
                "v.h5: 'truth/lapse_rate' has 1 rows, but 'annotators/id' has 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->taste.resize(2); }),
@@ -426,7 +426,7 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
                  v.annotator_ids.push_back("eve");
                  v.truth.reset();
                }),
-               "v.h5: 'annotators/id' row 2 is 'eve', as row 0 is");
+               "v.h5: 'annotators/id' row 2 is 'eve', and so is row 0");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.prompt_ids.push_back("\xff"); }),
                "v.h5: 'prompts/id' row 2 is not UTF-8: \\xff");
   EXPECT_PRED2(test::contains, error([](Votes& v) {

@@ -123,7 +123,7 @@ class PriorScores(CliTest):
     def test_bad_files(self):
         rows = self.rows()
         cases = {
-            "an item is missing": (rows[1:], "1 of the votes' 400 items have no row", self.ids[0]),
+            "an item is missing": (rows[1:], "1 of the 400 items of the votes have no row", self.ids[0]),
             "no number": ([f"{self.ids[0]},good", *rows[1:]], "line 2", "'good'", "finite number"),
             "infinite": ([f"{self.ids[0]},inf", *rows[1:]], "line 2", "'inf'"),
             "two scores": ([*rows, f"{self.ids[0]},99"], "line 402", "another score"),

@@ -76,8 +76,8 @@ TEST(Limits, one_vote_a_pair) {
   EXPECT_EQ(limits.checking_votes, 0u);
   EXPECT_FALSE(limits.annotators_identified());
   EXPECT_TRUE(limits.reliability_identified());
-  EXPECT_TRUE(
-      warns(limits, "hardly tell annotators apart: only 0 % of them could contradict another vote (100 % of pairs"));
+  EXPECT_TRUE(warns(
+      limits, "hardly show how annotators differ: only 0 % of them could contradict another vote (100 % of pairs"));
 }
 
 /// Six responses to each of 100 prompts, every pair once. The better-known models' always stand on the left: a side

@@ -541,7 +541,7 @@ TEST(Simulate, refuses_numbers_that_do_not_fit_together) {
                "--drift 0.8: only 7 of 10 annotators are good ones with 10 votes or more");
   EXPECT_PRED2(test::contains, error({.prompts = 2000, .annotators = 10, .mix = {}, .days = 1}), "--days 1: the ");
   EXPECT_PRED2(test::contains, error({.prompts = 100, .mix = {}, .ties = 0.5, .lapse_rate = 0.9}),
-               "--ties 0.5: only 0.0");
+               "--ties 0.5: at most 0.0");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kGraph, .pairs_per_prompt = 3, .mix = {}}),
                "--shape graph: 150000 pairs cannot connect 200000 items");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kMix, .pairs_per_prompt = 2, .mix = {}}),

@@ -146,7 +146,7 @@ class Sources(unittest.TestCase):
             self.assertEqual(list(file["items/source"]), [0, 1, 1, 0])
         for options in (["--source-left", "by_left"], ["--source", "by_left"]):
             self.assertIn("--source-left and --source-right must be given together", import_table(*options, status=2).stderr)
-        self.assertIn("--source is", import_table(*ranked, *NAMED, table=ranking, status=2).stderr)
+        self.assertIn("use --source instead", import_table(*ranked, *NAMED, table=ranking, status=2).stderr)
 
     def test_bad_files(self):
         write_table(20)

@@ -41,7 +41,7 @@ class Usage(CliTest):
         for environment in environments:
             result = run("fit", self.path("none.h5"), "-o", output, env={**os.environ, **environment})
             self.assertEqual(result.code, 2)
-            self.assertIn(b"MPI knows of 1" if has_mpi else b"built without MPI", result.err)
+            self.assertIn(b"MPI sees 1" if has_mpi else b"built without MPI", result.err)
             self.assertFalse(os.path.exists(output))
 
     def test_bare_lists_the_verbs(self):
