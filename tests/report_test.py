@@ -112,7 +112,7 @@ class Page(unittest.TestCase):
 
         # A fit that anybody may have written.
         self.assertEqual(verdict(findings=[3, {"text": 4}, {"text": "Odd.", "level": 7}], warnings=[])["level"], "care")
-        with self.assertRaisesRegex(AssertionError, r"exit 3[\s\S]*has a /findings of another kind"):
+        with self.assertRaisesRegex(AssertionError, r"exit 3[\s\S]*has a /findings of the wrong type"):
             verdict(findings="none")
 
     def test_texts_of_a_strangers_fit_stay_on_their_line(self):

@@ -70,7 +70,7 @@ void guard_times(const Votes& votes, std::int64_t now, std::vector<Finding>& fin
          "Check the clock and the time zone of the program that wrote them; timestamps are seconds since 1970, UTC"});
   if (times.old > 0 && (times.first != times.last || count == 1))
     findings.push_back({"times_before_2000", Level::kCare,
-                        fmt::format("{} of {} timestamps are before the year 2000; the first is {}. Perhaps they are "
+                        fmt::format("{} of {} timestamps are before 2000; the first is {}. Perhaps they are "
                                     "not seconds since 1970, or stand for \"not known\".",
                                     times.old, count, day(times.first)),
                         fmt::format("Write seconds since 1970, or leave the column out: {}... (h5py)", kRewrite)});
