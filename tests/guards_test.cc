@@ -195,8 +195,8 @@ TEST(Guards, times) {
   EXPECT_EQ(find(milliseconds, "times_in_future"), nullptr);
   const auto old = with_times({0, kNow - 5, kNow});
   ASSERT_NE(find(old, "times_before_2000"), nullptr);
-  EXPECT_TRUE(test::contains(find(old, "times_before_2000")->text,
-                             "1 of 3 timestamps are before 2000; the first is 1970"));
+  EXPECT_TRUE(
+      test::contains(find(old, "times_before_2000")->text, "1 of 3 timestamps are before 2000; the first is 1970"));
   const auto same = with_times({kNow, kNow, kNow});
   ASSERT_NE(find(same, "times_all_same"), nullptr);
   EXPECT_EQ(find(same, "times_all_same")->level, Level::kNote);

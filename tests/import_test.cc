@@ -250,7 +250,7 @@ TEST_F(Import, rows_with_other_columns) {
   const std::string object = "{\"left\":1,\"right\":2,\"preference\":1}\n";
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"preference\":1}"), "v.jsonl: line 2: has no 'right'");
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"left\":1,\"right\":2,\"preference\":1}"),
-               "v.jsonl: line 2: 'left' is there twice");
+               "v.jsonl: line 2: 'left' occurs twice");
 }
 
 TEST_F(Import, values_that_cannot_be) {
@@ -311,7 +311,7 @@ TEST_F(Import, json_arrays_over_many_lines) {
   EXPECT_EQ(votes.size(), 50000u);
   EXPECT_EQ(votes.item_ids[50000], "]\"{49999");
   EXPECT_PRED2(contains, error("v.json", text), "v.json: line 100002: ends in the middle of its array");
-  EXPECT_PRED2(contains, error("v.json", text + "] x"), "where the end should be");
+  EXPECT_PRED2(contains, error("v.json", text + "] x"), "instead of the end of the file");
   EXPECT_PRED2(contains, error("v.json", "[{\"left\":1} {}]"), "no column 'right'");
 }
 
