@@ -31,7 +31,7 @@ Groups group_votes_cuda(Votes& votes, Ties ties, int device, std::size_t memory_
   } catch (const thrust::system_error& error) {
     throw Error(Exit::kDevice, std::string("CUDA, while grouping votes: ") + error.what());
   } catch (const std::bad_alloc&) {
-    throw Error(Exit::kDevice, "CUDA, while grouping votes: out of device memory; take --device cpu");
+    throw Error(Exit::kDevice, "CUDA, while grouping votes: out of device memory; set device to 'cpu' (--device cpu)");
   }
 }
 

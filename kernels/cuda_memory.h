@@ -17,7 +17,9 @@ namespace voxpop {
 inline void check(cudaError_t status, const char* act) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // clears the error, unless it is permanent
-  const char* remedy = status == cudaErrorMemoryAllocation ? "; lower --memory-limit, or take --device cpu" : "";
+  const char* remedy = status == cudaErrorMemoryAllocation
+                           ? "; lower memory_limit (--memory-limit), or set device to 'cpu' (--device cpu)"
+                           : "";
   throw Error(Exit::kDevice, std::string("CUDA, while ") + act + ": " + cudaGetErrorString(status) + " (" +
                                  cudaGetErrorName(status) + ")" + remedy);
 }

@@ -61,8 +61,8 @@ CuSolver::CuSolver(double* h, std::uint32_t items) : library_(std::make_unique<L
       throw Error(Exit::kDevice,
                   "a component of " + std::to_string(items) + " items needs cuSOLVER, which cannot be opened (" +
                       problem +
-                      "); install NVIDIA's Python package nvidia-cusolver beside voxpop, or put the CUDA "
-                      "toolkit's libraries on LD_LIBRARY_PATH, or take --device cpu");
+                      "); install NVIDIA's Python package nvidia-cusolver in the environment of voxpop, or put the "
+                      "CUDA toolkit's libraries on LD_LIBRARY_PATH, or set device to 'cpu' (--device cpu)");
   }
   l.find(l.create, "cusolverDnCreate");
   l.find(l.destroy, "cusolverDnDestroy");

@@ -17,6 +17,7 @@
 
 #include "formulas/block.h"
 #include "group/group.h"
+#include "votes/votes.h"
 #include "voxpop/error.h"
 
 namespace voxpop {
@@ -207,7 +208,8 @@ Groups group_votes_in_steps(Votes& votes, Ties how, bool keep, Copies&& copies) 
                                IsComponent{pointer(root), pointer(vote_count)}) -
                roots.begin());
   if (roots.empty())
-    throw Error(Exit::kBadInput, votes.inputs.front().path + ": every vote is a tie, and --ties drop leaves none");
+    throw Error(Exit::kBadInput,
+                origin_of(votes) + ": every vote is a tie, and ties are dropped; set ties to 'model' (--ties model)");
   const auto components = static_cast<std::uint32_t>(roots.size());
   DeviceColumn<std::uint32_t> component_slots(components + 1, 0);
   {

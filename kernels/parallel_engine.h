@@ -134,10 +134,11 @@ class ParallelEngine : public Engine {
     }
     const std::size_t buffers = slabs_.size() > 1 ? 2 : 1;
     if (fixed + buffers * bytes > limit)
-      throw Error(Exit::kDevice, backend_->name() + ": the largest component needs " +
-                                     std::to_string((fixed + buffers * bytes + (1 << 20) - 1) >> 20) +
-                                     " MiB of memory, and " + std::to_string(limit >> 20) +
-                                     " MiB may be used; raise --memory-limit or take --device cpu");
+      throw Error(Exit::kDevice,
+                  backend_->name() + ": the largest component needs " +
+                      std::to_string((fixed + buffers * bytes + (1 << 20) - 1) >> 20) + " MiB of memory, and " +
+                      std::to_string(limit >> 20) +
+                      " MiB may be used; raise memory_limit (--memory-limit), or set device to 'cpu' (--device cpu)");
 
     state_ = backend_->template allocate<FitState>(1);
     pass_ = backend_->template allocate<PassOptions>(1);

@@ -187,7 +187,7 @@ class BadVotes(CliTest):
                         made = file.create_dataset(name, like.shape, like.dtype, chunks=(20,), compression=compression)
                         made[:20] = like[:20]
 
-                    self.refuse(columns | {name: make}, name, "never written in full")
+                    self.refuse(columns | {name: make}, name, "is incomplete")
 
         def filled(file, name):  # on purpose
             file.create_dataset(name, (200,), "i1", chunks=(20,), fillvalue=1)[:20] = columns[name][:20]
@@ -198,7 +198,7 @@ class BadVotes(CliTest):
         columns = plain_votes()
         for name in ("comparisons/left", "items/id"):
             nowhere = lambda file, name: file.__setitem__(name, h5py.SoftLink("/nowhere"))
-            self.refuse(columns | {name: nowhere}, name, "a link to what is not there")
+            self.refuse(columns | {name: nowhere}, name, "is a link, but its target does not exist")
             self.refuse(columns | {name: lambda file, name: file.create_group(name)}, name, "must be a dataset")
 
     def test_ids_that_are_not_utf8(self):

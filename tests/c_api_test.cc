@@ -152,9 +152,9 @@ TEST(CApi, refuses_what_would_be_wrong) {
   const VotesPointer good = given(votes), empty(voxpop_votes_new(), voxpop_votes_free);
   refused(empty.get(), nullptr, 3, "no votes");
   refused(good.get(), "[]", 2, "not a JSON object");
-  refused(good.get(), R"({"tie": "half"})", 2, "'tie' is no member");
-  refused(good.get(), R"({"ties": 3})", 2, "'ties' is of another type");
-  refused(good.get(), R"({"ties": "maybe"})", 2, "'maybe' is none of model, half, drop");
+  refused(good.get(), R"({"tie": "half"})", 2, "no member 'tie'");
+  refused(good.get(), R"({"ties": 3})", 2, "'ties' has the wrong type");
+  refused(good.get(), R"({"ties": "maybe"})", 2, "'maybe' is not one of model, half, drop");
   refused(good.get(), R"({"model": "bt", "views": "on"})", 2, "views");
   refused(good.get(), R"({"warm_start": "/nowhere/fit.h5"})", 4, "/nowhere/fit.h5");
   EXPECT_EQ(set(good.get(), "comparisons/who", numbers(VOXPOP_UINT32, votes.left)), 2);

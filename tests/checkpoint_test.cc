@@ -237,7 +237,7 @@ TEST_F(CraftedCheckpointTest, what_cannot_be_of_this_fit_is_refused) {
   };
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const std::string said = resume_crafted(cases[i].second);
-    EXPECT_TRUE(test::contains(said, "cannot be those of this fit")) << i << ": " << said;
+    EXPECT_TRUE(test::contains(said, "cannot belong to this fit")) << i << ": " << said;
     EXPECT_TRUE(test::contains(said, cases[i].first)) << i << ": " << said;
   }
 }

@@ -57,7 +57,7 @@ class Checkpoints(CliTest):
 
     def assert_resumed(self):
         result = succeed(*self.fit())
-        self.assertRegex(result.err.decode(), r"note: .*kept: goes on after \d+ iterations")
+        self.assertRegex(result.err.decode(), r"note: .*kept: the fit continues after \d+ iterations")
         self.assertFalse(os.path.exists(self.path("kept")))
         for name in ("pairs/probability", "pairs/margin_se", "items/score", "annotators/discrimination", "annotators/tie_habit", "components/tie_habit"):
             np.testing.assert_array_equal(read(self.path("fit.h5"), name), read(self.plain, name))
@@ -69,7 +69,7 @@ class Checkpoints(CliTest):
             with self.subTest(number=number):
                 code, err = self.end_early(number, "--threads", 1)
                 self.assertEqual(code, 130, err)
-                self.assertRegex(err, r"interrupted; .*kept keeps the fit after \d+ iterations")
+                self.assertRegex(err, r"interrupted; .*kept has the fit after \d+ iterations")
                 self.assertFalse(os.path.exists(self.path("fit.h5")))
                 self.assert_resumed()
                 os.remove(self.path("fit.h5"))
@@ -88,7 +88,7 @@ class Checkpoints(CliTest):
         ):
             result = run(*self.fit(*options))
             self.assertEqual(result.code, 3)
-            self.assertIn(f"kept: the checkpoint of another fit ({name} is not the same)", result.err.decode())
+            self.assertIn(f"kept: this is the checkpoint of another fit ({name} differs)", result.err.decode())
         self.assert_resumed()
 
     def test_a_file_that_is_no_checkpoint_stays(self):
@@ -129,7 +129,7 @@ class Checkpoints(CliTest):
         result = run("fit", self.path("graph.h5"), "-o", self.path("fit.h5"), "--checkpoint", self.path("kept"), "--device", "cpu",
                      "--checkpoint-every", 0, preexec_fn=limit)
         self.assertEqual(result.code, 0, result.err)
-        self.assertRegex(result.err.decode(), "note: .*kept: .*; the fit goes on without")
+        self.assertRegex(result.err.decode(), "note: .*kept: .*; the fit continues without a checkpoint")
 
     def test_no_file_is_named(self):
         for options in (["--checkpoint", ""], ["--checkpoint-every", 3], ["--warm-start", ""]):
@@ -167,7 +167,7 @@ class Checkpoints(CliTest):
             err.seek(0)
             text = err.read().decode()
         self.assertEqual(code, 130, text)
-        self.assertRegex(text, r"interrupted; .*kept keeps the fit after \d+ iterations")
+        self.assertRegex(text, r"interrupted; .*kept has the fit after \d+ iterations")
         self.assert_resumed()
 
     def test_one_that_failed_strictly_is_not_kept(self):

@@ -123,9 +123,9 @@ class Embeddings(unittest.TestCase):
         self.assertGreater(told["embedding"]["variance_explained"], 0.5)
         write_votes(name=path("third.h5"), seed=3)
         done = voxpop("fit", VOTES, path("third.h5"), "-o", FIT)
-        self.assertIn("'items/embedding' is left out: not all files have it", done.stderr)
+        self.assertIn("'items/embedding' is not used, because not all files have it", done.stderr)
         write_votes(name=path("third.h5"), embedding=np.float16, seed=3)
-        self.assertIn("has another embedding in a file before", voxpop("fit", VOTES, path("third.h5"), "-o", FIT, status=3).stderr)
+        self.assertIn("has another embedding in an earlier file", voxpop("fit", VOTES, path("third.h5"), "-o", FIT, status=3).stderr)
 
     def test_embeddings_of_nothing_are_found_out(self):
         write_votes()
@@ -186,14 +186,14 @@ class Embeddings(unittest.TestCase):
             "inf.npy": (3, ["row 8 ('i8') column 1 is inf"]),
             "short.npy": (3, [f"has {ITEMS - 1} rows, but the votes have {ITEMS} items"]),
             "wide.npy": (3, ["4097 columns", "1 to 4096"]),
-            "flat.npy": (3, ["no matrix"]),
+            "flat.npy": (3, ["not a matrix"]),
             "int.npy": (3, ["<i4", "float32"]),
             "columns.npy": (3, ["ascontiguousarray"]),
             "same.npy": (3, ["the same embedding"]),
             "prompts.npy": (3, ["the same embedding"]),
             "half.npy": (3, ["is cut off"]),
-            "text.npy": (3, ["no .npy file"]),
-            "text.safetensors": (3, ["no .safetensors file"]),
+            "text.npy": (3, ["not an .npy file"]),
+            "text.safetensors": (3, ["not a .safetensors file"]),
             "two.safetensors": (3, ["several matrices (a, b)"]),
             "int.safetensors": (3, ["I16", "F32"]),
             "cut.safetensors": (3, ["data_offsets", "28800 bytes"]),
@@ -201,8 +201,8 @@ class Embeddings(unittest.TestCase):
             "behind.safetensors": (3, ["data_offsets"]),
             "long.npy": (3, ["its header has 60000 bytes"]),
             "none.safetensors": (3, ["no matrix"]),
-            "lacks.h5": (3, ["lacks items of the votes, such as 'i0'"]),
-            "twice.h5": (3, ["'id' row 1 is 'i0' again"]),
+            "lacks.h5": (3, ["has no row for some items of the votes, such as 'i0'"]),
+            "twice.h5": (3, ["'id' row 1 is 'i0', and so is an earlier row"]),
             "text.h5": (3, ["must be float16"]),
             "absent.npy": (4, ["cannot open"]),
             "absent.h5": (4, ["absent.h5"]),
@@ -215,8 +215,8 @@ class Embeddings(unittest.TestCase):
                     self.assertIn(part, told)
                 self.assertNotIn("Traceback", told)
         np.save(path("fine.npy"), x)
-        for options, part in {("--ignore", "embedding"): "contradict", ("--checkpoint", path("c.ckpt")): "keeps no embeddings",
-                              ("--device", "cuda"): "on a CPU", ("--model", "bt"): "bt does not use them"}.items():
+        for options, part in {("--ignore", "embedding"): "contradict", ("--checkpoint", path("c.ckpt")): "cannot be saved",
+                              ("--device", "cuda"): "on a CPU", ("--model", "bt"): "not used by the model bt"}.items():
             told = voxpop("fit", VOTES, "-o", path("new.h5"), "--embeddings", path("fine.npy"), *options, status=2).stderr
             self.assertIn(part, told)
 

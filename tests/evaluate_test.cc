@@ -421,8 +421,8 @@ TEST_F(GoldTest, a_pair_and_an_item_count_once) {
 TEST_F(GoldTest, rows_that_contradict_each_other_are_named) {
   for (const char* row : {"i0,i1,right", "i1,i0,left", "i1,i0,tie"})
     EXPECT_PRED2(test::contains, error_of(std::string("left,right,preference\ni0,i1,left\ni1,i2,left\n") + row + "\n"),
-                 "lines 2 and 4 say two things of 'i");
-  EXPECT_PRED2(test::contains, error_of("item,gold\ni0,1\ni1,1\ni0,2\n"), "lines 2 and 4 give 'i0' two values");
+                 "lines 2 and 4 give different answers for 'i");
+  EXPECT_PRED2(test::contains, error_of("item,gold\ni0,1\ni1,1\ni0,2\n"), "lines 2 and 4 give 'i0' different values");
 }
 
 TEST_F(GoldTest, an_item_is_not_compared_with_itself) {

@@ -64,11 +64,11 @@ class GoldTest(unittest.TestCase):
     def test_rows_that_contradict_each_other(self):
         pairs = "left,right,preference\np0/r0,p0/r1,left\n"
         for rows, pattern in (
-            (pairs + "p0/r0,p0/r1,right\n", "lines 2 and 3 say two things of 'p0/r0' and 'p0/r1'"),
-            (pairs + "p0/r1,p0/r0,left\n", "lines 2 and 3 say two things of 'p0/r1' and 'p0/r0'"),
-            (pairs + "p0/r0,p0/r1,tie\n", "lines 2 and 3 say two things"),
-            ("item,gold\np0/r0,1\np0/r0,2\n", "lines 2 and 3 give 'p0/r0' two values"),
-            ("item,rank\np0/r0,1\np0/r1,2\np0/r0,3\n", "lines 2 and 4 give 'p0/r0' two values"),
+            (pairs + "p0/r0,p0/r1,right\n", "lines 2 and 3 give different answers for 'p0/r0' and 'p0/r1'"),
+            (pairs + "p0/r1,p0/r0,left\n", "lines 2 and 3 give different answers for 'p0/r1' and 'p0/r0'"),
+            (pairs + "p0/r0,p0/r1,tie\n", "lines 2 and 3 give different answers"),
+            ("item,gold\np0/r0,1\np0/r0,2\n", "lines 2 and 3 give 'p0/r0' different values"),
+            ("item,rank\np0/r0,1\np0/r1,2\np0/r0,3\n", "lines 2 and 4 give 'p0/r0' different values"),
         ):
             with self.subTest(rows):
                 self.assertIn(pattern, evaluate(*write_gold(rows), status=3))
@@ -82,14 +82,14 @@ class GoldTest(unittest.TestCase):
     def test_items_that_no_votes_compare(self):
         rows = "left,right,preference\np0/r0,p1/r1,left\np2/r0,p3/r0,left\n"
         shown = evaluate(*write_gold(rows))
-        self.assertIn("2 gold pairs left out, whose items no votes compare (two components)", shown)
+        self.assertIn("2 gold pairs left out, because no votes connect their items", shown)
         self.assertIn("no gold pair is compared", shown)
         self.assertIn("WARNING: None of the 2 gold pairs is compared", shown)
         told = json.loads(evaluate(*write_gold(rows), "--json"))
         self.assertEqual(told["gold_rows"]["apart"], 2)
         self.assertTrue(any("None of the 2 gold pairs" in warning for warning in told["warnings"]))
         shown = evaluate(*write_gold("item,gold\np0/r0,1\np1/r1,2\n"))
-        self.assertIn("no two items with different gold values lie in one component", shown)
+        self.assertIn("no component has two items with different gold values", shown)
         self.assertNotIn("nan", shown)
         shown = evaluate(*write_gold("left,right,preference\np0/r0,p0/r1,left\n"))  # one pair has no standard error
         self.assertRegex(shown, r"1 pairs: accuracy \d+\.\d\d \+- n/a %, log loss \d\.\d{4} \+- n/a")

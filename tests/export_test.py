@@ -158,7 +158,7 @@ class Formats(unittest.TestCase):
 
     def test_without_texts_ids_stand_in(self):
         done = export(texts=False)
-        self.assertIn("ids stand where the texts would", done.stderr)
+        self.assertIn("ids take the place of texts", done.stderr)
         row, (winner, loser, _, _) = read_lines("rows.jsonl")[0], expected()[0]
         self.assertEqual((row["chosen"], row["rejected"], row["prompt"]), (winner, loser, prompt_of[winner]))
         export(format="jsonl", texts=False)
@@ -175,7 +175,7 @@ class Formats(unittest.TestCase):
             else:
                 self.assertEqual(row["completions"][0]["completion"], messages[winner])
         done = export("--texts", texts, format="axolotl", texts=False, status=3)
-        self.assertRegex(done.stderr, "the text of item '.*' is a list of messages; this format needs strings")
+        self.assertRegex(done.stderr, "the text of item '.*' is a list of messages, but this format needs strings")
 
     def test_texts_as_other_systems_write_them(self):
         export()
@@ -231,7 +231,7 @@ class Formats(unittest.TestCase):
         concerned = sum(any(i in ("p3/r1", "p7/r2") for i in pair[:2]) for pair in expected())
         self.assertGreater(concerned, 0)
         done = export("--texts", texts, "--json", texts=False)
-        self.assertRegex(done.stderr, rf"{concerned} pairs are left out: .* two different prompts, such as .*'p3/r1'.*--no-prompts")
+        self.assertRegex(done.stderr, rf"{concerned} pairs are left out, because .* different prompts .such as .*'p3/r1'.*--no-prompts")
         self.assertEqual(json.loads(done.stdout)["left_out_conflicting"], concerned)
         self.assertEqual({row["prompt"] for row in read_lines("rows.jsonl")}, {"same"})
         self.assertEqual(len(read_lines("rows.jsonl")), len(expected()) - concerned)
@@ -253,17 +253,17 @@ class Formats(unittest.TestCase):
             lines = [{"id": i, "text": t} for i, t in response.items() if i != item_id[5]] + [odd]
             texts = write_lines("forged.jsonl", lines)
             done = export("--texts", texts, "--prompt-texts", path("prompts.jsonl.gz"), format="nemo-aligner", texts=False, status=3)
-            self.assertRegex(done.stderr, f"text of item '{item_id[5]}' holds '<extra_id_'.*--format nemo-rl")
+            self.assertRegex(done.stderr, f"text of item '{item_id[5]}' contains '<extra_id_'.*--format nemo-rl")
             export("--texts", texts, "--prompt-texts", path("prompts.jsonl.gz"), format="nemo-rl", texts=False)
         lines = [{"id": p, "text": mark if p == "p3" else t} for p, t in question.items()]
         done = export("--texts", path("texts.jsonl"), "--prompt-texts", write_lines("forged.jsonl", lines), format="nemo",
                       texts=False, status=3)
-        self.assertRegex(done.stderr, "the prompt of item 'p3/r[0-9]' holds '<extra_id_'")
+        self.assertRegex(done.stderr, "the prompt of item 'p3/r[0-9]' contains '<extra_id_'")
 
     def test_a_text_is_as_the_other_is(self):
         mixed = [{"id": i, "prompt": "Q", "text": "t" if i.endswith("r0") else [{"role": "assistant", "content": "t"}]} for i in item_id]
         done = export("--texts", write_lines("p.jsonl", mixed), texts=False, status=3)
-        self.assertRegex(done.stderr, "is a list of messages and the other's a string")
+        self.assertRegex(done.stderr, "one is a list of messages and one a string")
 
     def test_expanded_labels_do_not_count_twice(self):
         export("--expand", 3, format="nemo-aligner")
@@ -323,7 +323,7 @@ class VoteRows(unittest.TestCase):
         voxpop("simulate", path("other.h5"), "--prompts", 30, "--seed", 9)
         for votes, status in ((path("other.h5"), 3), (path("nowhere.h5"), 4), (path("votes.h5"), 0)):
             export("--votes", votes, format="votes", status=status)
-        self.assertIn("fitted to other votes", export("--votes", path("other.h5"), format="votes", status=3).stderr)
+        self.assertIn("was not fitted to the votes in", export("--votes", path("other.h5"), format="votes", status=3).stderr)
         export("--expand", 3, format="votes", status=2)
         export("--votes", path("votes.h5"), status=2)
 
@@ -370,7 +370,7 @@ class Selection(unittest.TestCase):
         voxpop("simulate", path("arena.h5"), "--shape", "arena", "--prompts", 300, "--seed", 5)
         voxpop("fit", path("arena.h5"), "-o", path("arena.fit.h5"))
         done = voxpop("export", path("arena.fit.h5"), "--format", "trl", "-o", path("arena.jsonl"), "--split", "a=.5,b=.5")
-        self.assertRegex(done.stderr, "note: --split: '[ab]' has no rows: a prompt's pairs stay together")
+        self.assertRegex(done.stderr, "note: --split: '[ab]' has no rows. All pairs of a prompt go to the same file")
 
     def test_expand_draws_rows_by_weight_and_target(self):
         self.summary("--expand", 10)
@@ -418,16 +418,16 @@ class BadInput(unittest.TestCase):
         self.refuse(good[:2] + ['{"id": 18446744073709551615, "text": []}'], r"bad.jsonl: line 3: 'text' is an empty list")
         self.refuse(good[:2] + ['{"id": "x"}'], r"bad.jsonl: line 3: has no 'text'")
         self.refuse(good[:2] + ['{"text": "x"}'], r"bad.jsonl: line 3: has no 'id'")
-        self.refuse(good + good[:1], rf"bad.jsonl: line {len(good) + 1}: '.*' has a text already")
-        self.refuse(good[5:], r"item '.*' has no text in the files of --texts; add it, or .*--drop-missing")
+        self.refuse(good + good[:1], rf"bad.jsonl: line {len(good) + 1}: '.*' already has a text")
+        self.refuse(good[5:], r"item '.*' has no text in texts \(--texts\); add the text, or .*--drop-missing")
         texts = write_lines("some.jsonl", good[5:])
         done = export("--texts", texts, "--prompt-texts", path("prompts.jsonl.gz"), "--drop-missing", "--json", texts=False)
         self.assertGreater(json.loads(done.stdout)["left_out_missing"], 0)
 
     def test_usage(self):
         for arguments, pattern in [
-                (["--split", "train=.5,val=.4"], "add up to 0.9, not to 1"),
-                (["--split", "train=.5,train=.5"], "'train' comes twice"),
+                (["--split", "train=.5,val=.4"], "add up to 0.9; they must add up to 1"),
+                (["--split", "train=.5,train=.5"], "'train' occurs twice"),
                 (["--split", "a/b=1"], "is not NAME=SHARE"),
                 (["--split", "train"], "is not NAME=SHARE"),
                 (["--min-probability", "0.4"], "min-probability"),
@@ -436,11 +436,11 @@ class BadInput(unittest.TestCase):
         self.assertRegex(voxpop("export", path("fit.h5"), "--format", "xml", status=2).stderr, "xml")
         self.assertRegex(export("-o", path("fit.h5"), status=2).stderr, "is an input and the output|-o")
         self.assertRegex(voxpop("export", path("fit.h5"), "--format", "trl", "--split", "a=.5,b=.5", status=2).stderr,
-                         "--split needs -o")
+                         "--split writes several files; add -o")
 
     def test_files(self):
         done = voxpop("export", path("votes.h5"), "--format", "trl", status=3)
-        self.assertRegex(done.stderr, "schema 'comparisons/1'; a fit is needed here")
+        self.assertRegex(done.stderr, "schema 'comparisons/1'; it must be a fit")
         done = voxpop("export", path("fit.h5"), "--format", "trl", "--texts", path("nowhere.jsonl"), status=4)
         self.assertRegex(done.stderr, "nowhere.jsonl: cannot open")
         for name, value, pattern in [("items/component", 1600, "'items/component' row 7 is 1600"),

@@ -281,7 +281,7 @@ class FailingCalls(FaultsTest):
                 file.write(found["kept"])
             done = self.run_voxpop(*command(os.path.join(folder, "out.h5")))
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertRegex(done.stderr.decode(), r"goes on after \d iteration")
+            self.assertRegex(done.stderr.decode(), r"the fit continues after \d iteration")
             self.assertEqual(os.listdir(folder), ["out.h5"])
 
         self.sweep("checkpoint", command, check)
@@ -505,7 +505,7 @@ class Outputs(FaultsTest):
         first.send_signal(signal.SIGCONT)
         _, error = first.communicate(timeout=PATIENCE)
         self.assertEqual(first.returncode, 0, error)
-        self.assertRegex(error.decode(), "note: .*kept: another fit keeps its checkpoint there, too")
+        self.assertRegex(error.decode(), "note: .*kept: another fit has written its checkpoint here")
         self.assertEqual(content_of(kept), content)
 
 
@@ -609,7 +609,7 @@ class Signals(FaultsTest):
                 process.send_signal(signal.SIGTERM)
                 _, error = process.communicate(timeout=PATIENCE)
                 os.close(ours)
-                self.assertEqual((process.returncode, error), (130, b"voxpop: interrupted; not all was printed\n"))
+                self.assertEqual((process.returncode, error), (130, b"voxpop: interrupted; the output is incomplete\n"))
         with h5py.File(self.output) as file:
             self.assertEqual(file.attrs["voxpop_schema"], "fit/1")
 
@@ -734,7 +734,7 @@ class Inputs(FaultsTest):
             os.truncate(path("cut.jsonl"), 1000)
             _, error = process.communicate(timeout=PATIENCE)
             self.assertEqual(process.returncode, 4, error)
-            self.assertRegex(error.decode(), rf"^voxpop: {named}: was cut short while it was read; run this again\n$")
+            self.assertRegex(error.decode(), rf"^voxpop: {named}: became shorter while it was read; run this again\n$")
 
     def test_open_for_writing_elsewhere(self):
         locked = write_votes("locked.h5", votes())
@@ -742,7 +742,7 @@ class Inputs(FaultsTest):
         process = subprocess.Popen([sys.executable, "-c", writer, locked], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         process.stdout.readline()
         for verb in (["check", locked], ["fit", locked, "-o", self.output]):
-            self.refuse(4, "locked.h5: another program has it open for writing", *verb)
+            self.refuse(4, "locked.h5: another program has the file open for writing", *verb)
         process.communicate(b"\n")
         self.assertEqual(self.run_voxpop("check", locked).returncode, 0)
 
@@ -755,11 +755,11 @@ class Inputs(FaultsTest):
                     column = np.array(column, dtype="S20") if isinstance(column, list) else column
                     file.create_dataset(name, data=column, chunks=True, maxshape=(None,))
                 file.swmr_mode = True
-                self.assert_failed(self.run_voxpop("check", path("swmr.h5")), 4, "open for writing, or never closed it")
+                self.assert_failed(self.run_voxpop("check", path("swmr.h5")), 4, "open for writing, or did not close it")
                 if end == "die":
                     shutil.copy(path("swmr.h5"), path("died.h5"))
             self.assertEqual(self.run_voxpop("check", path("swmr.h5")).returncode, 0)
-        self.assert_failed(self.run_voxpop("check", path("died.h5")), 4, "or never closed it; close it there .*h5clear")
+        self.assert_failed(self.run_voxpop("check", path("died.h5")), 4, "or did not close it; close it there, .*h5clear")
 
 
 # -------------------------------------------------------------------------------------------------------- too little memory
@@ -883,13 +883,13 @@ class OtherFiles(FaultsTest):
         for name in ("comparisons/left", "comparisons/preference", "items/id", "items/prompt"):
             with self.subTest(name):
                 linked = write_votes("linked.h5", votes() | {name: link})
-                self.refuse_votes(linked, f"linked.h5: .*'{name}'.* link into another file")
+                self.refuse_votes(linked, f"linked.h5: .*'{name}'.* link leads into another file")
         with h5py.File(path("linked.h5"), "w") as file:
             file.attrs["voxpop_schema"] = "comparisons/1"
             file["elsewhere"] = h5py.ExternalLink("forbidden.h5", "/")
             for group in ("comparisons", "items", "annotators"):
                 file[group] = h5py.SoftLink("/elsewhere/" + group)
-        self.refuse_votes(path("linked.h5"), "linked.h5: .* link into another file")
+        self.refuse_votes(path("linked.h5"), "linked.h5: .* link leads into another file")
         self.run_voxpop("info", path("linked.h5"))  # which must end, whatever it says
 
     def test_soft_links_within_the_file_are_followed(self):
@@ -917,8 +917,8 @@ class OtherFiles(FaultsTest):
             h5py.h5d.create(file["comparisons"].id, b"preference", h5py.h5t.STD_I8LE, space, creation)
 
         linked = write_votes("virtual.h5", votes() | {"comparisons/preference": virtual})
-        self.refuse_votes(linked, "virtual.h5: 'comparisons/preference' keeps its data in another file")
-        self.assert_failed(self.run_voxpop("info", linked), 3, "keeps its data in another file")
+        self.refuse_votes(linked, "virtual.h5: 'comparisons/preference' has its data in another file")
+        self.assert_failed(self.run_voxpop("info", linked), 3, "has its data in another file")
 
     def test_external_storage(self):
         for name, kind in (("comparisons/preference", "i1"), ("items/prior_score", "f8"), ("annotators/id", "S8")):
@@ -928,7 +928,7 @@ class OtherFiles(FaultsTest):
                     name, (rows,), kind, external=[(path("forbidden.h5"), 0, 8 * rows)]
                 )
                 linked = write_votes("external.h5", votes() | {name: make})
-                self.refuse_votes(linked, f"external.h5: '{name}' keeps its data in another file")
+                self.refuse_votes(linked, f"external.h5: '{name}' has its data in another file")
 
     def test_references(self):
         def make(file, name):
@@ -960,7 +960,7 @@ class Filters(FaultsTest):
                 with self.subTest(what, folder=folder):
                     self.refuse(
                         3,
-                        rf"'comparisons/preference' is packed by the filter '.*' \(number {number}\), for which HDF5 finds no plugin",
+                        rf"'comparisons/preference' is compressed with the filter '.*' \(number {number}\), but HDF5 finds no plugin",
                         "fit",
                         write_votes("packed.h5", columns),
                         "-o",
@@ -1010,12 +1010,12 @@ class Bombs(FaultsTest):
             self.assertEqual(struct.unpack("<I", first[:4]), (MIB,))
             file.seek(begin)
             file.write(first * len(ids))
-        self.assert_refused(3, "'items/id' claims more text than there is in the file", "check", bomb)
+        self.assert_refused(3, "'items/id' should have more text than the whole file", "check", bomb)
 
     def test_tables(self):
         cases = {
-            "commas.csv.gz": (b"", b",", 300, "line 1: over 65536 columns"),
-            "field.csv.gz": (b"left,right,preference\n", b"a", 270, "line 2: a field of over 256 MiB"),
+            "commas.csv.gz": (b"", b",", 300, "line 1: more than 65536 columns"),
+            "field.csv.gz": (b"left,right,preference\n", b"a", 270, "line 2: a field of more than 256 MiB"),
             "blank.jsonl.gz": (b"", b" ", 270, "line 1 is longer than 256 MiB"),
             "lists.jsonl.gz": (b"", b"[", 20, "line 1: not a JSON object"),
         }
@@ -1090,7 +1090,7 @@ class LongIds(FaultsTest):
 
     def test_short_in_errors(self):
         twice = votes() | {"items/id": [self.items[0]] * 2 + [str(i) for i in range(38)]}
-        self.refuse(3, r"row 1 is '0\?\[2J\?\?31mé+\.\.\.', as row 0 is", "check", write_votes("twice.h5", twice))
+        self.refuse(3, r"row 1 is '0\?\[2J\?\?31mé+\.\.\.', and so is row 0", "check", write_votes("twice.h5", twice))
         tables = {
             "itself": (f'left,right,preference\n"{self.items[0]}","{self.items[0]}",left\n', "compared with itself"),
             "preference": (f'left,right,preference\na,b,"{self.items[0]}"\n', "preference is '0"),

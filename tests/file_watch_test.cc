@@ -34,7 +34,7 @@ void compute_for(std::chrono::nanoseconds time) {
 
 constexpr std::chrono::milliseconds kPatience = 100ms, kLong = 10s;
 const auto kEndsAsBadInput = testing::ExitedWithCode(3);
-constexpr const char* kMessage = "^voxpop: f.h5: the HDF5 library fails on this file: it is damaged[^\n]*\n$";
+constexpr const char* kMessage = "^voxpop: f.h5: the HDF5 library fails on this file, so the file is damaged[^\n]*\n$";
 
 /// Each test ends a process of its own: a program has one watch.
 class FileWatchTest : public test::FileTest {

@@ -250,7 +250,7 @@ class Codes(unittest.TestCase):
     def test_summary_says_what_was_read(self):
         told = voxpop("import", self.write(["left", "-2", 2, "-2"]), "-o", VOTES).stdout
         self.assertIn("left = left (1), -2 = right 2 (2), 2 = left 2 (1)", told)
-        self.assertIn("positive numbers speak for the left item", told)
+        self.assertIn("positive numbers mean the left item", told)
         self.assertIn("line 2: 'a0' was judged better than 'b0'\n", told)
         self.assertIn("line 3: 'b1' was judged better than 'a1', strength 2\n", told)
 
@@ -260,8 +260,8 @@ class Codes(unittest.TestCase):
             file.write("left,right,preference,annotator\na,b,left,w\na,a,left,w\na,b,maybe,w\n,b,left,w\na,b\na,c,right,w\n")
         told = json.loads(voxpop("import", table, "-o", VOTES, "--skip-bad", 4, "--json").stdout)
         self.assertEqual((told["votes"], told["bad_rows"], told["items"]), (2, 4, 3))
-        self.assertIn("line 3: right is 'a'; the item is compared with itself", told["first_bad_rows"][0])
-        self.assertIn("over 3 rows", voxpop("import", table, "-o", VOTES, "--skip-bad", 3, status=3).stderr)
+        self.assertIn("line 3: right is 'a', so the item is compared with itself", told["first_bad_rows"][0])
+        self.assertIn("more than 3 rows", voxpop("import", table, "-o", VOTES, "--skip-bad", 3, status=3).stderr)
 
     def test_prompts_in_conflict(self):
         table = os.path.join(FILES, "collide.jsonl")

@@ -165,7 +165,7 @@ class Sound(unittest.TestCase):
         pathlib.Path(GOLD).write_text("left,right,preference\np0/r0,p0/r1,left\np0/r1,p0/r0,right\n", encoding="utf-8")
         self.assertEqual(fit("--gold", GOLD)["gold"]["pairs"], 1)
         pathlib.Path(GOLD).write_text("left,right,preference\np0/r0,p0/r1,left\np0/r1,p0/r0,left\n", encoding="utf-8")
-        self.assertRegex(fit("--gold", GOLD, status=3).stderr, "gold.csv: lines 2 and 3 say two things of 'p0/r1' and 'p0/r0'")
+        self.assertRegex(fit("--gold", GOLD, status=3).stderr, "gold.csv: lines 2 and 3 give different answers for 'p0/r1' and 'p0/r0'")
 
 
 class Camps(unittest.TestCase):

@@ -169,7 +169,7 @@ TEST(Guards, a_strength_that_goes_one_way) {
     const Finding* const finding = find(findings, "one_sided_strength");
     ASSERT_NE(finding, nullptr);
     EXPECT_EQ(finding->level, Level::kDoNotTrain);
-    EXPECT_TRUE(test::contains(finding->text, fmt::format("code {} occurs 60 times, {} only 0", code, -code)));
+    EXPECT_TRUE(test::contains(finding->text, fmt::format("code {} occurs 60 times, but code {} only 0", code, -code)));
     EXPECT_TRUE(test::contains(finding->remedy, fmt::format("\"{}=tie\"", code)));
   }
 }

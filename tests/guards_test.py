@@ -96,7 +96,7 @@ class Everywhere(unittest.TestCase):
     def test_the_rewriting_that_is_named_mends_it(self):
         votes = write("odd.h5", sound(), preference=(1 + (sound()["preference"] < 0)).astype("u1"))
         [finding] = json.loads(voxpop("check", votes, "--json").stdout)["findings"]
-        code = finding["remedy"].split("means the left item: ")[1].split(" (the other sign")[0]
+        code = finding["remedy"].split("in h5py: ")[1].split(" (with the opposite sign")[0]
         with h5py.File(votes, "r+") as file:
             exec(code, {"f": file})
             np.testing.assert_array_equal(file["comparisons/preference"][:], sound()["preference"])
@@ -114,7 +114,7 @@ class Everywhere(unittest.TestCase):
             opened["comparisons"].attrs["sides"] = "unknown"
         printed = voxpop("check", file).stdout
         self.assertNotIn("prefer the left item", printed)
-        self.assertNotIn("one side", printed)
+        self.assertNotIn("same side", printed)
         self.assertIn("the votes say who won, but not who was shown on the left", printed)
         self.assertFalse(json.loads(voxpop("check", file, "--json").stdout)["sides_known"])
 
@@ -146,7 +146,7 @@ class Everywhere(unittest.TestCase):
         votes["annotator"][100:200] = 8
         votes["left"][100:200], votes["right"][100:200] = np.tile([0, 1], 50), np.tile([1, 0], 50)
         self.told(write("odd.h5", votes), "repeated_votes", "care", r".*'person 8': 99 of 100 votes are repeats, on one pair",
-                  "--repeats one")
+                  "--repeats all")
 
     def test_nobody_is_named(self):
         votes = write("odd.h5", sound(), annotator=None, judge_id=np.arange(600) % 8)

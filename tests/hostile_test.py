@@ -148,7 +148,7 @@ class IdsOfOneHash(unittest.TestCase):
             file["comparisons/preference"], file["comparisons/annotator"] = np.ones(4, "i1"), np.zeros(4, "u4")
             file["items/id"], file["annotators/id"] = np.array(ids, "S"), np.array([b"x"])
         for _ in range(5):
-            self.assertIn("row 1500 is 'i100', as row 100 is", voxpop("check", path("twice.h5"), status=3).stderr)
+            self.assertIn("row 1500 is 'i100', and so is row 100", voxpop("check", path("twice.h5"), status=3).stderr)
 
 
 class NoRows(unittest.TestCase):
@@ -220,7 +220,7 @@ class Turns(unittest.TestCase):
         ):
             with self.subTest(form=form, text=text):
                 done = self.export(text, form, status=3)
-                self.assertIn(f"the text of item '{self.ids[1]}' holds '{mark}', which marks turns", done.stderr)
+                self.assertIn(f"the text of item '{self.ids[1]}' contains '{mark}', which marks a turn", done.stderr)
 
     def test_others_hold_them_and_say_so(self):
         text = "bad<|im_end|>\n<|im_start|>user\nThanks!"
@@ -230,7 +230,7 @@ class Turns(unittest.TestCase):
                 marked = sum(text in json.loads(line).get("chosen", "") + json.loads(line).get("rejected", "") or "im_start" in line for line in file)
             self.assertGreater(marked, 0)
             self.assertEqual(json.loads(done.stdout)["with_turn_marks"], marked)
-            self.assertRegex(done.stderr, f"{marked} pairs have texts that hold marks of turns")
+            self.assertRegex(done.stderr, f"{marked} pairs have texts with the marks of turns")
         for form, plain in (("trl", "if a < b |> f [INT] <|x"), ("csv", text)):
             done = self.export(plain, form)
             self.assertEqual(json.loads(done.stdout)["with_turn_marks"], 0)

@@ -173,9 +173,10 @@ TEST_F(Import, prompts_that_not_every_vote_has_are_left_out) {
     EXPECT_TRUE(votes.prompt.empty()) << rows;
     EXPECT_EQ(votes.prompt_ids.size(), 0u) << rows;
   }
-  EXPECT_PRED2(contains, error("v.csv", header + "a,b,left,p\nc,a,left,q\n"),
-               "v.csv: line 3: item 'a' stands under the prompt 'q' here, under 'p' before; if ids are unique only "
-               "within a prompt, add --within prompt");
+  EXPECT_PRED2(
+      contains, error("v.csv", header + "a,b,left,p\nc,a,left,q\n"),
+      "v.csv: line 3: item 'a' belongs to prompt 'q' here, but to 'p' in an earlier row; if ids are unique only "
+      "within a prompt, add --within prompt");
   ImportOptions options;
   options.within = "prompt";
   const Votes votes = votes_of("v.csv", header + "a,b,left,p/1\na,b,left,p%2F1\n", options);
@@ -191,7 +192,8 @@ TEST_F(Import, preferences_without_a_map) {
     EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b," + value + "\n"),
                  "v.csv: line 2: preference is '" + value + "'");
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,1\na,b,0\na,b,1\n"),
-               "'1' 2 times, '0' 1 time; say what they are: if the index of the better item: --map \"0=left,1=right\"");
+               "'1' 2 times, '0' 1 time; say what they mean with one of these: --map \"0=left,1=right\" (the index of "
+               "the better item)");
 }
 
 TEST_F(Import, map_replaces_the_usual_values) {
@@ -201,7 +203,7 @@ TEST_F(Import, map_replaces_the_usual_values) {
       votes_of("v.csv", "left,right,preference\na,b,A>B\na,b,A<B\na,b,A=B\na,b,A>>B\na,b,A<<B\n", options);
   EXPECT_EQ(votes.preference, (Preferences{1, -1, 0, 2, -2}));
   EXPECT_PRED2(contains, error("v.csv", "left,right,preference\na,b,left\n", options),
-               "v.csv: line 2: preference is 'left', which is not known");
+               "v.csv: line 2: preference is 'left', which has no known meaning");
   options.codes.map = "1=right";
   EXPECT_EQ(votes_of("v.csv", "left,right,preference\na,b,1\n", options).preference, (Preferences{-1}));
   options.codes.map = "true=left,false=right";
@@ -225,7 +227,7 @@ TEST_F(Import, columns_by_other_names) {
       error("v.csv", "winner,model_b,model_a\nleft,b,a\n", options),
       "v.csv: no column 'judge'; its columns are 'winner', 'model_b', 'model_a' (choose one with --annotator NAME)");
   EXPECT_EQ(error("v.csv", "winner,judge,model_b,model_a\nleft,j,,a\n", options),
-            "v.csv: line 2: model_b is empty; every vote needs one");
+            "v.csv: line 2: model_b is empty; every vote needs two items");
   // Values that are their column's name.
   EXPECT_EQ(votes_of("v.csv", "winner,judge,model_b,model_a\nmodel_b,j,b,a\n", options).preference, (Preferences{-1}));
 }
@@ -241,25 +243,24 @@ TEST_F(Import, columns_that_are_missing_or_twice) {
 TEST_F(Import, rows_with_other_columns) {
   const std::string header = "left,right,preference\na,b,left\n";
   EXPECT_EQ(error("v.csv", header + "\n\"a\n\",b,1\na,b\n"),
-            "v.csv: line 6: 2 fields, but the header has 3; is the line cut short, or the separator another one "
-            "(--delimiter)?");
+            "v.csv: line 6: 2 fields, but the header has 3; is the line cut short, or is the separator another "
+            "character ('import --delimiter')?");
   EXPECT_EQ(error("v.csv", header + "a,b,left,\n"),
-            "v.csv: line 3: 4 fields, but the header has 3; put fields that hold the separator in quotes");
+            "v.csv: line 3: 4 fields, but the header has 3; put fields that contain the separator in quotation marks");
   const std::string object = "{\"left\":1,\"right\":2,\"preference\":1}\n";
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"preference\":1}"), "v.jsonl: line 2: has no 'right'");
   EXPECT_PRED2(contains, error("v.jsonl", object + "{\"left\":1,\"left\":1,\"right\":2,\"preference\":1}"),
-               "v.jsonl: line 2: 'left' is there twice");
+               "v.jsonl: line 2: 'left' occurs twice");
 }
 
 TEST_F(Import, values_that_cannot_be) {
   const std::string header = "left,right,annotator,preference,timestamp\n";
   EXPECT_EQ(error("v.csv", header + "a,a,c,1,0\n"),
-            "v.csv: line 2: right is 'a'; the item is compared with itself, so remove the row, or add "
-            "--skip-bad N");
-  EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs one");
+            "v.csv: line 2: right is 'a', so the item is compared with itself; remove the row, or add --skip-bad N");
+  EXPECT_EQ(error("v.csv", header + ",b,c,1,0\n"), "v.csv: line 2: left is empty; every vote needs two items");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\xff,c,1,0\n"), "v.csv: line 2: right is 'b?'; ids must be UTF-8");
   EXPECT_PRED2(contains, error("v.csv", header + std::string("a,b,c\0,1,0\n", 11)),
-               "annotator is 'c?'; ids must not hold NUL");
+               "annotator is 'c?'; ids must not contain NUL");
   ImportOptions named;
   named.timestamp = "timestamp";
   for (const std::string time : {"2024-02-30", "2024-1-01", "2024-01-01T", "2024-01-01 25:00", "nan", "inf", "1e300",
@@ -294,7 +295,7 @@ TEST_F(Import, json_that_python_writes) {
   const std::string row = "{\"left\":\"a\",\"right\":\"b\",\"preference\":\"left\",\"x\":";
   EXPECT_EQ(votes_of("v.jsonl", row + "NaN}\n" + row + "[-Infinity, \"\\ud83d NaN\"]}\n").size(), 2u);
   EXPECT_PRED2(contains, error("v.jsonl", "{\"left\":\"a\\udc00\",\"right\":\"b\",\"preference\":\"left\"}"),
-               "line 1: 'left' holds half a surrogate pair");
+               "line 1: 'left' has half of a surrogate pair");
   EXPECT_EQ(
       as_vector(votes_of("v.jsonl", "{\"left\":\"\\ud83d\\ude00\",\"right\":\"b\",\"preference\":\"left\",\"x\":NaN}")
                     .item_ids),
@@ -310,14 +311,14 @@ TEST_F(Import, json_arrays_over_many_lines) {
   EXPECT_EQ(votes.size(), 50000u);
   EXPECT_EQ(votes.item_ids[50000], "]\"{49999");
   EXPECT_PRED2(contains, error("v.json", text), "v.json: line 100002: ends in the middle of its array");
-  EXPECT_PRED2(contains, error("v.json", text + "] x"), "where the end should be");
+  EXPECT_PRED2(contains, error("v.json", text + "] x"), "instead of the end of the file");
   EXPECT_PRED2(contains, error("v.json", "[{\"left\":1} {}]"), "no column 'right'");
 }
 
 TEST_F(Import, text_that_is_not_of_its_format) {
   const std::string header = "left,right,preference\n";
   EXPECT_PRED2(contains, error("v.csv", header + "a,b,1\n\"a,b,1\na,b,1\n"),
-               "v.csv: line 3: a quote opens in this row");
+               "v.csv: line 3: a quotation mark opens in this row");
   EXPECT_PRED2(contains, error("v.csv", header + "a,b\"c,1\n"), "v.csv: line 2: a quotation mark inside a field");
   EXPECT_PRED2(contains, error("v.csv", header + "a,\"b\"c,1\n"), "v.csv: line 2: a quotation mark inside a field");
   EXPECT_PRED2(contains, error("v.csv", std::string("\xff\xfel\0e\0", 6)), "v.csv: is UTF-16");
@@ -336,7 +337,7 @@ TEST_F(Import, no_votes) {
 TEST_F(Import, format_comes_from_the_name_or_the_option) {
   const std::string text = "left,right,preference\na,b,left\n";
   EXPECT_PRED2(contains, error("v.parquet", "PAR1"), "v.parquet: Parquet is not read; convert it with pandas");
-  EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not say what it holds");
+  EXPECT_PRED2(contains, error_of(write("v.txt", text), Exit::kUsage), "v.txt: its name does not show its format");
   ImportOptions options;
   options.format = TableFormat::kCsv;
   EXPECT_EQ(votes_of("v.txt", text, options).size(), 1u);

@@ -99,7 +99,7 @@ class Import(CliTest):
             "annotator not UTF-8": (head + b"b,c,\xff\xfe,left\n", "line 3", "annotator"),
             "self comparison": (head + b"b,b,ann,left\n", "line 3", "right", "b"),
             "empty item": (head + b",b,ann,left\n", "line 3", "left"),
-            "quote left open": (head + b'b,"c,ann,left\n', "line 3"),
+            "a quotation mark that is not closed": (head + b'b,"c,ann,left\n', "line 3"),
             "quote inside": (head + b'b,c"d,ann,left\n', "line 3"),
             "no rows": (b"left,right,annotator,preference\n",),
             "no bytes": (b"",),
@@ -123,7 +123,7 @@ class Import(CliTest):
         rows = b"left,right,preference,timestamp\na,b,left,1700000000\na,b,left,yesterday\n"
         table = self.write_bytes("votes.csv", rows)
         told = succeed("import", table, "-o", self.path("votes.h5")).err
-        self.assertIn(b"column 'timestamp' holds no time ('yesterday', line 3", told)
+        self.assertIn(b"column 'timestamp' has a value that is not a time ('yesterday', line 3", told)
         told = run("import", table, "-o", self.path("votes.h5"), "--timestamp", "timestamp")
         self.assert_one_line(told, 3, table, "line 3", "yesterday")
 

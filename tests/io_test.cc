@@ -336,7 +336,7 @@ TEST_F(VotesFile, scores_and_features_that_not_all_files_have_are_left_out) {
     std::string notes;
     const Votes there =
         read_votes({path("1.h5"), path("2.h5")}, {.note = [&](const std::string& text) { notes += text; }});
-    EXPECT_PRED2(test::contains, notes, "is left out: not all files have it");
+    EXPECT_PRED2(test::contains, notes, "is not used, because not all files have it");
     const Votes back = read_votes({path("2.h5"), path("1.h5")}, {});
     EXPECT_EQ(there.prior_score.size(), back.prior_score.size());
     EXPECT_EQ(there.features.size(), back.features.size());
@@ -391,26 +391,26 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = -10; }),
                "v.h5: 'comparisons/preference' row 0 is -10; it must be");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.prior_score[2] = NAN; }),
-               "v.h5: 'items/prior_score' row 2 is nan; it must be a number");
+               "v.h5: 'items/prior_score' row 2 is nan; it must be a finite number");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.prior_score.pop_back(); }),
                "v.h5: 'items/prior_score' has 3 rows, but 'items/id' has 4");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.features[5] = -INFINITY; }),
-               "v.h5: 'items/features' row 2 column 'f1' is -inf; it must be a number");
+               "v.h5: 'items/features' row 2 column 'f1' is -inf; it must be a finite number");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.features.resize(6); }),
                "v.h5: 'items/features' has 3 rows, but 'items/id' has 4");
   EXPECT_PRED2(test::contains, error([](Votes& v) {
                  v.feature_names = Strings();
                  for (int i = 0; i < 2; ++i) v.feature_names.push_back("f1");
                }),
-               "v.h5: 'items/features.names' row 1 is 'f1', as row 0 is");
+               "v.h5: 'items/features.names' row 1 is 'f1', and so is row 0");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->lapse_rate.pop_back(); }),
                "v.h5: 'truth/lapse_rate' has 1 rows, but 'annotators/id' has 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->taste.resize(2); }),
                "v.h5: 'truth/taste' has 1 rows, but 'annotators/id' has 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->feature_coefficients.resize(1); }),
-               "v.h5: 'truth/feature_coefficients' has 1 numbers; 2 features need 2");
+               "v.h5: 'truth/feature_coefficients' has 1 numbers; with 2 features it must have 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->feature_coefficients.resize(3); }),
-               "v.h5: 'truth/feature_coefficients' has 3 numbers; at most 2 belong there");
+               "v.h5: 'truth/feature_coefficients' has 3 numbers; it must have at most 2");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.truth->drifts[1] = 2; }),
                "v.h5: 'truth/drifts' row 1 is 2; marks run from 0 to 1");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.preference[0] = 50; }),
@@ -426,7 +426,7 @@ TEST_F(VotesFile, errors_name_dataset_row_and_value) {
                  v.annotator_ids.push_back("eve");
                  v.truth.reset();
                }),
-               "v.h5: 'annotators/id' row 2 is 'eve', as row 0 is");
+               "v.h5: 'annotators/id' row 2 is 'eve', and so is row 0");
   EXPECT_PRED2(test::contains, error([](Votes& v) { v.prompt_ids.push_back("\xff"); }),
                "v.h5: 'prompts/id' row 2 is not UTF-8: \\xff");
   EXPECT_PRED2(test::contains, error([](Votes& v) {

@@ -65,7 +65,7 @@ class ItemNumbers(CliTest):
             "names not in UTF-8": (matrix(self.features, np.array([b"a", b"b", b"\xff"])), "names", "row 2", "UTF-8"),
             "never written": (
                 lambda file, name: file.create_dataset(name, (40, 4000), "f8", chunks=(40, 4000)),
-                "stores 0 bytes",
+                "only 0 bytes of data",
             ),
         }
         for name, (column, *needles) in cases.items():
@@ -109,7 +109,7 @@ class PriorScores(CliTest):
     def test_a_file_says_what_a_column_says(self):
         result = self.fit("--prior-score", self.scores(self.rows() + ["nobody,1"]))
         self.assertEqual(result.code, 0, result.err)
-        self.assertIn("1 of 401 rows name an item that the votes do not have", result.err.decode())
+        self.assertIn("1 of 401 rows name an item that is not in the votes", result.err.decode())
         with h5py.File(self.path("fit.h5")) as file:
             margin = file["pairs/margin"][:]
             self.assertIn("scores.csv", json.loads(file.attrs["provenance"])["prior_score"]["path"])
@@ -123,11 +123,11 @@ class PriorScores(CliTest):
     def test_bad_files(self):
         rows = self.rows()
         cases = {
-            "an item is missing": (rows[1:], "1 of the votes' 400 items have no row", self.ids[0]),
-            "no number": ([f"{self.ids[0]},good", *rows[1:]], "line 2", "'good'", "number within float32"),
+            "an item is missing": (rows[1:], "1 of the 400 items of the votes have no row", self.ids[0]),
+            "no number": ([f"{self.ids[0]},good", *rows[1:]], "line 2", "'good'", "finite number"),
             "infinite": ([f"{self.ids[0]},inf", *rows[1:]], "line 2", "'inf'"),
             "two scores": ([*rows, f"{self.ids[0]},99"], "line 402", "another score"),
-            "no rows": ([], "items have no row"),
+            "no rows": ([], "items of the votes have no row"),
         }
         for name, (lines, *needles) in cases.items():
             with self.subTest(name):

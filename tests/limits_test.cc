@@ -71,13 +71,13 @@ TEST(Limits, one_vote_a_pair) {
   EXPECT_TRUE(
       warns(apart, "say nothing about reliability: only 0 of 3 votes share an item with another one (100 % of pairs"));
   EXPECT_EQ(apart.findings[0].level, Level::kDoNotTrain);
-  EXPECT_FALSE(warns(apart, "hardly tell"));
+  EXPECT_FALSE(warns(apart, "hardly show how annotators differ"));
   const Looked limits = limits_of(6, 2, {{0, 1, 0, 1}, {1, 2, 1, 1}, {4, 5, 0, 1}});
   EXPECT_EQ(limits.checking_votes, 0u);
   EXPECT_FALSE(limits.annotators_identified());
   EXPECT_TRUE(limits.reliability_identified());
-  EXPECT_TRUE(
-      warns(limits, "hardly tell annotators apart: only 0 % of them could contradict another vote (100 % of pairs"));
+  EXPECT_TRUE(warns(
+      limits, "hardly show how annotators differ: only 0 % of them could contradict another vote (100 % of pairs"));
 }
 
 /// Six responses to each of 100 prompts, every pair once. The better-known models' always stand on the left: a side
@@ -95,7 +95,7 @@ TEST(Limits, single_votes_whose_items_keep_their_side) {
         }
     const Looked limits = limits_of(600, 1, rows);
     EXPECT_EQ(limits.side_bias_identified(), drawn);
-    EXPECT_EQ(warns(limits, "items keep to one side"), !drawn);
+    EXPECT_EQ(warns(limits, "items are shown on the same side each time"), !drawn);
     // 14/6: the mean of 5^2/5, 3^2/5 and 1/5, twice; at the most 5; luck takes 0.06 of it.
     EXPECT_NEAR(limits.side_keeping, drawn ? 0 : (14.0 / 6 - 1) / 4, 0.06);
   }

@@ -61,7 +61,7 @@ class MemoryLimit(CliTest):
         self.assertRegex(result.out, rb"WARNING: --memory-limit was exceeded: .* came to \d+ MiB")
         result = self.fit("none.h5", "--memory-limit", "150")
         self.assertEqual(result.code, 2)
-        self.assertIn(b"150 bytes are too few", result.err)
+        self.assertIn(b"is 150 bytes; it must be at least 1 MiB", result.err)
 
     def test_no_room_for_scratch(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

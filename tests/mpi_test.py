@@ -180,7 +180,7 @@ class Mpi(unittest.TestCase):
     def test_verbs_that_share_no_work_are_refused(self):
         votes = self.simulate("few.h5", "--prompts", 100)
         _, err = mpirun(2, "evaluate", votes, status=2)
-        self.assertIn("only 'fit' shares its work", err)
+        self.assertIn("only 'fit' can use several ranks", err)
 
     def test_a_killed_rank_ends_the_job_and_leaves_nothing(self):
         votes = self.simulate("long.h5", "--prompts", 50000)
@@ -225,7 +225,7 @@ class Mpi(unittest.TestCase):
         self.assertTrue(os.path.exists(path("kept")))  # what is told of it, mpirun may lose
         self.assertFalse(os.path.exists(path("resumed.h5")))
         _, err = mpirun(2, *command)
-        self.assertRegex(err, r"goes on after \d+ iterations")
+        self.assertRegex(err, r"the fit continues after \d+ iterations")
         self.assertEqual(content("resumed.h5"), content("plain.h5"))
         self.assertFalse(os.path.exists(path("kept")))
 

@@ -80,7 +80,7 @@ class Next(unittest.TestCase):
         self.assertEqual(voxpop("next", path("fit.h5"), *assign, path("votes.h5")).stderr, "")
         voxpop("simulate", path("others.h5"), "--prompts", 50, "--annotators", 30, "--seed", 3)
         self.assertRegex(voxpop("next", path("fit.h5"), *assign, path("others.h5")).stderr,
-                         "others.h5 is none of the files that .*fit.h5 was fitted to")
+                         "others.h5 is not one of the files that .*fit.h5 was fitted to")
 
     def test_assigned_bits_are_what_the_annotator_adds(self):
         one = ["--budget", 400, "--annotators", 1, "--json"]
@@ -97,7 +97,7 @@ class Next(unittest.TestCase):
         summary = json.loads(voxpop("next", path("fit.h5"), "--budget", 10, "--json").stdout)
         self.assertEqual([row["left"] for row in summary["rows"]], [row["left"] for row in rows])
         everything = voxpop("next", path("fit.h5"), "--budget", 10**6)
-        self.assertIn("; each is named once", everything.stderr)
+        self.assertIn("; each is listed once", everything.stderr)
         whole = list(csv.DictReader(io.StringIO(everything.stdout)))
         self.assertEqual(len(whole), len(row_of))
         for odd in 'a, "b"\nc', "":
@@ -109,7 +109,7 @@ class Next(unittest.TestCase):
                 (["--budget", 0], 2, "budget"), ([], 2, "budget"), (["--budget", 5, "--max-each", 3], 2, "assign"),
                 (["--budget", 5, "-o", path("no/x.csv")], 4, "cannot write here")]:
             self.assertRegex(voxpop("next", path("fit.h5"), *arguments, status=status).stderr, pattern)
-        self.assertRegex(voxpop("next", path("votes.h5"), "--budget", 5, status=3).stderr, "a fit is needed here")
+        self.assertRegex(voxpop("next", path("votes.h5"), "--budget", 5, status=3).stderr, "it must be a fit")
         shutil.copy(path("fit.h5"), path("bad.h5"))
         with h5py.File(path("bad.h5"), "r+") as file:
             file["annotators/flag"][:] = np.full(30, 4, "i1")

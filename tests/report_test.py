@@ -112,7 +112,7 @@ class Page(unittest.TestCase):
 
         # A fit that anybody may have written.
         self.assertEqual(verdict(findings=[3, {"text": 4}, {"text": "Odd.", "level": 7}], warnings=[])["level"], "care")
-        with self.assertRaisesRegex(AssertionError, r"exit 3[\s\S]*has a /findings of another kind"):
+        with self.assertRaisesRegex(AssertionError, r"exit 3[\s\S]*has a /findings of the wrong type"):
             verdict(findings="none")
 
     def test_texts_of_a_strangers_fit_stay_on_their_line(self):
@@ -172,7 +172,7 @@ class Page(unittest.TestCase):
             self.assertEqual(summary["annotators"]["rated"], model != "bt")
 
     def test_bad_input(self):
-        self.assertRegex(voxpop("report", path("votes.h5"), "-o", path("no.html"), status=3).stderr, "a fit is needed")
+        self.assertRegex(voxpop("report", path("votes.h5"), "-o", path("no.html"), status=3).stderr, "it must be a fit")
         self.assertRegex(voxpop("report", path("none.h5"), "-o", path("no.html"), status=4).stderr, "none.h5: cannot open")
         self.assertRegex(voxpop("report", path("fit.h5"), "-o", path("no/no.html"), status=4).stderr, "cannot write here")
         self.assertRegex(voxpop("report", path("fit.h5"), "-o", path("fit.h5"), status=2).stderr, "an input and the output")

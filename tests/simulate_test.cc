@@ -541,11 +541,11 @@ TEST(Simulate, refuses_numbers_that_do_not_fit_together) {
                "--drift 0.8: only 7 of 10 annotators are good ones with 10 votes or more");
   EXPECT_PRED2(test::contains, error({.prompts = 2000, .annotators = 10, .mix = {}, .days = 1}), "--days 1: the ");
   EXPECT_PRED2(test::contains, error({.prompts = 100, .mix = {}, .ties = 0.5, .lapse_rate = 0.9}),
-               "--ties 0.5: only 0.0");
+               "--ties 0.5: at most 0.0");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kGraph, .pairs_per_prompt = 3, .mix = {}}),
-               "--shape graph: 150000 pairs do not join 200000 items");
+               "--shape graph: 150000 pairs cannot connect 200000 items");
   EXPECT_PRED2(test::contains, error({.shape = Shape::kMix, .pairs_per_prompt = 2, .mix = {}}),
-               "--shape mix: --pairs-per-prompt 2 does not join 4 responses");
+               "--shape mix: --pairs-per-prompt 2 cannot connect 4 responses");
 }
 
 TEST(ParseMix, literal) {
@@ -558,12 +558,11 @@ TEST(ParseMix, literal) {
 
 TEST(ParseMix, errors) {
   for (const std::string entry : {"good", "good=", "bad=1", "good=x", "good=0.5x", "good=-1", "good=2", "=1"})
-    EXPECT_PRED2(test::contains, usage_error_of([&] { parse_mix(entry); }),
-                 "--mix entry '" + entry + "' is not KIND=SHARE")
+    EXPECT_PRED2(test::contains, usage_error_of([&] { parse_mix(entry); }), "--mix: '" + entry + "' is not KIND=SHARE")
         << entry;
   EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix("good=.5"); }),
-               "--mix shares add up to 0.5; they must add up to 1");
-  EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix(""); }), "--mix shares add up to 0;");
+               "--mix: the shares add up to 0.5; they must add up to 1");
+  EXPECT_PRED2(test::contains, usage_error_of([] { parse_mix(""); }), "--mix: the shares add up to 0;");
 }
 
 }  // namespace

@@ -121,13 +121,13 @@ class Sources(unittest.TestCase):
         lines = "left,right,preference,by_left,by_right", "x,y,left,m1,m2", "y,z,left,m2,m1", "z,x,left,m1,m3"
         table = write_lines("two.csv", *lines)
         told = import_table(*NAMED, table=table, status=3).stderr
-        self.assertIn("two.csv: line 4: item 'x' is of source 'm3' here, of 'm1' before", told)
+        self.assertIn("two.csv: line 4: item 'x' has source 'm3' here, but 'm1' in an earlier row", told)
         done = json.loads(import_table(*NAMED, "--skip-bad", 1, "--json", table=table).stdout)
         self.assertEqual((done["votes"], done["bad_rows"], done["sources"]), (2, 1, 2))
         # Of columns that nobody named, nothing is said of that one.
         usual = write_lines("usual.csv", lines[0].replace("by", "model"), *lines[1:])
         done = json.loads(import_table("--json", table=usual).stdout)
-        self.assertIn("1 items are of two sources each (model_left)", "".join(done["notes"]))
+        self.assertIn("1 items have two different sources (model_left)", "".join(done["notes"]))
         with h5py.File(VOTES) as file:
             self.assertEqual(list(file["items/source"]), [-1, 1, 0])
         self.assertEqual(json.loads(import_table("--source-left", "", "--json", table=usual).stdout)["sources"], 0)
@@ -145,8 +145,8 @@ class Sources(unittest.TestCase):
         with h5py.File(VOTES) as file:
             self.assertEqual(list(file["items/source"]), [0, 1, 1, 0])
         for options in (["--source-left", "by_left"], ["--source", "by_left"]):
-            self.assertIn("--source-left and --source-right go together", import_table(*options, status=2).stderr)
-        self.assertIn("--source is", import_table(*ranked, *NAMED, table=ranking, status=2).stderr)
+            self.assertIn("--source-left and --source-right must be given together", import_table(*options, status=2).stderr)
+        self.assertIn("use --source instead", import_table(*ranked, *NAMED, table=ranking, status=2).stderr)
 
     def test_bad_files(self):
         write_table(20)
@@ -154,7 +154,7 @@ class Sources(unittest.TestCase):
         items = len(h5py.File(VOTES)["items/id"])
         for source, ids, words in (
             (np.full(items, 5), True, ("'items/source' row 0 is 5", "from 0 to 4")),
-            (np.full(items, -2), True, ("'items/source' row 0 is -2", "-1 is a source not known")),
+            (np.full(items, -2), True, ("'items/source' row 0 is -2", "-1 means unknown")),
             (np.zeros(items - 1, int), True, (f"'items/source' has {items - 1} rows", "items/id")),
             (np.zeros(items), True, ("items/source",)),
             (np.zeros(items, int), False, ("'sources/id'", "add it")),
@@ -179,14 +179,14 @@ class Sources(unittest.TestCase):
             file["items/source"] = (h5py.File(path("a.h5"))["items/source"][:] + 1) % 5
             file["sources/id"] = h5py.File(path("a.h5"))["sources/id"][:]
         told = voxpop("fit", path("a.h5"), path("b.h5"), "-o", FIT, status=3).stderr
-        self.assertIn("b.h5: 'items/source' row 0: item '0/0' is of source", told)
+        self.assertIn("b.h5: 'items/source' row 0: item '0/0' has source", told)
         self.assertIn("in an earlier file", told)
 
     def test_sources_that_say_nothing_are_left_out(self):
         table = write_lines("models.csv", "left,right,preference", *(f"m{i % 4},m{(i + 1) % 4},left" for i in range(40)))
         import_table("--source-left", "left", "--source-right", "right", table=table)
         told = voxpop("fit", VOTES, "-o", FIT, "--force")
-        self.assertIn("'items/source' is left out: every source has one item", told.stderr)
+        self.assertIn("'items/source' is not used: every source has only one item", told.stderr)
         self.assertNotIn("sources", h5py.File(FIT))
 
     def test_real_votes(self):

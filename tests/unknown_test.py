@@ -169,7 +169,7 @@ class NotWhatTheySeem(unittest.TestCase):
         self.assertGreater(warm, cold - 0.01)
         self.assertEqual(set(annotators["flag"][:8]), {ADVERSARIAL})
         self.assertEqual(told["warm_start"]["annotators_contradicted"], 8)
-        self.assertTrue(any("contradict what" in warning and "'a0'" in warning for warning in told["warnings"]))
+        self.assertTrue(any("contradict the estimates in" in warning and "'a0'" in warning for warning in told["warnings"]))
 
     def test_a_warm_start_blames_nobody_who_stayed(self):
         (cold, warm), told, _ = self.turned(0)

@@ -41,7 +41,7 @@ class Usage(CliTest):
         for environment in environments:
             result = run("fit", self.path("none.h5"), "-o", output, env={**os.environ, **environment})
             self.assertEqual(result.code, 2)
-            self.assertIn(b"MPI knows of 1" if has_mpi else b"built without MPI", result.err)
+            self.assertIn(b"MPI sees 1" if has_mpi else b"built without MPI", result.err)
             self.assertFalse(os.path.exists(output))
 
     def test_bare_lists_the_verbs(self):
@@ -153,7 +153,7 @@ class Usage(CliTest):
             else:
                 self.assert_one_line(result, 2, "VOXPOP_KERNELS: this processor cannot run", name)
         for name in ("sse9", "AVX2", "avx2 ", "avx512\nnext line", "x" * 1000):
-            self.assert_one_line(run("simulate", self.path("none.h5"), env=with_kernels(name)), 2, "VOXPOP_KERNELS", "generic, avx2 or avx512")
+            self.assert_one_line(run("simulate", self.path("none.h5"), env=with_kernels(name)), 2, "VOXPOP_KERNELS", "generic, avx2, avx512")
             self.assertFalse(os.path.exists(self.path("none.h5")))
 
     def test_output_over_an_input_is_refused(self):

@@ -433,7 +433,7 @@ class HappyPath(CliTest):
         self.assertNotEqual(told["models"], told["by_vote"]["models"])
         shown = succeed("evaluate", arena, "--models", "bt", "--folds", "3").out.decode()
         self.assertIn("folds by block", shown)
-        self.assertIn("by vote, with what the annotator itself says", shown)
+        self.assertIn("by vote, predicted also from the annotator's own votes", shown)
         by_vote = succeed("evaluate", self.votes, "--models", "bt", "--folds", "2").out.decode()
         self.assertIn("folds by vote", by_vote)
         fit = self.path("fit.h5")

@@ -160,7 +160,7 @@ class WarmStart(CliTest):
             self.assert_one_line(run("fit", self.today, "-o", out, "--warm-start", old), code, old, *needles)
             self.assertFalse(os.path.exists(out))
 
-        refuse(self.today, 3, "comparisons/1", "a fit is needed")
+        refuse(self.today, 3, "comparisons/1", "it must be a fit")
         refuse(self.path("none.h5"), 4)
         refuse(self.write_bytes("text.h5", b"left,right\n"), 3)
         model = self.path("bt.h5")
@@ -198,11 +198,11 @@ class WarmStart(CliTest):
         ):
             with self.subTest(key, value=value):
                 change(hyperparameters=hyperparameters | {key: value})
-                refuse(older, 3, needle, "no fit could have")
+                refuse(older, 3, needle, "impossible")
         for strengths, thresholds in (([1], [-1.0]), ([1, 2], [0.5, 0.5]), ([1, 2], [0.5, 1e300]), ([1, 2], [])):
             with self.subTest(thresholds=thresholds):
                 change(strengths=strengths, thresholds=thresholds)
-                refuse(older, 3, "thresholds", "no fit could have")
+                refuse(older, 3, "thresholds", "impossible")
         change(strengths=[1e300], thresholds=[])  # none of these votes' answers: the fit finds its own thresholds
         succeed("fit", self.today, "-o", out, "--warm-start", older)
 

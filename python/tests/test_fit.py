@@ -61,7 +61,7 @@ def test_today_starts_from_yesterday(table, fitted):
         return (joined["discrimination"] - joined["discrimination_both"]).abs().mean()
 
     assert distance(fit.annotators) < 0.3 * distance(alone)
-    with pytest.raises(voxpop.BadInputError, match="a fit of model rater, but this one is of model bt"):
+    with pytest.raises(voxpop.BadInputError, match="a fit of model rater, but this fit is of model bt"):
         voxpop.fit(table, model="bt", warm_start=yesterday.path, progress=False)
 
 
@@ -74,7 +74,7 @@ def test_scores_of_a_reward_model(table, fitted, tmp_path):
     for other in scores.to_dict(), frame, tmp_path / "scores.csv":
         pd.testing.assert_frame_equal(voxpop.fit(table, prior_score=other, progress=False).pairs, first.pairs, rtol=1e-3)
     assert not np.allclose(first.pairs["margin"], fitted.pairs["margin"], atol=0.05)
-    with pytest.raises(voxpop.BadInputError, match="items have no row"):
+    with pytest.raises(voxpop.BadInputError, match="items of the votes have no row"):
         voxpop.fit(table, prior_score=frame[1:], progress=False)
     with pytest.raises(voxpop.BadInputError, match="columns id and score"):
         voxpop.fit(table, prior_score=frame.rename(columns={"score": "reward"}), progress=False)
@@ -219,7 +219,7 @@ def test_progress(table, capfd):
     voxpop.fit(no_annotator, progress=False)
     assert capfd.readouterr() == ("", "")
     voxpop.fit(no_annotator)
-    assert "the votes name no annotator" in capfd.readouterr().err
+    assert "one anonymous annotator" in capfd.readouterr().err
 
 
 def test_errors_have_the_programs_words(table, tmp_path):

@@ -256,7 +256,7 @@ def test_notes_go_to_stderr(table, capfd):
         voxpop.fit(anonymous, progress=False)
         assert capfd.readouterr() == ("", "")
         voxpop.fit(anonymous)
-    assert "the votes name no annotator" in capfd.readouterr().err
+    assert "one anonymous annotator" in capfd.readouterr().err
 
 
 def test_two_fits_at_once(table):

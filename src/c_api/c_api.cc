@@ -88,7 +88,7 @@ class Given {
   std::uint64_t width() const { return column_.columns; }
 
   Strings texts() const {
-    if (column_.type != VOXPOP_TEXT || column_.offsets == nullptr) throw usage_error("'{}' must be texts", name_);
+    if (column_.type != VOXPOP_TEXT || column_.offsets == nullptr) throw usage_error("'{}' must be strings", name_);
     const std::int64_t* const at = column_.offsets;
     const auto* const bytes = static_cast<const char*>(column_.data);
     Strings out;
@@ -141,7 +141,7 @@ class Given {
     return out;
   }
   void require_one() const {
-    if (column_.columns != 1) throw usage_error("'{}' has {} numbers in a row; it must have 1", name_, column_.columns);
+    if (column_.columns != 1) throw usage_error("'{}' has {} numbers per row; it must have 1", name_, column_.columns);
   }
 
  private:
@@ -216,7 +216,7 @@ void set_column(Votes& votes, const std::string& name, const Given& given) {
        }},
   };
   const auto found = known.find(name);
-  if (found == known.end()) throw usage_error("'{}' is no column of votes", shown(name));
+  if (found == known.end()) throw usage_error("'{}' is not a column of votes", shown(name));
   found->second(votes, given);
 }
 
@@ -253,7 +253,7 @@ class Members {
     try {
       value = found->get<Value>();
     } catch (const nlohmann::json::exception&) {
-      throw usage_error("request: '{}' is of another type", name);
+      throw usage_error("request: '{}' has the wrong type", name);
     }
     json_.erase(found);
   }
@@ -264,7 +264,7 @@ class Members {
     if (!text.empty()) choice = named(text);
   }
   void finish() const {
-    if (!json_.empty()) throw usage_error("request: '{}' is no member of it", shown(json_.begin().key()));
+    if (!json_.empty()) throw usage_error("request: there is no member '{}'", shown(json_.begin().key()));
   }
 
  private:
@@ -289,7 +289,7 @@ void take_wishes(Members& members, ModelWishes& out) {
                        : name == "embedding" ? &out.use_embeddings
                                              : nullptr;
     if (used == nullptr)
-      throw usage_error("ignore: '{}' is none of prior_score, features, sources, embedding", shown(name));
+      throw usage_error("ignore: '{}' is not one of prior_score, features, sources, embedding", shown(name));
     *used = false;
   }
 }

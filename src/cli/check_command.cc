@@ -91,14 +91,14 @@ int check_command(const Arguments& arguments) {
   if (!limits.sides_known)
     print_text("the votes say who won, but not who was shown on the left\n");
   else if (limits.repeated_pairs > 0)
-    print_text("of {} pairs with two votes or more, {} ({:.1f} %) were shown both ways round; ", limits.repeated_pairs,
+    print_text("of {} pairs with two votes or more, {} ({:.1f} %) were shown in both orders; ", limits.repeated_pairs,
                limits.swapped_pairs, 100 * limits.swapped_share());
   if (limits.sides_known)
-    print_text("items keep to one side: {:.0f} % (0: as by chance, 100: always)\n", 100 * limits.side_keeping);
+    print_text("items on the same side each time: {:.0f} % (0: chance, 100: always)\n", 100 * limits.side_keeping);
   print_text("{:.1f} % of votes can contradict another vote\n", 100 * limits.checking_share());
   if (!anonymous)
-    print_text("{} annotators share no pair with anyone; {} votes repeat an annotator's own\n", limits.annotators_alone,
-               limits.duplicate_votes);
+    print_text("{} annotators share no pair with anyone; {} votes repeat an earlier vote of the same annotator\n",
+               limits.annotators_alone, limits.duplicate_votes);
   print_bursts(votes, bursts);
   for (const Finding& finding : findings) print_text("\n{}\n", told(finding));
   for (const std::string& warning : others) print_text("\nWARNING: {}\n", warning);
@@ -110,7 +110,7 @@ int check_command(const Arguments& arguments) {
 
 void add_check(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("check", "Check votes: what is suspicious, and what they cannot show");
+  CLI::App& verb = *app.add_subcommand("check", "Check votes: find what is suspicious, and what the votes cannot show");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
   add_common_options(verb, arguments->common);
   verb.footer("Example:\n  voxpop check votes.h5");

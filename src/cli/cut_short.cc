@@ -15,7 +15,7 @@ void end_cut_short(int) { end_at_once(Exit::kFileSystem, message); }
 }  // namespace
 
 EndWhenCutShort::EndWhenCutShort(const std::string& what) {
-  const std::string text = one_line(what + ": was cut short while it was read; run this again");
+  const std::string text = one_line(what + ": became shorter while it was read; run this again");
   message[text.copy(message, sizeof message - 1)] = '\0';
   struct sigaction action {};
   action.sa_handler = end_cut_short;

@@ -75,7 +75,8 @@ int devices_command(const CommonOptions& common) {
 
 void add_devices(CLI::App& app, Run& run) {
   auto common = std::make_shared<CommonOptions>();
-  CLI::App& verb = *app.add_subcommand("devices", "Show which CPU kernels and GPUs can be used, and why others cannot");
+  CLI::App& verb =
+      *app.add_subcommand("devices", "Show which CPU kernels and GPUs can be used, and why the others cannot");
   add_common_options(verb, *common);
   verb.footer("Example:\n  voxpop devices");
   verb.callback([=, &run] { run = [common] { return devices_command(*common); }; });

@@ -5,7 +5,7 @@ namespace voxpop {
 
 /// Message for exit code kInternal, used by main and by a signal handler.
 inline constexpr const char* kOutOfMemory =
-    "out of memory; give it more, lift a limit on it, or, in 'fit', set --memory-limit";
+    "out of memory; raise the limit on memory, use a larger machine, or, in 'fit', set --memory-limit";
 
 /// Ends the process; safe in a signal handler. Removes temporary files and writes "voxpop: " and the message, if any,
 /// as a line to stderr.

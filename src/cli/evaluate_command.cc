@@ -39,18 +39,20 @@ std::string why_folds(const std::string& wanted, const EvaluateResult& result) {
   const double percent = 100 * result.votes_in_blocks;
   if (result.comparisons.front().by == FoldsBy::kBlock)
     return fmt::format(
-        "folds by block{}: all that an annotator says of the same items is held out at once, so that another\n"
-        "annotator's opinion is predicted, as labels are; {:.0f} % of votes share items with others of their annotator",
-        wanted.empty() ? "" : ", as asked for", percent);
+        "folds by block{}: all votes of an annotator about the same items are held out together. So they are "
+        "predicted\nfrom other annotators, as labels are; {:.0f} % of votes share items with other votes of their "
+        "annotator",
+        wanted.empty() ? "" : ", as requested", percent);
   if (wanted.empty() && result.votes_of_nobody_else == 0)
     return fmt::format(
-        "folds by vote: {:.0f} % of votes share items with others of their annotator (by block from 30 %)", percent);
+        "folds by vote: {:.0f} % of votes share items with other votes of their annotator (by block from 30 %)",
+        percent);
   return fmt::format(
-      "folds by vote{}; {:.0f} % of votes share items with others of their annotator, who predicts its own votes too\n"
-      "well there{}",
-      wanted.empty() ? "" : ", as asked for", percent,
+      "folds by vote{}; {:.0f} % of votes share items with other votes of their annotator, so they are predicted "
+      "too\nwell{}",
+      wanted.empty() ? "" : ", as requested", percent,
       10 * result.votes_of_nobody_else > 3 * result.votes
-          ? "; nobody else says anything of those items, so that these votes cannot tell how well labels are predicted"
+          ? "; no other annotator judged those items, so these votes cannot show how well labels are predicted"
           : "");
 }
 
@@ -107,7 +109,7 @@ void print_reliability(const std::vector<ModelScore>& models) {
 
 void print_order(const GoldOrder& order) {
   if (order.pairs == 0) {
-    print_text("  no two items with different gold values lie in one component");
+    print_text("  no component has two items with different gold values");
     return;
   }
   print_text("  order of {:.0f} item pairs right {:.2f} %, Kendall tau-b {}", order.pairs, 100 * order.accuracy,
@@ -120,7 +122,7 @@ void print_gold(const Gold& gold, const GoldComparison& comparison, const std::s
   if (gold.repeated > 0) print_text(" {} rows repeat an earlier row and do not count;", gold.repeated);
   if (gold.ties > 0) print_text(" {} gold ties left out;", gold.ties);
   if (comparison.apart > 0)
-    print_text(" {} gold pairs left out, whose items no votes compare (two components);", comparison.apart);
+    print_text(" {} gold pairs left out, because no votes connect their items;", comparison.apart);
   print_text("\n");
   for (const GoldScore& model : comparison.models) {
     print_text("{:<11}", model.name);
@@ -143,19 +145,19 @@ void print_scores_of(const Arguments& arguments, const EvaluateResult& result, c
       why_folds(arguments.folds_by, result));
   for (const ModelComparison& comparison : result.comparisons) {
     if (&comparison != &result.comparisons.front())
-      print_text("\nby vote, with what the annotator itself says of the same items:\n");
+      print_text("\nby vote, predicted also from the annotator's own votes about the same items:\n");
     print_scores(comparison, result.all_answers);
   }
   print_text(
-      "log loss, Brier, accuracy and ECE: of decided votes, chance that the vote goes left. 95 %: where the ECE "
-      "would\n"
-      "lie in other draws of {}. By chance: the ECE that true predictions would show.{}\n",
-      result.std_errors_over, result.all_answers ? " All answers: log loss with ties and grades told apart." : "");
+      "log loss, Brier, accuracy and ECE: of the predicted probability that a decided vote goes left. 95 %: range of "
+      "the\nECE in other samples of {}. By chance: the ECE of perfectly calibrated predictions.{}\n",
+      result.std_errors_over,
+      result.all_answers ? " All answers: log loss where ties and grades are separate answers." : "");
   const ModelComparison& first = result.comparisons.front();
   if (std::isnan(first.models.front().score.log_loss.std_error))
     print_text("n/a: not available, because all decided votes are of one of the {}.\n", result.std_errors_over);
   if (arguments.calibrate)
-    print_text("*: logits times a slope that the other folds ask for, as fit --calibrate does.\n");
+    print_text("*: logits times a slope that is estimated on the other folds, as in fit --calibrate.\n");
   print_reliability(first.models);
   if (result.gold) print_gold(gold, *result.gold, arguments.gold);
   for (const Finding& finding : result.findings) print_text("\n{}\n", told(finding));
@@ -220,7 +222,7 @@ int evaluate_command(const Arguments& arguments) {
 
 void add_evaluate(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("evaluate", "Compare models by how well they predict held-out votes");
+  CLI::App& verb = *app.add_subcommand("evaluate", "Compare how well models predict held-out votes");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set")->required();
   verb.add_option("--models", arguments->models,
                   "Models to compare, separated by commas; majority vote is always included")
@@ -237,7 +239,7 @@ void add_evaluate(CLI::App& app, Run& run) {
                   "annotators judged the same items; else vote")
       ->check(CLI::IsMember(names_up_to(FoldsBy::kBlock)));
   verb.add_option("--holdout", arguments->gold,
-                  "Known answers, with which fits of all votes are compared (CSV, TSV, JSONL): columns left, right, "
+                  "Known answers, to compare fits of all votes with (CSV, TSV, JSONL): columns left, right, "
                   "preference; or item and gold (larger is better) or rank (smaller is better)");
   verb.add_flag(
       "--calibrate", arguments->calibrate,
@@ -247,8 +249,8 @@ void add_evaluate(CLI::App& app, Run& run) {
   add_embeddings_option(verb, arguments->embeddings);
   add_common_options(verb, arguments->common);
   verb.footer(
-      "A model that diverges is marked so, and the exit code is 5; the others are compared all the same.\n\n"
-      "Example:\n  voxpop evaluate votes.h5 --models bt,rater --folds 5");
+      "If a model diverges, the others are still compared, and the exit code is 5.\n\nExample:\n  voxpop evaluate "
+      "votes.h5 --models bt,rater --folds 5");
   verb.callback([arguments, &run] { run = [arguments] { return evaluate_command(*arguments); }; });
 }
 

@@ -62,13 +62,13 @@ std::vector<Part> parse_split(const std::string& text) {
           "train=.95,val=.05",
           one);
     if (std::ranges::any_of(parts, [&](const Part& other) { return other.name == part.name; }))
-      throw usage_error("--split: '{}' comes twice", part.name);
+      throw usage_error("--split: '{}' occurs twice", part.name);
     total += part.share;
     parts.push_back(std::move(part));
     begin = end + 1;
   }
   if (std::abs(total - 1) > 1e-6)
-    throw usage_error("--split: the shares of '{}' add up to {:.4g}, not to 1", text, total);
+    throw usage_error("--split: the shares of '{}' add up to {:.4g}; they must add up to 1", text, total);
   if (parts.size() > OutputFile::kMost) throw usage_error("--split: more than {} parts", OutputFile::kMost);
   return parts;
 }
@@ -93,8 +93,8 @@ Votes fitted_votes(const FitFile& fit, std::vector<std::string> paths, const Con
   for (std::size_t i = 0; same && i < inputs.size(); ++i) same = inputs[i].value("xxh3", "") == votes.inputs[i].xxh3;
   if (!same)
     throw bad_input(
-        "{}: was fitted to other votes than {} holds; name the files that it was fitted to, in that order, "
-        "by --votes, or fit again",
+        "{}: was not fitted to the votes in {}; name the files that were fitted, in the same order (--votes), or fit "
+        "again",
         fit.path, shown(fmt::format("{}", fmt::join(paths, ", ")), kLongestNames));
   return votes;
 }
@@ -107,9 +107,10 @@ int export_command(Arguments& arguments) {
     options.format = format_named(arguments.format);
     const std::vector<Part> parts = parse_split(arguments.split);
     const bool of_votes = options.format == ExportFormat::kVotes;
-    if (to_stdout && parts.size() > 1) throw usage_error("--split needs -o: the parts are files");
-    if (of_votes && options.expand > 0) throw usage_error("--expand is of pairs; --format votes writes each vote once");
-    if (!of_votes && !arguments.votes.empty()) throw usage_error("--votes is for --format votes alone");
+    if (to_stdout && parts.size() > 1) throw usage_error("--split writes several files; add -o");
+    if (of_votes && options.expand > 0)
+      throw usage_error("--expand is for pairs; --format votes writes each vote once");
+    if (!of_votes && !arguments.votes.empty()) throw usage_error("--votes is only for --format votes");
     std::vector<std::string> inputs = arguments.texts;
     inputs.insert(inputs.end(), arguments.prompt_texts.begin(), arguments.prompt_texts.end());
     inputs.insert(inputs.end(), arguments.votes.begin(), arguments.votes.end());
@@ -141,8 +142,8 @@ int export_command(Arguments& arguments) {
     if (!arguments.prompt_texts.empty()) {
       if (fit.prompt.empty())
         throw bad_input(
-            "{}: no dataset 'items/prompt', so --prompt-texts has no prompts to join; import the votes with "
-            "--prompt",
+            "{}: no dataset 'items/prompt', so --prompt-texts cannot be used; import the votes with --prompt and fit "
+            "again",
             arguments.input);
       prompts.emplace(arguments.prompt_texts, fit.prompt_ids, context);
     }
@@ -152,11 +153,11 @@ int export_command(Arguments& arguments) {
     for (const Finding& finding : findings)
       if (finding.level == Level::kDoNotTrain && told++ < 10)  // a limit only; a fit has one or two
         context.tell(fmt::format("do not train on these labels yet: {} {}", finding.text, finding.remedy));
-    if (!items && is_for_trainers(options.format)) context.tell("no --texts: ids stand where the texts would");
+    if (!items && is_for_trainers(options.format)) context.tell("no --texts, so ids take the place of texts");
     for (const auto* texts : {&items, &prompts})
       if (*texts && (*texts)->passed_over() > 0)
         context.tell(
-            fmt::format("{} texts are of ids that are not in the fit, and are passed over", (*texts)->passed_over()));
+            fmt::format("{} texts have ids that are not in the fit and are not used", (*texts)->passed_over()));
     Progress progress("exporting", of_votes ? votes->size() : fit.labels.pairs.left.size(), context);
     const ExportTexts known{items ? &*items : nullptr, prompts ? &*prompts : nullptr};
     const auto report = [&](std::uint64_t done) { progress.update(done); };
@@ -173,15 +174,14 @@ int export_command(Arguments& arguments) {
     }();
     const char* const things = of_votes ? "votes" : "pairs";
     if (counts.conflicting > 0)
-      context.tell(fmt::format(
-          "{} {} are left out: the texts of their items name two different prompts, such as those of {}; mend "
-          "their \"prompt\", or do without with --no-prompts",
-          counts.conflicting, things, first_conflict));
+      context.tell(
+          fmt::format("{} {} are left out, because the texts of their two items have different prompts (such as {}); "
+                      "correct \"prompt\" in the texts, or write rows without prompts (--no-prompts)",
+                      counts.conflicting, things, first_conflict));
     if (counts.marked > 0)
       context.tell(
-          fmt::format("{} {} have texts that hold marks of turns, as chat templates have them ('<|im_start|>' "
-                      "and others): a tokenizer that knows a mark takes it for a turn; take marks out of texts "
-                      "that you do not trust",
+          fmt::format("{} {} have texts with the marks of turns of chat templates ('<|im_start|>' and others); a "
+                      "tokenizer may read such a mark as a new turn, so remove marks from texts that you do not trust",
                       counts.marked, things));
     if (counts.exported == 0 && of_votes)
       throw bad_input(
@@ -189,8 +189,8 @@ int export_command(Arguments& arguments) {
           arguments.input, counts.pairs, counts.ties, counts.uncounted, counts.missing, counts.conflicting);
     if (counts.exported == 0)
       throw bad_input(
-          "{}: no pair is left to export: of {}, {} tied, {} undecided, {} with too many flagged votes, {} "
-          "without texts, {} with two prompts; ask for less (--min-probability, --keep-ties, --max-flagged)",
+          "{}: no pair is left to export: of {}, {} tied, {} undecided, {} with too many flagged votes, {} without "
+          "texts, {} with two prompts; relax the limits (--min-probability, --keep-ties, --max-flagged)",
           arguments.input, counts.pairs, counts.ties, counts.undecided, counts.flagged, counts.missing,
           counts.conflicting);
     std::uint64_t bytes = 0;
@@ -201,8 +201,8 @@ int export_command(Arguments& arguments) {
     for (std::size_t i = 0; parts.size() > 1 && i < parts.size(); ++i)
       if (counts.rows[i] == 0)
         context.tell(
-            fmt::format("--split: '{}' has no rows: a prompt's pairs stay together, and so do, without prompts, "
-                        "all that votes connect; of those there are too few for such shares",
+            fmt::format("--split: '{}' has no rows. All pairs of a prompt go to the same file (without prompts: all "
+                        "pairs that votes connect), and there are too few of these groups for such shares",
                         parts[i].name));
     const double seconds = watch.seconds(), flip_rate = counts.expected_flips / static_cast<double>(counts.exported);
     const Json smoothing = of_votes             ? Json(nullptr)
@@ -264,7 +264,7 @@ void add_export(CLI::App& app, Run& run) {
   CLI::App& verb = *app.add_subcommand("export", "Write rows for reward-model trainers, one row per pair");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
   verb.add_option("--format", arguments->format,
-                  "Format of a trainer. csv and jsonl: everything that is known of a pair; nemo: the same as "
+                  "Format of a trainer. csv and jsonl: everything that is known about a pair; nemo: the same as "
                   "nemo-aligner; votes: one row per vote, with its annotator's discrimination and side bias")
       ->required()
       ->check(CLI::IsMember(format_names()));

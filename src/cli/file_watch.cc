@@ -93,9 +93,11 @@ class Thread {
   void enter(const std::string& path, std::chrono::nanoseconds patience) {
     const itimerspec left_outside = set_timer({});
     const bool is_same = !calls_.empty() && *calls_.back().path == path;
-    auto told = is_same ? calls_.back().told
-                        : std::make_shared<const std::string>(one_line(fmt::format(
-                              "{}: the HDF5 library fails on this file: it is damaged; copy or write it again", path)));
+    auto told =
+        is_same
+            ? calls_.back().told
+            : std::make_shared<const std::string>(one_line(fmt::format(
+                  "{}: the HDF5 library fails on this file, so the file is damaged; copy or write it again", path)));
     calls_.push_back(
         {is_same ? calls_.back().path : std::make_shared<const std::string>(path), std::move(told), left_outside});
     message = calls_.back().told->c_str();

@@ -43,7 +43,7 @@ void require_other_files(const Arguments& arguments) {
   require_other_output(arguments.inputs, arguments.output);
   require_other_output(arguments.inputs, checkpoint, "checkpoint");
   if (!checkpoint.empty() && whole_path(checkpoint) == whole_path(arguments.output))
-    throw usage_error("{}: is the output and the checkpoint; name another checkpoint", checkpoint);
+    throw usage_error("{}: is both the output and the checkpoint; choose another file for the checkpoint", checkpoint);
 }
 
 void print_record(const FitRecord& record, Json provenance, const std::string& output) {
@@ -95,7 +95,7 @@ int fit_command(Arguments& arguments) {
 
 void add_fit(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("fit", "Fit votes: calibrated labels, item scores, estimates of annotators");
+  CLI::App& verb = *app.add_subcommand("fit", "Fit votes: estimate calibrated labels, item scores and annotators");
   verb.add_option("IN.h5", arguments->inputs, "Votes (comparisons/1); several files are one data set, joined by ids")
       ->required();
   verb.add_option("-o,--output", arguments->output, "Fit to write (fit/1)")->required();
@@ -122,11 +122,11 @@ void add_fit(CLI::App& app, Run& run) {
       ->check(file_name());
   verb.add_option("--prior-score", arguments->known.prior_score,
                   "Scores of the items by a reward model (CSV, TSV, JSONL: id, score), on any scale, used instead of "
-                  "'items/prior_score'. Each item's score is then normal about a multiple of it")
+                  "'items/prior_score'. The prior mean of each item's score is then a multiple of it")
       ->type_name("FILE")
       ->check(file_name());
   verb.add_flag("--force", arguments->request.force,
-                "Write labels even if two camps of annotators contradict each other and nothing tells which of them is "
+                "Write labels even if two camps of annotators contradict each other and nothing shows which camp is "
                 "right; without this option such a fit exits with 5");
   verb.add_option("--seed", arguments->request.seed,
                   "Seed of the folds of --calibrate; the fit itself uses no random numbers")

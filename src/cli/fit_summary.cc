@@ -66,7 +66,7 @@ void print_covariates(const CovariateLabels& covariates) {
     print_text("{}: {:+.3f} +- {:.3f} logits per unit", shown(covariates.names[k]), covariates.coefficient[k],
                covariates.coefficient_se[k]);
     if (k < covariates.taste_sd.size())
-      print_text("; annotators' own tastes around that: sd {:.3f}", covariates.taste_sd[k]);
+      print_text("; sd of annotators' own tastes around that: {:.3f}", covariates.taste_sd[k]);
     print_text("\n");
   }
 }
@@ -91,7 +91,7 @@ void print_weights(const VoteWeights& weights, const Limits& limits) {
                               weights.judgements));
   if (weights.shared > 0)
     why.push_back(
-        fmt::format("{} votes are repeats on a pair, which count as one together (--repeats)", weights.shared));
+        fmt::format("{} votes are repeats on a pair; repeats count together as one vote (--repeats)", weights.shared));
   if (weights.dropped > 0) why.push_back(fmt::format("{} votes are left out as repeats (--repeats)", weights.dropped));
   if (std::abs(weights.total - static_cast<double>(limits.votes)) < 0.5 && why.empty()) return;
   print_text("the votes count as {:.0f} votes{}{}\n", weights.total, why.empty() ? " (comparisons/weight)" : ": ",
@@ -226,7 +226,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
   const auto used = std::ranges::count_if(gold.without, [](float p) { return !std::isnan(p); });
   print_text("\ngold: {} known pairs", gold.left.size());
   if (static_cast<std::size_t>(used) < gold.left.size())
-    print_text(" ({} used; no votes connect the items of the others)", used);
+    print_text(" ({} used; no votes connect the items of the other pairs)", used);
   if (given > 0)
     print_text(
         "; of {:.0f} votes on pairs with a certain answer (0.9 or more), {:.1f} % are right (per annotator: "
@@ -243,7 +243,7 @@ void print_gold(const Votes& votes, const Labels& labels) {
     const bool left = gold.probability[row] > 0.5f;  // the left item is better according to the known answer
     const std::uint32_t better = left ? gold.left[row] : gold.right[row],
                         worse = left ? gold.right[row] : gold.left[row];
-    print_text("  gold: {} is better than {}; without this answer the fit gives that a probability of {:.2f}\n",
+    print_text("  gold: {} is better than {}; without this answer, the fit gives it a probability of {:.2f}\n",
                shown(votes.item_ids[better]), shown(votes.item_ids[worse]),
                left ? gold.without[row] : 1 - gold.without[row]);
   }
@@ -319,7 +319,8 @@ std::string told(const Calibration& c) {
       "calibration: held-out votes are predicted best with logits times {:.3f}, which lowers their log loss by {:.5f} "
       "+- {:.5f}; {}",
       c.slope, c.gain.value, c.gain.std_error,
-      c.helps() ? "pairs/probability is corrected by that" : "that is no more than chance, so nothing is corrected");
+      c.helps() ? "pairs/probability is corrected by this factor"
+                : "this is no more than chance, so nothing is corrected");
 }
 
 Json describe_truth(const TruthComparison& t, Model model) {

@@ -126,14 +126,14 @@ void add_vote_options(CLI::App& verb, ImportOptions& options) {
           [&options](const std::string& text) {
             options.delimiter = text == "\\t" || text == "tab" ? '\t' : text.at(0);
           },
-          "Separator of fields; default: that of the format, or what the first line uses instead")
+          "Separator of fields; default: the usual one of the format, or the one in the first line")
       ->check(CLI::IsMember({",", ";", "|", "tab", "\\t", "\t"}));
   verb.add_option_function<std::string>(
           "--quotes", [&options](const std::string& text) { options.quotes = text == "yes"; },
-          "Whether fields may be in double quotes; default: yes, but no with tabs")
+          "Whether fields may be in double quotes; default: yes, but no if tabs separate fields")
       ->check(CLI::IsMember({"yes", "no"}));
   verb.add_option("--each", options.each,
-                  "JSON: a list whose elements are the rows; A,B: lists side by side; may be given several times")
+                  "JSON: a list whose elements are the rows; A,B: parallel lists; may be given several times")
       ->type_name("PATH")
       ->allow_extra_args(false);
 

@@ -110,7 +110,7 @@ int run_command_line(int argc, char** argv) {
     return 0;
   }
   if (launched_processes() > 1 && !app.got_subcommand("fit"))
-    throw usage_error("started as several MPI ranks, but only 'fit' shares its work among ranks; start one process");
+    throw usage_error("started as several MPI ranks, but only 'fit' can use several ranks; start one process");
   choose_kernels();  // throws if VOXPOP_KERNELS is wrong: better now than after a long read
   install_interrupt_handler();
   return run();
@@ -161,7 +161,7 @@ int refused_thread(const std::exception& error) {
 /// Reports that printing failed or that a signal interrupted it. An output file may have been written by then.
 int cannot_print(const std::string& problem) {
   const bool interrupted = voxpop::interrupted();
-  print_error(interrupted ? "interrupted; not all was printed" : "standard output: " + problem);
+  print_error(interrupted ? "interrupted; the output is incomplete" : "standard output: " + problem);
   return static_cast<int>(interrupted ? voxpop::Exit::kInterrupted : voxpop::Exit::kFileSystem);
 }
 
@@ -170,7 +170,7 @@ int run_and_report(int argc, char** argv) {
   try {
     const int status = voxpop::run_command_line(argc, argv);
     if (std::fflush(stdout) != 0) return cannot_print(fmt::format("cannot write: {}", std::strerror(errno)));
-    if (std::ferror(stdout) != 0) return cannot_print("cannot write all of it");  // errno of the failed write is lost
+    if (std::ferror(stdout) != 0) return cannot_print("cannot write everything");  // errno of the failed write is lost
     return status;
   } catch (const voxpop::Error& error) {
     print_error(error.what());

@@ -257,7 +257,8 @@ void add_manual(CLI::App& app, Run& run) {
     };
   });
 
-  CLI::App& candidates = *app.add_subcommand("candidates", "Candidates for the last word of a command line")->group("");
+  CLI::App& candidates =
+      *app.add_subcommand("candidates", "List the candidates for the last word of a command line")->group("");
   auto words = std::make_shared<std::vector<std::string>>();
   candidates.add_option("WORD", *words, "The command line after 'voxpop'; its last word may be incomplete");
   candidates.footer("Example:\n  voxpop candidates -- fit --mo");

@@ -25,7 +25,7 @@ CLI::Validator known_model() {
 }
 
 CLI::Validator file_name() {
-  return {[](const std::string& name) { return name.empty() ? "no file is named" : ""; }, "", ""};
+  return {[](const std::string& name) { return name.empty() ? "no file is given" : ""; }, "", ""};
 }
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
@@ -61,7 +61,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->default_str("the free memory");
   add_threads_option(verb, options.threads);
   verb.add_option("--max-iterations", options.max_iterations,
-                  "Largest number of iterations; the fit may then not have converged")
+                  "Largest number of iterations; a fit that reaches it has not converged")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--ignore", options.ignore,
@@ -75,8 +75,8 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
 void add_embeddings_option(CLI::App& verb, std::string& path) {
   verb.add_option("--embeddings", path,
                   "Embeddings of the items (.h5 with ids; .npy, .safetensors: one row per item, in the order of "
-                  "'items/id'), used instead of 'items/embedding'. Model rater only. Each score is then normal about a "
-                  "linear function of the embedding, so prompts that share no item help each other")
+                  "'items/id'), used instead of 'items/embedding'. Model rater only. The prior mean of each score is "
+                  "then a linear function of the embedding, so prompts that share no item help each other")
       ->type_name("FILE")
       ->check(file_name());
 }

@@ -44,7 +44,7 @@ std::vector<std::vector<std::uint32_t>> judges_of(const FitFile& fit, const std:
   const std::string fitted = fit.json.value("inputs", Json::array()).dump();
   for (const InputFile& input : votes.inputs)
     if (fitted.find(input.xxh3) == std::string::npos)
-      context.tell(fmt::format("{} is none of the files that {} was fitted to", shown(input.path), shown(fit.path)));
+      context.tell(fmt::format("{} is not one of the files that {} was fitted to", shown(input.path), shown(fit.path)));
   const auto rows_in = [](const Strings& theirs, const Strings& ours) {
     IdTable table;
     for (std::size_t i = 0; i < ours.size(); ++i) table.number(ours[i]);
@@ -124,7 +124,7 @@ int next_command(const Arguments& arguments) {
     std::vector<WantedVote> wanted =
         choose_pairs(fit.labels.pairs, fit.item_ids.size(), arguments.budget, discrimination);
     if (wanted.size() < arguments.budget)
-      context.tell(fmt::format("the fit has only {} pairs; each is named once", wanted.size()));
+      context.tell(fmt::format("the fit has only {} pairs; each is listed once", wanted.size()));
     const std::size_t pairs = wanted.size(), people = std::max<std::size_t>(annotators.size(), 1);
     const std::size_t equal_share = (pairs + people - 1) / people;
     const std::size_t most_each = arguments.most_each > 0 ? arguments.most_each : equal_share + (equal_share + 9) / 10;
@@ -183,7 +183,7 @@ int next_command(const Arguments& arguments) {
 
 void add_next(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb = *app.add_subcommand("next", "Name the pairs whose next vote is worth most, and whom to ask");
+  CLI::App& verb = *app.add_subcommand("next", "List the pairs whose next vote is worth most, and whom to ask");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
   verb.add_option("--budget", arguments->budget, "Number of votes to ask for; one per pair")
       ->required()
@@ -196,7 +196,7 @@ void add_next(CLI::App& app, Run& run) {
   annotators.type_name("N");
   CLI::Option& assign = *verb.add_flag("--assign", arguments->assign, "Also say who should judge which pair");
   verb.add_option("--max-each", arguments->most_each,
-                  "Largest number of votes per annotator; default: a tenth above an equal share")
+                  "Largest number of votes per annotator; default: 10 % above an equal share")
       ->needs(&assign)
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 32));
   verb.add_option("--votes", arguments->votes,

@@ -47,8 +47,8 @@ int report_command(const Arguments& arguments) {
 
 void add_report(CLI::App& app, Run& run) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& verb =
-      *app.add_subcommand("report", "Write one HTML page: can these labels be used, and who and what needs a look");
+  CLI::App& verb = *app.add_subcommand(
+      "report", "Write one HTML page: whether the labels can be used, and which annotators and pairs to look at");
   verb.add_option("FIT.h5", arguments->input, "A fit (fit/1)")->required();
   verb.add_option("-o,--output", arguments->output, "The page to write; it needs no network and no other file")
       ->required();

@@ -87,8 +87,7 @@ void add_simulate(CLI::App& app, Run& run) {
   verb.add_option("--grades", options.grades, "Votes have strengths from -K to K; 0: only which item is preferred")
       ->check(CLI::Range(0, kMaxLevels))
       ->capture_default_str();
-  verb.add_option("--lapse-rate", options.lapse_rate,
-                  "Share of votes that are clicks without a look, for the median annotator")
+  verb.add_option("--lapse-rate", options.lapse_rate, "Share of votes that are random clicks, for the median annotator")
       ->check(within(0, 0.9))
       ->capture_default_str();
   auto* features = verb.add_option("--features", options.features,

@@ -106,8 +106,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   const bool names_descriptor = std::filesystem::read_symlink(path_, ignored).string().starts_with("/proc/");
   if (names_descriptor ||
       (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)))
-    throw file_error("{}: is a device, pipe or socket, which a finished file would replace; name a file to write",
-                     path_);
+    throw file_error("{}: is a device, pipe or socket, and the output would replace it; name a file to write", path_);
   if (open_nameless()) return;
   temporary_ = path_ + ".XXXXXX";
   const int descriptor = mkstemp(temporary_.data());

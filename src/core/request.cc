@@ -27,7 +27,7 @@ Choice find_name(const std::array<const char*, N>& names, std::string_view name,
     if (name == names[i]) return static_cast<Choice>(i);
     all += (i == 0 ? "" : ", ") + std::string(names[i]);
   }
-  throw usage_error("{}: '{}' is none of {}", what, shown(name), all);
+  throw usage_error("{}: '{}' is not one of {}", what, shown(name), all);
 }
 
 void check_wishes(const ModelWishes& wishes) {
@@ -45,8 +45,8 @@ const char* name_of(FoldsBy folds_by) { return name_in(kFoldsNames, folds_by); }
 Model model_named(std::string_view name) {
   if (name == "lapse")
     throw usage_error(
-        "the model lapse was removed: in real votes it found how often each annotator ties, which rater estimates now; "
-        "use rater");
+        "model: 'lapse' was removed, because it measured how often each annotator ties; use rater, which estimates "
+        "that");
   return find_name<Model>(kModelNames, name, "model");
 }
 Ties ties_named(std::string_view name) { return find_name<Ties>(kTiesNames, name, "ties"); }
@@ -57,15 +57,21 @@ FoldsBy folds_by_named(std::string_view name) { return find_name<FoldsBy>(kFolds
 void FitRequest::check() const {
   check_wishes(*this);
   if (model != Model::kRater && views == ViewChoice::kOn)
-    throw usage_error("--views on: {} knows no annotator's own view; use --model rater", name_of(model));
+    throw usage_error(
+        "views is 'on' (--views on), but the model {} has no annotators' own views; set model to 'rater' (--model "
+        "rater)",
+        name_of(model));
   if (model != Model::kCrowdBt && !adversaries)
-    throw usage_error("--no-adversaries is about the eta of crowd-bt; {} has none", name_of(model));
+    throw usage_error(
+        "adversaries is false (--no-adversaries), but only the model crowd-bt has this setting, and model is {}; leave "
+        "it out",
+        name_of(model));
   if (!(checkpoint_every >= 0)) throw usage_error("checkpoint_every is {}; it must be 0 or more", checkpoint_every);
 }
 
 void EvaluateRequest::check() const {
   check_wishes(*this);
-  if (models.empty()) throw usage_error("no model is named to compare");
+  if (models.empty()) throw usage_error("models (--models) is empty; name at least one model");
   if (folds < 2 || folds > 100) throw usage_error("folds is {}; it must be from 2 to 100", folds);
 }
 

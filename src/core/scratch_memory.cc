@@ -102,8 +102,9 @@ void* allocate_scratch(std::size_t bytes) {
   if (file >= 0) close(file);
   if (memory == MAP_FAILED)
     throw file_error(
-        "{}: no room for {} MiB of scratch: {}; free some, point TMPDIR elsewhere, or raise --memory-limit", folder,
-        bytes >> 20, std::strerror(problem != 0 ? problem : errno));
+        "{}: no room for {} MiB of scratch files: {}; free some space, set TMPDIR to another folder, or raise "
+        "memory_limit (--memory-limit)",
+        folder, bytes >> 20, std::strerror(problem != 0 ? problem : errno));
   const std::lock_guard lock(mapping);
   mapped.emplace(memory, bytes);
   return memory;

@@ -77,7 +77,7 @@ void add_values(const std::vector<ValueRow>& rows, const Strings& item_ids, cons
     } else if (before->second->value == row.value) {
       ++gold.repeated;
     } else {
-      throw bad_input("{}: lines {} and {} give '{}' two values; keep one of them", path, before->second->line,
+      throw bad_input("{}: lines {} and {} give '{}' different values; keep one of them", path, before->second->line,
                       row.line, shown(item_ids[row.item]));
     }
   }
@@ -102,7 +102,7 @@ void add_pairs(const std::vector<PairRow>& rows, const std::vector<float>& proba
     const auto [before, is_new] =
         said.emplace(key_of(std::min(left, right), std::max(left, right)), Said{better, line});
     if (!is_new && before->second.better != better)
-      throw bad_input("{}: lines {} and {} say two things of '{}' and '{}'; keep one of them", path,
+      throw bad_input("{}: lines {} and {} give different answers for '{}' and '{}'; keep one of them", path,
                       before->second.line, line, shown(item_ids[left]), shown(item_ids[right]));
     if (!is_new) {
       ++gold.repeated;
@@ -173,7 +173,7 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
   Progress progress("reading gold labels", 1, context);
   TextFile file(path, progress, 0);
   enum { kLeft, kRight, kPreference, kItem, kGold, kRank };
-  const auto optional = [](const char* name) { return TableColumn{name, "--holdout", false}; };
+  const auto optional = [](const char* name) { return TableColumn{name, "", false}; };
   std::size_t rows = 0;
   KnownAnswers answers(path);
   std::vector<PairRow> pairs;
@@ -205,8 +205,8 @@ Gold read_gold(const std::string& path, const Votes& votes, const Context& conte
   add_values(values, votes.item_ids, path, gold);
   add_pairs(pairs, answers.probabilities(), votes.item_ids, path, gold);
   if (gold.item.empty() && gold.left.empty())
-    throw bad_input("{}: none of its {} rows is a gold label of items in {}", path, rows,
-                    votes.inputs.empty() ? "the votes" : votes.inputs.front().path);
+    throw bad_input("{}: none of its {} rows is a gold label for items of {}; check the ids", path, rows,
+                    origin_of(votes));
   return gold;
 }
 

@@ -151,11 +151,11 @@ class RowWriter {
       row.chosen = texts_.items->text(chosen);
       row.rejected = texts_.items->text(rejected);
       for (const auto& [text, item] : {std::pair{row.chosen, chosen}, std::pair{row.rejected, rejected}})
-        if (!usable(text, "item", fit_.item_ids[item], "--texts")) return Verdict::kMissing;
+        if (!usable(text, "item", fit_.item_ids[item], "texts (--texts)")) return Verdict::kMissing;
       if ((row.chosen.front() == '[') != (row.rejected.front() == '['))
         throw bad_input(
-            "{}: the text of item '{}' or '{}' is a list of messages and the other's a string; give both as "
-            "one or the other",
+            "{}: of the texts of items '{}' and '{}', one is a list of messages and one a string; give both in the "
+            "same form",
             fit_.path, shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
       row.prompt = texts_.items->prompt(chosen);
       const std::string_view other = texts_.items->prompt(rejected);
@@ -170,7 +170,7 @@ class RowWriter {
       row.prompt = {};
     } else if (texts_.prompts != nullptr && !fit_.prompt.empty()) {
       row.prompt = texts_.prompts->text(fit_.prompt[chosen]);
-      if (!usable(row.prompt, "prompt", fit_.prompt_ids[fit_.prompt[chosen]], "--prompt-texts"))
+      if (!usable(row.prompt, "prompt", fit_.prompt_ids[fit_.prompt[chosen]], "prompt_texts (--prompt-texts)"))
         return Verdict::kMissing;
     } else if (row.prompt.empty() && ids_stand_in_) {
       row.prompt = row.prompt_id;
@@ -179,10 +179,9 @@ class RowWriter {
     } else if (!fit_.prompt.empty() && is_for_trainers(options_.format)) {
       if (options_.drop_missing) return Verdict::kMissing;
       throw bad_input(
-          "{}: prompt '{}' of item '{}' has no text, so that a trainer would see answers to nothing; give "
-          "--prompt-texts "
-          "FILE ({{\"id\": prompt, \"text\": ...}}) or a \"prompt\" in the lines of --texts, leave such pairs out with "
-          "--drop-missing, or do without with --no-prompts",
+          "{}: prompt '{}' of item '{}' has no text, and trainers need the prompt; give prompt_texts (--prompt-texts "
+          "FILE with lines {{\"id\": prompt, \"text\": ...}}) or a \"prompt\" in each line of texts (--texts), leave "
+          "such pairs out (--drop-missing), or write rows without prompts (--no-prompts)",
           fit_.path, shown(fit_.prompt_ids[fit_.prompt[chosen]]), shown(fit_.item_ids[chosen]));
     }
     marked_ = false;
@@ -208,14 +207,14 @@ class RowWriter {
   bool usable(std::string_view text, const char* what, std::string_view id, const char* option) const {
     if (text.empty() && options_.drop_missing) return false;
     if (text.empty())
-      throw bad_input("{}: {} '{}' has no text in the files of {}; add it, or leave such pairs out with --drop-missing",
+      throw bad_input("{}: {} '{}' has no text in {}; add the text, or leave such pairs out (--drop-missing)",
                       fit_.path, what, shown(id), option);
     require_kind(text, what, id);
     return true;
   }
   void require_kind(std::string_view text, const char* what, std::string_view id) const {
     if (needs_strings(options_.format) && text.front() == '[')
-      throw bad_input("{}: the text of {} '{}' is a list of messages; this format needs strings", fit_.path, what,
+      throw bad_input("{}: the text of {} '{}' is a list of messages, but this format needs strings", fit_.path, what,
                       shown(id));
   }
 
@@ -227,8 +226,8 @@ class RowWriter {
     if (mark.empty()) return;
     if (!refused.empty())
       throw bad_input(
-          "{}: the text of {} '{}' holds '{}', which marks turns in this format: it could forge a turn; take the marks "
-          "out, or use --format nemo-rl, which keeps turns apart",
+          "{}: the text of {} '{}' contains '{}', which marks a turn in this format, so the text could fake a turn; "
+          "remove the marks, or set format to 'nemo-rl' (--format nemo-rl), which separates turns",
           fit_.path, what, shown(id), mark);
     marked_ = true;
   }
@@ -339,7 +338,7 @@ ExportFormat format_named(const std::string& name) {
       {"votes", ExportFormat::kVotes}};
   const auto found = formats.find(name);
   if (found == formats.end())
-    throw usage_error("format: '{}' is none of {}", shown(name), fmt::join(format_names(), ", "));
+    throw usage_error("format: '{}' is not one of {}", shown(name), fmt::join(format_names(), ", "));
   return found->second;
 }
 
@@ -347,7 +346,7 @@ ExportCounts export_rows(const FitResult& fit, const ExportTexts& texts, const E
                          std::vector<TextOutput>& outputs, const std::function<void(std::uint64_t)>& report) {
   const PairColumns& pairs = fit.labels.pairs;
   if (pairs.target.size() != pairs.left.size())
-    throw bad_input("{}: no dataset 'pairs/target'; an earlier version wrote it: fit again", fit.path);
+    throw bad_input("{}: no dataset 'pairs/target', because an earlier version wrote the file; fit again", fit.path);
   const Parts parts(fit, options);
   // An expanded pair has many rows, and the rows of all blocks are in memory together. So blocks get fewer pairs.
   double most = 1;

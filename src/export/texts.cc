@@ -47,8 +47,8 @@ Descriptor unpack(const std::string& path, std::uint64_t bytes, const Context& c
                                                               std::fclose);
   const auto fail = [&] {
     return file_error(
-        "{}: cannot unpack it into a temporary file: {}; set TMPDIR to a folder with room for it, or "
-        "unpack it yourself",
+        "{}: cannot unpack it into a temporary file: {}; set TMPDIR to a folder with more space, or unpack the file "
+        "first",
         path, problem ? problem.message() : std::strerror(errno));
   };
   if (!spool) throw fail();
@@ -142,7 +142,7 @@ class Texts::LineReader {
     }
     const char* behind = nullptr;
     if (!document.current_location().get(behind) && behind < line.data() + line.size())
-      throw Problem{line_, "more than one JSON object, or text behind it"};
+      throw Problem{line_, "more than one JSON object, or text after it"};
     if (!id) throw Problem{line_, "has no 'id'; each line needs \"id\" and \"text\""};
     if (out.text.bytes == 0) throw Problem{line_, "has no 'text'; each line needs \"id\" and \"text\""};
     const std::optional<std::uint32_t> known = ids_.find(*id);
@@ -179,7 +179,7 @@ class Texts::LineReader {
       if (error == simdjson::MEMALLOC) throw std::bad_alloc();
       if (error) throw Problem{line_, fmt::format("'{}' is not a valid JSON list", key)};
       if (trimmed(json.substr(1, json.size() - 2)).empty())
-        throw Problem{line_, fmt::format("'{}' is an empty list; it must hold messages", key)};
+        throw Problem{line_, fmt::format("'{}' is an empty list; it must have messages", key)};
     } else if (type != simdjson::ondemand::json_type::null) {
       throw Problem{line_, fmt::format("'{}' must be a string or a list of messages", key)};
     }
@@ -240,7 +240,7 @@ Texts::Texts(const std::vector<std::string>& paths, const Strings& ids, const Co
       for (std::size_t i = 0; i < count; ++i) {
         for (const Line& line : parts[i].lines) {
           if (text_[line.id].bytes > 0)
-            throw bad_input("{}: line {}: '{}' has a text already; give each id once", file.path(),
+            throw bad_input("{}: line {}: '{}' already has a text; give each id once", file.path(),
                             line_number(line.text.begin), shown(ids[line.id]));
           text_[line.id] = line.text;
           prompt_[line.id] = line.prompt;

@@ -35,11 +35,12 @@ template <class T>
 void read_words(const InputHdf5& file, const std::string& name, T* to, std::size_t count) {
   const std::size_t expected = words(to, count).size();
   if (file.rows(name) != expected)
-    throw bad_input("{}: '{}' has {} rows; this fit needs {}: remove the file to start anew", file.path(), name,
+    throw bad_input("{}: '{}' has {} rows, but this fit needs {}; remove the file to start again", file.path(), name,
                     file.rows(name), expected);
   using Limits = std::numeric_limits<std::int32_t>;
   const auto refuse = [&](std::uint64_t row, const std::string& value) {
-    return bad_input("{}: '{}' row {} is {}, no 32 bits: remove the file to start anew", file.path(), name, row, value);
+    return bad_input("{}: '{}' row {} is {}, which does not fit into 32 bits; remove the file to start again",
+                     file.path(), name, row, value);
   };
   const auto column = file.read_integers<std::int32_t>(name, {0, expected}, Limits::min(), Limits::max(), refuse);
   if (count > 0) std::memcpy(static_cast<void*>(to), column.data(), count * sizeof(T));
@@ -78,14 +79,14 @@ Checkpoint::Checkpoint(std::string path, nlohmann::ordered_json of, double every
   seen_ = identity_of(path_);
   const InputHdf5 file(path_, context_);
   if (file.attribute("voxpop_schema") != kSchema)
-    throw bad_input("{}: not a checkpoint (schema '{}'); name another file for --checkpoint", path_,
+    throw bad_input("{}: not a checkpoint (schema '{}'); choose another file for checkpoint (--checkpoint)", path_,
                     shown(file.attribute("voxpop_schema")));
   const auto kept = parse_json(file.attribute("of"));
   for (const auto& [name, value] : of_.items())
     if (!kept.is_object() || !kept.contains(name) || kept[name] != value)
       throw bad_input(
-          "{}: the checkpoint of another fit ({} is not the same); name another file, or remove it to start "
-          "anew",
+          "{}: this is the checkpoint of another fit ({} differs); choose another file, or remove this one to start "
+          "again",
           path_, name);
 }
 
@@ -100,13 +101,12 @@ void Checkpoint::resume(FitRun& run, Engine& engine) {
     sum.add(data, count);
   });
   if (file.attribute("xxh3") != sum.digits())
-    throw bad_input("{}: its checksum is not {}: the file is damaged; remove it to start anew", path_, sum.digits());
+    throw bad_input("{}: its checksum is not {}: the file is damaged; remove it to start again", path_, sum.digits());
   if (const std::string part = improper_part(start, run, state); !part.empty())
-    throw bad_input("{}: its {} cannot be those of this fit: the file is damaged; remove it to start anew", path_,
-                    part);
+    throw bad_input("{}: its {} cannot belong to this fit: the file is damaged; remove it to start again", path_, part);
   engine.load(state);
   iterations_ = run.state.iterations;
-  context_.tell(fmt::format("{}: goes on after {} iterations", path_, run.state.iterations));
+  context_.tell(fmt::format("{}: the fit continues after {} iterations", path_, run.state.iterations));
 }
 
 void Checkpoint::keep(FitRun& run, Engine& engine) {
@@ -117,7 +117,7 @@ void Checkpoint::keep(FitRun& run, Engine& engine) {
     write(run, engine);
   } catch (const Error& error) {
     if (context_.stopped()) throw;
-    if (!told_) context_.tell(fmt::format("{}; the fit goes on without", error.what()));
+    if (!told_) context_.tell(fmt::format("{}; the fit continues without a checkpoint", error.what()));
     told_ = true;
   }
   since_ = Stopwatch();
@@ -127,7 +127,7 @@ void Checkpoint::keep(FitRun& run, Engine& engine) {
 void Checkpoint::write(FitRun& run, Engine& engine) {
   const std::string found = identity_of(path_);
   if (!found.empty() && found != seen_)
-    throw file_error("{}: another fit keeps its checkpoint there, too; give each a file of its own", path_);
+    throw file_error("{}: another fit has written its checkpoint here; use a different file for each fit", path_);
   EngineState state = engine.save(run);
   OutputFile output(path_);
   OutputHdf5 file(output, false);  // without the context, so that an interrupted run can still write
@@ -151,10 +151,10 @@ void Checkpoint::remove() {
 
 Error Checkpoint::interruption() const {
   if (iterations_ < 0) return Error(Exit::kInterrupted, "interrupted; nothing was written");
-  return Error(Exit::kInterrupted,
-               fmt::format("interrupted; {} keeps the fit after {} iterations, and the same command "
-                           "goes on from there",
-                           path_, iterations_));
+  return Error(
+      Exit::kInterrupted,
+      fmt::format("interrupted; {} has the fit after {} iterations; start the same fit again to continue from there",
+                  path_, iterations_));
 }
 
 }  // namespace voxpop

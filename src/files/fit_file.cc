@@ -20,7 +20,7 @@ class FitReader {
   FitReader(const std::string& path, const Context& context) : file_(path, context) {
     const std::string schema = file_.attribute("voxpop_schema");
     if (schema != "fit/1")
-      throw bad_input("{}: {}; a fit is needed here: make one with 'voxpop fit VOTES.h5 -o FIT.h5'", path,
+      throw bad_input("{}: {}; it must be a fit, 'fit/1' (voxpop fit VOTES.h5 -o FIT.h5 makes one)", path,
                       schema.empty() ? "no root attribute 'voxpop_schema'" : "schema '" + shown(schema) + "'");
   }
   const InputHdf5& file() const { return file_; }
@@ -48,7 +48,7 @@ class FitReader {
       throw bad_input("{}: '{}' has {} columns; it must have {}", file_.path(), name, shape.columns, columns);
     const std::vector<double> wide = file_.read_matrix(name);
     if (!std::ranges::all_of(wide, [](double x) { return std::isfinite(x); }))
-      throw bad_input("{}: '{}' holds what is not a number; copy the file again", file_.path(), name);
+      throw bad_input("{}: '{}' has NaN or infinite values; copy the file again", file_.path(), name);
     return narrowed(wide);
   }
   Column<std::uint32_t> indices(const std::string& name, std::size_t rows, std::uint64_t limit, const char* of) const {
@@ -86,7 +86,9 @@ class FitReader {
     return column;
   }
   void require_rows(const std::string& name, std::size_t rows, std::size_t expected) const {
-    if (rows != expected) throw bad_input("{}: '{}' has {} rows; its table has {}", file_.path(), name, rows, expected);
+    if (rows != expected)
+      throw bad_input("{}: '{}' has {} rows, but the other columns of its table have {}", file_.path(), name, rows,
+                      expected);
   }
   InputHdf5 file_;
 };
@@ -178,8 +180,9 @@ Reliability read_reliability(const FitReader& read, const nlohmann::ordered_json
   for (std::size_t bin = 0; bin < votes.size(); ++bin) {
     const auto is_share = [](float x) { return x >= 0 && x <= 1; };
     if (votes[bin] > 0 && !(is_share(predicted[bin]) && is_share(observed[bin])))
-      throw bad_input("{}: 'reliability' row {} predicts {} and observed {}; both are from 0 to 1; copy the file again",
-                      read.file().path(), bin, predicted[bin], observed[bin]);
+      throw bad_input(
+          "{}: 'reliability' row {} has predicted {} and observed {}; both must be from 0 to 1; copy the file again",
+          read.file().path(), bin, predicted[bin], observed[bin]);
     out.bins.push_back({votes[bin], predicted[bin], observed[bin]});
   }
   return out;
@@ -192,8 +195,7 @@ nlohmann::ordered_json read_provenance(const InputHdf5& file) {
   const auto require_kind = [&](const char* place, bool (nlohmann::ordered_json::*is_kind)() const noexcept) {
     const nlohmann::ordered_json::json_pointer pointer(place);
     if (provenance.contains(pointer) && !(provenance.at(pointer).*is_kind)())
-      throw bad_input("{}: attribute 'provenance' has a {} of another kind than voxpop writes; copy the file again",
-                      file.path(), place);
+      throw bad_input("{}: attribute 'provenance' has a {} of the wrong type; copy the file again", file.path(), place);
   };
   for (const char* place : {"/model", "/reliability/method"}) require_kind(place, &nlohmann::ordered_json::is_string);
   require_kind("/converged", &nlohmann::ordered_json::is_boolean);
@@ -282,15 +284,17 @@ FitFile read_fit_file(const std::string& path, const Context& context) {
   for (std::size_t p = 0; p < pairs.left.size(); ++p) {
     for (const std::uint32_t item : {pairs.left[p], pairs.right[p]})
       if (out.labels.items.component[item] < 0)
-        throw bad_input("{}: 'items/component' row {} is -1, but pair {} holds that item; copy the file again", path,
+        throw bad_input("{}: 'items/component' row {} is -1, but pair {} has that item; copy the file again", path,
                         item, p);
     if (out.labels.items.component[pairs.left[p]] != out.labels.items.component[pairs.right[p]])
-      throw bad_input("{}: 'pairs' row {} holds items of two components; copy the file again", path, p);
+      throw bad_input("{}: 'pairs' row {} has items of two components; copy the file again", path, p);
     const bool after =
         p == 0 || std::pair(pairs.left[p - 1], pairs.right[p - 1]) < std::pair(pairs.left[p], pairs.right[p]);
     if (pairs.left[p] >= pairs.right[p] || !after)
-      throw bad_input("{}: 'pairs' row {} is ({}, {}); left is below right, and rows ascend; copy the file again", path,
-                      p, pairs.left[p], pairs.right[p]);
+      throw bad_input(
+          "{}: 'pairs' row {} is ({}, {}); left must be below right, and rows must be in ascending order; copy the "
+          "file again",
+          path, p, pairs.left[p], pairs.right[p]);
   }
   if (file.has("annotators/windows/annotator")) out.labels.drift = read_drift(read, annotators);
   out.reliability = read_reliability(read, out.json);

@@ -135,8 +135,7 @@ Value require(const nlohmann::ordered_json& provenance, const char* place, const
   try {
     return provenance.at(Json::json_pointer(place)).get<Value>();
   } catch (const nlohmann::json::exception&) {
-    throw bad_input("{}: attribute 'provenance' has no {} that can be used; make the fit again with this voxpop", path,
-                    place);
+    throw bad_input("{}: attribute 'provenance' has no usable {}; fit again with this version of voxpop", path, place);
   }
 }
 
@@ -166,12 +165,12 @@ Population population_of(const nlohmann::ordered_json& provenance, const std::st
 std::string why_not_converged(const Fit& fit, int max_iterations) {
   if (fit.converged) return "";
   if (fit.iterations >= max_iterations)
-    return fmt::format("not converged after {} iterations (change {:.1e}). Raise --max-iterations", fit.iterations,
-                       fit.change);
+    return fmt::format("not converged after {} iterations (change {:.1e}). Raise max_iterations (--max-iterations)",
+                       fit.iterations, fit.change);
   return fmt::format(
       "not converged: annotators converged after {} iterations, but some scores still moved by {:.2g} of their "
-      "standard errors. This happens if an item wins or loses (almost) all its votes. More iterations do not help; "
-      "--model bt may",
+      "standard errors. This happens if an item wins or loses (almost) all its votes. More iterations do not help; the "
+      "model bt may help (--model bt)",
       fit.iterations, fit.change);
 }
 
@@ -273,8 +272,7 @@ void read_population(const Json& provenance, const std::string& path, EarlierFit
                     out.strengths.size(), out.thresholds.size());
 
   if (const std::string part = improper_part(out); !part.empty())
-    throw bad_input("{}: attribute 'provenance' has {} that no fit could have; make the fit again with this voxpop",
-                    path, part);
+    throw bad_input("{}: attribute 'provenance' has impossible {}; fit again with this version of voxpop", path, part);
 }
 
 }  // namespace voxpop

@@ -51,9 +51,10 @@ const Kernels* choose_kernels(const char* name) {
   if (told == nullptr || *told == '\0') return find_kernels(nullptr);
   const Kernels* kernels = find_kernels(told);
   if (kernels != nullptr) return kernels;
-  if (is_a_set(told)) throw usage_error("VOXPOP_KERNELS: this processor cannot run {}; unset it", told);
-  throw usage_error("VOXPOP_KERNELS: '{}' is no set of kernels; unset it, or choose generic, avx2 or avx512",
-                    shown(told));
+  if (is_a_set(told)) throw usage_error("VOXPOP_KERNELS: this processor cannot run {}; unset the variable", told);
+  throw usage_error(
+      "VOXPOP_KERNELS: '{}' is not one of generic, avx2, avx512; choose one of them, or unset the variable",
+      shown(told));
 }
 
 const Products& choose_products() {

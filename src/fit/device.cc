@@ -19,7 +19,7 @@ Device parse_device(const std::string& text) {
   const char *begin = text.data() + std::min<std::size_t>(5, text.size()), *end = text.data() + text.size();
   const auto [stop, status] = std::from_chars(begin, end, device.index);
   if (!text.starts_with("cuda:") || status != std::errc() || stop != end || device.index < 0)
-    throw usage_error("--device: '{}' is none of auto, cpu, cuda, cuda:N", text);
+    throw usage_error("device (--device): '{}' is not one of auto, cpu, cuda, cuda:N", text);
   return device;
 }
 
@@ -32,12 +32,12 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
   if (wanted.kind == Device::Kind::kCpu) return {cpu, ""};
   const std::size_t enough = kVotesForDevice * static_cast<std::size_t>(used_cores());
   if (wanted.kind == Device::Kind::kAuto && votes < enough)
-    return {cpu, fmt::format("with {} threads a CUDA device is taken from {} votes on", used_cores(), enough)};
+    return {cpu, fmt::format("with {} threads, a CUDA device is used from {} votes on", used_cores(), enough)};
   const std::string problem = why_not_cuda(wanted.index);
   if (wanted.kind == Device::Kind::kCuda) {
     if (!problem.empty())
-      throw Error(Exit::kDevice,
-                  fmt::format("device cuda:{}: {}; 'voxpop devices' lists what can be used", wanted.index, problem));
+      throw Error(Exit::kDevice, fmt::format("device cuda:{}: {}; choose another device (voxpop devices lists them)",
+                                             wanted.index, problem));
     return {wanted, ""};
   }
   if (!problem.empty()) return {cpu, problem};
@@ -46,7 +46,8 @@ DeviceChoice choose_device(const Device& wanted, std::size_t votes) {
 
 void begin_memory_limit(const Device& device, std::size_t memory_limit, const std::string& beside) {
   if (memory_limit > 0 && memory_limit < 1 << 20)
-    throw usage_error("--memory-limit: {} bytes are too few for anything; with a unit: 500MB, 8GB", memory_limit);
+    throw usage_error("memory_limit (--memory-limit) is {} bytes; it must be at least 1 MiB (with a unit: 500MB, 8GB)",
+                      memory_limit);
   if (memory_limit > 0 && device.kind == Device::Kind::kCpu)
     ScratchMemory::begin(memory_limit, ScratchMemory::folder_for(beside));
 }

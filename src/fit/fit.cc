@@ -330,13 +330,13 @@ std::vector<float> scores_of(const std::vector<Source>& sources) {
 std::string why_not_told(const Fit& fit) {
   if (!fit.standing.known_tells() && fit.standing.agreement < kLeastAgreement)
     return fmt::format(
-        "The votes do not show which way round the scores are: about as many annotators contradict them as follow them "
-        "(the difference is {:.2f}; at least {} is needed). Every label may be the wrong way round.{}",
+        "The votes do not show the sign of the scores: about as many annotators contradict the scores as follow them "
+        "(the difference of the shares is {:.2f}; at least {} is needed). Every label may be reversed.{}",
         fit.standing.agreement, kLeastAgreement,
         fit.standing.known == 0
             ? ""
-            : fmt::format(" The known answers do not show it, either: they agree by {:.1f} standard errors, and 2 are "
-                          "needed. One trusted annotator is enough, or 4 known pairs that agree.",
+            : fmt::format(" The known answers do not show it, either: they agree with the scores by {:.1f} standard "
+                          "errors, and 2 are needed. One trusted annotator is enough, or 4 known pairs that agree.",
                           fit.standing.known));
   return "The unit of the scores cannot be estimated: the votes of the reference annotator hardly depend on them.";
 }
@@ -409,7 +409,7 @@ std::vector<std::string> warnings_at_caps(const Fit& fit) {
   };
   check("discrimination_sd", std::sqrt(fit.population.variance), std::sqrt(kLargestVariance),
         "the votes of some annotators agree with each other far more than with other annotators' votes, as in a "
-        "ranking. Labels may be overconfident; evaluate --folds-by block shows it.");
+        "ranking. Labels may be overconfident; check this with folds by block (voxpop evaluate --folds-by block).");
   check("discrimination_mean", fit.population.mean, kLargestMean,
         "votes hardly ever contradict each other, so they do not show how certain labels may be.");
   return warnings;

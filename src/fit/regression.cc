@@ -62,8 +62,8 @@ Eigen::LLT<Matrix> factor_of(const Matrix& m) {
   Eigen::LLT<Matrix> factor(m);
   if (factor.info() != Eigen::Success)
     throw Error(Exit::kNotConverged,
-                "What embeddings say of scores cannot be found: a covariance is not positive definite in the precision "
-                "of the embeddings. Leave them out with --ignore embedding");
+                "The coefficients of the embeddings cannot be estimated: rounding makes a covariance matrix not "
+                "positive definite. Fit without embeddings (--ignore embedding)");
   return factor;
 }
 
@@ -149,8 +149,8 @@ EmbeddingRegression::EmbeddingRegression(const Groups& groups, const Context& co
     const std::ptrdiff_t rows = groups.items_of(c) - std::ptrdiff_t{1};
     if (groups.items_of(c) > kDenseItems)
       throw bad_input(
-          "{}: votes connect {} items, and embeddings are used where they connect at most {}; leave them out with "
-          "--ignore embedding",
+          "{}: votes connect {} items to one component, but with embeddings a component may have at most {}; fit "
+          "without embeddings (--ignore embedding)",
           groups.embeddings->source, groups.items_of(c), kDenseItems);
     if (slab.rows > 0 && slab.rows + rows > kSlabRows) {
       slabs_.push_back(slab);
@@ -177,8 +177,8 @@ EmbeddingRegression::EmbeddingRegression(const Groups& groups, const Context& co
   unit_ = std::sqrt(squares / static_cast<double>(rows_));
   if (!(unit_ > 1e-15))
     throw bad_input(
-        "{}: all items that votes compare have the same embedding, so that it says nothing of their scores; are these "
-        "embeddings of the prompts?",
+        "{}: items that are compared have the same embedding, so embeddings cannot explain their scores; are these the "
+        "embeddings of prompts?",
         groups.embeddings->source);
 }
 
@@ -263,8 +263,8 @@ EmbeddingRegression::Weights EmbeddingRegression::find_weights(const FitView& vi
     const Eigen::LLT<Eigen::Ref<Matrix>> factor(m);
     if (factor.info() != Eigen::Success)
       throw Error(Exit::kNotConverged,
-                  fmt::format("{}: the embeddings' coefficients cannot be found: their information is not positive "
-                              "definite in single precision",
+                  fmt::format("{}: the coefficients of the embeddings cannot be estimated: rounding makes their "
+                              "information matrix not positive definite; fit without embeddings (--ignore embedding)",
                               groups_.embeddings->source));
     out.mean = factor.solve(b);
     out.log_determinant =

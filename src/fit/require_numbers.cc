@@ -51,11 +51,9 @@ void require_numbers(const Fit& fit) {
       std::ranges::all_of(fit.scale.edge, finite) && std::ranges::all_of(fit.coefficient, finite) &&
       std::ranges::all_of(fit.coefficient_se, finite) && std::ranges::all_of(fit.taste_sd, finite))
     return;
-  throw Error(
-      Exit::kNotConverged,
-      fmt::format("the fit diverged: after {} iterations not all of it are numbers. Another --model may do; please "
-                  "report it",
-                  fit.iterations));
+  throw Error(Exit::kNotConverged, fmt::format("the fit diverged: after {} iterations some of its numbers are NaN or "
+                                               "infinite. Try another model (--model), and please report this",
+                                               fit.iterations));
 }
 
 }  // namespace voxpop

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "group/group.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 namespace {
@@ -35,10 +36,10 @@ Covariates find_covariates(const Votes& votes, const Groups& groups, const Covar
   const bool prior = choice.prior_score && !votes.prior_score.empty();
   if (features + prior > kMaxCovariates)
     throw bad_input(
-        "{}: 'items/features' has {} columns{}; at most {} can be fitted in all: leave some out, or all with --ignore "
-        "features{}",
-        votes.inputs.front().path, features, prior ? ", and there is 'items/prior_score'" : "", kMaxCovariates,
-        prior ? ", or that score with --ignore prior_score" : "");
+        "{}: 'items/features' has {} columns{}; at most {} can be fitted in all; remove some, or ignore all of them "
+        "(--ignore features){}",
+        origin_of(votes), features, prior ? ", and there is 'items/prior_score'" : "", kMaxCovariates,
+        prior ? ", or ignore the prior score (--ignore prior_score)" : "");
   Covariates out;
   std::vector<std::vector<double>> columns;
   const auto add = [&](std::string_view name, const auto& value_of) {

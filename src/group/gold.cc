@@ -89,7 +89,7 @@ GoldVotes add_gold(Groups& groups, const KnownPairs& gold, const Strings& item_i
       out.pair[answer->row] = static_cast<std::uint32_t>(with.pair_first.size() - 1);
       out.vote[answer->row] = vote;
       if (said != nullptr && (said->first_is_better != answer->first_is_better || said->annotator != answer->annotator))
-        throw bad_input("gold says two things of '{}' and '{}'; keep one of them",
+        throw bad_input("gold: two different answers for '{}' and '{}'; keep one of them",
                         shown(item_ids[gold.left[answer->row]]), shown(item_ids[gold.right[answer->row]]));
       if (said != nullptr) continue;
       said = &*answer;

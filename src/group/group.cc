@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "votes/votes.h"
 
 namespace voxpop {
 namespace {
@@ -198,7 +199,8 @@ Groups group_votes(Votes& votes, Ties ties) {
     }
   }
   if (components.empty())
-    throw bad_input("{}: every vote is a tie, and --ties drop leaves none", votes.inputs.front().path);
+    throw bad_input("{}: every vote is a tie, and ties are dropped; set ties to 'model' (--ties model)",
+                    origin_of(votes));
   Column<std::uint32_t> order(components.size()), place(components.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {

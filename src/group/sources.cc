@@ -14,7 +14,7 @@ std::string set_sources(Groups& groups, const Votes& votes) {
     if (source != kNoSource) ++items[source];
   }
   if (std::ranges::all_of(items, [](std::uint32_t n) { return n <= 1; }))
-    return "every source has one item, so that the item says it all";
+    return "every source has only one item, so a source says no more than its item";
   const auto source_of = [&](std::uint32_t slot) { return votes.source[groups.slot_item[slot]]; };
   bool differ = false;
   for (std::size_t p = 0; p < groups.pairs() && !differ; ++p)

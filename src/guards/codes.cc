@@ -103,7 +103,8 @@ std::string rewritten(int low, int high) {
 constexpr const char* kContract =
     "voxpop reads codes above 0 as votes for the left item, codes below 0 as votes for the right one, and 0 as a tie";
 constexpr const char* kWinnerLoser =
-    "If the data say who won, but not who was shown where: voxpop import FILE --winner COLUMN --loser COLUMN";
+    "If the data say which item won, but not which was on the left, import them as winners and losers (voxpop import "
+    "FILE --winner COLUMN --loser COLUMN)";
 
 /// Codes from 0 or 1 upwards, such as an index, a number, won or lost, or a scale: no code means that the right item is
 /// better.
@@ -116,16 +117,19 @@ std::optional<Finding> foreign(const std::string& where, const Codes& codes) {
       : low == 1 && high == 2 ? "They look like the number of the better item (1 the first, 2 the second)"
                               : fmt::format("They look like a scale from {} to {}, whose middle is a tie", low, high);
   const std::string import =
-      high == 1 ? "voxpop import FILE --map \"0=left,1=right\" for an index, \"0=right,1=left\" for lost and won"
-      : high - low == 1 ? fmt::format("voxpop import FILE --map \"{}=left,{}=right\"", low, high)
-                        : fmt::format("voxpop import FILE --scale {}..{}", low, high);
+      high == 1 ? "Import again with the meaning of the codes (voxpop import FILE --map \"0=left,1=right\" for an "
+                  "index, \"0=right,1=left\" for lost and won)"
+      : high - low == 1
+          ? fmt::format("Import again with the meaning of the codes (voxpop import FILE --map \"{}=left,{}=right\")",
+                        low, high)
+          : fmt::format("Import again with the scale (voxpop import FILE --scale {}..{})", low, high);
   return Finding{
       "foreign_codes", codes.decided() >= kSure ? Level::kDoNotTrain : Level::kCare,
-      fmt::format("{}: no vote prefers the right item; the codes are {}. {}. {}. So the labels would be wrong.", where,
-                  codes.listed(), kContract, likely),
-      fmt::format("{}; or in h5py, if {} means the left item: {} (the other sign if it means the right "
-                  "one). {}",
-                  import, low, rewritten(low, high), kWinnerLoser)};
+      fmt::format("{}: no vote prefers the right item; the codes are {}. {}. {}. If so, the labels would be wrong.",
+                  where, codes.listed(), kContract, likely),
+      fmt::format(
+          "{}. Or, if {} means the left item, in h5py: {} (with the opposite sign if it means the right item). {}",
+          import, low, rewritten(low, high), kWinnerLoser)};
 }
 
 std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
@@ -135,12 +139,13 @@ std::optional<Finding> one_way(const std::string& where, const Codes& codes) {
   if (!level) return std::nullopt;
   return Finding{
       "one_sided", *level,
-      fmt::format("{}: {} of {} decided votes ({:.1f} %) prefer the {} item. With sides drawn at random, no crowd "
-                  "votes like this. Perhaps the {} column is the winner, or the codes ({}) mean something else. The "
-                  "fit would take this for side bias, and the labels would lose the information in the votes.",
+      fmt::format("{}: {} of {} decided votes ({:.1f} %) prefer the {} item. With random sides, this does not happen. "
+                  "Perhaps the {} column is the winner, or the codes ({}) mean something else. The fit would explain "
+                  "such votes by side bias, and the labels would lose the information in them.",
                   where, most, codes.decided(), percent(most, codes.decided()), to_left ? "left" : "right",
                   to_left ? "left" : "right", codes.listed()),
-      fmt::format("{}. If codes mean something else: voxpop import FILE --map \"VALUE=left,VALUE=right\"",
+      fmt::format("{}. If the codes mean something else, import again with their meaning (voxpop import FILE --map "
+                  "\"VALUE=left,VALUE=right\")",
                   kWinnerLoser)};
 }
 
@@ -156,11 +161,11 @@ std::optional<Finding> one_way_strength(const std::string& where, const Codes& c
     const int code = left > right ? strength : -strength;
     return Finding{
         "one_sided_strength", limits.side_bias_identified() ? Level::kDoNotTrain : Level::kCare,
-        fmt::format("{}: code {} occurs {} times, {} only {}. With sides drawn at random, votes of every strength go "
+        fmt::format("{}: code {} occurs {} times, but code {} only {}. With random sides, votes of every strength go "
                     "to both sides. Perhaps {} has another meaning, such as a tie, \"both bad\" or \"not known\".",
                     where, code, most, -code, std::min(left, right), code),
-        fmt::format("Say what it means, or leave such votes out: voxpop import FILE --map \"{}=tie\" or "
-                    "--map \"{}=skip\" (and what the other values mean)",
+        fmt::format("Import again with the meaning of this code, or without such votes (voxpop import FILE --map "
+                    "\"{}=tie\" or --map \"{}=skip\"; also give the meaning of all other values)",
                     code, code)};
   }
   return std::nullopt;
@@ -194,7 +199,8 @@ void guard_codes(const Votes& votes, const Limits& limits, std::vector<Finding>&
     for (const Rows& rows : known_rows(votes, {0, votes.size()})) all += count_codes(votes, rows);
   if (!worst) worst = look_at(votes.inputs.empty() ? "The votes" : "All files together", all, limits);
   if (!worst) return;
-  if (likewise > 1) worst->text += fmt::format(" {} of {} files have such a finding.", likewise, votes.inputs.size());
+  if (likewise > 1)
+    worst->text += fmt::format(" In all, {} of {} files have such a finding.", likewise, votes.inputs.size());
   findings.push_back(std::move(*worst));
 }
 

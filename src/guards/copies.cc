@@ -627,9 +627,9 @@ void add_copy_findings(const Copies& copies, const Strings& annotator_ids, std::
     findings.push_back(
         {"copies", Level::kCare,
          fmt::format("{} annotators ({}) give the same answers too often: in {:.0f} comparisons on pairs that others "
-                     "judged as well, they differ {:.0f} times; {:.0f} times were expected of annotators as good as "
-                     "they are. Possible reasons: one person with several ids, copied votes, or votes by agreement. "
-                     "Together they count as one voter.",
+                     "also judged, they differ {:.0f} times; independent annotators who are as good would differ "
+                     "{:.0f} times. Possible reasons: one person with several ids, copied votes, or votes by "
+                     "agreement. Together they count as one voter.",
                      cluster.members.size(), names, cluster.comparisons, cluster.differing, cluster.expected),
          "Find out who they are; annotators/copies in the fit lists all of them"});
   }

@@ -96,7 +96,7 @@ void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit
   if (const double right = right_or_turned(labels.annotators); right < kHardlyRight)
     findings.push_back({"hardly_right", Level::kDoNotTrain,
                         fmt::format("Only {:.1f} % of votes are expected to pick the better item, hardly more than by "
-                                    "chance (with the votes of adversarial annotators turned round).",
+                                    "chance (the votes of adversarial annotators are counted in reverse).",
                                     100 * right),
                         kWhatWouldTell});
   if (labels.gold) guard_gold(*labels.gold, findings);

@@ -7,10 +7,9 @@ namespace voxpop {
 
 /// Remedy of the finding kReliabilityUnknown.
 inline constexpr const char* kWhatWouldTell =
-    "Collect second votes on some hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit both together; or "
-    "judge some pairs yourself and compare (voxpop evaluate VOTES.h5 --holdout gold.csv); or give a reward model's "
-    "scores "
-    "(items/prior_score). Without them the order of each pair is its votes', and nothing more is known";
+    "Collect second votes on a few hundred pairs (voxpop next FIT.h5 --budget 300 -o ask.csv) and fit old and new "
+    "votes together; or judge some pairs yourself and compare (voxpop evaluate VOTES.h5 --holdout gold.csv); or give "
+    "the scores of a reward model (items/prior_score). Without these, the labels only repeat the votes of each pair";
 
 /// Codes with another meaning than in comparisons/1, and votes that (almost) all prefer one side. Checked for each
 /// file, only with votes whose sides are known.

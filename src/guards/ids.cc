@@ -127,14 +127,13 @@ void guard_ids(const Votes& votes, std::vector<Finding>& findings) {
     const Twins twins = find_twins(*ids);
     if (twins.ids == 0) continue;
     const std::string_view first = (*ids)[twins.first], second = (*ids)[twins.second];
-    findings.push_back(
-        {kind, Level::kCare,
-         fmt::format("{} {} {} from another only by spaces, case, Unicode form or \".0\", such as '{}' and '{}' ({}). "
-                     "Each counts as {} of its own, so the votes are split.",
-                     twins.ids, what, twins.ids == 1 ? "id differs" : "ids differ", shown(first), shown(second),
-                     difference(first, second), *what == 'i' ? "an item" : "an annotator"),
-         "Write each id in one way only, then import the table again: voxpop import FILE. In pandas: "
-         "column.astype(str).str.strip().str.normalize('NFC'); read integers with dtype=str"});
+    findings.push_back({kind, Level::kCare,
+                        fmt::format("{} {} {} from another only by spaces, case, Unicode form or \".0\", such as '{}' "
+                                    "and '{}' ({}). Each counts as a separate {}, so the votes are split.",
+                                    twins.ids, what, twins.ids == 1 ? "id differs" : "ids differ", shown(first),
+                                    shown(second), difference(first, second), *what == 'i' ? "item" : "annotator"),
+                        "Write each id in one way only, then import the table again (voxpop import FILE). In pandas: "
+                        "column.astype(str).str.strip().str.normalize('NFC'); read integers with dtype=str"});
   }
 }
 

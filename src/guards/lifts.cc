@@ -198,7 +198,7 @@ void add_lift_findings(const std::vector<Lift>& lifts, const Strings& item_ids, 
     findings.push_back(
         {"lifted", Level::kCare,
          fmt::format("{} of {} annotators ({}) vote for {} {} in {:.0f} of {:.0f} votes; {:.0f} were expected from "
-                     "their other votes. Either they lift it on purpose, or they share a taste.",
+                     "their other votes. Either they favour it on purpose, or they share a taste.",
                      lift.members.size(), lift.tested, names, lift.source ? "items from" : "item",
                      shown(lift.source ? source_ids[lift.of] : item_ids[lift.of]), lift.won, lift.votes, lift.expected),
          "Find out who they are. Fit again without these votes, and see what changes"});

@@ -35,11 +35,11 @@ Finding nobody_named(const Votes& votes, std::uint64_t anonymous) {
                         votes.size());
   if (likely.empty())
     return {"no_annotator_named", Level::kCare, text,
-            "If the table says who voted: voxpop import FILE --annotator COLUMN"};
+            "If the table says who voted, import it again with that column (voxpop import FILE --annotator COLUMN)"};
   return {"no_annotator_named", Level::kCare,
           fmt::format("{} The dataset '{}' looks like annotators, but is not used.", text, shown(likely)),
-          fmt::format("Write it as comparisons/annotator (rows of annotators/id), or import the table again: voxpop "
-                      "import FILE --annotator {}",
+          fmt::format("Write it as comparisons/annotator (rows of annotators/id), or import the table again with that "
+                      "column (voxpop import FILE --annotator {})",
                       shown(likely.substr(likely.rfind('/') + 1)))};
 }
 
@@ -68,24 +68,25 @@ Finding repeated_votes(const Limits& limits) {
   }
   if (limits.repeaters > 1) text += fmt::format(" {} annotators do this.", limits.repeaters);
   return {"repeated_votes", Level::kCare, text,
-          "By default, voxpop fit counts an annotator's votes on one pair as one judgement (--repeats one). --repeats "
-          "first or last uses one of them; --repeats all counts each vote, which is right if they were independent "
-          "judgements"};
+          "By default, a fit counts an annotator's votes on one pair together as one vote. If they were independent "
+          "judgements, set repeats to 'all' (--repeats all) to count each vote; to count only one of them, set it to "
+          "'first' or 'last'"};
 }
 
 Finding sides_fixed(const Limits& limits) {
-  const std::string what =
-      limits.repeated_pairs > 0
-          ? fmt::format(
-                "Pairs are (almost) always shown the same way round (only {:.1f} % of repeated pairs were swapped), so "
-                "side bias cannot be separated from preference.",
-                100 * limits.swapped_share())
-          : fmt::format(
-                "No pair has a second vote, and items keep to one side ({:.0f} % of the way from chance to always), so "
-                "side bias cannot be separated from preference. Each may look like the other.",
-                100 * limits.side_keeping);
+  const std::string what = limits.repeated_pairs > 0
+                               ? fmt::format(
+                                     "Pairs are (almost) always shown in the same order (only {:.1f} % of repeated "
+                                     "pairs were swapped), so side bias cannot be separated from preference.",
+                                     100 * limits.swapped_share())
+                               : fmt::format(
+                                     "No pair has a second vote, and most items are shown on the same side each time "
+                                     "({:.0f} %, where 0 % is chance and 100 % is always), so side bias cannot be "
+                                     "separated from preference. Each may look like the other.",
+                                     100 * limits.side_keeping);
   return {"sides_fixed", Level::kCare, what,
-          "Show each pair both ways round. Until then, use voxpop fit --no-side-bias to estimate no side bias"};
+          "Show each pair in both orders. Until then, set side_bias to false (--no-side-bias), so that no side bias is "
+          "estimated"};
 }
 
 }  // namespace
@@ -106,10 +107,10 @@ void guard_shape(const Votes& votes, const Limits& limits, std::vector<Finding>&
     add("one_annotator", Level::kCare, "There is only one annotator, so nothing shows how reliable this annotator is.");
   if (limits.annotators > 1 && reliability_known && !limits.annotators_identified())
     add("annotators_hardly_told_apart", Level::kCare,
-        fmt::format("These votes can hardly tell annotators apart: only {:.0f} % of them could contradict another vote "
-                    "({:.0f} % of pairs have a single vote). Discriminations are mostly the population average.",
+        fmt::format("These votes hardly show how annotators differ: only {:.0f} % of them could contradict another "
+                    "vote ({:.0f} % of pairs have a single vote). Discriminations are mostly the population average.",
                     100 * limits.checking_share(), percent(limits.pairs_with_one_vote, limits.pairs)),
-        "Collect second votes: voxpop next FIT.h5 --budget N -o ask.csv");
+        "Collect second votes (voxpop next FIT.h5 --budget N -o ask.csv)");
   if (limits.annotators_alone > 0 && limits.annotators_alone < limits.annotators)
     add("annotators_alone", Level::kCare,
         fmt::format(

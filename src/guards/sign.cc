@@ -9,8 +9,8 @@ namespace voxpop {
 namespace {
 
 constexpr const char* kTellIt =
-    "Judge some pairs yourself (50 are a good start), or list annotators whom you trust: voxpop fit VOTES.h5 -o FIT.h5 "
-    "--gold gold.csv, or --trust annotators.csv";
+    "Fit again with known answers: judge some pairs yourself, 50 are a good start (--gold gold.csv). Or list "
+    "annotators whom you trust (--trust annotators.csv)";
 /// If this share of the annotators, weighted by voices, contradicts the scores, they are a camp.
 constexpr double kCamp = 0.2;
 /// A smaller lead could be reversed by a few more annotators.
@@ -23,12 +23,13 @@ void guard_rival(const Fit& fit, std::vector<Finding>& findings) {
   findings.push_back(
       {"rival_solution", told ? Level::kCare : Level::kDoNotTrain,
        fmt::format(
-           "The votes allow two solutions, which order {:.0f} % of the pairs in the same way: one camp of annotators "
-           "agrees on other scores than the rest. {}. In the other solution, the share of annotators who follow the "
-           "scores minus the share who contradict them is {:.2f}, and the log evidence is {:.1f} {}. A ring of "
-           "accounts, copied votes or one judge under several names look like this.",
+           "The votes allow two solutions, which order {:.0f} % of the pairs in the same way: the scores of one camp "
+           "of annotators differ from those of the rest. {}. In the other solution, the share of annotators who follow "
+           "the scores minus the share who contradict them is {:.2f}, and the log evidence is {:.1f} {}. Possible "
+           "reasons: a ring of accounts, copied votes, or one judge under several names.",
            100 * rival.ordered_alike,
-           told ? "Known answers decided for the published one" : "More annotators follow the published one",
+           told ? "The known answers decided for the published solution"
+                : "More annotators follow the published solution",
            rival.following, std::abs(gain), gain > 0 ? "higher" : "lower"),
        kTellIt});
 }
@@ -52,15 +53,14 @@ void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<F
   if (!fit.sign_is_told)
     findings.push_back({"sign_unknown", Level::kDoNotTrain, why_not_told(fit), kTellIt});
   else if (against >= 2 && 2 * against_voices >= judged_voices && !standing.known_tells())
-    findings.push_back(
-        {"mostly_adversarial", Level::kDoNotTrain,
-         fmt::format("{} of {} annotators seem to vote against quality. Two camps contradict each other, and the votes "
-                     "alone cannot show which of them is right. Perhaps left and right are swapped in the data of one "
-                     "camp; then all labels may be the wrong way round.",
-                     against, judged),
-         fmt::format("{}. If left and right are swapped in one file, swap them back: voxpop import FILE --map "
-                     "\"left=right,right=left,tie=tie\"",
-                     kTellIt)});
+    findings.push_back({"mostly_adversarial", Level::kDoNotTrain,
+                        fmt::format("{} of {} annotators seem to vote against quality. Two camps contradict each "
+                                    "other, and the votes alone cannot show which of them is right. Perhaps left and "
+                                    "right are swapped in the data of one camp; then all labels may be reversed.",
+                                    against, judged),
+                        fmt::format("{}. If left and right are swapped in one file, swap them back (voxpop import FILE "
+                                    "--map \"left=right,right=left,tie=tie\")",
+                                    kTellIt)});
   else if (against >= 2 && (camp >= kCamp || fit.mirrored))
     findings.push_back(
         {"two_camps",
@@ -71,7 +71,7 @@ void guard_sign(const AnnotatorLabels& annotators, const Fit& fit, std::vector<F
                      "swapped in their data, swap them back.",
                      against, judged, fit.mirrored && !standing.known_tells() ? ", and gave most of the votes" : "",
                      standing.known_tells()
-                         ? "The known answers say that they are wrong"
+                         ? "The known answers show that these annotators are wrong"
                          : "The scores have the sign that more annotators follow, which may be the wrong one"),
          standing.known_tells() ? "" : kTellIt});
   if (fit.rival) guard_rival(fit, findings);
@@ -90,8 +90,7 @@ void guard_gold(const GoldLabels& gold, std::vector<Finding>& findings) {
                       fmt::format("{} of {} known answers (gold) contradict all other votes: without them, the fit "
                                   "gives them a probability below 5 %.",
                                   against, used),
-                      "Check them (gold/contradicted in the fit, \"gold\" with --json): a wrong answer there weighs "
-                      "more than many votes."});
+                      "Check them (gold/contradicted in the fit): a wrong known answer weighs more than many votes."});
 }
 
 }  // namespace voxpop

@@ -60,7 +60,7 @@ void guard_times(const Votes& votes, std::int64_t now, std::vector<Finding>& fin
          fmt::format("{} of {} timestamps are after the year 9999. They look like milliseconds (then {} is {}). "
                      "Sessions, bursts and changes over time cannot be trusted.",
                      times.beyond, count, times.last, day(times.last / 1000)),
-         fmt::format("Write seconds since 1970: {}t // 1000 (h5py), or import the table again: voxpop import FILE",
+         fmt::format("Write seconds since 1970: {}t // 1000 (h5py), or import the table again (voxpop import FILE)",
                      kRewrite)});
   if (times.future > 0)
     findings.push_back(
@@ -70,8 +70,8 @@ void guard_times(const Votes& votes, std::int64_t now, std::vector<Finding>& fin
          "Check the clock and the time zone of the program that wrote them; timestamps are seconds since 1970, UTC"});
   if (times.old > 0 && (times.first != times.last || count == 1))
     findings.push_back({"times_before_2000", Level::kCare,
-                        fmt::format("{} of {} timestamps are before 2000; the first is {}. Are they seconds since "
-                                    "1970, or a code for \"not known\"?",
+                        fmt::format("{} of {} timestamps are before 2000; the first is {}. Perhaps they are "
+                                    "not seconds since 1970, or stand for \"not known\".",
                                     times.old, count, day(times.first)),
                         fmt::format("Write seconds since 1970, or leave the column out: {}... (h5py)", kRewrite)});
   if (times.first == times.last && count > 1)

@@ -58,7 +58,7 @@ bool is_about_link(const std::string& reason) {
 
 // Security: a file of votes must not make voxpop read other files.
 Error link_error(const std::string& path, const std::string& what) {
-  return bad_input("{}: {}: there is a link into another file; copy the data into this one first", path, what);
+  return bad_input("{}: {}: a link leads into another file; copy the data into this file first", path, what);
 }
 
 /// The error for a failed HDF5 call: a file error for a truncated file or one that is open for writing, otherwise bad
@@ -66,8 +66,8 @@ Error link_error(const std::string& path, const std::string& what) {
 Error read_error(const std::string& path, const std::string& what, const std::string& reason = hdf5_reason()) {
   if (reason.find("unable to lock") != std::string::npos || reason.find("already open for write") != std::string::npos)
     return file_error(
-        "{}: another program has it open for writing, or never closed it; close it there (or h5clear -s, where that "
-        "program has died)",
+        "{}: another program has the file open for writing, or did not close it; close it there, or run 'h5clear -s' "
+        "on the file if that program has ended",
         path);
   if (is_about_link(reason)) return link_error(path, what);
   // A damaged file may request more memory than any machine has: bad input. But if even kLargestChunk bytes cannot be
@@ -76,8 +76,9 @@ Error read_error(const std::string& path, const std::string& what, const std::st
   if (reason.find("truncated") != std::string::npos || reason.find("read past") != std::string::npos)
     return file_error("{}: the file is truncated: {}; copy it again", path, reason);
   if (reason.starts_with("bad version number"))
-    return bad_input("{}: {}: {}; the file is damaged, or of a newer HDF5: write it with libver=('earliest', 'v110')",
-                     path, what, reason);
+    return bad_input(
+        "{}: {}: {}; the file is damaged, or a newer HDF5 wrote it; write it with libver=('earliest', 'v110')", path,
+        what, reason);
   return bad_input("{}: {}: {}; the file is damaged or not HDF5", path, what, reason);
 }
 
@@ -86,7 +87,7 @@ void require_utf8(const std::string& path, const std::string& name, std::uint64_
   std::string shown;
   for (const char c : text.substr(0, 40))
     shown += c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  throw bad_input("{}: '{}' row {} is not UTF-8: {}", path, name, row, shown);
+  throw bad_input("{}: '{}' row {} is not UTF-8: {}; convert the text to UTF-8", path, name, row, shown);
 }
 
 std::string type_name(hid_t type) {
@@ -153,7 +154,8 @@ Strings read_attribute(hid_t attribute, hid_t type, std::size_t count, std::uint
   }
   const std::size_t width = H5Tget_size(type);
   if (width > file_bytes / std::max<std::size_t>(count, 1))
-    throw bad_input("{}: {} claims more text than there is in the file: it is damaged", path, what);
+    throw bad_input("{}: {} should have more text than the whole file; the file is damaged, so copy it again", path,
+                    what);
   std::string text(width * count, '\0');
   if (H5Aread(attribute, type, text.data()) < 0) throw read_error(path, "cannot read " + what);
   for (std::size_t i = 0; i < count; ++i)
@@ -221,8 +223,7 @@ InputHdf5::InputHdf5(const std::string& path, const Context& context, ColumnRead
   file_bytes_ = std::min(static_cast<std::uint64_t>(status.st_size), 1100 * data_bytes_ + (1u << 20));
   const WatchedCall watched = watch_headers();
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
-  if (is_hdf5 == 0)
-    throw bad_input("{}: not an HDF5 file (turn CSV, TSV or JSONL into one with 'voxpop import')", path);
+  if (is_hdf5 == 0) throw bad_input("{}: not an HDF5 file; convert CSV, TSV or JSONL first (voxpop import)", path);
   file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file_) {
     const std::string reason = hdf5_reason();
@@ -312,10 +313,9 @@ void InputHdf5::visit_datasets(const std::string& group, const std::function<boo
   if (visit.thrown) std::rethrow_exception(visit.thrown);
   if (status < 0) throw read_error(path_, "cannot list the datasets");
   if (visit.too_deep)
-    throw bad_input("{}: groups lie within groups more than {} deep, or in a circle that the file denies", path_,
-                    kDeepest);
+    throw bad_input("{}: groups are nested more than {} deep, or form a circle; the file is damaged", path_, kDeepest);
   if (visit.objects > visit.most_objects)
-    throw bad_input("{}: lists more objects than there is room for in the file: it is damaged", path_);
+    throw bad_input("{}: lists more objects than fit into the file; the file is damaged, so copy it again", path_);
 }
 
 std::vector<std::string> InputHdf5::datasets() const {
@@ -330,13 +330,14 @@ std::vector<std::string> InputHdf5::datasets() const {
 Handle InputHdf5::open(const std::string& name) const {
   const WatchedCall watched = watch_headers();
   if (!has(name))
-    throw bad_input("{}: no dataset '{}' (run 'voxpop info {}' to list what is there)", path_, shown(name), path_);
+    throw bad_input("{}: no dataset '{}'; look at what the file has (voxpop info {})", path_, shown(name), path_);
   const Handle access = access_without_external_links(H5P_DATASET_ACCESS);
   Handle dataset(H5Dopen2(file_, name.c_str(), access), H5Dclose);
   if (!dataset) {
     const std::string reason = hdf5_reason();
     if (H5Oexists_by_name(file_, name.c_str(), link_access_) == 0)
-      throw bad_input("{}: '{}' is a link to what is not there; write the dataset itself", path_, shown(name));
+      throw bad_input("{}: '{}' is a link, but its target does not exist; write the dataset itself", path_,
+                      shown(name));
     const Handle object(H5Oopen(file_, name.c_str(), link_access_), H5Oclose);
     if (object && H5Iget_type(object) != H5I_DATASET)
       throw bad_input("{}: '{}' is a group or a type; it must be a dataset", path_, shown(name));
@@ -344,7 +345,7 @@ Handle InputHdf5::open(const std::string& name) const {
   }
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (H5Pget_external_count(creation) > 0 || H5Pget_layout(creation) == H5D_VIRTUAL)
-    throw bad_input("{}: '{}' keeps its data in another file; copy it into this one first", path_, shown(name));
+    throw bad_input("{}: '{}' has its data in another file; copy the data into this file first", path_, shown(name));
   // HDF5's chunk cache has no room for chunks above 1 MiB: it would unpack such a chunk again for every slab of rows.
   // Open the dataset again with a cache for one chunk.
   const std::uint64_t chunk = chunk_bytes(dataset);
@@ -429,8 +430,8 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
         H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof filter, filter, &config);
     if (id >= 0 && H5Zfilter_avail(id) <= 0)
       throw bad_input(
-          "{}: '{}' is packed by the filter '{}' (number {}), for which HDF5 finds no plugin here; install it, or "
-          "pack with gzip",
+          "{}: '{}' is compressed with the filter '{}' (number {}), but HDF5 finds no plugin for it; install the "
+          "plugin, or compress with gzip",
           path_, name, shown(filter), id);
   }
   std::size_t columns = 1;
@@ -443,15 +444,15 @@ void InputHdf5::require_readable(const std::string& name, hid_t dataset, std::ui
   const std::size_t width = H5Tget_size(dataset_type(dataset));
   if (total > 0 && most * static_cast<double>(stored) <
                        static_cast<double>(total) * static_cast<double>(columns) * static_cast<double>(width))
-    throw bad_input("{}: '{}' claims {} rows but stores {} bytes: it was never written in full, or is damaged", path_,
-                    name, total, std::min(stored, data_bytes_));
+    throw bad_input(
+        "{}: '{}' should have {} rows, but has only {} bytes of data; it is incomplete or damaged, so write it again",
+        path_, name, total, std::min(stored, data_bytes_));
   const std::uint64_t chunk = chunk_bytes(dataset);
   if (chunk > kLargestChunk && chunk / 4 > total * columns * width)
-    throw bad_input("{}: '{}' has {} rows but chunks of {} MiB: write it again with smaller ones", path_, name, total,
-                    chunk >> 20);
+    throw bad_input("{}: '{}' has {} rows, but chunks of {} MiB; write it again with smaller chunks", path_, name,
+                    total, chunk >> 20);
   if (lacks_chunks(dataset))
-    throw bad_input("{}: '{}' was never written in full: some of its chunks are not there; write it again", path_,
-                    name);
+    throw bad_input("{}: '{}' is incomplete: some of its chunks are missing; write it again", path_, name);
 }
 
 void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name, hid_t dataset, hid_t memory_type,
@@ -477,7 +478,8 @@ void InputHdf5::read_blocks(const WatchedCall& watched, const std::string& name,
         problem = read_rows(dataset, space, memory_type, transfer, begin, count, buffer.data());
       }
       if (text_left == 0)
-        throw bad_input("{}: '{}' claims more text than there is in the file: it is damaged", path_, name);
+        throw bad_input("{}: '{}' should have more text than the whole file; the file is damaged, so copy it again",
+                        path_, name);
       if (!problem.empty()) throw read_error(path_, fmt::format("cannot read '{}' from row {}", name, begin), problem);
       const WatchedCall::Pause own_work(watched);
       use(begin, count, buffer.data());

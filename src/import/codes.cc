@@ -74,8 +74,8 @@ std::vector<std::pair<std::string, Codes::Code>> parse_map(std::string_view map)
     const auto code = equals == map.npos ? std::nullopt : meaning_of(map.substr(equals + 1, end - equals - 1));
     if (!code)
       throw usage_error(
-          "--map: '{}' maps to nothing known; write VALUE=left, VALUE=right, VALUE=tie, VALUE=skip or a strength from "
-          "-{} to {}, and values that hold commas in double quotes",
+          "--map: '{}' has no known meaning; write VALUE=left, VALUE=right, VALUE=tie, VALUE=skip, or VALUE=STRENGTH "
+          "with a strength from -{} to {}; put a value that contains a comma in double quotes",
           shown(map.substr(begin, end - begin)), kLargestGrade, kLargestGrade);
     for (const auto& [earlier, its_code] : entries)
       if (earlier == value) throw usage_error("--map: '{}' is mapped twice; keep one", shown(value));
@@ -92,15 +92,19 @@ std::pair<int, int> parse_scale(const std::string& text, const std::string& posi
   constexpr double kMost = 1e6;
   if (!first || !last || !is_whole(*first) || !is_whole(*last) || *first == *last || std::abs(*first) > kMost ||
       std::abs(*last) > kMost)
-    throw usage_error("--scale: '{}' is no scale; write its two ends, LOW..HIGH, such as 1..5", shown(text));
+    throw usage_error("--scale: '{}' is not a scale; write its two ends, LOW..HIGH, such as 1..5", shown(text));
   std::pair scale(static_cast<int>(*first), static_cast<int>(*last));
   if (std::abs(scale.second - scale.first) > 2 * kLargestGrade)
-    throw usage_error("--scale: {} has more than {} steps to a side; name ranges of it with --map, or --probability",
-                      text, kLargestGrade);
+    throw usage_error(
+        "--scale: {} has more than {} strengths for each side; give each value a strength with --map, or use "
+        "--probability",
+        text, kLargestGrade);
   const bool rises = scale.first < scale.second;
   if (std::min(scale.first, scale.second) < 0 && positive.empty())
-    throw usage_error("--scale {}: which side do positive numbers speak for? Add --positive left or --positive right",
-                      text);
+    throw usage_error(
+        "--scale {}: do positive numbers mean that the left or the right item is better? Add --positive left or "
+        "--positive right",
+        text);
   if (!positive.empty() && rises == (positive == "left")) std::swap(scale.first, scale.second);
   return scale;
 }
@@ -110,7 +114,7 @@ std::pair<int, int> parse_scale(const std::string& text, const std::string& posi
 Codes::Codes(const CodeOptions& options, std::string column, std::string_view left, std::string_view right)
     : column_(std::move(column)), positive_is_left_(options.positive != "right") {
   if (!options.positive.empty() && options.positive != "left" && options.positive != "right")
-    throw usage_error("--positive: '{}' is no side; write left or right", shown(options.positive));
+    throw usage_error("--positive: '{}' is not a side; write left or right", shown(options.positive));
   if (!options.map.empty()) map_ = parse_map(options.map);
   if (!options.scale.empty()) scale_ = parse_scale(options.scale, options.positive);
   if (!left.empty() && !right.empty() && last_key(left) != last_key(right)) {
@@ -128,8 +132,10 @@ const Codes::Code& Codes::add(std::string_view value, const std::string& path, s
   seen_.push_back(std::move(code));
   if (seen_.size() > kMostValues) {
     check();
-    throw bad_input("{}: line {}: {} is '{}', its {}th value; codes of votes are few, so is this another column?", path,
-                    line, shown(column_), shown(value), seen_.size());
+    throw bad_input(
+        "{}: line {}: {} is '{}', value number {} of this column; votes have only a few different values, so check "
+        "that this is the right column",
+        path, line, shown(column_), shown(value), seen_.size());
   }
   return seen_.back();
 }
@@ -175,10 +181,9 @@ std::string Codes::meaning(const Code& code) {
 
 std::string Codes::rule() const {
   if (scale_)
-    return fmt::format("on the scale {} speaks for the left item and {} for the right one", scale_->first,
-                       scale_->second);
+    return fmt::format("on the scale, {} means the left item and {} the right item", scale_->first, scale_->second);
   if (std::ranges::none_of(seen_, &Code::number)) return {};
-  return fmt::format("positive numbers speak for the {} item, negative ones for the {} one",
+  return fmt::format("positive numbers mean the {} item, negative numbers the {} item",
                      positive_is_left_ ? "left" : "right", positive_is_left_ ? "right" : "left");
 }
 
@@ -203,7 +208,9 @@ std::string Codes::ready_made_maps() const {
   };
   const double low = *numbers.begin(), high = *numbers.rbegin();
   std::vector<std::string> maps;
-  const auto offer = [&](const char* what, std::string option) { maps.push_back(fmt::format("{}: {}", what, option)); };
+  const auto offer = [&](const char* what, std::string option) {
+    maps.push_back(fmt::format("{} ({})", option, what));
+  };
   if (numbers.size() == 1) {
     const auto value = fmt::format("{}", low);
     offer("the left item won", fmt::format("--map \"{}=left\"", value));
@@ -213,7 +220,7 @@ std::string Codes::ready_made_maps() const {
     offer("the index of the better item", "--map \"0=left,1=right\"");
     offer("1 if the left item won, else 0", "--map \"1=left,0=right\"");
     offer("1 if the left item won, 0 for a tie", "--map \"1=left,0=tie\"");
-    offer("one of several columns, 1 for their outcome",
+    offer("one of several columns with 0 and 1, one column per outcome",
           fmt::format("--left-won {} --right-won COLUMN --tied COLUMN", shown(column_)));
   } else if (among({1, 2})) {
     offer("the number of the better item", "--map \"1=left,2=right\"");
@@ -226,7 +233,7 @@ std::string Codes::ready_made_maps() const {
     offer("a scale from the left item to the right one", "--scale 1..3");
     offer("from right to left", "--scale 3..1");
   } else if (std::ranges::all_of(numbers, is_whole) && high - low <= 2 * kLargestGrade && low >= 0) {
-    offer("a scale from the left item to the right one, by its ends",
+    offer("a scale from the left item to the right one, given by its ends",
           fmt::format("--scale {}..{}", std::min(low, 1.0), high));
     offer("from right to left", fmt::format("--scale {}..{}", high, std::min(low, 1.0)));
   }
@@ -235,22 +242,22 @@ std::string Codes::ready_made_maps() const {
   if (among({0.0, 0.5, 1.0}) && numbers.contains(0.5))
     offer("1 for the left item, 0 for the right one, half for a tie", "--map \"1=left,0=right,0.5=tie\"");
   if (maps.empty())
-    maps.emplace_back(
-        "they are strengths for the left item from 1 to 9, for the right one from -1 to -9: --map "
-        "\"VALUE=STRENGTH,...\"");
-  return fmt::format("{}", fmt::join(maps, "; if "));
+    maps.emplace_back("--map \"VALUE=STRENGTH,...\" (strengths: 1 to 9 for the left item, -1 to -9 for the right one)");
+  return fmt::format("{}", fmt::join(maps, "; "));
 }
 
 std::string Codes::remedy(const Code& code) const {
-  if (scale_ && number_of(code.value)) return "it is not on the scale; correct --scale, or say --map \"VALUE=skip\"";
+  if (scale_ && number_of(code.value))
+    return "it is not on the scale; correct --scale, or leave such votes out with --map \"VALUE=skip\"";
   std::vector<std::string> unknown;
   for (const Code& each : seen_)
     if (!each.known() && unknown.size() < kShownValues) {
       const std::string value = shown(each.value);
       unknown.push_back(value.find_first_of(",\"") == value.npos ? value + "=WHO" : fmt::format("\"{}\"=WHO", value));
     }
-  return fmt::format("say what it means: --map '{}{}', WHO being left, right, tie, skip, or a strength from -9 to 9",
-                     map_.empty() ? "" : "...,", fmt::join(unknown, ","));
+  return fmt::format(
+      "say what it means with --map '{}{}', where WHO is left, right, tie, skip, or a strength from -9 to 9",
+      map_.empty() ? "" : "...,", fmt::join(unknown, ","));
 }
 
 void Codes::check(bool words_left_out) const {
@@ -261,14 +268,15 @@ void Codes::check(bool words_left_out) const {
   if (strange != seen_.end() || (first_number != seen_.end() && std::ranges::none_of(seen_, negative))) {
     const Code& code = strange != seen_.end() ? *strange : *first_number;
     throw bad_input(
-        "{}: {} is '{}', and what its numbers stand for cannot be known: {}, in all {}; say what they are: if {}",
+        "{}: {} is '{}', and the numbers in this column can have several meanings: {}; the values are {}; say what "
+        "they mean with one of these: {}",
         code.place, shown(column_), shown(code.value),
-        strange != seen_.end() ? "it is no whole number from -9 to 9" : "none is negative", values_with_counts(),
-        ready_made_maps());
+        strange != seen_.end() ? "this one is not a whole number from -9 to 9" : "no number is negative",
+        values_with_counts(), ready_made_maps());
   }
   for (const Code& code : seen_)
     if (!code.known() && !words_left_out)
-      throw bad_input("{}: {} is '{}', which is not known; there are {}; {}", code.place, shown(column_),
+      throw bad_input("{}: {} is '{}', which has no known meaning; the values are {}; {}", code.place, shown(column_),
                       shown(code.value), values_with_counts(), remedy(code));
 }
 

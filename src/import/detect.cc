@@ -54,8 +54,8 @@ Detected detect(const std::string& path, std::optional<TableFormat> format, cons
   if (fitting.size() > 1 || (plain && !fitting.empty())) {
     std::vector<std::string> ways;
     for (const Preset* preset : fitting) ways.push_back(fmt::format("--preset {} ({})", preset->name, preset->about));
-    if (plain) ways.emplace_back("no preset, by its columns left, right and preference");
-    throw bad_input("{}: can be read in {} ways, so choose one: {}", path, ways.size(), fmt::join(ways, "; "));
+    if (plain) ways.emplace_back("no preset, with the columns left, right and preference");
+    throw bad_input("{}: can be read in {} ways; choose one: {}", path, ways.size(), fmt::join(ways, "; "));
   }
   if (fitting.size() == 1)
     return {{"--preset", std::string(fitting[0]->name)},
@@ -71,9 +71,8 @@ Detected detect(const std::string& path, std::optional<TableFormat> format, cons
   std::vector<std::string> shown_names;
   for (const std::string& name : names) shown_names.push_back(shown(name));
   throw bad_input(
-      "{}: is of no shape that is known; its columns are {}. Say what they are: --left, --right, --preference; --item, "
-      "--rank, --group-by of rankings; or "
-      "--winner, --loser, ... ('voxpop import --help')",
+      "{}: its columns are not those of a known format: {}. Name them with --left, --right, --preference; for rankings "
+      "with --item, --rank, --group-by; or with --winner, --loser, ... ('voxpop import --help' has all)",
       path, fmt::join(shown_names, ", "));
 }
 

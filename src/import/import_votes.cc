@@ -35,15 +35,15 @@ void note_likely_columns(const ImportOptions& options, const Votes& votes, Impor
              "assessor", "labeler",  "labeller",    "labeler_id",    "completed_by", "performer",    "_annotator_id",
              "reviewer", "expert",   "participant", "participant_id"}))
       report.notes.push_back(fmt::format(
-          "the votes name no annotator, but there is a column '{0}'; if it says who voted, add --annotator '{0}'",
+          "the votes have no annotators, but there is a column '{0}'; if it says who voted, add --annotator '{0}'",
           shown(*column)));
   if (!options.count && !options.weight && votes.weight.empty())
     if (const auto* column = likely({"count", "counts", "n", "n_votes", "num_votes", "votes", "wins", "freq",
                                      "frequency", "weight", "weights"})) {
       const bool weight = lower(*column).starts_with("weight");
       report.notes.push_back(
-          fmt::format("every row counts as one vote, though there is a column '{0}'; if a row stands for so many "
-                      "votes, add --{1} '{0}'",
+          fmt::format("every row counts as one vote, but there is a column '{0}'; if it says how many votes a row "
+                      "stands for, add --{1} '{0}'",
                       shown(*column), weight ? "weight" : "count"));
     }
 }
@@ -52,10 +52,10 @@ void note_one_direction(const Votes& votes, ImportReport& report) {
   const auto left = std::ranges::count_if(votes.preference, [](int p) { return p > 0; });
   const auto right = std::ranges::count_if(votes.preference, [](int p) { return p < 0; });
   if (left + right < 10 || (left > 0 && right > 0) || !votes.unknown_sides.empty()) return;
-  report.notes.push_back(fmt::format(
-      "all {} decided votes are for the {} item, which people do not do; if the columns are the winner's and "
-      "the loser's, say --winner and --loser, else see what the values mean",
-      left + right, left > 0 ? "left" : "right"));
+  report.notes.push_back(
+      fmt::format("all {} decided votes are for the {} item, which does not happen if sides are random; if the columns "
+                  "are the winner and the loser, use --winner and --loser; otherwise check what the values mean",
+                  left + right, left > 0 ? "left" : "right"));
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ Votes import_votes(const std::vector<std::string>& paths, const ImportOptions& o
   shape->finish(told);
   Votes votes = table.finish();
   if (votes.size() == 0)
-    throw bad_input("{}: no votes; every line after the first should be one", fmt::join(paths, ", "));
+    throw bad_input("{}: no votes; every line after the first should be a vote", fmt::join(paths, ", "));
   if (!shape->sides_known()) votes.unknown_sides = {{0, votes.size()}};
   // A count of n stands for n independent votes.
   if (options.count || options.left_wins) votes.independent = {{0, votes.size()}};

@@ -14,7 +14,7 @@ namespace {
 // To add a preset: add a line here, a small file to tests/data/formats, and its expected votes to
 // tests/formats_test.py.
 constexpr Preset kPresets[] = {
-    {"hh", "chosen and rejected conversations that begin alike (HH-RLHF)", "chosen rejected",
+    {"hh", "chosen and rejected conversations with the same beginning (HH-RLHF)", "chosen rejected",
      "--text-chosen chosen --text-rejected rejected --common-prompt --annotator \"\""},
     {"trl", "prompt, chosen, rejected (TRL's preference format)", "prompt chosen rejected",
      "--text-chosen chosen --text-rejected rejected --prompt prompt --prompt-text prompt"},
@@ -26,7 +26,8 @@ constexpr Preset kPresets[] = {
      "instruction --source model"},
     {"nectar", "a list of answers with their ranks", "prompt answers num_responses",
      "--each answers --item answer --item-text answer --rank rank --within prompt --prompt-text prompt --source model"},
-    {"oasst", "a row a reply, ranked among those to the same message (OpenAssistant)", "message_id parent_id rank",
+    {"oasst", "one reply per row, with its rank among the replies to a message (OpenAssistant)",
+     "message_id parent_id rank",
      "--rank rank --item message_id --item-text text --group-by parent_id --prompt parent_id --annotator \"\" "
      "--timestamp \"\""},
     {"chosen-ids", "ids of the chosen and the rejected response", "chosen_id rejected_id",
@@ -34,7 +35,7 @@ constexpr Preset kPresets[] = {
     {"arena33k", "Chatbot Arena conversations with a judge", "question_id model_a model_b winner judge turn tstamp",
      "--left model_a --right model_b --winner winner --annotator judge --timestamp tstamp --judgement question_id "
      "--prompt \"\""},
-    {"arena55k", "Chatbot Arena, a column for each outcome", "model_a model_b winner_model_a winner_model_b winner_tie",
+    {"arena55k", "Chatbot Arena, one column per outcome", "model_a model_b winner_model_a winner_model_b winner_tie",
      "--left model_a --right model_b --left-won winner_model_a --right-won winner_model_b --tied winner_tie "
      "--judgement "
      "id --prompt \"\""},
@@ -42,14 +43,14 @@ constexpr Preset kPresets[] = {
      "--left model_a --right model_b --winner winner --judgement id --timestamp timestamp --prompt \"\""},
     {"mtbench", "MT-bench human judgements; models are the items", "question_id model_a model_b winner judge turn",
      "--left model_a --right model_b --winner winner --annotator judge --judgement question_id,turn --prompt \"\""},
-    {"helpsteer2-all", "HelpSteer2, a vote for each annotator's strength", "",
+    {"helpsteer2-all", "HelpSteer2, one vote per annotator, with its strength", "",
      "--each all_preferences_unprocessed --left response_1 --right response_2 --preference strength --scale -3..3 "
      "--positive right --within prompt --prompt-text prompt --annotator \"\""},
     {"helpsteer2", "HelpSteer2, the overall preference; negative: response_1 is better",
      "response_1 response_2 preference_strength preference_statement",
      "--left response_1 --right response_2 --preference preference_strength --scale -3..3 --positive right --within "
      "prompt --prompt-text prompt --annotator \"\""},
-    {"helpsteer3-all", "HelpSteer3, a vote for each annotator", "",
+    {"helpsteer3-all", "HelpSteer3, one vote per annotator", "",
      "--each individual_preference --left response1 --right response2 --preference score --scale -3..3 --positive "
      "right --within context --prompt-text context --annotator \"\""},
     {"helpsteer3", "HelpSteer3, the overall preference", "response1 response2 overall_preference context",
@@ -104,7 +105,7 @@ constexpr Preset kPresets[] = {
     {"openai-evals", "OpenAI evals' choices of A or B", "run_id sample_id data event_id",
      "--left data.options[0] --right data.options[1] --preference data.choice --map A=left,B=right --prompt \"\" "
      "--timestamp created_at"},
-    {"alpacaeval", "AlpacaEval: 1 the first generator is better, 2 the second, between them how probable",
+    {"alpacaeval", "AlpacaEval: a number from 1 (the first generator is better) to 2 (the second)",
      "output_1 generator_1 output_2 generator_2 preference",
      "--left generator_1 --right generator_2 --probability preference --scale 1..2 --annotator annotator --prompt "
      "\"\""},
@@ -135,7 +136,7 @@ const Preset& find_preset(std::string_view name) {
   if (found != std::end(kPresets)) return *found;
   std::vector<std::string_view> names;
   for (const Preset& preset : kPresets) names.push_back(preset.name);
-  throw usage_error("--preset: there is no '{}'; there are {}, and auto, which looks at the first rows", shown(name),
+  throw usage_error("--preset: '{}' is unknown; choose one of {}, or auto, which looks at the first rows", shown(name),
                     fmt::join(names, ", "));
 }
 

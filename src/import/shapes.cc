@@ -76,9 +76,9 @@ class ItemColumns {
       : common_prompt_(options.common_prompt) {
     const auto named = [](const Name& name) { return name && !name->empty(); };
     if (named(options.source_left) != named(options.source_right) || options.source)
-      throw usage_error("--source-left and --source-right go together; --source is of a ranked item");
+      throw usage_error("--source-left and --source-right must be given together; --source is for ranked items");
     if (left_text.has_value() != right_text.has_value())
-      throw usage_error("texts come for both items or for none: name a column for each");
+      throw usage_error("the columns with the texts must be given for both items, or for none");
     const auto id = [&](const Name& name, const char* usual, const char* aside) {
       // A text can replace an id. Then the column with the default name is optional.
       const bool needed = name || !left_text;
@@ -143,11 +143,12 @@ class CodedVotes {
     if (code.skip) ++skipped_;
     if (code.preference || code.skip) return code.preference;
     if (const std::string_view bare = trimmed(value); !bare.empty() && (bare == left.id || bare == right.id))
-      throw bad_input("{}: line {}: {} is '{}', an item's id; to read the winner's id, say --winner {}", path, line,
-                      shown(column_), shown(value), shown(column_));
+      throw bad_input(
+          "{}: line {}: {} is '{}', the id of an item; if the column has the id of the winner, use --winner {}", path,
+          line, shown(column_), shown(value), shown(column_));
     if (bad_rows_.allowed() && !code.number)
-      throw bad_input("{}: line {}: {} is '{}', which is not known; {}", path, line, shown(column_), shown(value),
-                      codes_.remedy(code));
+      throw bad_input("{}: line {}: {} is '{}', which has no known meaning; {}", path, line, shown(column_),
+                      shown(value), codes_.remedy(code));
     return std::nullopt;
   }
 
@@ -256,7 +257,8 @@ class WinsShape : public Shape {
       : votes_(votes), items_(left_and_right(o, columns)), one_hot_(o.left_won.has_value()) {
     const Name &left = one_hot_ ? o.left_won : o.left_wins, &right = one_hot_ ? o.right_won : o.right_wins;
     if (!left || !right || left->empty() || right->empty())
-      throw usage_error("--left-{0} and --right-{0} go together: name a column for each", one_hot_ ? "won" : "wins");
+      throw usage_error("--left-{0} and --right-{0} must be given together: name a column for each",
+                        one_hot_ ? "won" : "wins");
     columns_ = {{columns.add(*left, one_hot_ ? "--left-won" : "--left-wins"), 1, *left},
                 {columns.add(*right, one_hot_ ? "--right-won" : "--right-wins"), -1, *right}};
     if (o.tied && !o.tied->empty()) columns_.push_back({columns.add(*o.tied, "--tied"), 0, *o.tied});
@@ -272,13 +274,13 @@ class WinsShape : public Shape {
       const auto number = word == "true" ? std::optional(1.0) : word == "false" ? std::optional(0.0) : number_of(text);
       if (!number || *number < 0 || *number != std::trunc(*number) || (one_hot_ && *number > 1))
         throw bad_input("{}: line {}: {} is '{}'; it must be {}", path, row.line, shown(columns_[i].name), shown(text),
-                        one_hot_ ? "0 or 1" : "a count, a whole number from 0");
+                        one_hot_ ? "0 or 1" : "a whole number, 0 or more");
       sum += counts[i] = *number;
     }
     if (one_hot_ && sum != 1)
-      throw bad_input("{}: line {}: {} of {} is 1, so who won is not known{}", path, row.line,
+      throw bad_input("{}: line {}: {} of {} is 1, so the winner is not known{}", path, row.line,
                       sum == 0 ? "none" : "more than one", columns_.size() == 3 ? "three columns" : "two columns",
-                      columns_.size() == 2 ? " (--tied names the column of ties)" : "");
+                      columns_.size() == 2 ? " (add --tied with the column of ties)" : "");
     for (std::size_t i = 0; i < columns_.size(); ++i)
       if (counts[i] > 0) votes_.add(source, {left, right, columns_[i].preference, counts[i]});
   }
@@ -304,14 +306,16 @@ class ProbabilityShape : public Shape {
         items_(left_and_right(o, columns)),
         column_(columns.add(*o.probability, "--probability")),
         name_(*o.probability) {
-    if (!o.codes.map.empty()) throw usage_error("--map says what codes mean; a --probability is a number");
+    if (!o.codes.map.empty())
+      throw usage_error(
+          "--map and --probability contradict each other: --map is for codes, and a probability is a number");
     const std::string& scale = o.codes.scale;
     if (!scale.empty()) {
       const std::size_t dots = scale.find("..");
       const auto first = number_of(scale.substr(0, dots));
       const auto last = dots == scale.npos ? std::nullopt : number_of(scale.substr(dots + 2));
       if (!first || !last || *first == *last)
-        throw usage_error("--scale: '{}' is no scale; write its two ends, LOW..HIGH, such as 1..2", shown(scale));
+        throw usage_error("--scale: '{}' is not a scale; write its two ends, LOW..HIGH, such as 1..2", shown(scale));
       left_ = *first, right_ = *last;
     }
     const std::string& positive = o.codes.positive;
@@ -325,8 +329,9 @@ class ProbabilityShape : public Shape {
     const auto number = number_of(text);
     const double p = number ? (*number - right_) / (left_ - right_) : -1;
     if (!(p >= 0 && p <= 1))
-      throw bad_input("{}: line {}: {} is '{}'; it must be a number from {} to {} (--scale LOW..HIGH says other ends)",
-                      path, row.line, shown(name_), shown(text), std::min(left_, right_), std::max(left_, right_));
+      throw bad_input(
+          "{}: line {}: {} is '{}'; it must be a number from {} to {} (add --scale LOW..HIGH for another range)", path,
+          row.line, shown(name_), shown(text), std::min(left_, right_), std::max(left_, right_));
     const bool sure = p == 0 || p == 1;
     const std::uint32_t judgement = sure ? kNoJudgement : votes_.new_judgement();
     if (p > 0) votes_.add(source, {left, right, 1, p, judgement});
@@ -334,7 +339,7 @@ class ProbabilityShape : public Shape {
   }
 
   void finish(ImportReport& report) override {
-    report.rule = fmt::format("{} is surely left, {} surely right", left_, right_);
+    report.rule = fmt::format("{} means certainly left, {} certainly right", left_, right_);
   }
 
  private:
@@ -382,7 +387,8 @@ class RankingShape : public Shape {
     const std::string& names = low_is_best_ ? *o.rank : *o.rating;
     const auto values = split_names(names);
     name_ = names;
-    if (o.source_left || o.source_right) throw usage_error("of ranked items --source is the source");
+    if (o.source_left || o.source_right)
+      throw usage_error("for ranked items, use --source instead of --source-left and --source-right");
     if (values.size() == 1) {
       source_ = columns.add(o.source, "--source");
       if (!o.item && !o.item_text) throw usage_error("{} needs --item: the column with the ranked item", option);
@@ -394,12 +400,15 @@ class RankingShape : public Shape {
       group_ = columns.add(o.group_by, "--group-by");
       return;
     }
-    if (o.source) throw usage_error("--source is of one item a row, not of {} {} columns", values.size(), option);
+    if (o.source)
+      throw usage_error("--source is for one ranked item per row; with {} {} columns, leave it out", values.size(),
+                        option);
     // Several columns: each row is a ranking with one column per item. An item's id is in a column of --item, or else
     // is the name of its column.
     const auto items = o.item ? split_names(*o.item) : std::vector<std::string>();
     if (o.item && items.size() != values.size())
-      throw usage_error("{} names {} columns, --item {}; name one for each", option, values.size(), items.size());
+      throw usage_error("{} names {} columns, but --item names {}; name one item column per column", option,
+                        values.size(), items.size());
     ids_ = values;
     for (std::size_t i = 0; i < values.size(); ++i) {
       values_.push_back(columns.add(values[i], option));
@@ -431,7 +440,8 @@ class RankingShape : public Shape {
   void finish(ImportReport& report) override {
     close(open_);
     for (auto& group : groups_) close(group);
-    if (alone_ > 0) report.notes.push_back(fmt::format("{} rankings hold one item only, so they are no votes", alone_));
+    if (alone_ > 0)
+      report.notes.push_back(fmt::format("{} rankings have only one item, so they give no votes", alone_));
     report.rule = low_is_best_ ? fmt::format("in {}, low is better", shown(name_))
                                : fmt::format("in {}, high is better", shown(name_));
   }
@@ -454,8 +464,10 @@ class RankingShape : public Shape {
     if (item.id.empty() && item.text.empty())
       throw bad_input("{}: line {}: has {} {}, but no item", path, row.line, shown(name_), shown(text));
     if (ranking.size() == kMostRanked)
-      throw bad_input("{}: line {}: over {} items in one ranking; does --group-by say which rows are one?", path,
-                      row.line, kMostRanked);
+      throw bad_input(
+          "{}: line {}: more than {} items in one ranking; check that --group-by names the columns that identify a "
+          "ranking",
+          path, row.line, kMostRanked);
     const Source source = votes_.source(path, row);
     ranking.push_back({std::string(item.id), std::string(item.text), std::string(item.source),
                        std::string(source.annotator), std::string(source.prompt), std::string(source.within),
@@ -511,11 +523,12 @@ std::unique_ptr<Shape> make_shape(const ImportOptions& o, ColumnList& columns, V
                    int{o.rating.has_value()};
   if (ways > 1)
     throw usage_error(
-        "one way to say who won, please: --preference, --winner, --left-won, --left-wins, --probability, --wide, "
-        "--rank "
-        "or --rating");
+        "several options say who won; use only one of --preference, --winner, --left-won, --left-wins, --probability, "
+        "--wide, --rank and --rating");
   if (o.loser && (o.left || o.right))
-    throw usage_error("--loser goes with --winner, without --left and --right: then who stood where is not known");
+    throw usage_error(
+        "--loser and --left or --right contradict each other; use either --winner and --loser, or --left, --right and "
+        "--winner");
   if (o.loser && !o.winner) throw usage_error("--loser needs --winner: name the columns of both");
   if (o.rank || o.rating) return std::make_unique<RankingShape>(o, columns, votes, bad_rows);
   if (winner_loser) return std::make_unique<WinnerLoserShape>(o, columns, votes);

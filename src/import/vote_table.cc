@@ -82,7 +82,7 @@ Source VoteTable::source(const std::string& path, const Row& row) {
   source.judgement = value_of(row, judgement_).value_or("");
   source.prompt_text = value_of(row, prompt_text_).value_or("");
   if (within_ != ColumnList::kNone && source.within.empty())
-    throw bad_row(source, "{} is empty; it says within what the ids are unique", shown(*options_.within));
+    throw bad_row(source, "{} is empty; --within needs a value in every row", shown(*options_.within));
   if (const auto text = value_of(row, timestamp_); text && unreadable_time_.empty()) {
     const auto time = parse_time(*text);
     if (time) {
@@ -91,7 +91,7 @@ Source VoteTable::source(const std::string& path, const Row& row) {
     } else if (timestamp_named_) {
       throw bad_row(source,
                     "{} is '{}'; it must be seconds since 1970, up to the year 9999, or a time such as "
-                    "2024-05-21T19:18:25Z (--timestamp '' does without)",
+                    "2024-05-21T19:18:25Z (to leave times out, add --timestamp '')",
                     shown(*options_.timestamp), shown(*text));
     } else {
       unreadable_time_ = fmt::format("'{}', line {} of {}", shown(*text), row.line, path);
@@ -100,14 +100,14 @@ Source VoteTable::source(const std::string& path, const Row& row) {
   if (const auto text = value_of(row, weight_)) {
     source.weight = positive_number(*text, *options_.weight, source);
     if (source.weight < kSmallestWeight)
-      throw bad_row(source, "{} is '{}'; a weight is above 0, at least {}", shown(*options_.weight), shown(*text),
+      throw bad_row(source, "{} is '{}'; a weight must be at least {}", shown(*options_.weight), shown(*text),
                     kSmallestWeight);
   }
   if (const auto text = value_of(row, count_)) {
     const double count = positive_number(*text, *options_.count, source);
     if (count != std::trunc(count))
-      throw bad_row(source, "{} is '{}'; a count is a whole number (--weight takes others)", shown(*options_.count),
-                    shown(*text));
+      throw bad_row(source, "{} is '{}'; a count must be a whole number (for other numbers, use --weight)",
+                    shown(*options_.count), shown(*text));
     source.weight *= count;
   }
   return source;
@@ -139,7 +139,7 @@ void VoteTable::require_valid(Kind kind, std::string_view id, const Source& sour
   if (!simdjson::validate_utf8(id))
     throw bad_row(source, "{} is '{}'; ids must be UTF-8 (convert the file with iconv)", column_of(kind), shown(id));
   if (id.find('\0') != id.npos)
-    throw bad_row(source, "{} is '{}'; ids must not hold NUL bytes", column_of(kind), shown(id));
+    throw bad_row(source, "{} is '{}'; ids must not contain NUL bytes", column_of(kind), shown(id));
 }
 
 std::uint32_t VoteTable::number(Kind kind, std::string_view id, const Source& source) {
@@ -173,8 +173,8 @@ std::string_view VoteTable::annotator_id(const Source& source) {
   if (!source.annotator.empty()) return source.annotator;
   if (annotator_ != ColumnList::kNone && options_.annotator && !options_.unnamed)
     throw bad_row(source,
-                  "{} is empty; every vote needs one (--skip-bad N leaves such rows out, --unnamed together takes them "
-                  "as one source, --unnamed each as one source each)",
+                  "{} is empty; every vote needs an annotator (--skip-bad N leaves such rows out; with --unnamed "
+                  "together they all count as one annotator, with --unnamed each as one annotator each)",
                   shown(*options_.annotator));
   ++unnamed_;
   if (options_.unnamed != "each") return kAnonymous;
@@ -187,13 +187,12 @@ void VoteTable::require_prompt(std::string_view item, std::string_view prompt, c
   const std::string_view before = prompts_.ids()[votes_.prompt[*index]];
   if (before == prompt) return;
   const std::string column = options_.within && !prompt_named_ ? *options_.within : options_.prompt.value_or("prompt");
-  throw bad_row(
-      source,
-      "item '{1}' stands under the prompt '{2}' here, under '{3}' before; if ids are unique only within a prompt, "
-      "add --within {0}; if items are judged whatever the prompt (models, say), add --prompt '' --judgement "
-      "{0},LEFT,RIGHT "
-      "with the columns of the items, so that votes on two prompts are no repeats",
-      shown(column), shown(item), shown(prompt), shown(before));
+  throw bad_row(source,
+                "item '{1}' belongs to prompt '{2}' here, but to '{3}' in an earlier row; if ids are unique only "
+                "within a prompt, add --within {0}; if the same items (such as models) are compared on many prompts, "
+                "add --prompt '' --judgement {0},LEFT,RIGHT with the columns of the items, so that votes on different "
+                "prompts do not count as repeats",
+                shown(column), shown(item), shown(prompt), shown(before));
 }
 
 void VoteTable::require_source(std::string_view item, std::string_view item_source, const Source& source) const {
@@ -201,7 +200,8 @@ void VoteTable::require_source(std::string_view item, std::string_view item_sour
   if (!strict_sources_ || item_source.empty() || !index || *index >= votes_.source.size()) return;
   if (votes_.source[*index] == kNoSource || sources_.ids()[votes_.source[*index]] == item_source) return;
   throw bad_row(source,
-                "item '{}' is of source '{}' here, of '{}' before; an item has one (--source-left '' does without)",
+                "item '{}' has source '{}' here, but '{}' in an earlier row; an item has one source (to leave sources "
+                "out, add --source-left '')",
                 shown(item), shown(item_source), shown(sources_.ids()[votes_.source[*index]]));
 }
 
@@ -214,16 +214,18 @@ void VoteTable::set_source(std::uint32_t item, std::string_view item_source, con
 }
 
 void VoteTable::add(const Source& source, const ImportedVote& vote) {
-  if (votes_.size() == kMaxVotes) throw bad_row(source, "over {} votes; import fewer", kMaxVotes);
+  if (votes_.size() == kMaxVotes) throw bad_row(source, "more than {} votes; import fewer", kMaxVotes);
   const std::string_view left = item_id(vote.left, source, buffer_[0]);
   const std::string_view right = item_id(vote.right, source, buffer_[1]);
   if (left.empty() || right.empty())
-    throw bad_row(source, "{} is empty; every vote needs one", column_of(left.empty() ? Kind::kLeft : Kind::kRight));
+    throw bad_row(source, "{} is empty; every vote needs two items",
+                  column_of(left.empty() ? Kind::kLeft : Kind::kRight));
   if (left == right)
-    throw bad_row(source, "{} is '{}'; the item is compared with itself, so remove the row, or add --skip-bad N",
+    throw bad_row(source, "{} is '{}', so the item is compared with itself; remove the row, or add --skip-bad N",
                   column_of(Kind::kRight), shown(vote.right.id.empty() ? vote.right.text : vote.right.id));
   const double weight = source.weight * vote.weight;
-  if (weight > kLargestWeight) throw bad_row(source, "the vote's weight is {}, over {}", weight, kLargestWeight);
+  if (weight > kLargestWeight)
+    throw bad_row(source, "the weight of the vote is {}; it must be at most {}", weight, kLargestWeight);
   if (weight < kSmallestWeight) return;  // a count or probability of 0
 
   const std::string_view annotator = annotator_id(source);
@@ -233,7 +235,7 @@ void VoteTable::add(const Source& source, const ImportedVote& vote) {
                                       : (buffer_[2] = text_hash(source.prompt_text));
   if (prompt.empty()) {
     if (prompt_ != ColumnList::kNone && prompt_named_)
-      throw bad_row(source, "{} is empty; every vote needs one (--skip-bad N leaves such rows out)",
+      throw bad_row(source, "{} is empty; every vote needs a prompt (--skip-bad N leaves such rows out)",
                     shown(*options_.prompt));
     if (without_prompt_++ == 0) first_without_prompt_ = fmt::format("line {} of {}", source.line, *source.path);
   } else if (bad_rows_.allowed()) {
@@ -304,9 +306,9 @@ void VoteTable::note_ids_with_blanks() {
     for (std::size_t i = 0; i < table.ids().size(); ++i) {
       const std::string_view id = table.ids()[i], bare = trimmed(id);
       if (bare.size() == id.size() || !table.find(bare)) continue;
-      report_.notes.push_back(
-          fmt::format("{} '{}' and '{}' differ by blanks alone and count as two; remove the blanks if they are one",
-                      what, shown(id), shown(bare)));
+      report_.notes.push_back(fmt::format(
+          "{} '{}' and '{}' differ only by spaces and count as two; if they are the same, remove the spaces", what,
+          shown(id), shown(bare)));
       return;
     }
   };
@@ -319,32 +321,32 @@ Votes VoteTable::finish() {
   const auto note = [&](std::string text) { report_.notes.push_back(std::move(text)); };
   if (without_prompt_ > 0) {
     if (!prompts_.ids().empty())
-      note(fmt::format("some votes have no prompt (first: {}), so items/prompt is left out", first_without_prompt_));
+      note(fmt::format("some votes have no prompt (first: {}), so items/prompt is not written", first_without_prompt_));
     votes_.prompt = {};
   } else {
     votes_.prompt_ids = prompts_.release();
   }
   if (const auto two = std::ranges::count(votes_.source, kTwoSources); two > 0) {
-    note(fmt::format("{} items are of two sources each ({}), so that theirs is not known", two,
+    note(fmt::format("{} items have two different sources ({}), so their source counts as unknown", two,
                      column_of(Kind::kSource)));
     std::ranges::replace(votes_.source, kTwoSources, kNoSource);
   }
   if (!votes_.source.empty()) votes_.source.resize(items_.ids().size(), kNoSource);
   votes_.source_ids = sources_.release();
   if (!unreadable_time_.empty())
-    note(fmt::format("column 'timestamp' holds no time ({}), so it is left alone", unreadable_time_));
+    note(fmt::format("column 'timestamp' has a value that is not a time ({}), so it is not used", unreadable_time_));
   else if (!votes_.timestamp.empty() && without_time_ > 0)
-    note("some votes have no timestamp, so comparisons/timestamp is left out");
+    note("some votes have no timestamp, so comparisons/timestamp is not written");
   if (!unreadable_time_.empty() || without_time_ > 0) votes_.timestamp = {};
   constexpr const char* kUnits[] = {"", "milliseconds", "microseconds", "nanoseconds"};
   for (std::size_t unit = 1; unit < times_of_unit_.size() && !votes_.timestamp.empty(); ++unit)
     if (times_of_unit_[unit] > 0)
-      note(fmt::format("{} times are in {}; they are kept as seconds", times_of_unit_[unit], kUnits[unit]));
+      note(fmt::format("{} times are in {}; they are converted to seconds", times_of_unit_[unit], kUnits[unit]));
   if (unnamed_ == votes_.size() && options_.unnamed != "each")
     votes_.anonymous = {{0, votes_.size()}};
   else if (unnamed_ > 0)
-    note(fmt::format("{} votes name no annotator; {}", unnamed_,
-                     options_.unnamed == "each" ? "each counts as an annotator of its own"
+    note(fmt::format("{} votes have no annotator; {}", unnamed_,
+                     options_.unnamed == "each" ? "each counts as a separate annotator"
                                                 : "together they count as one annotator, 'anonymous'"));
   for (const std::size_t of : {0, 1, 2})
     if (report_.examples.size() < 2 && !examples_[of].empty()) report_.examples.push_back(examples_[of]);

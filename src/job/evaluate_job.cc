@@ -67,10 +67,10 @@ class Evaluation {
     }
     out_.all_answers = !groups_.answers.binary() && first.base().all_answers.has_value();
     if (gold_ != nullptr && !gold_->left.empty() && out_.gold->apart == gold_->left.size())
-      out_.warnings.push_back(fmt::format(
-          "None of the {} gold pairs is compared: the items of each lie in two components, which no votes compare with "
-          "each other. Give gold labels of items of the same component.",
-          gold_->left.size()));
+      out_.warnings.push_back(
+          fmt::format("None of the {} gold pairs is compared: no votes connect the two items of a pair. Give gold "
+                      "labels for items of the same component.",
+                      gold_->left.size()));
     return std::move(out_);
   }
 
@@ -100,8 +100,7 @@ class Evaluation {
     if (views_ != ViewUse::kNone) with_views_.views = find_views(with_views_, blocks_);
     if (with_views_.views.empty()) views_ = ViewUse::kNone;
     if (std::ranges::none_of(groups_.votes, [](VoteCode vote) { return vote.decided(); }))
-      throw bad_input("{}: every vote is a tie: there is nothing to predict",
-                      votes_.inputs.empty() ? "the votes" : votes_.inputs.front().path);
+      throw bad_input("{}: every vote is a tie: there is nothing to predict", origin_of(votes_));
     clusters_ = find_clusters(groups_);
     context_.check_stop();
   }

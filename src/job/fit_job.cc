@@ -43,12 +43,12 @@ WarmStart priors_of(const EarlierFit& earlier, const Votes& votes, const Groups&
   const auto before = static_cast<std::size_t>(
       std::ranges::count_if(earlier.annotators.votes, [](std::uint32_t votes_there) { return votes_there > 0; }));
   if (start.known == 0)
-    warnings.push_back(fmt::format("No annotator of these votes is known in {}; only its population is used.",
-                                   shown(earlier.file.path)));
-  else if (start.known < before)
     warnings.push_back(
-        fmt::format("{} of {} annotators of {} have no vote here; a fit that starts from this one will not know them.",
-                    before - start.known, before, shown(earlier.file.path)));
+        fmt::format("{} has no annotator of these votes; only its population is used.", shown(earlier.file.path)));
+  else if (start.known < before)
+    warnings.push_back(fmt::format(
+        "{} of {} annotators of {} have no vote here; a later fit that starts from this one will not know them.",
+        before - start.known, before, shown(earlier.file.path)));
   if (!start.scale)
     warnings.push_back(
         fmt::format("The strengths or ties in these votes differ from those in {}, so thresholds are estimated from "
@@ -67,9 +67,8 @@ std::string warn_of_contradicted(const std::vector<std::size_t>& annotators, con
   for (std::size_t i = 0; i < std::min(annotators.size(), kNamed); ++i)
     names += fmt::format("{}'{}'", i > 0 ? ", " : "", shown(votes.annotator_ids[annotators[i]]));
   return fmt::format(
-      "The votes of {} annotator{} contradict what {} says of them: {}{}. They are judged by these votes alone. Look "
-      "for "
-      "what changed: swapped sides, another person under the same id, other guidelines.",
+      "The votes of {} annotator{} contradict the estimates in {}: {}{}. They are judged by these votes alone. Find "
+      "out what changed: swapped sides, another person with the same id, or other guidelines.",
       annotators.size(), annotators.size() == 1 ? "" : "s", shown(earlier.file.path), names,
       annotators.size() > kNamed ? ", ..." : "");
 }
@@ -117,8 +116,8 @@ LeftOut leave_out(const Groups& groups, const std::optional<ViewBlocks>& blocks,
       return {std::move(by_block), "votes, each predicted without its annotator's other votes on the same items"};
   }
   return {predict_left_out(groups, fit, engine.sites()),
-          blocks ? "votes, each predicted from all others, which include its annotator's on the same items: too "
-                   "optimistic for labels; see evaluate --folds-by block"
+          blocks ? "votes, each predicted from all others, including its annotator's other votes on the same items: "
+                   "too optimistic for labels (compare with voxpop evaluate --folds-by block)"
                  : "votes, each predicted from all others"};
 }
 
@@ -234,20 +233,27 @@ std::shared_ptr<const Embeddings> read_used_embeddings(const std::string& path, 
                                                        const std::vector<std::string>& vote_files,
                                                        const Strings& item_ids, const Context& context) {
   if (!wishes.use_embeddings) {
-    if (!path.empty()) throw usage_error("--embeddings and --ignore embedding contradict each other");
+    if (!path.empty())
+      throw usage_error(
+          "a file of embeddings (--embeddings) and ignoring embeddings (--ignore embedding) contradict each other; "
+          "choose one");
     return nullptr;
   }
   // If all annotators are alike, votes cannot separate two things: the spread of scores around what embeddings predict,
   // and the noise of the votes themselves.
   if (!has_discriminations(model)) {
-    if (!path.empty()) throw usage_error("--embeddings: {} does not use them; use --model rater", name_of(model));
+    if (!path.empty())
+      throw usage_error("embeddings (--embeddings) are not used by the model {}; set model to 'rater' (--model rater)",
+                        name_of(model));
     return nullptr;
   }
   auto embeddings =
       path.empty() ? read_embeddings(vote_files, item_ids, context) : read_embedding_file(path, item_ids, context);
   if (embeddings != nullptr && launched_processes() > 1)
-    throw usage_error("{}: embeddings are fitted by one process; start one, or leave them out with --ignore embedding",
-                      embeddings->source);
+    throw usage_error(
+        "{}: a fit with embeddings runs in one process only; start one process, or fit without embeddings (--ignore "
+        "embedding)",
+        embeddings->source);
   return embeddings;
 }
 
@@ -260,8 +266,10 @@ DeviceChoice choose_device_for(const Votes& votes, const Embeddings* embeddings,
   const Device wanted = parse_device(context.device);
   if (embeddings == nullptr) return choose_device(wanted, votes.size());
   if (wanted.kind == Device::Kind::kCuda)
-    throw usage_error("--device {}: embeddings are fitted on a CPU; leave them out with --ignore embedding",
-                      context.device);
+    throw usage_error(
+        "device is '{}' (--device), but embeddings are fitted on a CPU; set device to 'cpu', or fit without embeddings "
+        "(--ignore embedding)",
+        context.device);
   return {{Device::Kind::kCpu, 0}, wanted.kind == Device::Kind::kCpu ? "" : "embeddings are fitted on a CPU"};
 }
 
@@ -286,7 +294,7 @@ FitJob::FitJob(FitRequest request, const Context& context, const Lead* lead)
 void FitJob::start_from(EarlierFit earlier) {
   if (earlier.model != name_of(request_.model))
     throw bad_input(
-        "{}: a fit of model {}, but this one is of model {}; start from one of the same, or leave --warm-start out",
+        "{}: a fit of model {}, but this fit is of model {}; warm_start (--warm-start) needs a fit of the same model",
         earlier.file.path, shown(earlier.model), name_of(request_.model));
   earlier_ = std::move(earlier);
 }
@@ -299,7 +307,10 @@ Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& know
       votes.known_files[name] = fingerprint(path, context_);
     };
     if (!has_discriminations(request_.model) && (!known.gold.empty() || !known.trust.empty()))
-      throw usage_error("--gold and --trust are not used by the model {}; use --model rater", name_of(request_.model));
+      throw usage_error(
+          "known answers (--gold) and trusted annotators (--trust) are not used by the model {}; set model to 'rater' "
+          "(--model rater)",
+          name_of(request_.model));
     if (!known.gold.empty()) {
       add_known_pairs(read_known_pairs(known.gold, votes.item_ids, context_), votes.gold);
       remember("gold", known.gold);
@@ -309,9 +320,12 @@ Votes FitJob::read(const std::vector<std::string>& paths, const KnownFiles& know
       remember("trust", known.trust);
     }
     if (!known.prior_score.empty()) {
-      if (!request_.use_prior_score) throw usage_error("--prior-score and --ignore prior_score contradict each other");
+      if (!request_.use_prior_score)
+        throw usage_error(
+            "a file of prior scores (--prior-score) and ignoring prior scores (--ignore prior_score) contradict each "
+            "other; choose one");
       if (!votes.prior_score.empty())
-        context_.tell(fmt::format("the scores of {} are used, not 'items/prior_score'", known.prior_score));
+        context_.tell(fmt::format("the scores in {} are used instead of 'items/prior_score'", known.prior_score));
       votes.prior_score = read_prior_scores(known.prior_score, votes.item_ids, context_);
       remember("prior_score", known.prior_score);
     }
@@ -354,8 +368,8 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   };
   if (!has_discriminations(request_.model) && votes.gold.size() + votes.trusted.size() > 0) {
     if (votes.gold.size() > 0)
-      context_.tell(
-          fmt::format("{} known pairs (gold) are not used by {}", votes.gold.size(), name_of(request_.model)));
+      context_.tell(fmt::format("{} known pairs (gold) are not used by the model {}", votes.gold.size(),
+                                name_of(request_.model)));
     votes.gold = {};
     votes.trusted = {};
   }
@@ -363,7 +377,9 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   seconds.read = watch_.lap();
   if (!request_.checkpoint.empty()) {
     if (votes.embeddings != nullptr)
-      throw usage_error("--checkpoint keeps no embeddings; leave it out, or them by --ignore embedding");
+      throw usage_error(
+          "checkpoint (--checkpoint): a fit with embeddings cannot be saved; leave checkpoint out, or fit without "
+          "embeddings (--ignore embedding)");
     checkpoint_.emplace(request_.checkpoint, describe_work(request_, votes, earlier_), request_.checkpoint_every,
                         context_);
   }
@@ -376,11 +392,11 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   groups.covariates =
       find_covariates(votes, groups, {.prior_score = request_.use_prior_score, .features = request_.use_features});
   for (const std::string& name : groups.covariates.left_out)
-    context_.tell(fmt::format("'{}' is the same for all items of each component, so it says nothing and is left out",
-                              shown(name)));
+    context_.tell(fmt::format(
+        "'{}' is the same for all items of each component; it cannot explain votes and is not used", shown(name)));
   if (request_.use_sources)
     if (const std::string why_not = set_sources(groups, votes); !why_not.empty())
-      context_.tell(fmt::format("'items/source' is left out: {}", why_not));
+      context_.tell(fmt::format("'items/source' is not used: {}", why_not));
   out.limits = find_limits(groups, votes);
   out.findings = find_findings(votes, out.limits, std::time(nullptr));
   context_.check_stop();
@@ -395,8 +411,8 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   if (views != ViewUse::kNone) groups.views = find_views(groups, *blocks);
   if (views == ViewUse::kAlways && groups.views.empty())
     context_.tell(
-        "annotators' own views are not modelled: no annotator judged an item twice, or a component has more than 2,048 "
-        "items");
+        "annotators' own views (--views on) are not modelled: no annotator judged an item twice, or a component has "
+        "more than 2,048 items");
   if (groups.views.empty()) views = ViewUse::kNone;
   if (blocks) {
     out.share_in_blocks = blocks->share();
@@ -463,7 +479,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
   if (!fit.sign_is_told && fit.standing.camps() && !request_.force) {
     for (const Finding& finding : out.findings) context_.tell(finding.text + " " + finding.remedy);
     throw Error(Exit::kNotConverged, fmt::format("{} Nothing was written. Give known answers (--gold) or trusted "
-                                                 "annotators (--trust), or write the labels in spite of this (--force)",
+                                                 "annotators (--trust), or set force to get labels anyway (--force)",
                                                  why_not_told(fit)));
   }
   seconds.fit = watch_.lap();
@@ -513,7 +529,7 @@ FitRecord FitJob::fit_all(Votes all_votes) {
 
   if (calibration && calibration->helps()) calibrate_pairs(*calibration, labels.pairs);
   if (request_.strict && !fit.converged)
-    throw Error(Exit::kNotConverged, fmt::format("{}, or leave --strict out; nothing was written",
+    throw Error(Exit::kNotConverged, fmt::format("{}, or leave strict (--strict) out. Nothing was written",
                                                  why_not_converged(fit, request_.max_iterations)));
   if (!fit.converged) {
     std::string unsettled = why_not_converged(fit, request_.max_iterations);

@@ -73,7 +73,8 @@ std::uint64_t export_rows(const FitResult& fit, const RowsRequest& request,
     std::optional<Texts> items, prompts;
     if (!request.texts.empty()) items.emplace(request.texts, fit.item_ids, context);
     if (!request.prompt_texts.empty()) {
-      if (fit.prompt.empty()) throw usage_error("prompt_texts: the votes had no prompts to join them with");
+      if (fit.prompt.empty())
+        throw usage_error("prompt_texts (--prompt-texts): the votes of this fit had no prompts; leave it out");
       prompts.emplace(request.prompt_texts, fit.prompt_ids, context);
     }
     std::vector<TextOutput> outputs;

@@ -166,7 +166,7 @@ class RankReaders : public ColumnReaders {
     try {
       const InputHdf5 file(part.path, context);
       const auto require_same = [&] {
-        if (file.mark() != part.mark) throw file_error("{}: another file here", part.path);
+        if (file.mark() != part.mark) throw file_error("{}: this rank finds a different file", part.path);
       };
       require_same();
       column = file.read_integers<Integer>(part.dataset, part.rows, part.low, part.high,

@@ -14,8 +14,7 @@ int run_in_ranks(const Context& context, const std::function<int(const Lead&)>& 
   Ranks ranks;
   if (ranks.size() != launched_processes())
     throw usage_error(
-        "{} processes were started, but MPI knows of {}: the launcher is not that of the MPI that voxpop is "
-        "built with",
+        "{} processes were started, but MPI sees {}; use the mpirun of the MPI that voxpop was built with",
         launched_processes(), ranks.size());
   const int used = context.threads > 0 ? context.threads : ranks.cores();
   try {

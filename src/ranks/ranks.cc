@@ -45,7 +45,9 @@ Ranks::Ranks() {
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
   if (provided < MPI_THREAD_SERIALIZED)
-    throw usage_error("this MPI lets one thread only make its calls; voxpop needs MPI_THREAD_SERIALIZED");
+    throw usage_error(
+        "this MPI allows calls from one thread only, but voxpop needs MPI_THREAD_SERIALIZED; use another MPI, or start "
+        "one process only");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   MPI_Comm node;

@@ -9,7 +9,7 @@ bool knows_ranks() { return false; }
 
 int run_in_ranks(const Context&, const std::function<int(const Lead&)>&,
                  const std::function<void(int, const std::string&)>&) {
-  throw usage_error("this voxpop is one of several MPI ranks, but was built without MPI; start one process only");
+  throw usage_error("voxpop was started as several MPI ranks, but was built without MPI; start one process only");
 }
 
 }  // namespace voxpop

@@ -168,7 +168,7 @@ function showAnnotators() {
   const named = Object.entries(flags).filter(([, n]) => n > 0).map(([flag, n]) => `${count(n)} ${flag}`).join(", ");
   element("annotator-text").textContent = rated
     ? `${count(total)} annotators: ${named}. Horizontal: how well votes follow quality (1: reference annotator, 0: random, below 0: against quality).${biased ? "  Vertical: preference for the left (up) or the right side (down)." : ""}`
-    : "The model bt treats all annotators as alike. Use --model rater to estimate each one.";
+    : "The model bt assumes that all annotators are equal. Use the model rater (--model rater) to estimate each one.";
   if (rated) {
     const few = rows.length <= 150; // few enough points for readable error bars
     const drawn = cells ? rows.filter((row) => !["ok", "too_few_votes", "unknown"].includes(row[FLAG])) : rows;

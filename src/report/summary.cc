@@ -91,7 +91,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
         fmt::format("Predicted and observed votes differ by {:.1f} percentage points on average; by chance alone, "
                     "{:.1f} points are expected.",
                     100 * ece, 100 * by_chance),
-        level == Level::kNote ? "" : "voxpop fit --calibrate corrects this by held-out votes");
+        level == Level::kNote ? "" : "Set calibrate (--calibrate) to correct this by held-out votes");
   } else {
     add("calibration", Level::kCare, "No vote prefers an item, so predictions cannot be compared with votes.");
   }
@@ -107,7 +107,7 @@ std::vector<Finding> look_at_fit(const FitFile& fit, const Totals& totals) {
   if (totals.sure_flags > 0)
     add("flags", 10 * totals.sure_flag_votes > totals.votes ? Level::kCare : Level::kNote,
         fmt::format("{} of {} annotators {} flagged with a probability of 90 % or more. They gave {:.1f} % of the "
-                    "votes; the fit already gives these votes the low weight that they deserve.",
+                    "votes; the fit already gives these votes little weight.",
                     totals.sure_flags, totals.annotators, totals.sure_flags == 1 ? "is" : "are",
                     100 * static_cast<double>(totals.sure_flag_votes) / static_cast<double>(totals.votes)));
   else if (fit.json.value("model", "") != "bt")

@@ -106,10 +106,9 @@ std::vector<double> tie_habits(double share, const std::vector<double>& own, con
     most[annotator[v]] += tie_chance(1, logits[v]);
     all += tie_chance(1, logits[v]);
   }
-  require(share * votes <= 0.98 * all,
-          fmt::format("--ties {}: only {:.2g} of these votes can be ties, even where whoever sees no difference always "
-                      "says so",
-                      share, 0.98 * all / votes));
+  require(share * votes <= 0.98 * all, fmt::format("--ties {}: at most {:.2g} of these votes can be ties, even if "
+                                                   "every annotator who sees no difference says so",
+                                                   share, 0.98 * all / votes));
   double low = -50, high = 50;
   std::vector<double> habits(own.size());
   for (int i = 0; i < 60; ++i) {
@@ -152,8 +151,8 @@ void check(const SimulateOptions& o) {
   require(o.lapse_rate >= 0 && o.lapse_rate <= 0.9, "--lapse-rate must be from 0 to 0.9");
   require(o.features <= 64, "--features must be from 0 to 64");
   require(o.features == 0 || sum_of_squares(feature_coefficients(o)) <= 0.9 * kItemSd * kItemSd,
-          fmt::format("--feature-effect {}: the features would make up more than 90 % of the scores' variance; about "
-                      "1.6 is most",
+          fmt::format("--feature-effect {}: the features would explain more than 90 % of the variance of scores; the "
+                      "largest possible value is about 1.6",
                       o.feature_effect));
   require(o.taste_sd >= 0 && o.taste_sd <= 10, "--taste-sd must be from 0 to 10");
   require(o.taste_sd == 0 || o.features > 0, "--taste-sd needs --features");
@@ -174,15 +173,15 @@ void check(const SimulateOptions& o) {
                         o.responses, possible));
   const Sizes sizes = sizes_of(o);
   require(sizes.items < 0xfffffff0u && sizes.pairs < kMaxVotes / o.votes_per_pair,
-          "more votes or items than one file can hold (4 billion)");
+          "more votes or items than fit into one file (4 billion)");
   if (o.shape == Shape::kGraph)
     require(sizes.pairs >= sizes.items - 1,
-            fmt::format("--shape graph: {} pairs do not join {} items; raise --pairs-per-prompt", sizes.pairs,
+            fmt::format("--shape graph: {} pairs cannot connect {} items; raise --pairs-per-prompt", sizes.pairs,
                         sizes.items));
   if (o.shape == Shape::kMix)
-    require(
-        o.pairs_per_prompt >= o.responses - 1,
-        fmt::format("--shape mix: --pairs-per-prompt {} does not join {} responses", o.pairs_per_prompt, o.responses));
+    require(o.pairs_per_prompt >= o.responses - 1,
+            fmt::format("--shape mix: --pairs-per-prompt {} cannot connect {} responses; raise it", o.pairs_per_prompt,
+                        o.responses));
 }
 
 /// Calls compare(a, b) for each pair of items that gets votes.
@@ -431,12 +430,12 @@ Mix parse_mix(const std::string& text) {
     require(
         parsed && *share >= 0 && *share <= 1,
         fmt::format(
-            "--mix entry '{}' is not KIND=SHARE with a kind of good, noisy, clicker, adversary and a share from 0 to 1",
+            "--mix: '{}' is not KIND=SHARE; KIND is one of good, noisy, clicker and adversary, SHARE is from 0 to 1",
             entry));
     at = comma + 1;
   }
   const double sum = mix.good + mix.noisy + mix.clicker + mix.adversary;
-  require(std::abs(sum - 1) < 1e-6, fmt::format("--mix shares add up to {:.4g}; they must add up to 1", sum));
+  require(std::abs(sum - 1) < 1e-6, fmt::format("--mix: the shares add up to {:.4g}; they must add up to 1", sum));
   return mix;
 }
 

@@ -101,7 +101,7 @@ class JsonReader {
       lines ? use_lines(from) : use_values();
       if (options_.names_only && !names_.empty()) return std::move(names_);
       if (text_.size() > kLongest)
-        throw bad_input("{}: line {} is longer than {} MiB; is this JSON with one object a vote?", file_.path(),
+        throw bad_input("{}: line {} is longer than {} MiB; is this JSON with one object per vote?", file_.path(),
                         lines ? line_ + 1 : begin_line_, kLongest >> 20);
     }
     if (lines) {
@@ -110,7 +110,7 @@ class JsonReader {
     } else {
       end_of_values();
     }
-    if (names_.empty()) throw bad_input("{}: is empty; it should have one JSON object a line", file_.path());
+    if (names_.empty()) throw bad_input("{}: is empty; it should have one JSON object per line", file_.path());
     std::erase_if(names_, [&](const std::string& name) { return is_used(name); });
     return std::move(names_);
   }
@@ -152,9 +152,9 @@ class JsonReader {
 
   void between_values(char c) {
     if (closed_ || (array_ && after_value_ && c != ',' && c != ']') || (!array_ && (c == ',' || c == ']')))
-      throw bad_input("{}: line {}: '{}' where {} should be; is the file cut or joined from parts?", file_.path(),
+      throw bad_input("{}: line {}: found '{}' instead of {}; was the file cut, or joined from parts?", file_.path(),
                       lines_, c,
-                      closed_  ? "the end"
+                      closed_  ? "the end of the file"
                       : array_ ? "a comma"
                                : "an object");
     if (c == '[' && !array_ && !after_value_) {
@@ -197,10 +197,11 @@ class JsonReader {
       if (error == simdjson::MEMALLOC) throw std::bad_alloc();
       if (!error) error = record.get(object);
       if (error)
-        throw bad_input("{}: line {}: not a JSON object: {}{}", file_.path(), line_, simdjson::error_message(error),
-                        options_.format == TableFormat::kJsonl
-                            ? " (objects that lie over several lines are read with --format json)"
-                            : "");
+        throw bad_input(
+            "{}: line {}: not a JSON object: {}{}", file_.path(), line_, simdjson::error_message(error),
+            options_.format == TableFormat::kJsonl
+                ? " (if an object spans several lines, name the file .json, or add --format json to 'import')"
+                : "");
       const bool first = names_.empty();
       if (first)
         for (const auto field : object) names_.emplace_back(field.key);
@@ -245,11 +246,11 @@ class JsonReader {
           keys.back().push_back(field.key);
         }
       } else {
-        throw bad_input("{}: line {}: '{}' is no list; --each goes through lists and objects", file_.path(), line_,
+        throw bad_input("{}: line {}: '{}' is not a list; --each needs a list or an object", file_.path(), line_,
                         shown(path));
       }
       if (elements.back().size() != elements.front().size())
-        throw bad_input("{}: line {}: '{}' has {} elements, but '{}' {}; lists side by side are equally long",
+        throw bad_input("{}: line {}: '{}' has {} elements, but '{}' has {}; parallel lists must have the same length",
                         file_.path(), line_, shown(path), elements.back().size(), shown(lists.front()),
                         elements.front().size());
     }
@@ -285,7 +286,7 @@ class JsonReader {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto value = find_in(record, parts[i]);
       if (!value)
-        throw bad_input("{}: line {}: has no '{}'; {} {} names it", file_.path(), line_, shown(parts[i]),
+        throw bad_input("{}: line {}: has no '{}', which is named by {} {}", file_.path(), line_, shown(parts[i]),
                         columns_[c].option, shown(name));
       row_.values[c].reset();
       set_value(c, *value);
@@ -305,17 +306,17 @@ class JsonReader {
     const auto fail = [&](const char* problem) {
       return bad_input("{}: line {}: '{}' {}", file_.path(), line_, shown(columns_[c].name), problem);
     };
-    if (row_.values[c]) throw fail("is there twice; rename one");
+    if (row_.values[c]) throw fail("occurs twice; rename one");
     if ((value.is_array() || value.is_object()) && !is_text(value, columns_[c].lists)) {
       if (columns_[c].required)
-        throw fail(
-            "is a list or an object; it must be a string or a number (NAME[0] is its first element, NAME.KEY a member, "
-            "and --each NAME makes a row of each element)");
+        throw fail(columns_[c].option.empty() ? "is a list or an object; it must be a string or a number"
+                                              : "is a list or an object; it must be a string or a number (NAME[0] is "
+                                                "the first element, NAME.KEY is a "
+                                                "member; --each NAME makes one row per element)");
       if (options_.notes && std::ranges::find(left_alone_, c) == left_alone_.end()) {
         left_alone_.push_back(c);
         options_.notes->push_back(
-            fmt::format("column '{}' holds a list or an object (first: line {} of {}), so it is "
-                        "left alone there",
+            fmt::format("column '{}' is a list or an object in some lines (first: line {} of {}) and is not used there",
                         shown(columns_[c].name), line_, file_.path()));
       }
       return;
@@ -325,7 +326,8 @@ class JsonReader {
     else
       row_.values[c] = texts_[c] = value.is_null() ? std::string() : simdjson::minify(value);
     if (!mended_.empty() && row_.values[c]->find("\xef\xbf\xbd") != std::string_view::npos)
-      throw fail("holds half a surrogate pair (an emoji cut in two); mend the text, or write it with errors='replace'");
+      throw fail(
+          "has half of a surrogate pair (an emoji cut in two); correct the text, or write it with errors='replace'");
   }
 
   void finish_row(bool first) {

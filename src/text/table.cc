@@ -45,15 +45,16 @@ class CsvReader {
       if (options_.names_only && !names_.empty()) return names_;
       if (parsed < block.size())
         throw bad_input(
-            "{}: line {}: a quotation mark inside a field or text after a closing one; put the field in quotes "
-            "and double those within",
+            "{}: line {}: a quotation mark inside a field, or text after a closing quotation mark; put the whole field "
+            "in quotation marks, and double those inside it",
             file_.path(), line_);
       if (csv_get_buffer_size(&parser_) > kLongest)
-        throw bad_input("{}: line {}: a field of over {} MiB; is a quote left open?", file_.path(), line_,
-                        kLongest >> 20);
+        throw bad_input("{}: line {}: a field of more than {} MiB; is a quotation mark not closed?", file_.path(),
+                        line_, kLongest >> 20);
     }
     if (csv_fini(&parser_, on_field, on_row_end, this) != 0)
-      throw bad_input("{}: line {}: a quote opens in this row and never closes; close it", file_.path(), line_);
+      throw bad_input("{}: line {}: a quotation mark opens in this row and is never closed; close it", file_.path(),
+                      line_);
     if (failure_) std::rethrow_exception(failure_);
     if (names_.empty()) throw bad_input("{}: is empty; its first line should name the columns", file_.path());
     return other_names();
@@ -91,8 +92,9 @@ class CsvReader {
       if (count(other) > 0) {
         delimiter_ = other;
         if (options_.notes)
-          options_.notes->push_back(fmt::format("{}: its first line is separated by '{}', so every line is taken to be",
-                                                file_.path(), other == '\t' ? "\\t" : std::string(1, other)));
+          options_.notes->push_back(
+              fmt::format("{}: the first line has the separator '{}', so all lines are read with it", file_.path(),
+                          other == '\t' ? "\\t" : std::string(1, other)));
       }
     }
     quotes_ = options_.quotes.value_or(delimiter_ != '\t');
@@ -103,12 +105,14 @@ class CsvReader {
   void add_field(std::string_view text) {
     if (names_.empty()) {
       if (count_ == kMostColumns)
-        throw bad_input("{}: line {}: over {} columns; is this a table of votes?", file_.path(), line_, kMostColumns);
+        throw bad_input("{}: line {}: more than {} columns; is this a table of votes?", file_.path(), line_,
+                        kMostColumns);
       fields_.emplace_back();
     }
     bytes_ += text.size();
     if (bytes_ > kLongest)
-      throw bad_input("{}: line {}: a row of over {} MiB; is a quote left open?", file_.path(), line_, kLongest >> 20);
+      throw bad_input("{}: line {}: a row of more than {} MiB; is a quotation mark not closed?", file_.path(), line_,
+                      kLongest >> 20);
     if (count_ < fields_.size()) fields_[count_].assign(text);
     ++count_;
     const auto breaks = static_cast<std::uint64_t>(std::ranges::count(text, '\n'));
@@ -126,10 +130,10 @@ class CsvReader {
       if (end == text.npos) break;
     }
     if (told_swallowed_ && options_.notes)
-      options_.notes->push_back(fmt::format(
-          "{}: line {}: a field in quotes holds what looks like whole rows; if quotation marks are ordinary characters "
-          "here, add --quotes no",
-          file_.path(), line_));
+      options_.notes->push_back(
+          fmt::format("{}: line {}: a field in quotation marks seems to contain whole rows; if quotation marks are "
+                      "ordinary characters in this file, add --quotes no",
+                      file_.path(), line_));
   }
 
   /// libcsv calls this for each CR and each LF outside quotes, so twice for CRLF, the second time without fields.
@@ -185,8 +189,9 @@ class CsvReader {
     if (count_ != names_.size()) {
       const Error error =
           bad_input("{}: line {}: {} fields, but the header has {}; {}", file_.path(), line_, count_, names_.size(),
-                    count_ > names_.size() ? "put fields that hold the separator in quotes"
-                                           : "is the line cut short, or the separator another one (--delimiter)?");
+                    count_ > names_.size()
+                        ? "put fields that contain the separator in quotation marks"
+                        : "is the line cut short, or is the separator another character ('import --delimiter')?");
       if (!options_.bad_rows) throw error;
       return options_.bad_rows->leave_out(error);
     }
@@ -229,8 +234,9 @@ class CsvReader {
 void BadRows::leave_out(const Error& error) {
   if (most_ == 0) throw error;
   if (count_ == most_)
-    throw bad_input("over {} rows cannot be used, which is what --skip-bad allows; the last: {}; the first: {}", most_,
-                    error.what(), first_.front());
+    throw bad_input(
+        "more than {} rows cannot be used, and --skip-bad allows no more; the last one: {}; the first one: {}", most_,
+        error.what(), first_.front());
   ++count_;
   if (first_.size() < 10) first_.emplace_back(error.what());
 }
@@ -280,10 +286,7 @@ TableFormat table_format_of(const std::string& path) {
         "{}: Parquet is not read; convert it with pandas: pd.read_parquet('{}').to_csv('votes.csv', index=False)", path,
         path);
   throw usage_error(
-      "{}: its name does not say what it holds; name it .csv, .tsv, .jsonl or .json, or add --format where there is "
-      "that "
-      "option",
-      path);
+      "{}: its name does not show its format; name it .csv, .tsv, .jsonl or .json, or add --format to 'import'", path);
 }
 
 std::vector<std::string> read_table(TextFile& file, const TableOptions& options,
@@ -291,7 +294,7 @@ std::vector<std::string> read_table(TextFile& file, const TableOptions& options,
   if (options.format == TableFormat::kJsonl || options.format == TableFormat::kJson)
     return read_json(file, options, columns, use);
   if (!options.each.empty())
-    throw usage_error("{}: --each goes through lists of JSON; of CSV and TSV every line is a row", file.path());
+    throw usage_error("{}: --each is for lists in JSON; in CSV and TSV every line is a row", file.path());
   return CsvReader(file, options, columns, use).read();
 }
 

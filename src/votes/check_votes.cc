@@ -28,7 +28,7 @@ void check_ids(const char* name, const Strings& ids) {
     if (!simdjson::validate_utf8(ids[row].data(), ids[row].size()))
       throw bad_input("'{}' row {} is '{}', which is not UTF-8", name, row, shown(ids[row]));
     if (!seen.insert(ids[row]).second)
-      throw bad_input("'{}' row {} is '{}', as a row before it is; each id must be there once", name, row,
+      throw bad_input("'{}' row {} is '{}', and so is an earlier row; each id must be unique", name, row,
                       shown(ids[row]));
   }
 }
@@ -50,7 +50,7 @@ void check_rows(const char* name, const std::vector<Rows>& some, std::size_t row
   std::uint64_t end = 0;
   for (const Rows& one : some) {
     if (one.begin < end || one.begin > one.end || one.end > rows)
-      throw bad_input("'{}' must hold ranges of the {} votes, which ascend and do not overlap", name, rows);
+      throw bad_input("'{}' must have ranges of rows from 0 to {}, in ascending order and without overlap", name, rows);
     end = one.end;
   }
 }
@@ -62,7 +62,8 @@ void check_votes(const Votes& votes) {
   if (rows == 0) throw bad_input("there are no votes");
   if (rows > kMaxVotes) throw bad_input("there are {} votes; at most {} are fitted together", rows, kMaxVotes);
   if (annotators >= VoteCode::kMaxAnnotators)
-    throw bad_input("there are {} annotators; at most {} can be told apart", annotators, VoteCode::kMaxAnnotators - 1);
+    throw bad_input("there are {} annotators; at most {} are fitted together", annotators,
+                    VoteCode::kMaxAnnotators - 1);
   if (items >= kNoSource) throw bad_input("there are {} items; at most {} are fitted together", items, kNoSource - 1);
   require_length("left", votes.left.size(), rows, false);
   require_length("right", votes.right.size(), rows, false);
@@ -119,8 +120,7 @@ void check_votes(const Votes& votes) {
   if (const Embeddings* embeddings = votes.embeddings.get(); embeddings != nullptr) {
     const std::size_t numbers = embeddings->full.empty() ? embeddings->half.size() : embeddings->full.size();
     if (embeddings->items != items || embeddings->dimensions == 0 || numbers != items * embeddings->dimensions)
-      throw bad_input("'embeddings' must have {} rows, one an item, and as many numbers as rows times dimensions",
-                      items);
+      throw bad_input("'embeddings' must have {} rows, one per item, and rows times dimensions numbers", items);
   }
 }
 

@@ -48,20 +48,20 @@ void require_numbers(const Embeddings& all, const Strings& item_ids) {
   });
   if (first == count) return;
   const std::uint64_t row = first / all.dimensions;
-  throw bad_input("{}: row {} ('{}') column {} is {}; it must be a number{}", all.source, row, shown(item_ids[row]),
-                  first % all.dimensions,
+  throw bad_input("{}: row {} ('{}') column {} is {}; it must be a finite number{}", all.source, row,
+                  shown(item_ids[row]), first % all.dimensions,
                   all.half.empty()                 ? fmt::format("{}", all.full[first])
                   : (all.half[first] & 0x3ff) != 0 ? "nan"
                                                    : "inf",
-                  all.half.empty() ? " within 1e18" : "");
+                  all.half.empty() ? " from -1e18 to 1e18" : "");
 }
 
 void require_shape(const std::string& source, std::uint64_t rows, std::uint64_t columns, const Strings& item_ids) {
   if (columns == 0 || columns > kMaxEmbedding)
     throw bad_input("{}: has {} columns; an embedding has from 1 to {} dimensions", source, columns, kMaxEmbedding);
   if (rows != item_ids.size())
-    throw bad_input("{}: has {} rows, but the votes have {} items ('items/id', in this order)", source, rows,
-                    item_ids.size());
+    throw bad_input("{}: has {} rows, but the votes have {} items; write one row per item, in the order of 'items/id'",
+                    source, rows, item_ids.size());
 }
 
 /// Copies the rows into the order of the votes' items. `row_of` [items]: row of each item in `from`.
@@ -110,13 +110,14 @@ Embeddings read_with_ids(const InputHdf5& file, const std::string& name, const s
   std::unordered_map<std::string_view, std::uint32_t, SeededHash> row;
   for (std::uint32_t i = 0; i < ids.size(); ++i)
     if (!row.emplace(ids[i], i).second)
-      throw bad_input("{}: '{}' row {} is '{}' again", file.path(), id_name, i, shown(ids[i]));
+      throw bad_input("{}: '{}' row {} is '{}', and so is an earlier row; each id must be unique", file.path(), id_name,
+                      i, shown(ids[i]));
   std::vector<std::uint32_t> row_of(item_ids.size());
   for (std::uint32_t i = 0; i < item_ids.size(); ++i) {
     const auto found = row.find(item_ids[i]);
     if (found == row.end())
-      throw bad_input("{}: '{}' lacks items of the votes, such as '{}'; embed them all", file.path(), id_name,
-                      shown(item_ids[i]));
+      throw bad_input("{}: '{}' has no row for some items of the votes, such as '{}'; give every item an embedding",
+                      file.path(), id_name, shown(item_ids[i]));
     row_of[i] = found->second;
   }
   return reordered(std::move(all), row_of);
@@ -133,7 +134,9 @@ class NumbersFile {
     if (problem) throw file_error("{}: cannot read: {}", path, problem.message());
   }
   std::string text(std::uint64_t count) {
-    if (count > bytes_) throw bad_input("{}: is cut off: its header wants {} bytes of {}", path_, count, bytes_);
+    if (count > bytes_)
+      throw bad_input("{}: is cut off: its header should have {} bytes, but the whole file has {}; write it again",
+                      path_, count, bytes_);
     std::string out(count, '\0');
     read(out.data(), count);
     return out;
@@ -147,7 +150,7 @@ class NumbersFile {
   /// Throws if fewer than `count` bytes remain.
   void require(std::uint64_t count) const {
     if (at() + count > bytes_)
-      throw bad_input("{}: is cut off: {} bytes of numbers are missing", path_, at() + count - bytes_);
+      throw bad_input("{}: is cut off: {} bytes of numbers are missing; write it again", path_, at() + count - bytes_);
   }
   void read(void* out, std::uint64_t count) {
     constexpr std::uint64_t kBlock = 1 << 24;
@@ -214,12 +217,13 @@ Embeddings read_npy(const std::string& path, const Strings& item_ids, const Cont
   NumbersFile file(path, context);
   const std::string start = file.text(8);
   if (!start.starts_with("\x93NUMPY") || start[6] < 1 || start[6] > 3)
-    throw bad_input("{}: is no .npy file (NumPy's format)", path);
+    throw bad_input("{}: is not an .npy file (NumPy's format)", path);
   const std::string length = file.text(start[6] == 1 ? 2 : 4);
   std::uint32_t bytes = 0;
   for (std::size_t i = 0; i < length.size(); ++i)
     bytes |= std::uint32_t{static_cast<unsigned char>(length[i])} << (8 * i);
-  if (bytes > kLongestHeader) throw bad_input("{}: its header has {} bytes; it is no matrix", path, bytes);
+  if (bytes > kLongestHeader)
+    throw bad_input("{}: its header has {} bytes, too many for a matrix of numbers", path, bytes);
   const std::string header = file.text(bytes);
   std::string_view type = behind(header, "descr"), shape = behind(header, "shape");
   std::uint64_t extent[2] = {};
@@ -231,7 +235,8 @@ Embeddings read_npy(const std::string& path, const Strings& item_ids, const Cont
     is_matrix = problem == std::errc() && end < shape.data() + shape.size() && *end == (k == 0 ? ',' : ')');
     if (is_matrix) shape.remove_prefix(static_cast<std::size_t>(end - shape.data()));
   }
-  if (!is_matrix) throw bad_input("{}: holds no matrix [items, dimensions] of numbers, but {}", path, shown(header));
+  if (!is_matrix)
+    throw bad_input("{}: is not a matrix [items, dimensions] of numbers; its header is {}", path, shown(header));
   if (behind(header, "fortran_order").starts_with("True"))
     throw bad_input("{}: is stored by columns; write it with numpy.ascontiguousarray()", path);
   type = type.substr(1, type.find('\'', 1) - 1);
@@ -252,9 +257,9 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids, co
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < start.size(); ++i)
     length |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
-  if (length > kLongestHeader) throw bad_input("{}: is no .safetensors file", path);
+  if (length > kLongestHeader) throw bad_input("{}: is not a .safetensors file", path);
   const nlohmann::json header = nlohmann::json::parse(file.text(length), nullptr, false);
-  if (!header.is_object()) throw bad_input("{}: is no .safetensors file", path);
+  if (!header.is_object()) throw bad_input("{}: is not a .safetensors file", path);
   static const std::unordered_map<std::string, Type> types = {
       {"F16", Type::kHalf}, {"BF16", Type::kBfloat}, {"F32", Type::kFull}, {"F64", Type::kDouble}};
   const auto is_count = [](const nlohmann::json& x) { return x.is_number_unsigned(); };
@@ -271,7 +276,7 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids, co
   if (matrices.empty()) throw bad_input("{}: has no matrix [items, dimensions] (tensors: {})", path, shown(names));
   const char* const name = named("embedding") ? "embedding" : named("embeddings") ? "embeddings" : nullptr;
   if (name == nullptr && matrices.size() > 1)
-    throw bad_input("{}: has several matrices ({}); name the one of the items 'embedding'", path,
+    throw bad_input("{}: has several matrices ({}); give the items' matrix the name 'embedding'", path,
                     shown(fmt::format("{}", fmt::join(matrices, ", "))));
   const std::string found = name != nullptr ? name : matrices.front();
   const std::string source = fmt::format("{}: '{}'", path, shown(found));
@@ -279,14 +284,15 @@ Embeddings read_safetensors(const std::string& path, const Strings& item_ids, co
   const nlohmann::json type = tensor.value("dtype", nlohmann::json()),
                        offsets = tensor.value("data_offsets", nlohmann::json());
   const auto known = types.find(type.is_string() ? type.get<std::string>() : "");
-  if (known == types.end()) throw bad_input("{}: is {}; write it as F16, BF16 or F32", source, shown(type.dump()));
+  if (known == types.end())
+    throw bad_input("{}: is of type {}; write it as F16, BF16 or F32", source, shown(type.dump()));
   const std::uint64_t rows = tensor["shape"][0], columns = tensor["shape"][1];
   require_shape(source, rows, columns, item_ids);
   const std::uint64_t bytes = rows * columns * size_of(known->second);
   if (!offsets.is_array() || offsets.size() != 2 || !std::ranges::all_of(offsets, is_count) ||
       offsets[1].get<std::uint64_t>() - offsets[0].get<std::uint64_t>() != bytes ||
       offsets[0].get<std::uint64_t>() > file.size())
-    throw bad_input("{}: its data_offsets are {}, which are not the {} bytes of its shape", source,
+    throw bad_input("{}: its data_offsets are {}, but its shape needs {} bytes; write the file again", source,
                     shown(offsets.dump()), bytes);
   file.skip_to(sizeof(length) + length + offsets[0].get<std::uint64_t>());
   return read_numbers(file, source, rows, columns, known->second);
@@ -309,7 +315,7 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
     if (InputHdf5(path, context).has(name)) with.push_back(path);
   if (with.empty()) return nullptr;
   if (with.size() < votes.size()) {
-    context.tell(fmt::format("'{}' is left out: not all files have it", name));
+    context.tell(fmt::format("'{}' is not used, because not all files have it", name));
     return nullptr;
   }
   Progress progress("reading embeddings", votes.size(), context);
@@ -348,7 +354,8 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
       const std::uint64_t item = row_of.at(ids[i]);
       float* to = joint.full.data() + item * columns;
       if (known[item] && !std::equal(row.begin(), row.end(), to))
-        throw bad_input("{}: row {}: item '{}' has another embedding in a file before", own.source, i, shown(ids[i]));
+        throw bad_input("{}: row {}: item '{}' has another embedding in an earlier file; keep one of them", own.source,
+                        i, shown(ids[i]));
       std::ranges::copy(row, to);
       known[item] = true;
     }
@@ -359,7 +366,8 @@ std::shared_ptr<const Embeddings> read_embeddings(const std::vector<std::string>
 
 std::shared_ptr<const Embeddings> read_embedding_file(const std::string& path, const Strings& item_ids,
                                                       const Context& context) {
-  if (std::error_code none; std::filesystem::is_directory(path, none)) throw file_error("{}: is a directory", path);
+  if (std::error_code none; std::filesystem::is_directory(path, none))
+    throw file_error("{}: is a directory; name a file of embeddings", path);
   Progress progress("reading embeddings", 1, context);
   const std::string extension = std::filesystem::path(path).extension();
   if (extension == ".npy") return checked(read_npy(path, item_ids, context), item_ids);

@@ -40,8 +40,8 @@ void KnownAnswers::add(std::string_view text, std::uint64_t line) {
     if (problem != std::errc() || end != word.data() + word.size() || !(std::abs(value) <= kMaxLevels) ||
         (!is_part && value != std::round(value)))
       throw bad_input(
-          "{}: line {}: column 'preference' is '{}'; it must be left, right, tie, 1, -1, 0, or how probable it is that "
-          "the left item is the better one (0 to 1)",
+          "{}: line {}: column 'preference' is '{}'; it must be left, right, tie, 1, -1, 0, or the probability that "
+          "the left item is better (0 to 1)",
           path_, line, shown(text));
     has_parts_ |= is_part;
     has_minus_ |= value < 0;
@@ -53,11 +53,12 @@ void KnownAnswers::add(std::string_view text, std::uint64_t line) {
 
 std::vector<float> KnownAnswers::probabilities() const {
   if (has_parts_ && (has_minus_ || std::ranges::any_of(values_, [](float x) { return x > 1 && x < kLeft; })))
-    throw bad_input("{}: column 'preference' has probabilities and numbers outside of 0 to 1; write only one kind",
+    throw bad_input("{}: column 'preference' has probabilities and also numbers outside 0 to 1; use only one kind",
                     path_);
   if (has_zero_ && has_one_ && !has_minus_ && !has_parts_)
     throw bad_input(
-        "{}: column 'preference' has 1 and 0, but no -1: 0 may be the right item or a tie; write left, right, tie",
+        "{}: column 'preference' has 1 and 0, but no -1, so 0 can mean the right item or a tie; write left, right or "
+        "tie instead",
         path_);
   std::vector<float> out;
   for (const float value : values_)
@@ -104,17 +105,17 @@ KnownPairs read_known_pairs(const std::string& path, const Strings& item_ids, co
       const auto [before, is_new] = said.emplace(std::minmax(left[row], right[row]), std::pair(chance, lines[row]));
       if (is_new) known.add(left[row], right[row], probability[row]);
       if (std::abs(before->second.first - chance) > 1e-6f)
-        throw bad_input("{}: lines {} and {} say two things of '{}' and '{}'; keep one of them", path,
+        throw bad_input("{}: lines {} and {} give different answers for '{}' and '{}'; keep one of them", path,
                         before->second.second, lines[row], shown(item_ids[left[row]]), shown(item_ids[right[row]]));
     }
   }
   if (known.size() == 0 && ties > 0)
-    throw bad_input("{}: {} of its {} rows are ties, which say of no item that it is the better one{}", path, ties,
-                    probability.size(), unknown > 0 ? "; the others name items that the votes do not have" : "");
+    throw bad_input("{}: {} of its {} rows are ties, which do not show which item is better{}", path, ties,
+                    probability.size(), unknown > 0 ? "; the other rows name items that are not in the votes" : "");
   if (known.size() == 0)
-    throw bad_input("{}: none of its {} rows is a known answer about items of the votes", path, probability.size());
-  if (ties > 0) context.tell(fmt::format("{}: {} ties, which are not used", path, ties));
-  if (unknown > 0) context.tell(fmt::format("{}: {} rows name an item that the votes do not have", path, unknown));
+    throw bad_input("{}: none of its {} rows names two items of the votes; check the ids", path, probability.size());
+  if (ties > 0) context.tell(fmt::format("{}: {} rows are ties and are not used", path, ties));
+  if (unknown > 0) context.tell(fmt::format("{}: {} rows name an item that is not in the votes", path, unknown));
   return known;
 }
 
@@ -131,7 +132,7 @@ std::vector<float> read_prior_scores(const std::string& path, const Strings& ite
     float score = kNone;
     const auto [end, problem] = std::from_chars(text.data() + text.starts_with('+'), text.data() + text.size(), score);
     if (problem != std::errc() || end != text.data() + text.size() || !std::isfinite(score))
-      throw bad_input("{}: line {}: column 'score' is '{}'; it must be a number within float32", path, row.line,
+      throw bad_input("{}: line {}: column 'score' is '{}'; it must be a finite number (float32)", path, row.line,
                       shown(text));
     const auto found = find_id(index, *row.values[0]);
     if (found == index.end()) {
@@ -140,18 +141,18 @@ std::vector<float> read_prior_scores(const std::string& path, const Strings& ite
     }
     float& known = scores[found->second];
     if (!std::isnan(known) && known != score)
-      throw bad_input("{}: line {}: '{}' has another score in a line before; keep one of them", path, row.line,
+      throw bad_input("{}: line {}: '{}' has another score in an earlier line; keep one of them", path, row.line,
                       shown(item_ids[found->second]));
     known = score;
   });
   const auto missing = std::ranges::count_if(scores, [](float x) { return std::isnan(x); });
   if (missing > 0) {
     const auto first = std::ranges::find_if(scores, [](float x) { return std::isnan(x); }) - scores.begin();
-    throw bad_input("{}: {} of the votes' {} items have no row, such as '{}'; score them all", path, missing,
-                    item_ids.size(), shown(item_ids[first]));
+    throw bad_input("{}: {} of the {} items of the votes have no row, such as '{}'; give every item a score", path,
+                    missing, item_ids.size(), shown(item_ids[first]));
   }
   if (unknown > 0)
-    context.tell(fmt::format("{}: {} of {} rows name an item that the votes do not have", path, unknown, rows));
+    context.tell(fmt::format("{}: {} of {} rows name an item that is not in the votes", path, unknown, rows));
   return scores;
 }
 
@@ -165,10 +166,11 @@ std::vector<std::uint32_t> read_trusted(const std::string& path, const Strings& 
     ++rows;
     if (const auto found = find_id(index, *row.values[0]); found != index.end()) trusted.push_back(found->second);
   });
-  if (trusted.empty()) throw bad_input("{}: none of its {} rows names an annotator of the votes", path, rows);
+  if (trusted.empty())
+    throw bad_input("{}: none of its {} rows names an annotator of the votes; check the ids", path, rows);
   if (trusted.size() < rows)
-    context.tell(fmt::format("{}: {} of {} rows name an annotator that the votes do not have", path,
-                             rows - trusted.size(), rows));
+    context.tell(
+        fmt::format("{}: {} of {} rows name an annotator who is not in the votes", path, rows - trusted.size(), rows));
   std::ranges::sort(trusted);
   trusted.erase(std::unique(trusted.begin(), trusted.end()), trusted.end());
   return trusted;

@@ -73,7 +73,7 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
           before = hashed[j].row;
         }
     if (first != kNoRow)
-      throw bad_input("{}: '{}' row {} is '{}', as row {} is; each id must stand once", path, dataset, first,
+      throw bad_input("{}: '{}' row {} is '{}', and so is row {}; each id must be unique", path, dataset, first,
                       shown(ids[first]), before);
   };
   constexpr std::size_t kMany = 1 << 20;  // if all ids differ, at most a sixteenth are candidates
@@ -98,7 +98,8 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
 Strings read_ids(const InputHdf5& file, const std::string& dataset, std::size_t known, std::uint64_t limit) {
   const std::uint64_t together = known + file.rows(dataset);
   if (together >= limit)  // check before reading any id
-    throw bad_input("{}: '{}' brings {} rows together; at most {} are read", file.path(), dataset, together, limit - 1);
+    throw bad_input("{}: with '{}' there are {} rows in all files together; at most {} can be read", file.path(),
+                    dataset, together, limit - 1);
   if (together == known) throw bad_input("{}: '{}' has no rows", file.path(), dataset);
   Strings ids = file.read_strings(dataset);
   check_unique(ids, file.path(), dataset);
@@ -175,14 +176,14 @@ ItemSources read_sources(const InputHdf5& file, std::size_t items, std::size_t k
   ItemSources sources;
   if (!file.has(name)) return sources;
   if (!file.has("sources/id"))
-    throw bad_input("{}: '{}' is there, but not 'sources/id', the names of the sources; add it", file.path(), name);
+    throw bad_input("{}: has '{}', but not 'sources/id' with the names of the sources; add it", file.path(), name);
   sources.ids = read_ids(file, "sources/id", known_sources, kNoRow);
   require_rows(file, name, file.rows(name), items, "items/id");
   const auto last = static_cast<std::int64_t>(sources.ids.size()) - 1;
   const Column<std::int64_t> given =
       file.read_integers<std::int64_t>(name, {0, items}, -1, last, [&](std::uint64_t row, const std::string& value) {
-        return bad_input("{}: '{}' row {} is {}; source indices run from 0 to {}, and -1 is a source not known",
-                         file.path(), name, row, value, last);
+        return bad_input("{}: '{}' row {} is {}; source indices run from 0 to {}, and -1 means unknown", file.path(),
+                         name, row, value, last);
       });
   for (const std::int64_t source : given)
     sources.of_item.push_back(source < 0 ? kNoSource : static_cast<std::uint32_t>(source));
@@ -206,8 +207,8 @@ Column<std::int8_t> read_preferences(const InputHdf5& file, const std::string& n
 Column<std::int64_t> read_timestamps(const InputHdf5& file, Rows some) {
   const std::string name = "comparisons/timestamp";
   const auto refuse = [&](std::uint64_t row, const std::string& value) {
-    return bad_input("{}: '{}' row {} is {}; it must be seconds since 1970, so convert other units", file.path(), name,
-                     row, value);
+    return bad_input("{}: '{}' row {} is {}; it must be in seconds since 1970, so convert other units", file.path(),
+                     name, row, value);
   };
   return file.read_integers<std::int64_t>(name, some, -kMostSeconds, kMostSeconds, refuse);
 }
@@ -220,8 +221,9 @@ Column<float> read_weights(const InputHdf5& file) {
   const std::vector<double> weights = file.read_floats(name);
   for (std::size_t row = 0; row < weights.size(); ++row)
     if (!(static_cast<float>(weights[row]) >= static_cast<float>(kSmallestWeight) && weights[row] <= kLargestWeight))
-      throw bad_input("{}: '{}' row {} is {}; it must be from {} to {}: a vote counts as so many equal ones",
-                      file.path(), name, row, weights[row], kSmallestWeight, kLargestWeight);
+      throw bad_input(
+          "{}: '{}' row {} is {}; it must be from {} to {}, the number of equal votes that the vote counts as",
+          file.path(), name, row, weights[row], kSmallestWeight, kLargestWeight);
   Column<float> narrowed(weights.size());
   std::ranges::transform(weights, narrowed.begin(), [](double weight) { return static_cast<float>(weight); });
   return narrowed;
@@ -234,7 +236,7 @@ Column<std::uint32_t> read_judgements(const InputHdf5& file, Rows some, std::uin
   const Column<std::int64_t> given = file.read_integers<std::int64_t>(
       name, some, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
       [&](std::uint64_t row, const std::string& value) {
-        return bad_input("{}: '{}' row {} is {}; it must be within int64", file.path(), name, row, value);
+        return bad_input("{}: '{}' row {} is {}; it must fit into int64", file.path(), name, row, value);
       });
   const auto [low, high] = std::ranges::minmax(given);
   const std::uint64_t span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
@@ -293,7 +295,7 @@ void check_numbers(const InputHdf5& file, const std::string& name, ItemNumbers& 
                    const std::vector<double>& values) {
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!(std::abs(values[i]) <= std::numeric_limits<float>::max()))
-      throw bad_input("{}: '{}' row {}{} is {}; it must be a number within float32", file.path(), name,
+      throw bad_input("{}: '{}' row {}{} is {}; it must be a finite number (float32)", file.path(), name,
                       i / numbers.columns, numbers.column(i), values[i]);
   numbers.values.assign(values.begin(), values.end());
 }
@@ -357,7 +359,8 @@ class JoinedNumbers {
 
   ItemNumbers take(const Context& context) {
     if (in_all_) return std::move(joint_);
-    if (in_some_) context.tell(fmt::format("'{}' is left out: not all files have it, with the same columns", dataset_));
+    if (in_some_)
+      context.tell(fmt::format("'{}' is not used, because not all files have it with the same columns", dataset_));
     return {};
   }
 
@@ -398,7 +401,7 @@ KnownPairs read_known_pairs(const InputHdf5& file, const Strings& item_ids, cons
     else
       known.add(left[row], right[row], static_cast<float>(chance));
   }
-  if (ties > 0) context.tell(fmt::format("{}: {} gold pairs are ties, which are not used", file.path(), ties));
+  if (ties > 0) context.tell(fmt::format("{}: {} gold pairs are ties and are not used", file.path(), ties));
   return known;
 }
 
@@ -411,7 +414,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
     if (file.has(name)) require_rows(file, name, file.rows(name), annotators, "annotators/id");
   const auto require_numbers = [&](const std::string& name, std::uint64_t numbers, std::uint64_t most) {
     if (numbers > most)
-      throw bad_input("{}: '{}' has {} numbers; at most {} belong there", file.path(), name, numbers, most);
+      throw bad_input("{}: '{}' has {} numbers; it must have at most {}", file.path(), name, numbers, most);
   };
   if (file.has("truth/thresholds")) require_numbers("truth/thresholds", file.rows("truth/thresholds"), kMaxLevels);
   if (file.has("truth/feature_coefficients"))
@@ -441,7 +444,7 @@ std::optional<Truth> read_truth(const InputHdf5& file, std::size_t items, std::s
        {std::tuple{"truth/feature_coefficients", truth.feature_coefficients.size(), std::size_t{1}},
         std::tuple{"truth/taste", truth.taste.size(), annotators}})
     if (file.has(name) && size != rows * features)
-      throw bad_input("{}: '{}' has {} numbers; {} features need {}", file.path(), name, size, features,
+      throw bad_input("{}: '{}' has {} numbers; with {} features it must have {}", file.path(), name, size, features,
                       rows * features);
   return truth;
 }
@@ -498,7 +501,7 @@ void note_unused(const InputHdf5& file, const Context& context, std::vector<std:
     others = fmt::format(", ... and at least {} others", unused.size() - named.size());
   else if (unused.size() > named.size())
     others = fmt::format(", ... and {} others", unused.size() - named.size());
-  context.tell(fmt::format("{}: not used: {}{}", file.path(), fmt::join(named, ", "), others));
+  context.tell(fmt::format("{}: datasets not used: {}{}", file.path(), fmt::join(named, ", "), others));
   all_unused.insert(all_unused.end(), unused.begin(), unused.end());
 }
 
@@ -581,7 +584,7 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
     if (schema.empty())
       throw bad_input("{}: no root attribute 'voxpop_schema'; it must be '{}' (docs/hdf5.md)", file.path(), kSchema);
     if (schema != kSchema)
-      throw bad_input("{}: schema '{}'; votes are read from '{}'", file.path(), shown(schema), kSchema);
+      throw bad_input("{}: schema '{}'; a file of votes must have '{}'", file.path(), shown(schema), kSchema);
     note_unused(file, context, votes.unused);
 
     if (votes.size() + file.rows("comparisons/left") > kMaxVotes)
@@ -621,8 +624,7 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
       annotator = file.read_indices("comparisons/annotator", all, annotator_ids.size(), "annotator indices");
     } else {
       context.tell(
-          fmt::format("{}: the votes name no annotator (no 'comparisons/annotator'): they count as those of one "
-                      "anonymous source",
+          fmt::format("{}: no dataset 'comparisons/annotator', so all votes count as votes of one anonymous annotator",
                       file.path()));
       annotator_ids.push_back("anonymous");
       annotator.assign(left.size(), 0);
@@ -666,7 +668,8 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
           std::uint32_t& joint = votes.prompt[item_rows[i]];
           if (joint != kNoRow && joint != prompt_rows[prompt])
             throw bad_input(
-                "{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file",
+                "{}: 'items/prompt' row {}: item '{}' answers prompt '{}' here, but '{}' in an earlier file; an item "
+                "has one prompt",
                 file.path(), i, shown(item_ids[i]), shown(file_prompts.ids[prompt]), shown(votes.prompt_ids[joint]));
           joint = prompt_rows[prompt];
         }
@@ -679,9 +682,10 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
           if (source == kNoSource) continue;
           std::uint32_t& joint = votes.source[item_rows[i]];
           if (joint != kNoSource && joint != source_rows[source])
-            throw bad_input("{}: 'items/source' row {}: item '{}' is of source '{}' here, but '{}' in an earlier file",
-                            file.path(), i, shown(item_ids[i]), shown(file_sources.ids[source]),
-                            shown(votes.source_ids[joint]));
+            throw bad_input(
+                "{}: 'items/source' row {}: item '{}' has source '{}' here, but '{}' in an earlier file; an item has "
+                "one source",
+                file.path(), i, shown(item_ids[i]), shown(file_sources.ids[source]), shown(votes.source_ids[joint]));
           joint = source_rows[source];
         }
       }
@@ -709,7 +713,7 @@ Votes read_votes(const std::vector<std::string>& paths, const Context& context, 
     votes.feature_names = std::move(joint.names);
   }
   if (votes.timestamp.size() != votes.size()) {
-    if (!votes.timestamp.empty()) context.tell("'comparisons/timestamp' is left out: not all files have it");
+    if (!votes.timestamp.empty()) context.tell("'comparisons/timestamp' is not used, because not all files have it");
     votes.timestamp.clear();
   }
   if (!votes.source.empty()) votes.source.resize(votes.item_ids.size(), kNoSource);

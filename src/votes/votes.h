@@ -27,6 +27,11 @@ VOXPOP_EXPORT Votes read_votes(const std::vector<std::string>& paths, const Cont
 /// Checks votes that a program has filled in; see voxpop/voxpop.h.
 VOXPOP_EXPORT void check_votes(const Votes& votes);
 
+/// What an error about all votes names: their first file, or "the votes" if they come from no file.
+inline std::string origin_of(const Votes& votes) {
+  return votes.inputs.empty() ? "the votes" : votes.inputs.front().path;
+}
+
 /// Minimum weight of a vote; the maximum is a million. A smaller weight would be lost in sums with the others.
 inline constexpr double kSmallestWeight = 1e-6;
 

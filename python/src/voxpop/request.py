@@ -48,7 +48,7 @@ def columns_of(votes: Votes, progress: bool) -> dict[str, Any]:
         columns.pop("annotators/id", None)
         columns.pop("comparisons/annotator", None)
         if progress:
-            sys.stderr.write("note: the votes name no annotator: they count as those of one anonymous source\n")
+            sys.stderr.write("note: the votes have no annotators: they count as votes of one anonymous annotator\n")
     return columns
 
 
