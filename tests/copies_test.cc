@@ -209,6 +209,25 @@ TEST(Copies, are_found_beside_a_thousand_votes_a_pair) {
     EXPECT_EQ(cluster.members, (std::vector<std::uint32_t>{1200, 1201}));
 }
 
+TEST(Copies, are_the_same_with_and_without_tables_of_annotator_pairs) {
+  for (const std::uint32_t repeats : {0, 1}) {
+    World world(11, 600, 40);
+    world.ties = 0.2;
+    world.judge(6);
+    world.copy(4, 0.5, 0.05);
+    for (std::size_t r = 0; r < 500 * repeats; ++r) world.rows.push_back(world.rows[7 * r]);
+    Votes votes = test::make_votes(1200, 44, world.rows);
+    const Groups groups = group_votes(votes, Ties::kModel);
+    const Copies in_tables = suspect_copies(groups), one_by_one = suspect_copies(groups, 0);
+    EXPECT_EQ(in_tables.tested, one_by_one.tested);
+    EXPECT_GT(in_tables.tested, 100u);
+    ASSERT_EQ(in_tables.clusters.size(), 1u);
+    ASSERT_EQ(one_by_one.clusters.size(), 1u);
+    EXPECT_EQ(in_tables.clusters[0].members, one_by_one.clusters[0].members);
+    EXPECT_EQ(in_tables.clusters[0].expected, one_by_one.clusters[0].expected);
+  }
+}
+
 TEST(Copies, known_answers_are_nobodys) {
   World world(5, 600, 60);
   world.judge(6);

@@ -2,20 +2,24 @@
 
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <span>
 #include <unsupported/Eigen/SpecialFunctions>
 
 #include "core/strings.h"
 #include "fit/answer_model.h"
 #include "fit/refit.h"
 #include "formulas/elementary.h"
+#include "formulas/fixed_point.h"
 #include "formulas/hash.h"
 #include "group/weights.h"
 
@@ -40,16 +44,6 @@ struct Voter {
   std::uint32_t bits;
   std::uint32_t annotator() const { return bits >> 1; }
   bool first() const { return bits & 1u; }
-};
-
-/// Decided votes by pair and by annotator, for comparing annotators.
-struct Ballots {
-  Column<std::uint32_t> begin{0};  ///< [pairs + 1] first voter of each pair; only pairs with at least three
-  Column<std::uint32_t> voters;    ///< Voter::bits
-  Column<std::uint32_t> firsts;    ///< [pairs] number of votes for the pair's first item
-  Column<std::uint32_t> annotator_begin, pairs;  ///< offsets into `pairs`, and each annotator's pairs
-
-  std::size_t size() const { return begin.size() - 1; }
 };
 
 /// One annotator's answer on a pair. It may consist of several votes: halves of a soft vote, or repeats.
@@ -78,58 +72,119 @@ void find_answers_on(const Groups& groups, std::uint32_t pair, std::vector<Answe
   out.resize(kept);
 }
 
+/// The decided answers on a pair as Voter::bits, in order of annotators. `answers`: buffer.
+void find_voters_on(const Groups& groups, std::uint32_t pair, std::vector<std::uint32_t>& out,
+                    std::vector<Answered>& answers) {
+  out.clear();
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
+    if (const VoteCode vote = groups.votes[v]; !groups.is_gold(vote)) {
+      const Answered one{vote.annotator(), v, double{groups.given_weight_of(v)} * vote.winner()};
+      out.push_back(one.annotator << 2 | static_cast<std::uint32_t>(one.winner() + 1));
+    }
+  std::ranges::sort(out);
+  const auto same_annotator = [](std::uint32_t a, std::uint32_t b) { return a >> 2 == b >> 2; };
+  if (std::ranges::adjacent_find(out, same_annotator) == out.end()) {
+    std::erase_if(out, [](std::uint32_t bits) { return (bits & 3u) == 1; });
+    for (std::uint32_t& bits : out) bits = bits >> 2 << 1 | (bits >> 1 & 1u);
+    return;
+  }
+  out.clear();
+  find_answers_on(groups, pair, answers);
+  for (const Answered& one : answers)
+    if (one.winner() != 0) out.push_back(one.annotator << 1 | (one.winner() > 0));
+}
+
+/// Decided answers by pair, for comparing annotators. Only pairs with at least three have voters here.
+struct Ballots {
+  const Groups& groups;
+  Column<std::uint32_t> voters;        ///< [V] Voter::bits; those of pair p are from index groups.pair_votes[p]
+  Column<std::uint8_t> count, firsts;  ///< [pairs] number of voters; number of votes for the pair's first item
+
+  std::span<const std::uint32_t> on(std::size_t pair) const {
+    return {voters.data() + groups.pair_votes[pair], count[pair]};
+  }
+};
+
+/// Calls act(pairs) for ranges of pairs, in parallel.
+template <class Act>
+void in_ranges(std::size_t pairs, const Act& act) {
+  oneapi::tbb::parallel_for(Range(0, pairs, 1024), act);
+}
+
 Ballots read_ballots(const Groups& groups) {
   constexpr std::size_t kMostVoters = 32;
-  Ballots out;
-  std::vector<Answered> answers;
-  std::vector<std::uint32_t> found;
-  for (std::uint32_t p = 0; p < groups.pairs(); ++p) {
-    if (groups.pair_votes[p + 1] - groups.pair_votes[p] < 3) continue;
-    find_answers_on(groups, p, answers);
-    found.clear();
-    for (const Answered& one : answers)
-      if (one.winner() != 0) found.push_back(one.annotator << 1 | (one.winner() > 0));
-    if (found.size() < 3) continue;
-    if (found.size() > kMostVoters) {
-      std::ranges::nth_element(found, found.begin() + kMostVoters, {},
-                               [&](std::uint32_t bits) { return mixed(std::uint64_t{p} << 32 | bits >> 1); });
-      found.resize(kMostVoters);
-      std::ranges::sort(found);
+  Ballots out{groups, {}, {}, {}};
+  out.voters.resize(groups.votes.size());
+  out.count.resize(groups.pairs());
+  out.firsts.resize(groups.pairs());
+  in_ranges(groups.pairs(), [&](const Range& range) {
+    std::vector<Answered> answers;
+    std::vector<std::uint32_t> found;
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      out.count[p] = out.firsts[p] = 0;
+      if (groups.pair_votes[p + 1] - groups.pair_votes[p] < 3) continue;
+      find_voters_on(groups, static_cast<std::uint32_t>(p), found, answers);
+      if (found.size() < 3) continue;
+      if (found.size() > kMostVoters) {
+        std::ranges::nth_element(found, found.begin() + kMostVoters, {},
+                                 [&](std::uint32_t bits) { return mixed(std::uint64_t{p} << 32 | bits >> 1); });
+        found.resize(kMostVoters);
+        std::ranges::sort(found);
+      }
+      std::ranges::copy(found, out.voters.begin() + groups.pair_votes[p]);
+      out.count[p] = static_cast<std::uint8_t>(found.size());
+      for (const std::uint32_t bits : found) out.firsts[p] += bits & 1u;
     }
-    out.voters.insert(out.voters.end(), found.begin(), found.end());
-    out.begin.push_back(static_cast<std::uint32_t>(out.voters.size()));
-    out.firsts.push_back(
-        static_cast<std::uint32_t>(std::ranges::count_if(found, [](std::uint32_t bits) { return bits & 1u; })));
-  }
-  out.annotator_begin.assign(groups.annotators + 1, 0);
-  for (const std::uint32_t bits : out.voters) ++out.annotator_begin[(bits >> 1) + 1];
-  std::partial_sum(out.annotator_begin.begin(), out.annotator_begin.end(), out.annotator_begin.begin());
-  out.pairs.resize(out.voters.size());
-  Column<std::uint32_t> next(out.annotator_begin.begin(), out.annotator_begin.end() - 1);
-  for (std::uint32_t p = 0; p < out.size(); ++p)
-    for (std::uint32_t i = out.begin[p]; i < out.begin[p + 1]; ++i) out.pairs[next[out.voters[i] >> 1]++] = p;
+  });
   return out;
 }
 
-/// How much each annotator agrees with other voters on its pairs, divided by the mean of all voters. Before division,
-/// agreement runs from -1 (always against) to 1 (always with).
-std::vector<double> find_agreement(const Ballots& ballots, std::size_t annotators) {
-  std::vector<double> agreement(annotators, 0.0);
-  double all = 0;
-  for (std::size_t p = 0; p < ballots.size(); ++p) {
-    const double voters = ballots.begin[p + 1] - ballots.begin[p], firsts = ballots.firsts[p];
-    for (std::uint32_t i = ballots.begin[p]; i < ballots.begin[p + 1]; ++i) {
-      const Voter voter{ballots.voters[i]};
-      const double with = (voter.first() ? firsts : voters - firsts) - 1, mean = 2 * with / (voters - 1) - 1;
-      agreement[voter.annotator()] += mean;
-      all += mean;
+/// Sums over one annotator's answers in the ballots. Integers, so that the order does not matter.
+struct Tally {
+  std::int64_t agreement = 0;  ///< fixed point; of one answer, from -1 (always against the others) to 1 (always with)
+  std::uint64_t print = 0;     ///< equal for annotators whose answers are all the same
+  std::uint32_t answers = 0;
+};
+
+/// [annotators]
+std::vector<Tally> tally(const Ballots& ballots, std::size_t annotators) {
+  oneapi::tbb::enumerable_thread_specific<std::vector<Tally>> threads(annotators);
+  in_ranges(ballots.count.size(), [&](const Range& range) {
+    std::vector<Tally>& mine = threads.local();
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      const double voters = ballots.count[p], firsts = ballots.firsts[p];
+      for (const std::uint32_t bits : ballots.on(p)) {
+        const Voter voter{bits};
+        const double with = (voter.first() ? firsts : voters - firsts) - 1;
+        Tally& own = mine[voter.annotator()];
+        own.agreement += to_fixed(2 * with / (voters - 1) - 1);
+        own.print += mixed(std::uint64_t{p} << 1 | (bits & 1u));
+        ++own.answers;
+      }
     }
+  });
+  std::vector<Tally> out(annotators);
+  for (const std::vector<Tally>& some : threads)
+    for (std::size_t a = 0; a < annotators; ++a) {
+      out[a].agreement += some[a].agreement;
+      out[a].print += some[a].print;
+      out[a].answers += some[a].answers;
+    }
+  return out;
+}
+
+/// [annotators] How much each agrees with other voters on its pairs, divided by the mean of all voters.
+std::vector<double> find_agreement(const std::vector<Tally>& tallies) {
+  std::int64_t sum = 0;
+  std::uint64_t answers = 0;
+  for (const Tally& own : tallies) {
+    sum += own.agreement;
+    answers += own.answers;
   }
-  all = std::max(all / static_cast<double>(std::max<std::size_t>(ballots.voters.size(), 1)), 0.02);
-  for (std::size_t a = 0; a < annotators; ++a)
-    if (const double votes = ballots.annotator_begin[a + 1] - ballots.annotator_begin[a]; votes > 0)
-      agreement[a] /= votes * all;
-  return agreement;
+  const double all = std::max(from_fixed(sum) / static_cast<double>(std::max<std::uint64_t>(answers, 1)), 0.02);
+  std::vector<double> out;
+  for (const Tally& own : tallies) out.push_back(own.answers > 0 ? from_fixed(own.agreement) / (own.answers * all) : 0);
+  return out;
 }
 
 struct Edge {
@@ -137,63 +192,144 @@ struct Edge {
   double p_value;
 };
 
-/// Annotator pairs who differ too seldom. Adds to `tested` the number of annotator pairs with enough common pairs.
-std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotators, std::uint64_t& tested) {
-  // Among so many annotator pairs, one pair may look alike by chance. One annotator who looks like several others is
-  // not due to chance.
-  constexpr double kWorthALook = 1e-5;
-  constexpr std::uint32_t kMany = 3;
-  constexpr double kFewest = 10;  // expected differences; with fewer, copies look like people who agree
-  const std::vector<double> agreement = find_agreement(ballots, annotators);
-  struct Compared {
-    float expected = 0, differing = 0;
-  };
+/// Two annotators' answers on common pairs: expected and actual number of those that differ. Integers, so that the
+/// order does not matter.
+struct Compared {
+  std::int64_t expected = 0;  ///< fixed point
+  std::uint32_t differing = 0;
+};
+
+/// Compares the voters of one pair.
+class Comparison {
+ public:
+  Comparison(const Ballots& ballots, std::size_t pair, const std::vector<double>& agreement) : agreement_(agreement) {
+    const double voters = ballots.count[pair], firsts = ballots.firsts[pair];
+    const double differing = firsts * (voters - firsts), couples = voters * (voters - 1) / 2 - 1;
+    for (const int differs : {0, 1}) others_agree_[differs] = 1 - 2 * (differing - differs) / couples;
+  }
+  void add(Voter a, Voter b, Compared& with) const {
+    const bool differs = a.first() != b.first();
+    const double agree = others_agree_[differs] * agreement_[a.annotator()] * agreement_[b.annotator()];
+    with.expected += to_fixed(0.5 - 0.5 * std::clamp(agree, -1.0, 0.99));
+    with.differing += differs;
+  }
+
+ private:
+  const std::vector<double>& agreement_;
+  double others_agree_[2];  ///< how much the other voters agree, if these two agree or differ
+};
+
+/// Annotator pairs who differ too seldom.
+struct Suspicion {
+  static constexpr double kFewest = 10;  ///< expected differences; with fewer, copies look like people who agree
+  /// Among so many annotator pairs, one pair may look alike by chance. One annotator who looks like several others is
+  /// not due to chance.
+  static constexpr double kWorthALook = 1e-5;
+  std::vector<Edge> edges;
+  std::uint64_t tested = 0;  ///< number of annotator pairs with enough common pairs
+
+  void examine(std::uint32_t a, std::uint32_t b, const Compared& with) {
+    const double expected = from_fixed(with.expected);
+    if (expected < kFewest) return;
+    ++tested;
+    if (with.differing > kStillCopies * expected) return;
+    const double p_value = poisson_below(with.differing, 0.7 * expected);
+    if (p_value < kWorthALook) edges.push_back({a, b, p_value});
+  }
+};
+using Suspicions = oneapi::tbb::enumerable_thread_specific<Suspicion>;
+
+/// Each thread has a table of all annotator pairs and reads the ballots in order.
+void compare_in_tables(const Ballots& ballots, const std::vector<double>& agreement, Suspicions& found) {
+  const std::size_t annotators = agreement.size();
+  const auto row_of = [](std::size_t b) { return b * (b - 1) / 2; };  // for a < b
+  oneapi::tbb::enumerable_thread_specific<std::vector<Compared>> tables(row_of(annotators));
+  in_ranges(ballots.count.size(), [&](const Range& range) {
+    std::vector<Compared>& table = tables.local();
+    for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      const std::span<const std::uint32_t> voters = ballots.on(p);
+      const Comparison comparison(ballots, p, agreement);
+      for (std::size_t j = 1; j < voters.size(); ++j) {  // voters of a pair are sorted
+        const Voter b{voters[j]};
+        Compared* const row = table.data() + row_of(b.annotator());
+        for (std::size_t i = 0; i < j; ++i) comparison.add({voters[i]}, b, row[voters[i] >> 1]);
+      }
+    }
+  });
+  oneapi::tbb::parallel_for(std::size_t{1}, annotators, [&](std::size_t b) {
+    Suspicion& mine = found.local();
+    for (std::size_t a = 0; a < b; ++a) {
+      Compared with;
+      for (const std::vector<Compared>& table : tables) {
+        with.expected += table[row_of(b) + a].expected;
+        with.differing += table[row_of(b) + a].differing;
+      }
+      mine.examine(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b), with);
+    }
+  });
+}
+
+/// One annotator after the other, with all that it met. Memory per thread grows with the annotators, not their pairs;
+/// but the ballots are read in random order.
+void compare_one_by_one(const Ballots& ballots, const std::vector<Tally>& tallies, const std::vector<double>& agreement,
+                        Suspicions& found) {
+  const std::size_t annotators = agreement.size();
+  std::vector<std::size_t> begin(annotators + 1, 0);  // of each annotator's pairs
+  for (std::size_t a = 0; a < annotators; ++a) begin[a + 1] = begin[a] + tallies[a].answers;
+  Column<std::uint32_t> pairs(begin.back());
+  std::vector<std::size_t> next(begin.begin(), begin.end() - 1);
+  in_ranges(ballots.count.size(), [&](const Range& range) {
+    for (std::size_t p = range.begin(); p < range.end(); ++p)
+      for (const std::uint32_t bits : ballots.on(p)) {
+        const std::size_t place = std::atomic_ref(next[bits >> 1]).fetch_add(1, std::memory_order_relaxed);
+        pairs[place] = static_cast<std::uint32_t>(p);
+      }
+  });
   struct Local {
     std::vector<Compared> with;
     std::vector<std::uint32_t> met;
-    std::vector<Edge> edges;
-    std::uint64_t tested = 0;
   };
-  oneapi::tbb::enumerable_thread_specific<Local> locals;
+  oneapi::tbb::enumerable_thread_specific<Local> locals([&] { return Local{std::vector<Compared>(annotators), {}}; });
   oneapi::tbb::parallel_for(Range(0, annotators), [&](const Range& range) {
     Local& local = locals.local();
-    local.with.resize(annotators);
+    Suspicion& mine = found.local();
     for (std::size_t a = range.begin(); a < range.end(); ++a) {
-      const std::uint32_t begin = ballots.annotator_begin[a], end = ballots.annotator_begin[a + 1];
-      if (end - begin < kFewest) continue;
-      for (std::uint32_t i = begin; i < end; ++i) {
-        const std::uint32_t p = ballots.pairs[i], first = ballots.begin[p], last = ballots.begin[p + 1];
-        const double voters = last - first, firsts = ballots.firsts[p];
-        const double differing = firsts * (voters - firsts), couples = voters * (voters - 1) / 2 - 1;
-        std::uint32_t v = first;
-        while (ballots.voters[v] >> 1 != a) ++v;
-        const bool mine = Voter{ballots.voters[v]}.first();
-        for (++v; v < last; ++v) {  // voters of a pair are sorted
-          const Voter other{ballots.voters[v]};
-          const bool differs = other.first() != mine;
-          const double others_agree = 1 - 2 * (differing - differs) / couples;
-          const double agree = others_agree * agreement[a] * agreement[other.annotator()];
-          Compared& with = local.with[other.annotator()];
-          if (with.expected == 0) local.met.push_back(other.annotator());
-          with.expected += static_cast<float>(0.5 - 0.5 * std::clamp(agree, -1.0, 0.99));
-          with.differing += static_cast<float>(differs);
+      if (tallies[a].answers < Suspicion::kFewest) continue;
+      for (std::size_t i = begin[a]; i < begin[a + 1]; ++i) {
+        const std::span<const std::uint32_t> voters = ballots.on(pairs[i]);
+        const Comparison comparison(ballots, pairs[i], agreement);
+        auto v = voters.begin();
+        while (*v >> 1 != a) ++v;
+        const Voter own{*v};
+        for (++v; v != voters.end(); ++v) {  // voters of a pair are sorted
+          Compared& with = local.with[*v >> 1];
+          if (with.expected == 0) local.met.push_back(*v >> 1);
+          comparison.add(own, {*v}, with);
         }
       }
-      for (const std::uint32_t b : local.met) {
-        const Compared with = std::exchange(local.with[b], {});
-        if (with.expected < kFewest) continue;
-        ++local.tested;
-        if (with.differing > kStillCopies * with.expected) continue;
-        const double p_value = poisson_below(with.differing, 0.7 * with.expected);
-        if (p_value < kWorthALook) local.edges.push_back({static_cast<std::uint32_t>(a), b, p_value});
-      }
+      for (const std::uint32_t b : local.met)
+        mine.examine(static_cast<std::uint32_t>(a), b, std::exchange(local.with[b], {}));
       local.met.clear();
     }
   });
+}
+
+/// Annotator pairs who differ too seldom. Adds to `tested` the number of annotator pairs with enough common pairs.
+std::vector<Edge> compare_annotators(const Ballots& ballots, const std::vector<Tally>& tallies, std::size_t most,
+                                     std::uint64_t& tested) {
+  constexpr std::uint32_t kMany = 3;
+  const std::size_t annotators = tallies.size();
+  const std::vector<double> agreement = find_agreement(tallies);
+  Suspicions found;
+  // Tables are not worth it if they have more cells than there are votes.
+  if (annotators <= most && annotators * annotators / 2 <= ballots.voters.size())
+    compare_in_tables(ballots, agreement, found);
+  else
+    compare_one_by_one(ballots, tallies, agreement, found);
   std::vector<Edge> edges;
-  for (const Local& local : locals) {
-    edges.insert(edges.end(), local.edges.begin(), local.edges.end());
-    tested += local.tested;
+  for (const Suspicion& some : found) {
+    edges.insert(edges.end(), some.edges.begin(), some.edges.end());
+    tested += some.tested;
   }
   std::vector<std::uint32_t> degree(annotators, 0);
   for (const Edge& edge : edges) ++degree[edge.a], ++degree[edge.b];
@@ -205,18 +341,14 @@ std::vector<Edge> compare_annotators(const Ballots& ballots, std::size_t annotat
 
 /// Adds edges between annotators whose votes are all the same. If they are many, they dominate their pairs, so that
 /// their agreement looks normal and compare_annotators() does not find them.
-void find_twins(const Ballots& ballots, std::size_t annotators, std::vector<Edge>& edges) {
+void find_twins(const std::vector<Tally>& tallies, std::vector<Edge>& edges) {
   constexpr std::uint32_t kFewest = 50;
-  std::vector<std::uint64_t> print(annotators, 0);
-  for (std::uint32_t p = 0; p < ballots.size(); ++p)
-    for (std::uint32_t i = ballots.begin[p]; i < ballots.begin[p + 1]; ++i)
-      print[ballots.voters[i] >> 1] += mixed(std::uint64_t{p} << 1 | (ballots.voters[i] & 1u));
   std::vector<std::uint32_t> order;
-  for (std::uint32_t a = 0; a < annotators; ++a)
-    if (ballots.annotator_begin[a + 1] - ballots.annotator_begin[a] >= kFewest) order.push_back(a);
-  std::ranges::stable_sort(order, {}, [&](std::uint32_t a) { return print[a]; });
+  for (std::uint32_t a = 0; a < tallies.size(); ++a)
+    if (tallies[a].answers >= kFewest) order.push_back(a);
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t a) { return tallies[a].print; });
   for (std::size_t i = 1; i < order.size(); ++i)
-    if (print[order[i]] == print[order[i - 1]]) edges.push_back({order[i - 1], order[i], 0});
+    if (tallies[order[i]].print == tallies[order[i - 1]].print) edges.push_back({order[i - 1], order[i], 0});
 }
 
 std::vector<CopyCluster> connect(const std::vector<Edge>& edges, std::size_t annotators) {
@@ -280,45 +412,79 @@ struct Known {
   std::function<double(VoteCode vote, std::uint32_t pair)> aside;
 };
 
+/// Number of votes of each cluster.
+std::vector<std::uint64_t> count_votes_of(const Groups& groups, const Column<std::int32_t>& number,
+                                          std::size_t clusters) {
+  oneapi::tbb::enumerable_thread_specific<std::vector<std::uint64_t>> threads(clusters);
+  oneapi::tbb::parallel_for(Range(0, groups.votes.size(), 1 << 16), [&](const Range& range) {
+    std::vector<std::uint64_t>& mine = threads.local();
+    for (std::size_t v = range.begin(); v < range.end(); ++v)
+      if (const std::int32_t c = cluster_of_vote(groups, number, static_cast<std::uint32_t>(v)); c >= 0) ++mine[c];
+  });
+  std::vector<std::uint64_t> out(clusters, 0);
+  for (const std::vector<std::uint64_t>& some : threads)
+    for (std::size_t c = 0; c < clusters; ++c) out[c] += some[c];
+  return out;
+}
+
+/// Finds the clusters of the votes on a pair, ascending, with repeats. Returns whether there are two votes or more.
+bool find_clusters_on(const Groups& groups, const Column<std::int32_t>& number, std::size_t pair,
+                      std::vector<std::int32_t>& out) {
+  out.clear();
+  for (std::uint32_t v = groups.pair_votes[pair]; v < groups.pair_votes[pair + 1]; ++v)
+    if (const std::int32_t c = cluster_of_vote(groups, number, v); c >= 0) out.push_back(c);
+  std::ranges::sort(out);
+  return out.size() >= 2;
+}
+
 /// For each cluster: its members' answers on pairs with votes of at least two members and of someone outside the
 /// cluster. Of large clusters only a sample of pairs, chosen by a hash. `number`: [annotators] cluster, or -1.
 std::vector<Meeting> gather(const Groups& groups, const Column<std::int32_t>& number, std::size_t clusters,
                             const Known& known) {
-  constexpr std::size_t kMostSeats = 20'000;
-  const auto cluster_of = [&](std::uint32_t v) { return cluster_of_vote(groups, number, v); };
-  std::vector<std::size_t> votes(clusters, 0);
-  for (std::uint32_t v = 0; v < groups.votes.size(); ++v)
-    if (cluster_of(v) >= 0) ++votes[cluster_of(v)];
-  std::vector<Meeting> out(clusters);
-  std::vector<std::int32_t> here;
-  std::vector<Answered> answers;
-  for (std::uint32_t p = 0; p < groups.pairs(); ++p) {
-    const std::uint32_t begin = groups.pair_votes[p], end = groups.pair_votes[p + 1];
-    here.clear();
-    for (std::uint32_t v = begin; v < end; ++v)
-      if (const std::int32_t c = cluster_of(v); c >= 0) here.push_back(c);
-    if (here.size() < 2) continue;
-    std::ranges::sort(here);
-    find_answers_on(groups, p, answers);
-    for (std::size_t i = 0; i < here.size();) {
-      const std::int32_t c = here[i];
-      const std::size_t before = i;
-      while (i < here.size() && here[i] == c) ++i;
-      if (i - before < 2 || i - before == end - begin || mixed(p) % (votes[c] / kMostSeats + 1) != 0) continue;
-      Meeting& meeting = out[c];
-      Shared shared{{}, meeting.seats.size(), 0};
-      for (const Answered& one : answers)
-        if (number[one.annotator] == c && one.winner() != 0)
-          meeting.seats.push_back({one.annotator, one.winner() > 0, known.aside(groups.votes[one.vote], p)});
-      shared.end = meeting.seats.size();
-      if (shared.end - shared.begin < 2) {
-        meeting.seats.resize(shared.begin);
-        continue;
+  constexpr std::size_t kMostSeats = 20'000, kPairs = 1 << 14;
+  const std::vector<std::uint64_t> votes = count_votes_of(groups, number, clusters);
+  // Blocks of pairs, which are joined in their order.
+  struct Part {
+    std::vector<std::pair<std::int32_t, Shared>> pairs;  ///< with the cluster of each
+    std::vector<Seat> seats;
+  };
+  std::vector<Part> parts((groups.pairs() + kPairs - 1) / kPairs);
+  oneapi::tbb::parallel_for(std::size_t{0}, parts.size(), [&](std::size_t block) {
+    Part& part = parts[block];
+    std::vector<std::int32_t> here;
+    std::vector<Answered> answers;
+    const std::size_t pair_end = std::min((block + 1) * kPairs, groups.pairs());
+    for (auto p = static_cast<std::uint32_t>(block * kPairs); p < pair_end; ++p) {
+      if (!find_clusters_on(groups, number, p, here)) continue;
+      find_answers_on(groups, p, answers);
+      for (std::size_t i = 0; i < here.size();) {
+        const std::int32_t c = here[i];
+        const std::size_t before = i, all = groups.pair_votes[p + 1] - groups.pair_votes[p];
+        while (i < here.size() && here[i] == c) ++i;
+        if (i - before < 2 || i - before == all || mixed(p) % (votes[c] / kMostSeats + 1) != 0) continue;
+        Shared shared{{}, part.seats.size(), 0};
+        for (const Answered& one : answers)
+          if (number[one.annotator] == c && one.winner() != 0)
+            part.seats.push_back({one.annotator, one.winner() > 0, known.aside(groups.votes[one.vote], p)});
+        shared.end = part.seats.size();
+        if (shared.end - shared.begin < 2) {
+          part.seats.resize(shared.begin);
+          continue;
+        }
+        shared.others = known.others(p, c, answers);
+        part.pairs.emplace_back(c, shared);
       }
-      shared.others = known.others(p, c, answers);
-      meeting.pairs.push_back(shared);
     }
-  }
+  });
+  std::vector<Meeting> out(clusters);
+  for (const Part& part : parts)
+    for (const auto& [c, shared] : part.pairs) {
+      std::vector<Seat>& seats = out[c].seats;
+      const std::size_t begin = seats.size();
+      seats.insert(seats.end(), part.seats.begin() + static_cast<std::ptrdiff_t>(shared.begin),
+                   part.seats.begin() + static_cast<std::ptrdiff_t>(shared.end));
+      out[c].pairs.push_back({shared.others, begin, seats.size()});
+    }
   return out;
 }
 
@@ -362,13 +528,13 @@ Prediction predict(const Meeting& meeting, double discrimination) {
 std::vector<double> fewest_expected(const Meeting& meeting) {
   constexpr int kSteps = 16;
   constexpr double kThreeErrors = 4.5;
-  std::vector<Prediction> predictions;
-  double best = -INFINITY;
-  for (int step = -kSteps; step <= kSteps; ++step) {
+  std::vector<Prediction> predictions(2 * kSteps + 1);
+  oneapi::tbb::parallel_for(-kSteps, kSteps + 1, [&](int step) {
     const double size = step == 0 ? 0 : 0.1 * std::pow(1.5, std::abs(step) - 1);  // 0.1 to 44
-    predictions.push_back(predict(meeting, step < 0 ? -size : size));
-    best = std::max(best, predictions.back().log_likelihood);
-  }
+    predictions[step + kSteps] = predict(meeting, step < 0 ? -size : size);
+  });
+  double best = -INFINITY;
+  for (const Prediction& p : predictions) best = std::max(best, p.log_likelihood);
   const auto total = [](const Prediction& p) { return std::accumulate(p.differing.begin(), p.differing.end(), 0.0); };
   const Prediction* fewest = nullptr;
   for (const Prediction& p : predictions)
@@ -443,16 +609,23 @@ class Crowd {
  public:
   /// `number`: [annotators] cluster, or -1.
   Crowd(const Ballots& ballots, const Column<std::int32_t>& number) {
-    double couples = 0, agreement = 0;
-    for (std::size_t p = 0; p < ballots.size(); ++p) {
-      double voters = 0, firsts = 0;
-      for (std::uint32_t i = ballots.begin[p]; i < ballots.begin[p + 1]; ++i)
-        if (const Voter voter{ballots.voters[i]}; number[voter.annotator()] < 0) ++voters, firsts += voter.first();
-      couples += voters * (voters - 1) / 2;
-      agreement += voters * (voters - 1) / 2 - 2 * firsts * (voters - firsts);
-    }
-    knows_ = agreement > kClear * std::sqrt(couples);
-    while (knows_ && discrimination_ < 30 && mean_square() < agreement / couples) discrimination_ *= 1.1;
+    using Sums = std::pair<std::int64_t, std::int64_t>;
+    const auto [couples, agreement] = oneapi::tbb::parallel_reduce(
+        Range(0, ballots.count.size(), 1024), Sums{0, 0},
+        [&](const Range& range, Sums sums) {
+          for (std::size_t p = range.begin(); p < range.end(); ++p) {
+            std::int64_t voters = 0, firsts = 0;
+            for (const std::uint32_t bits : ballots.on(p))
+              if (const Voter voter{bits}; number[voter.annotator()] < 0) ++voters, firsts += voter.first();
+            sums.first += voters * (voters - 1) / 2;
+            sums.second += voters * (voters - 1) / 2 - 2 * firsts * (voters - firsts);
+          }
+          return sums;
+        },
+        [](const Sums& a, const Sums& b) {
+          return Sums{a.first + b.first, a.second + b.second};
+        });
+    find_discrimination(static_cast<double>(couples), static_cast<double>(agreement));
   }
 
   /// Whether the crowd agrees with itself more than by chance. If not, it cannot clear any suspect.
@@ -488,6 +661,12 @@ class Crowd {
  private:
   static constexpr int kNodes = 12;
   static constexpr double kWidth = 0.4, kClear = 3;
+
+  /// `agreement`: number of couples of voters who agree minus that of those who differ.
+  void find_discrimination(double couples, double agreement) {
+    knows_ = agreement > kClear * std::sqrt(couples);
+    while (knows_ && discrimination_ < 30 && mean_square() < agreement / couples) discrimination_ *= 1.1;
+  }
 
   /// Mean square of P(vote for the better item) - P(vote against it).
   double mean_square() const {
@@ -528,11 +707,12 @@ std::vector<CopyCluster> not_cleared(const Groups& groups, const Ballots& ballot
 
 Column<std::int32_t> Copies::numbers(std::size_t annotators) const { return numbers_of(clusters, annotators); }
 
-Copies suspect_copies(const Groups& groups) {
+Copies suspect_copies(const Groups& groups, std::size_t most_in_tables) {
   const Ballots ballots = read_ballots(groups);
+  const std::vector<Tally> tallies = tally(ballots, groups.annotators);
   Copies out;
-  std::vector<Edge> edges = compare_annotators(ballots, groups.annotators, out.tested);
-  find_twins(ballots, groups.annotators, edges);
+  std::vector<Edge> edges = compare_annotators(ballots, tallies, most_in_tables, out.tested);
+  find_twins(tallies, edges);
   out.clusters = not_cleared(groups, ballots, connect(edges, groups.annotators));
   return out;
 }
@@ -578,7 +758,9 @@ void weigh_copies(Groups& groups, const Copies& copies) {
   groups.on_device.reset();
   oneapi::tbb::parallel_for(Range(0, groups.pairs(), 64), [&](const Range& range) {
     std::vector<Answered> answers;
+    std::vector<std::int32_t> here;
     for (std::size_t p = range.begin(); p < range.end(); ++p) {
+      if (!find_clusters_on(groups, number, p, here)) continue;
       find_answers_on(groups, static_cast<std::uint32_t>(p), answers);
       std::erase_if(answers, [&](const Answered& one) { return number[one.annotator] < 0; });
       const auto cluster = [&](const Answered& one) { return number[one.annotator]; };

@@ -35,7 +35,10 @@ struct Copies {
 /// voters' answers on these pairs, and from how much each of the two agrees with others in general. Annotators whose
 /// votes are all the same are suspects, too. Up to 32 voters of a pair are compared, chosen by a hash. Suspects are
 /// cleared if they differ as often as independent people who are equally good, as far as others' votes show this.
-Copies suspect_copies(const Groups& groups);
+///
+/// Up to `most_in_tables` annotators are compared in tables of all annotator pairs: up to 32 MB per thread. The sums
+/// are integers, so the result does not depend on this or on the number of threads.
+Copies suspect_copies(const Groups& groups, std::size_t most_in_tables = 2000);
 
 /// Those suspects whom a fit confirms; the fit has counted each cluster as one voter. For each pair it uses what votes
 /// outside the cluster say of the scores (without the EP sites of the cluster), and the largest discrimination that the

@@ -1,13 +1,16 @@
 #include "guards/lifts.h"
 
 #include <fmt/format.h>
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numbers>
-#include <numeric>
+#include <span>
+#include <utility>
 
 #include "core/strings.h"
 #include "fit/answer_model.h"
@@ -15,9 +18,12 @@
 #include "formulas/component.h"
 #include "formulas/elementary.h"
 #include "formulas/label.h"
+#include "group/by_annotator.h"
 
 namespace voxpop {
 namespace {
+
+using Range = oneapi::tbb::blocked_range<std::uint32_t>;
 
 /// Fewer votes on an item cannot be distinguished from chance.
 constexpr double kFewest = 8;
@@ -47,36 +53,66 @@ double binomial_tail(std::size_t least, std::size_t trials, double p) {
   return tail;
 }
 
+/// Votes that can be in the record of an item.
+struct Frequent {
+  Column<std::uint8_t> kept;  ///< [V] 1: yes; 0: the annotator's votes in the component weigh too little together
+  std::vector<std::uint64_t> voted;  ///< [annotators] number of decided votes in all components
+};
+
+Frequent find_frequent(const Groups& groups) {
+  constexpr double kLeast = kFewest * 0.999;  // rounding depends on the order of a sum
+  constexpr std::uint32_t kAtOnce = 1 << 14;
+  struct Met {
+    double weight = 0;  // in one component
+    std::uint64_t votes = 0;
+  };
+  Frequent out{Column<std::uint8_t>(groups.votes.size()), std::vector<std::uint64_t>(groups.annotators, 0)};
+  oneapi::tbb::enumerable_thread_specific<std::vector<Met>> threads(groups.annotators);
+  const auto meet = [&](std::vector<Met>& met, std::uint32_t v) -> Met& { return met[groups.votes[v].annotator()]; };
+  oneapi::tbb::parallel_for(Range(0, static_cast<std::uint32_t>(groups.components()), 64), [&](const Range& range) {
+    for (std::uint32_t c = range.begin(); c < range.end(); ++c) {
+      const ComponentRange all = groups.range(c, c + 1);
+      if (all.vote_end - all.vote > kSmallVotes) {  // most annotators have enough votes
+        oneapi::tbb::parallel_for(Range(all.vote, all.vote_end, kAtOnce), [&](const Range& part) {
+          std::vector<Met>& met = threads.local();
+          for (std::uint32_t v = part.begin(); v < part.end(); ++v) {
+            out.kept[v] = 1;
+            meet(met, v).votes += groups.is_voted(v);
+          }
+        });
+        continue;
+      }
+      std::vector<Met>& met = threads.local();
+      bool any = false;
+      for (std::uint32_t v = all.vote; v < all.vote_end; ++v) {
+        if (!groups.is_voted(v)) continue;
+        Met& own = meet(met, v);
+        ++own.votes;
+        own.weight += groups.weight_of(v);
+        any |= own.weight >= kLeast;
+      }
+      for (std::uint32_t v = all.vote; v < all.vote_end; ++v) out.kept[v] = any && meet(met, v).weight >= kLeast;
+      for (std::uint32_t v = all.vote; v < all.vote_end; ++v) meet(met, v).weight = 0;
+    }
+  });
+  for (const std::vector<Met>& met : threads)
+    for (std::size_t a = 0; a < met.size(); ++a) out.voted[a] += met[a].votes;
+  return out;
+}
+
 /// Records of all annotators with enough votes on something, sorted by `of`. `of_slot`: item or source of a slot.
 class Keeper {
  public:
-  Keeper(const Groups& groups, const Fit& fit, const Sites& sites)
-      : groups_(groups),
-        fit_(fit),
-        sites_(sites),
-        model_(groups, fit),
-        pair_of_(groups.votes.size()),
-        first_of_(groups.voters() + 1, 0) {
-    const auto each = [&](const auto& act) {
-      for (std::uint32_t p = 0; p < groups.pairs(); ++p)
-        for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-          if (groups.is_voted(v)) act(v, p);
-    };
-    each([&](std::uint32_t v, std::uint32_t p) {
-      pair_of_[v] = p;
-      ++first_of_[groups.votes[v].annotator() + 1];
-    });
-    std::partial_sum(first_of_.begin(), first_of_.end(), first_of_.begin());
-    by_annotator_.assign(first_of_.back(), 0);
-    std::vector<std::uint32_t> next(first_of_.begin(), first_of_.end() - 1);
-    each([&](std::uint32_t v, std::uint32_t) { by_annotator_[next[groups.votes[v].annotator()]++] = v; });
-  }
+  /// `votes`: those that can be in a record. `voted`: see Frequent.
+  Keeper(const Groups& groups, const Fit& fit, const Sites& sites, VotesByAnnotator votes,
+         const std::vector<std::uint64_t>& voted)
+      : groups_(groups), fit_(fit), sites_(sites), model_(groups, fit), votes_(std::move(votes)), voted_(voted) {}
 
-  std::vector<Record> records(const std::function<std::uint32_t(std::uint32_t)>& of_slot) const {
+  template <class OfSlot>
+  std::vector<Record> records(const OfSlot& of_slot) const {
     std::vector<std::vector<Record>> parts(groups_.voters());
     oneapi::tbb::parallel_for(std::size_t{0}, groups_.voters(), [&](std::size_t a) {
-      if (first_of_[a + 1] - first_of_[a] < 2) return;
-      parts[a] = of_annotator(static_cast<std::uint32_t>(a), of_slot);
+      if (voted_[a] >= 2) parts[a] = of_annotator(static_cast<std::uint32_t>(a), of_slot);
     });
     std::vector<Record> out;
     for (const std::vector<Record>& part : parts) out.insert(out.end(), part.begin(), part.end());
@@ -85,12 +121,15 @@ class Keeper {
   }
 
  private:
-  std::vector<Record> of_annotator(std::uint32_t a, const std::function<std::uint32_t(std::uint32_t)>& of_slot) const {
-    // Item or source; 2 * index in by_annotator_, + 1 if it is the pair's second.
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> sides;
-    for (std::uint32_t k = first_of_[a]; k < first_of_[a + 1]; ++k) {
-      const std::uint32_t vote = by_annotator_[k], pair = pair_of_[vote];
-      const std::uint32_t first = of_slot(groups_.pair_first[pair]), second = of_slot(groups_.pair_second[pair]);
+  template <class OfSlot>
+  std::vector<Record> of_annotator(std::uint32_t a, const OfSlot& of_slot) const {
+    const std::span own(votes_.votes.begin() + static_cast<std::ptrdiff_t>(votes_.begin[a]),
+                        votes_.votes.begin() + static_cast<std::ptrdiff_t>(votes_.begin[a + 1]));
+    // Item or source; 2 * index in `own`, + 1 if it is the pair's second.
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> sides;
+    for (std::size_t k = 0; k < own.size(); ++k) {
+      const std::uint32_t first = of_slot(groups_.pair_first[own[k].pair]);
+      const std::uint32_t second = of_slot(groups_.pair_second[own[k].pair]);
       if (first == second) continue;
       sides.emplace_back(first, 2 * k);
       sides.emplace_back(second, 2 * k + 1);
@@ -101,18 +140,18 @@ class Keeper {
       end = begin + 1;
       while (end < sides.size() && sides[end].first == sides[begin].first) ++end;
       Record record{sides[begin].first, a};
-      for (std::size_t i = begin; i < end; ++i) record.votes += groups_.weight_of(by_annotator_[sides[i].second / 2]);
+      for (std::size_t i = begin; i < end; ++i) record.votes += groups_.weight_of(own[sides[i].second / 2].vote);
       if (record.votes < kFewest) continue;
-      for (std::size_t i = begin; i < end; ++i) add(record, by_annotator_[sides[i].second / 2], sides[i].second % 2);
+      for (std::size_t i = begin; i < end; ++i) add(record, own[sides[i].second / 2], sides[i].second % 2 != 0);
       out.push_back(record);
     }
     return out;
   }
 
-  void add(Record& record, std::uint32_t v, bool second) const {
+  void add(Record& record, const VotesByAnnotator::Vote& at, bool second) const {
+    const auto [v, pair] = at;
     const VoteCode vote = groups_.votes[v];
     const AnnotatorPosterior& a = fit_.annotators[record.annotator];
-    const std::uint32_t pair = pair_of_[v];
     const double weight = groups_.weight_of(v);
     // With own views, the annotator's other votes on the item would show its view; the scores contain little of it.
     const Cavity<double> known = fit_.view_variance == 0
@@ -133,9 +172,8 @@ class Keeper {
   const Fit& fit_;
   const Sites& sites_;
   const AnswerModel model_;
-  Column<std::uint32_t> pair_of_;
-  std::vector<std::uint32_t> first_of_;  ///< [annotators + 1] offset of its decided votes in by_annotator_
-  std::vector<std::uint32_t> by_annotator_;
+  const VotesByAnnotator votes_;
+  const std::vector<std::uint64_t>& voted_;
 };
 
 /// Lifts among `records`, item by item. `open_of`: variance of the unknown part of an item's score.
@@ -171,14 +209,17 @@ std::vector<Lift> lifts_among(const std::vector<Record>& records, bool source,
 
 std::vector<Lift> find_lifts(const Groups& groups, const Fit& fit, const Sites& sites) {
   if (!has_discriminations(fit.model)) return {};
-  const Keeper keeper(groups, fit, sites);
+  const Frequent frequent = find_frequent(groups);
+  const Keeper of_items(groups, fit, sites, sort_by_annotator(groups, frequent.kept), frequent.voted);
   std::vector<Lift> out =
-      lifts_among(keeper.records([](std::uint32_t slot) { return slot; }), false,
+      lifts_among(of_items.records([](std::uint32_t slot) { return slot; }), false,
                   [&](std::uint32_t slot) { return fit.view_variance + double{fit.posterior.slot_variance[slot]}; });
   for (Lift& lift : out) lift.of = groups.slot_item[lift.of];
   if (groups.slot_source.empty()) return out;
-  std::vector<Lift> sources = lifts_among(keeper.records([&](std::uint32_t slot) { return groups.slot_source[slot]; }),
-                                          true, [&](std::uint32_t) { return fit.view_variance; });
+  const Keeper of_sources(groups, fit, sites, sort_by_annotator(groups), frequent.voted);
+  std::vector<Lift> sources =
+      lifts_among(of_sources.records([&](std::uint32_t slot) { return groups.slot_source[slot]; }), true,
+                  [&](std::uint32_t) { return fit.view_variance; });
   for (Lift& lift : sources)
     if (lift.of < groups.source_row.size()) {  // skips the source of items without a known source
       lift.of = groups.source_row[lift.of];

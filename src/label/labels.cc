@@ -1,5 +1,6 @@
 #include "label/labels.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_sort.h>
 
@@ -22,6 +23,16 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 double normal_below(double x, double mean, double sd) { return normal_cdf(x, mean, std::max(sd, 1e-9)); }
+
+/// Calls act(begin, end) for parts of [0, size), in parallel.
+template <class Act>
+void in_parts(std::size_t size, const Act& act) {
+  constexpr std::size_t kAtOnce = 1 << 16;
+  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, size, kAtOnce), [&](const auto& range) {
+    act(range.begin(), range.end());
+    ScratchMemory::keep_within_limit();
+  });
+}
 
 float ratio(std::int64_t fixed_sum, double count) {
   return count > 0 ? static_cast<float>(from_fixed(fixed_sum) / count) : kNan;
@@ -284,17 +295,30 @@ PairColumns pair_columns(const Groups& groups, const Fit& fit, const PairLabels&
 /// Upper limit of the weight of a vote's evidence: kMostWorth times its weight at difference 0. A decided vote has
 /// gamma^2 there (or gamma, if the target is 1), in units of the reference annotator; ties and grades have twice as
 /// much.
-double most_weight(const Groups& groups, const Fit& fit, std::uint32_t vote) {
-  constexpr double kMostWorth = 4;
-  const AnnotatorPosterior& a = fit.annotators[groups.votes[vote].annotator()];
-  const double gamma =
-      std::hypot(a.discrimination, std::sqrt(std::max<double>(a.discrimination_variance, 0))) / fit.score_unit;
-  return kMostWorth * groups.weight_of(vote) * std::max(gamma, gamma * gamma) *
-         (std::abs(groups.votes[vote].level()) == 1 ? 1 : 2);
-}
+class MostWeight {
+ public:
+  MostWeight(const Groups& groups, const Fit& fit) : groups_(groups) {
+    for (const AnnotatorPosterior& a : fit.annotators) {
+      const double gamma =
+          std::hypot(a.discrimination, std::sqrt(std::max<double>(a.discrimination_variance, 0))) / fit.score_unit;
+      of_annotator_.push_back(std::max(gamma, gamma * gamma));
+    }
+  }
+  double of(std::uint32_t vote) const {
+    constexpr double kMostWorth = 4;
+    const VoteCode code = groups_.votes[vote];
+    return kMostWorth * groups_.weight_of(vote) * of_annotator_[code.annotator()] *
+           (std::abs(code.level()) == 1 ? 1 : 2);
+  }
+
+ private:
+  const Groups& groups_;
+  std::vector<double> of_annotator_;
+};
 
 /// [P] The evidence of each pair.
-Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const VoteEvidence& evidence) {
+Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const MostWeight& most_weight,
+                                   const VoteEvidence& evidence) {
   Column<EvidenceLabel> out(groups.pairs());
   const double unit = fit.score_unit;
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
@@ -302,7 +326,7 @@ Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const V
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       gradient += double{groups.weight_of(v)} * evidence.gradient[v];
       curvature += double{groups.weight_of(v)} * evidence.curvature[v];
-      most += most_weight(groups, fit, v);
+      most += most_weight.of(v);
     }
     out[p] = evidence_label(gradient / unit, curvature / (unit * unit), unit * fit.posterior.pair_mean[p], most);
   });
@@ -311,25 +335,26 @@ Column<EvidenceLabel> sum_evidence(const Groups& groups, const Fit& fit, const V
 
 /// Writes the evidence of each vote; consumes `evidence`. One column at a time: rows are not in the order of votes, and
 /// if memory is short, each further column would be read from a file and written back.
-void label_votes(const Groups& groups, const Fit& fit, VoteEvidence& evidence, std::size_t rows, Labels& labels) {
-  constexpr std::uint32_t kAtOnce = 1 << 16;
+void label_votes(const Groups& groups, const Fit& fit, const MostWeight& most_weight, VoteEvidence& evidence,
+                 std::size_t rows, Labels& labels) {
   const double unit = fit.score_unit;
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       const double weight = groups.weight_of(v), turn = groups.votes[v].first_on_left() ? 1 : -1;
       const EvidenceLabel label =
           evidence_label(turn * weight * evidence.gradient[v] / unit, weight * evidence.curvature[v] / (unit * unit),
-                         turn * unit * fit.posterior.pair_mean[p], most_weight(groups, fit, v));
+                         turn * unit * fit.posterior.pair_mean[p], most_weight.of(v));
       evidence.gradient[v] = label.target;
       evidence.curvature[v] = label.weight;
     }
   });
   const auto in_rows = [&](float none, const auto& value_of) {
-    Column<float> out(rows, none);
-    for (std::uint32_t v = 0; v < groups.votes.size(); ++v) {
-      if (!groups.is_gold(groups.votes[v])) out[groups.vote_row[v]] = value_of(v);
-      if (v % kAtOnce == 0) ScratchMemory::keep_within_limit();
-    }
+    Column<float> out(rows);
+    in_parts(rows, [&](std::size_t begin, std::size_t end) { std::fill(out.data() + begin, out.data() + end, none); });
+    in_parts(groups.votes.size(), [&](std::size_t begin, std::size_t end) {
+      for (auto v = static_cast<std::uint32_t>(begin); v < end; ++v)
+        if (!groups.is_gold(groups.votes[v])) out[groups.vote_row[v]] = value_of(v);
+    });
     return out;
   };
   labels.vote_target = in_rows(0.5f, [&](std::uint32_t v) { return evidence.gradient[v]; });
@@ -426,8 +451,9 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
   labels.sources = label_sources(groups, fit);
   Column<EvidenceLabel> pair_evidence;
   if (evidence != nullptr) {
-    pair_evidence = sum_evidence(groups, fit, *evidence);
-    label_votes(groups, fit, *evidence, rows, labels);
+    const MostWeight most_weight(groups, fit);
+    pair_evidence = sum_evidence(groups, fit, most_weight, *evidence);
+    label_votes(groups, fit, most_weight, *evidence, rows, labels);
   }
   labels.pairs = pair_columns(groups, fit, pairs, labels.annotators.flag, pair_evidence);
   labels.vote_probability_correct.assign(rows, kNan);
