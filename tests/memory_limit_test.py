@@ -68,7 +68,7 @@ class MemoryLimit(CliTest):
         arguments = ["fit", self.votes, "-o", self.path("fit.h5"), "--device", "cpu", "--memory-limit", "110MB"]
         result = run(*arguments, preexec_fn=limit, env={**os.environ, "TMPDIR": self.folder})
         self.assertEqual(result.code, 4, result.err)
-        self.assertRegex(result.err.decode(), f"{self.folder}: no room for .* MiB of scratch: File too large")
+        self.assertRegex(result.err.decode(), f"{self.folder}: no room for .* MiB of scratch files: File too large")
         self.assertEqual(os.listdir(self.folder), [])
 
 
