@@ -268,6 +268,16 @@ TEST(CApi, looks_at_codes_of_votes_in_memory) {
   EXPECT_TRUE(std::ranges::any_of(all_left.findings, [](const Finding& one) { return one.kind == "one_sided"; }));
 }
 
+TEST(CApi, refuses_ties_alone_where_ties_are_dropped) {
+  Votes votes = simulated();
+  for (std::int8_t& preference : votes.preference) preference = 0;
+  voxpop_fit* none = nullptr;
+  EXPECT_EQ(voxpop_fit_votes(given(votes).get(), R"({"ties": "drop"})", nullptr, &none), 3);
+  EXPECT_NE(std::strstr(voxpop_error(), "every vote is a tie"), nullptr) << voxpop_error();
+  const char* json = nullptr;
+  EXPECT_EQ(voxpop_evaluate(given(votes).get(), nullptr, nullptr, &json), 3) << voxpop_error();
+}
+
 TEST_F(CApiFiles, a_checkpoint_is_of_these_very_votes) {
   Votes votes = simulated();
   const std::string file = path("kept");
