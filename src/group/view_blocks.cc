@@ -177,24 +177,28 @@ ViewBlocks find_view_blocks(const Groups& groups, const Votes& votes, std::uint3
 
 bool can_be_view(std::size_t votes, std::size_t items) { return votes > 1 && items <= kMostViewItems; }
 
-std::vector<bool> find_viewed(const Groups& groups, const ViewBlocks& blocks) {
-  std::vector<bool> viewed(blocks.count, false);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;  // (block, slot)
-  for (std::uint32_t c = 0; c < groups.components(); ++c) {
-    if (groups.items_of(c) > kMostItemsWithViews) return std::vector<bool>(blocks.count, false);
-    slots.clear();
-    for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
-      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
-        for (const std::uint32_t slot : {groups.pair_first[p], groups.pair_second[p]})
-          slots.emplace_back(blocks.of[v], slot);
-    std::ranges::sort(slots);
-    for (std::size_t begin = 0, end; begin < slots.size(); begin = end) {
-      std::uint32_t items = 1;
-      for (end = begin + 1; end < slots.size() && slots[end].first == slots[begin].first; ++end)
-        items += slots[end].second != slots[end - 1].second;
-      viewed[slots[begin].first] = can_be_view((end - begin) / 2, items);  // each vote has two entries
+Column<std::uint8_t> find_viewed(const Groups& groups, const ViewBlocks& blocks) {
+  Column<std::uint8_t> viewed(blocks.count, std::uint8_t{0});
+  const auto components = static_cast<std::uint32_t>(groups.components());
+  for (std::uint32_t c = 0; c < components; ++c)
+    if (groups.items_of(c) > kMostItemsWithViews) return viewed;
+  oneapi::tbb::parallel_for(Range(0, components, 64), [&](const Range& range) {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;  // (block, slot)
+    for (std::uint32_t c = range.begin(); c < range.end(); ++c) {
+      slots.clear();
+      for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
+        for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
+          for (const std::uint32_t slot : {groups.pair_first[p], groups.pair_second[p]})
+            slots.emplace_back(blocks.of[v], slot);
+      std::ranges::sort(slots);
+      for (std::size_t begin = 0, end; begin < slots.size(); begin = end) {
+        std::uint32_t items = 1;
+        for (end = begin + 1; end < slots.size() && slots[end].first == slots[begin].first; ++end)
+          items += slots[end].second != slots[end - 1].second;
+        viewed[slots[begin].first] = can_be_view((end - begin) / 2, items);  // each vote has two entries
+      }
     }
-  }
+  });
   return viewed;
 }
 
