@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "formulas/component.h"
 #include "group/sources.h"
 #include "helpers.h"
 
@@ -14,9 +15,10 @@ using test::Row;
 
 constexpr std::uint32_t kPeople = 60, kItems = 20;
 
-/// 60 people of 200 votes each on 20 items; nothing here uses the program's own simulation. The first `ring` of them
+/// 60 people of `each` votes on 20 items; nothing here uses the program's own simulation. The first `ring` of them
 /// always vote for item 7 and judge the rest like all others.
-std::vector<Lift> find(std::uint64_t seed, std::uint32_t ring, bool sources = false, double own_view = 0) {
+std::vector<Lift> find(std::uint64_t seed, std::uint32_t ring, bool sources = false, double own_view = 0,
+                       int each = 200) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal;
   const auto uniform = [&] { return std::uniform_real_distribution<double>()(random); };
@@ -28,7 +30,7 @@ std::vector<Lift> find(std::uint64_t seed, std::uint32_t ring, bool sources = fa
     const double gamma = std::exp(0.3 * normal(random)), side = 0.2 * normal(random);
     std::vector<double> seen = score;
     for (double& s : seen) s += own_view * normal(random);
-    for (int vote = 0; vote < 200; ++vote) {
+    for (int vote = 0; vote < each; ++vote) {
       const auto left = static_cast<std::uint32_t>(uniform() * kItems);
       const std::uint32_t right = (left + 1 + static_cast<std::uint32_t>(uniform() * (kItems - 1))) % kItems;
       bool goes_left = uniform() < 1 / (1 + std::exp(-gamma * (seen[left] - seen[right]) - side));
@@ -62,6 +64,18 @@ TEST(Lifts, a_ring_that_lifts_one_item_is_found) {
       for (const std::uint32_t member : found[0].members) EXPECT_LT(member, ring);
       EXPECT_GE(3 * found[0].members.size(), ring);
     }
+}
+
+TEST(Lifts, in_a_component_of_few_votes) {
+  ASSERT_LT(kPeople * 130, kSmallVotes);  // here the annotators with enough votes are found first
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const std::vector<Lift> found = find(seed, 12, false, 0, 130);
+    ASSERT_EQ(found.size(), 1u) << seed;
+    EXPECT_EQ(found[0].of, 7u);
+    EXPECT_EQ(found[0].won, found[0].votes);
+    EXPECT_GT(found[0].tested, kPeople / 2);
+    for (const std::uint32_t member : found[0].members) EXPECT_LT(member, 12u);
+  }
 }
 
 TEST(Lifts, nobody_is_accused_of_honest_votes) {

@@ -1,13 +1,17 @@
 #include "evaluate/left_out.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "core/seeded_hash.h"
 #include "fit/answer_model.h"
@@ -61,33 +65,67 @@ struct Chosen {
 };
 
 Chosen choose_left_out(const Groups& groups, const Units& units, std::size_t most) {
-  double work = 0;
-  for (std::uint32_t c = 0; c < groups.components(); ++c)
-    if (units.can_refit(c)) work += units.work_of_turns(c);
+  using Range = oneapi::tbb::blocked_range<std::uint32_t>;
+  constexpr std::uint32_t kComponents = 1 << 13, kPairs = 1 << 14;
+  const auto components = static_cast<std::uint32_t>(groups.components());
+  const double work = oneapi::tbb::parallel_deterministic_reduce(
+      Range(0, components, kComponents), 0.0,
+      [&](const Range& range, double sum) {
+        for (std::uint32_t c = range.begin(); c < range.end(); ++c)
+          if (units.can_refit(c)) sum += units.work_of_turns(c);
+        return sum;
+      },
+      std::plus<>());
   const std::size_t step =
       std::max((groups.votes.size() + most - 1) / most, static_cast<std::size_t>(std::ceil(work / kMostWork)));
-  Chosen chosen;
-  const auto choose = [&](std::uint32_t c, const auto& wanted) {
-    for (std::uint32_t p = groups.component_pairs[c]; p < groups.component_pairs[c + 1]; ++p)
+  // Blocks of components, which are joined in their order.
+  struct Part {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> turns;  ///< component, turn
+    std::vector<Range> pairs;                                    ///< of components without refits
+  };
+  std::vector<Part> parts((components + kComponents - 1) / kComponents);
+  oneapi::tbb::parallel_for(std::size_t{0}, parts.size(), [&](std::size_t block) {
+    const auto end = static_cast<std::uint32_t>(std::min<std::size_t>((block + 1) * kComponents, components));
+    for (auto c = static_cast<std::uint32_t>(block * kComponents); c < end; ++c) {
+      if (!units.can_refit(c)) {
+        for (std::uint32_t p = groups.component_pairs[c], pair_end; p < groups.component_pairs[c + 1]; p = pair_end) {
+          pair_end = std::min(p + kPairs, groups.component_pairs[c + 1]);
+          parts[block].pairs.emplace_back(p, pair_end);
+        }
+        continue;
+      }
+      const std::uint32_t begin = groups.range(c, c + 1).vote, turns = units.turns_of(c);
+      if (units.blocks != nullptr && turns == 1) continue;  // no other block has votes on its items
+      for (std::uint32_t turn = 0; turn < turns; ++turn)
+        if (mixed(begin + turn) % step == 0) parts[block].turns.emplace_back(c, turn);
+    }
+  });
+  const auto choose = [&](const Range& pairs, std::vector<LeftOut>& out, const auto& wanted) {
+    for (std::uint32_t p = pairs.begin(); p < pairs.end(); ++p)
       for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v)
         if ((units.blocks != nullptr ? groups.votes[v].seen() && !groups.is_gold(groups.votes[v])
                                      : groups.is_voted(v)) &&
             wanted(v))
-          chosen.votes.push_back({v, p});
+          out.push_back({v, p});
   };
-  for (std::uint32_t c = 0; c < groups.components(); ++c) {
-    if (!units.can_refit(c)) continue;
-    const std::uint32_t begin = groups.range(c, c + 1).vote, turns = units.turns_of(c);
-    if (units.blocks != nullptr && turns == 1) continue;  // no other block has votes on its items
-    for (std::uint32_t turn = 0; turn < turns; ++turn) {
-      if (mixed(begin + turn) % step != 0) continue;
+  Chosen chosen;
+  for (const Part& part : parts)
+    for (const auto& at : part.turns) {
+      const std::uint32_t c = at.first, turn = at.second;
+      const std::uint32_t begin = groups.range(c, c + 1).vote, turns = units.turns_of(c);
       const std::size_t first = chosen.votes.size();
-      choose(c, [&](std::uint32_t v) { return (units.of(v) - units.of(begin)) % turns == turn; });
+      choose(Range(groups.component_pairs[c], groups.component_pairs[c + 1]), chosen.votes,
+             [&](std::uint32_t v) { return (units.of(v) - units.of(begin)) % turns == turn; });
       if (chosen.votes.size() > first) chosen.turns.push_back({c, first, chosen.votes.size()});
     }
-  }
-  for (std::uint32_t c = 0; c < groups.components() && units.blocks == nullptr; ++c)
-    if (!units.can_refit(c)) choose(c, [&](std::uint32_t v) { return mixed(v) % step == 0; });
+  if (units.blocks != nullptr) return chosen;
+  std::vector<Range> rest;
+  for (const Part& part : parts) rest.insert(rest.end(), part.pairs.begin(), part.pairs.end());
+  std::vector<std::vector<LeftOut>> found(rest.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, rest.size(), [&](std::size_t i) {
+    choose(rest[i], found[i], [&](std::uint32_t v) { return mixed(v) % step == 0; });
+  });
+  for (const std::vector<LeftOut>& some : found) chosen.votes.insert(chosen.votes.end(), some.begin(), some.end());
   return chosen;
 }
 

@@ -20,11 +20,11 @@ struct ViewBlocks {
 /// Whether a block with this many votes and items can have a view of its own.
 bool can_be_view(std::size_t votes, std::size_t items);
 
-/// [count] Whether each block can have a view of its own (formulas/views.h): it has more than one vote and at most
-/// kMostViewItems items. All false if any component has more than kMostItemsWithViews items: the votes of such a
+/// [count] 1 if the block can have a view of its own (formulas/views.h): it has more than one vote and at most
+/// kMostViewItems items. All 0 if any component has more than kMostItemsWithViews items: the votes of such a
 /// component depend on the scores alone, and discriminations without views do not have the same meaning as
 /// discriminations with views.
-std::vector<bool> find_viewed(const Groups& groups, const ViewBlocks& blocks);
+Column<std::uint8_t> find_viewed(const Groups& groups, const ViewBlocks& blocks);
 
 /// The blocks of votes, in groups with vote_row. A component's blocks are neighbours. Votes without an annotator share
 /// a block only within one judgement; else each is a block. Takes V log V steps, in parallel. `step`: looks at a

@@ -1,6 +1,8 @@
 #include "group/views.h"
 
+#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_sort.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,13 +17,24 @@ namespace {
 constexpr double kLeastShare = 0.4;
 constexpr std::size_t kSampleVotes = 100'000;
 
+using Range = oneapi::tbb::blocked_range<std::uint32_t>;
+
+/// Votes and pairs at once, for one thread.
+constexpr std::uint32_t kVotes = 1 << 16, kPairs = 256;
+
+std::uint32_t take(std::uint32_t& next) { return std::atomic_ref(next).fetch_add(1, std::memory_order_relaxed); }
+
 /// Whether any judgement has more than one vote, such as a ranking.
 bool has_rankings(const Votes& votes) {
-  Column<std::uint32_t> sorted;
-  for (const std::uint32_t judgement : votes.judgement)
-    if (judgement != kNoJudgement) sorted.push_back(judgement);
-  std::ranges::sort(sorted);
-  return std::ranges::adjacent_find(sorted) != sorted.end();
+  Column<std::uint32_t> sorted = votes.judgement;
+  oneapi::tbb::parallel_sort(sorted.begin(), sorted.end());
+  std::atomic<bool> found = false;
+  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(1, std::max<std::size_t>(sorted.size(), 1), kVotes),
+                            [&](const auto& range) {
+                              for (std::size_t i = range.begin(); i < range.end() && !found; ++i)
+                                if (sorted[i] == sorted[i - 1] && sorted[i] != kNoJudgement) found = true;
+                            });
+  return found;
 }
 
 }  // namespace
@@ -44,22 +57,27 @@ Views find_views(const Groups& groups, const ViewBlocks& blocks) {
   const std::size_t count = blocks.of.size();
   if (count != groups.votes.size()) throw std::logic_error("blocks of other votes");
   out.block_votes.assign(blocks.count + std::size_t{1}, 0);
-  for (const std::uint32_t b : blocks.of) ++out.block_votes[b + 1];
+  oneapi::tbb::parallel_for(Range(0, static_cast<std::uint32_t>(count), kVotes), [&](const Range& range) {
+    for (std::uint32_t v = range.begin(); v < range.end(); ++v) take(out.block_votes[blocks.of[v] + 1]);
+  });
   std::partial_sum(out.block_votes.begin(), out.block_votes.end(), out.block_votes.begin());
   out.vote.resize(count);
   out.first.resize(count);
   out.second.resize(count);
   Column<std::uint32_t> next(out.block_votes.begin(), out.block_votes.end() - 1), pair_of(count);
-  for (std::uint32_t p = 0; p < groups.pairs(); ++p)
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      out.vote[next[blocks.of[v]]++] = v;
-      pair_of[v] = p;
-    }
+  oneapi::tbb::parallel_for(Range(0, static_cast<std::uint32_t>(groups.pairs()), kPairs), [&](const Range& pairs) {
+    for (std::uint32_t p = pairs.begin(); p < pairs.end(); ++p)
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        out.vote[take(next[blocks.of[v]])] = v;
+        pair_of[v] = p;
+      }
+  });
   Column<std::uint32_t> slots(2 * count);  // a block's slots start at twice the index of its first vote
   out.block_slots.assign(blocks.count + std::size_t{1}, 0);
   std::atomic<bool> any_view = false;
   oneapi::tbb::parallel_for(std::uint32_t{0}, blocks.count, [&](std::uint32_t b) {
     const std::uint32_t begin = out.block_votes[b], end = out.block_votes[b + 1];
+    std::sort(out.vote.begin() + begin, out.vote.begin() + end);
     std::uint32_t* const own = slots.data() + 2 * std::size_t{begin};
     for (std::uint32_t k = begin; k < end; ++k) {
       own[2 * (k - begin)] = groups.pair_first[pair_of[out.vote[k]]];

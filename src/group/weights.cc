@@ -3,13 +3,16 @@
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 #include <oneapi/tbb/parallel_sort.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <numeric>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "formulas/hash.h"
@@ -20,9 +23,11 @@ namespace {
 
 using Range = oneapi::tbb::blocked_range<std::size_t>;
 
+constexpr std::size_t kVotes = 1 << 16;  ///< at once, for one thread
+
 void forget_sides(Groups& groups, const Votes& votes, bool all) {
   if (!all && votes.unknown_sides.empty()) return;
-  oneapi::tbb::parallel_for(Range(0, groups.votes.size(), 1 << 16), [&](const Range& range) {
+  oneapi::tbb::parallel_for(Range(0, groups.votes.size(), kVotes), [&](const Range& range) {
     for (std::size_t v = range.begin(); v < range.end(); ++v) {
       const std::uint32_t row = groups.vote_row[v];
       // In such files the left item may always be the winner. A hash draws the order, so that predictions do not reveal
@@ -71,11 +76,11 @@ double share_of_judgement(Order& order) {
 void share_judgements(const Groups& groups, const Votes& votes, bool views, Column<float>& weight, VoteWeights& out) {
   if (votes.judgement.empty()) return;
   ViewBlocks blocks;
-  std::vector<bool> viewed;
+  Column<std::uint8_t> viewed;
   if (views) {
     blocks = find_view_blocks(groups, votes);
     viewed = find_viewed(groups, blocks);
-    if (std::ranges::count(viewed, false) == 0) return;
+    if (std::ranges::count(viewed, std::uint8_t{0}) == 0) return;
   }
   // Sorted by judgement, then by annotator: votes of two annotators are never one judgement.
   struct Part {
@@ -83,39 +88,57 @@ void share_judgements(const Groups& groups, const Votes& votes, bool views, Colu
     auto key() const { return std::pair(judgement, annotator); }
   };
   // Votes of each judgement. Most judgements have one vote, which needs no weighting.
-  std::vector<std::uint32_t> size(1, 0);
-  for (const std::uint32_t judgement : votes.judgement) {
-    if (judgement == kNoJudgement) continue;
-    if (judgement >= size.size()) size.resize(std::max<std::size_t>(judgement + std::size_t{1}, 2 * size.size()), 0);
-    ++size[judgement];
-  }
+  const Column<std::uint32_t>& all = votes.judgement;
+  const std::size_t judgements = oneapi::tbb::parallel_reduce(
+      Range(0, all.size(), kVotes), std::size_t{0},
+      [&](const Range& range, std::size_t end) {
+        for (std::size_t row = range.begin(); row < range.end(); ++row)
+          if (all[row] != kNoJudgement) end = std::max(end, all[row] + std::size_t{1});
+        return end;
+      },
+      [](std::size_t a, std::size_t b) { return std::max(a, b); });
+  std::vector<std::uint32_t> size(judgements, 0);
+  oneapi::tbb::parallel_for(Range(0, all.size(), kVotes), [&](const Range& range) {
+    for (std::size_t row = range.begin(); row < range.end(); ++row)
+      if (all[row] != kNoJudgement) std::atomic_ref(size[all[row]]).fetch_add(1, std::memory_order_relaxed);
+  });
+  oneapi::tbb::enumerable_thread_specific<std::vector<Part>> found;
+  oneapi::tbb::parallel_for(Range(0, groups.pairs(), 64), [&](const Range& range) {
+    std::vector<Part>& mine = found.local();
+    for (auto p = static_cast<std::uint32_t>(range.begin()); p < range.end(); ++p)
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
+        const std::uint32_t judgement = all[groups.vote_row[v]];
+        if (judgement != kNoJudgement && size[judgement] > 1 && !(views && viewed[blocks.of[v]] != 0))
+          mine.push_back({judgement, groups.votes[v].annotator(), v, p});
+      }
+  });
   std::vector<Part> parts;
-  for (std::uint32_t p = 0; p < groups.pairs(); ++p)
-    for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
-      const std::uint32_t judgement = votes.judgement[groups.vote_row[v]];
-      if (judgement != kNoJudgement && size[judgement] > 1 && !(views && viewed[blocks.of[v]]))
-        parts.push_back({judgement, groups.votes[v].annotator(), v, p});
-    }
+  for (const std::vector<Part>& some : found) parts.insert(parts.end(), some.begin(), some.end());
   oneapi::tbb::parallel_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return std::pair(a.key(), a.vote) < std::pair(b.key(), b.vote);
   });
-  Order order;
-  for (std::size_t begin = 0, end; begin < parts.size(); begin = end) {
-    for (end = begin + 1; end < parts.size() && parts[end].key() == parts[begin].key();) ++end;
-    if (end - begin == 1) continue;
-    order.clear();
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::uint32_t first = groups.pair_first[parts[i].pair], second = groups.pair_second[parts[i].pair];
-      const int winner = groups.votes[parts[i].vote].winner();
-      if (winner >= 0) order.emplace_back(first, second);
-      if (winner <= 0) order.emplace_back(second, first);
+  std::atomic<std::uint64_t> votes_shared = 0, judgements_shared = 0;
+  oneapi::tbb::parallel_for(Range(0, parts.size(), 256), [&](const Range& begins) {
+    Order order;
+    for (std::size_t begin = begins.begin(), end; begin < begins.end(); begin = end) {
+      for (end = begin + 1; end < parts.size() && parts[end].key() == parts[begin].key();) ++end;
+      if (end - begin == 1 || (begin > 0 && parts[begin].key() == parts[begin - 1].key())) continue;
+      order.clear();
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::uint32_t first = groups.pair_first[parts[i].pair], second = groups.pair_second[parts[i].pair];
+        const int winner = groups.votes[parts[i].vote].winner();
+        if (winner >= 0) order.emplace_back(first, second);
+        if (winner <= 0) order.emplace_back(second, first);
+      }
+      const double share = share_of_judgement(order);
+      if (share == 1) continue;
+      for (std::size_t i = begin; i < end; ++i) weight[parts[i].vote] *= static_cast<float>(share);
+      votes_shared += end - begin;
+      ++judgements_shared;
     }
-    const double share = share_of_judgement(order);
-    if (share == 1) continue;
-    for (std::size_t i = begin; i < end; ++i) weight[parts[i].vote] *= static_cast<float>(share);
-    out.in_judgements += end - begin;
-    ++out.judgements;
-  }
+  });
+  out.in_judgements += votes_shared;
+  out.judgements += judgements_shared;
 }
 
 /// Whether repeats can reduce the weights of any votes.
@@ -195,23 +218,28 @@ void share_repeats(const Groups& groups, const Votes& votes, std::optional<Repea
 
 /// Removes votes of weight 0. Each pair keeps at least one vote.
 void drop_votes(Groups& groups, Column<float>& weight) {
-  std::uint32_t next = 0;
-  for (std::size_t p = 0; p < groups.pairs(); ++p) {
-    const std::uint32_t begin = groups.pair_votes[p], end = groups.pair_votes[p + 1];
-    groups.pair_votes[p] = next;
-    for (std::uint32_t v = begin; v < end; ++v) {
-      if (weight[v] == 0) continue;
-      groups.votes[next] = groups.votes[v];
-      groups.vote_row[next] = groups.vote_row[v];
-      if (!groups.given_weight.empty()) groups.given_weight[next] = groups.given_weight[v];
-      weight[next++] = weight[v];
-    }
-  }
-  groups.pair_votes[groups.pairs()] = next;
-  groups.votes.resize(next);
-  groups.vote_row.resize(next);
-  if (!groups.given_weight.empty()) groups.given_weight.resize(next);
-  weight.resize(next);
+  const std::size_t pairs = groups.pairs();
+  Column<std::uint32_t> begin(pairs + 1, 0);  // as Groups::pair_votes, for the votes that are kept
+  oneapi::tbb::parallel_for(Range(0, pairs, 64), [&](const Range& range) {
+    for (std::size_t p = range.begin(); p < range.end(); ++p)
+      for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) begin[p + 1] += weight[v] != 0;
+  });
+  std::partial_sum(begin.begin(), begin.end(), begin.begin());
+  const auto drop_from = [&](auto& column) {
+    if (column.empty()) return;
+    std::remove_cvref_t<decltype(column)> out(begin.back());
+    oneapi::tbb::parallel_for(Range(0, pairs, 64), [&](const Range& range) {
+      std::uint32_t next = begin[range.begin()];
+      for (std::uint32_t v = groups.pair_votes[range.begin()]; v < groups.pair_votes[range.end()]; ++v)
+        if (weight[v] != 0) out[next++] = column[v];
+    });
+    column = std::move(out);
+  };
+  drop_from(groups.votes);
+  drop_from(groups.vote_row);
+  drop_from(groups.given_weight);
+  drop_from(weight);
+  groups.pair_votes = std::move(begin);
 }
 
 /// Votes with the same key are equal: all bits of the code count, or if annotators are alike, only the level.
@@ -252,20 +280,31 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
     out.total = static_cast<double>(groups.votes.size());
     return out;
   }
-  Column<float> weight(groups.votes.size(), 1.0f);
-  if (!votes.weight.empty()) {
-    oneapi::tbb::parallel_for(std::size_t{0}, weight.size(),
-                              [&](std::size_t v) { weight[v] = votes.weight[groups.vote_row[v]]; });
-    groups.given_weight = weight;
-  }
+  Column<float> weight(groups.votes.size());
+  oneapi::tbb::parallel_for(std::size_t{0}, weight.size(), [&](std::size_t v) {
+    weight[v] = votes.weight.empty() ? 1.0f : votes.weight[groups.vote_row[v]];
+  });
+  if (!votes.weight.empty()) groups.given_weight = weight;
   share_judgements(groups, votes, use.views, weight, out);
   share_repeats(groups, votes, use.repeats, weight, out);
   if (out.dropped > 0) {
     drop_votes(groups, weight);
     groups.on_device.reset();
   }
-  out.total = std::accumulate(weight.begin(), weight.end(), 0.0);
-  if (std::ranges::all_of(weight, [](float w) { return w == 1; })) return out;
+  std::atomic<bool> all_one = true;
+  out.total = oneapi::tbb::parallel_deterministic_reduce(
+      Range(0, weight.size(), kVotes), 0.0,
+      [&](const Range& range, double sum) {
+        bool one = true;
+        for (std::size_t v = range.begin(); v < range.end(); ++v) {
+          sum += weight[v];
+          one &= weight[v] == 1;
+        }
+        if (!one) all_one = false;
+        return sum;
+      },
+      std::plus<>());
+  if (all_one) return out;
   groups.weight = std::move(weight);
   groups.on_device.reset();
   return out;
@@ -274,8 +313,10 @@ VoteWeights weigh_votes(Groups& groups, const Votes& votes, const VoteUse& use) 
 void silence(Groups& groups, const std::vector<bool>& silent) {
   if (groups.weight.empty()) groups.weight.assign(groups.votes.size(), 1.0f);
   groups.on_device.reset();
-  for (std::size_t v = 0; v < groups.votes.size(); ++v)
-    if (silent[groups.votes[v].annotator()]) groups.weight[v] *= kNextToNothing;
+  oneapi::tbb::parallel_for(Range(0, groups.votes.size(), kVotes), [&](const Range& range) {
+    for (std::size_t v = range.begin(); v < range.end(); ++v)
+      if (silent[groups.votes[v].annotator()]) groups.weight[v] *= kNextToNothing;
+  });
 }
 
 std::optional<CountedVotes> count_equal_votes(const Groups& groups, bool annotators_alike) {

@@ -230,7 +230,7 @@ struct Suspicion {
 
   void examine(std::uint32_t a, std::uint32_t b, const Compared& with) {
     const double expected = from_fixed(with.expected);
-    if (expected < kFewest) return;
+    if (expected < kFewest - 1e-5) return;  // sums of just kFewest do occur, but for rounding
     ++tested;
     if (with.differing > kStillCopies * expected) return;
     const double p_value = poisson_below(with.differing, 0.7 * expected);

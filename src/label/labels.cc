@@ -2,10 +2,12 @@
 
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 #include <oneapi/tbb/parallel_sort.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -20,18 +22,27 @@
 namespace voxpop {
 namespace {
 
+constexpr std::size_t kRows = 1 << 16, kPairs = 256;  ///< at once, for one thread
+
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 double normal_below(double x, double mean, double sd) { return normal_cdf(x, mean, std::max(sd, 1e-9)); }
 
-/// Calls act(begin, end) for parts of [0, size), in parallel.
+/// Calls act(begin, end) for parts of [0, size) of about `part`, in parallel.
 template <class Act>
-void in_parts(std::size_t size, const Act& act) {
-  constexpr std::size_t kAtOnce = 1 << 16;
-  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, size, kAtOnce), [&](const auto& range) {
+void in_parts(std::size_t size, std::size_t part, const Act& act) {
+  oneapi::tbb::parallel_for(oneapi::tbb::blocked_range<std::size_t>(0, size, part), [&](const auto& range) {
     act(range.begin(), range.end());
     ScratchMemory::keep_within_limit();
   });
+}
+
+/// A column of one value, filled on all cores.
+Column<float> filled(std::size_t size, float value) {
+  Column<float> out(size);
+  in_parts(size, kRows,
+           [&](std::size_t begin, std::size_t end) { std::fill(out.data() + begin, out.data() + end, value); });
+  return out;
 }
 
 float ratio(std::int64_t fixed_sum, double count) {
@@ -49,12 +60,12 @@ double weight_of_pair(const Groups& groups, std::size_t pair) {
 ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) {
   ItemLabels out;
   const auto unit = static_cast<float>(fit.score_unit);
-  out.score.assign(items, 0.0f);
-  out.std_error.assign(items, unit);  // without votes: the prior, whose sd is 1 in prior units
+  out.score = filled(items, 0);
+  out.std_error = filled(items, unit);  // without votes: the prior, whose sd is 1 in prior units
   out.votes.assign(items, 0);
   out.component.assign(items, -1);
   Column<std::uint32_t> component_of(items, 0);
-  for (std::size_t c = 0; c < groups.components(); ++c) {
+  oneapi::tbb::parallel_for(std::size_t{0}, groups.components(), [&](std::size_t c) {
     const auto begin = fit.posterior.slot_mean.begin() + groups.component_slots[c];
     // Scores are already centred, except for the part from sources.
     const float centre = groups.sources == 0 ? 0
@@ -67,20 +78,23 @@ ItemLabels label_items(const Groups& groups, const Fit& fit, std::size_t items) 
       out.component[item] = 0;
       component_of[item] = static_cast<std::uint32_t>(c);
     }
-  }
+  });
   if (groups.given_weight.empty()) {
-    for (std::size_t p = 0; p < groups.pairs(); ++p) {
-      const std::uint32_t votes = groups.pair_votes[p + 1] - groups.pair_votes[p];
-      out.votes[groups.slot_item[groups.pair_first[p]]] += votes;
-      out.votes[groups.slot_item[groups.pair_second[p]]] += votes;
-    }
+    in_parts(groups.pairs(), kPairs, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p)
+        for (const std::uint32_t slot : {groups.pair_first[p], groups.pair_second[p]})
+          std::atomic_ref(out.votes[groups.slot_item[slot]])
+              .fetch_add(groups.pair_votes[p + 1] - groups.pair_votes[p], std::memory_order_relaxed);
+    });
   } else {
+    Column<double> of_pair(groups.pairs());
+    in_parts(groups.pairs(), kPairs, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p) of_pair[p] = weight_of_pair(groups, p);
+    });
     std::vector<double> weight(items, 0.0);
-    for (std::size_t p = 0; p < groups.pairs(); ++p) {
-      const double votes = weight_of_pair(groups, p);
-      weight[groups.slot_item[groups.pair_first[p]]] += votes;
-      weight[groups.slot_item[groups.pair_second[p]]] += votes;
-    }
+    for (std::size_t p = 0; p < groups.pairs(); ++p)
+      for (const std::uint32_t slot : {groups.pair_first[p], groups.pair_second[p]})
+        weight[groups.slot_item[slot]] += of_pair[p];
     std::ranges::transform(weight, out.votes.begin(), rounded_votes);
   }
   Column<std::int32_t> number(groups.components(), -1);
@@ -186,26 +200,53 @@ ComponentLabels label_components(const Groups& groups, const Fit& fit, const Ite
   return out;
 }
 
+/// Sums over an annotator's votes.
+struct Given {
+  double weight = 0;   ///< given weights
+  bool sided = false;  ///< whether the sides of any vote are known
+};
+
+/// [annotators] Blocks of votes are added in their order. The blocks do not depend on the number of threads.
+std::vector<Given> sum_given(const Groups& groups) {
+  const std::size_t votes = groups.votes.size(), annotators = groups.annotators;
+  const std::size_t blocks = std::min({std::size_t{64}, votes / 65'536 + 1, votes / (4 * annotators + 4) + 1});
+  std::vector<std::vector<Given>> parts(blocks);
+  oneapi::tbb::parallel_for(std::size_t{0}, blocks, [&](std::size_t block) {
+    std::vector<Given>& part = parts[block];
+    part.resize(annotators);
+    const std::size_t end = votes * (block + 1) / blocks;
+    for (auto v = static_cast<std::uint32_t>(votes * block / blocks); v < end; ++v) {
+      Given& own = part[groups.votes[v].annotator()];
+      own.weight += groups.given_weight_of(v);
+      own.sided |= groups.votes[v].side_known();
+    }
+  });
+  std::vector<Given> out(annotators);
+  for (const std::vector<Given>& part : parts)
+    for (std::size_t a = 0; a < annotators; ++a) {
+      out[a].weight += part[a].weight;
+      out[a].sided |= part[a].sided;
+    }
+  return out;
+}
+
 AnnotatorLabels label_annotators(const Groups& groups, const Fit& fit) {
   AnnotatorLabels out;
-  std::vector<double> given(groups.annotators, 0.0);
-  for (std::uint32_t v = 0; v < groups.votes.size(); ++v)
-    given[groups.votes[v].annotator()] += groups.given_weight_of(v);
+  const std::vector<Given> sums_given = sum_given(groups);
+  std::vector<double> given;
+  for (const Given& own : sums_given) given.push_back(own.weight);
   std::vector<std::uint32_t> votes(given.size());
   std::ranges::transform(given, votes.begin(), rounded_votes);
   const std::vector<double> weight = groups.weight.empty() ? given : weigh_annotators(groups);
   out.votes.assign(votes.begin(), votes.begin() + static_cast<std::ptrdiff_t>(groups.voters()));
   out.distinct_pairs = count_distinct_pairs(groups);
   out.distinct_pairs.resize(groups.voters());
-  std::vector<bool> sided(groups.annotators, false);
-  for (const VoteCode vote : groups.votes)
-    if (vote.side_known()) sided[vote.annotator()] = true;
   for (std::size_t a = 0; a < groups.voters(); ++a) {
     const AnnotatorPosterior& posterior = fit.annotators[a];
     const ReportSums& sums = fit.posterior.annotators[a];
     Rating rating = rate_annotator(posterior, fit);
-    const double side_bias = sided[a] || votes[a] == 0 ? posterior.side_bias : 0;
-    if (!sided[a] && votes[a] > 0) rating.side_bias_se = kNan;
+    const double side_bias = sums_given[a].sided || votes[a] == 0 ? posterior.side_bias : 0;
+    if (!sums_given[a].sided && votes[a] > 0) rating.side_bias_se = kNan;
     out.discrimination.push_back(static_cast<float>(rating.discrimination));
     out.discrimination_se.push_back(static_cast<float>(rating.discrimination_se));
     out.side_bias.push_back(static_cast<float>(side_bias));
@@ -349,9 +390,8 @@ void label_votes(const Groups& groups, const Fit& fit, const MostWeight& most_we
     }
   });
   const auto in_rows = [&](float none, const auto& value_of) {
-    Column<float> out(rows);
-    in_parts(rows, [&](std::size_t begin, std::size_t end) { std::fill(out.data() + begin, out.data() + end, none); });
-    in_parts(groups.votes.size(), [&](std::size_t begin, std::size_t end) {
+    Column<float> out = filled(rows, none);
+    in_parts(groups.votes.size(), kRows, [&](std::size_t begin, std::size_t end) {
       for (auto v = static_cast<std::uint32_t>(begin); v < end; ++v)
         if (!groups.is_gold(groups.votes[v])) out[groups.vote_row[v]] = value_of(v);
     });
@@ -456,7 +496,7 @@ Labels make_labels(const Groups& groups, const Fit& fit, const PairLabels& pairs
     label_votes(groups, fit, most_weight, *evidence, rows, labels);
   }
   labels.pairs = pair_columns(groups, fit, pairs, labels.annotators.flag, pair_evidence);
-  labels.vote_probability_correct.assign(rows, kNan);
+  labels.vote_probability_correct = filled(rows, kNan);
   oneapi::tbb::parallel_for(std::size_t{0}, groups.pairs(), [&](std::size_t p) {
     for (std::uint32_t v = groups.pair_votes[p]; v < groups.pair_votes[p + 1]; ++v) {
       if (!groups.is_voted(v)) continue;
@@ -484,13 +524,25 @@ void forget_reliability(Labels& labels) {
 }
 
 double flip_rate(const Labels& labels) {
-  double flipped = 0, decided = 0;
-  for (const float p : labels.vote_probability_correct)
-    if (!std::isnan(p)) {
-      flipped += 1 - p;
-      decided += 1;
-    }
-  return flipped / decided;
+  using Range = oneapi::tbb::blocked_range<std::size_t>;
+  struct Sums {
+    double flipped = 0, decided = 0;
+  };
+  const Column<float>& correct = labels.vote_probability_correct;
+  const Sums all = oneapi::tbb::parallel_deterministic_reduce(
+      Range(0, correct.size(), 1 << 16), Sums(),
+      [&](const Range& range, Sums sums) {
+        for (std::size_t row = range.begin(); row < range.end(); ++row)
+          if (!std::isnan(correct[row])) {
+            sums.flipped += 1 - correct[row];
+            sums.decided += 1;
+          }
+        return sums;
+      },
+      [](const Sums& a, const Sums& b) {
+        return Sums{a.flipped + b.flipped, a.decided + b.decided};
+      });
+  return all.flipped / all.decided;
 }
 
 }  // namespace voxpop
