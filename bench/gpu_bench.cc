@@ -37,7 +37,7 @@ double time_median(int runs, const std::function<void()>& act) {
   for (int run = 0; run < runs; ++run) {
     Stopwatch watch;
     act();
-    seconds.push_back(watch.lap());
+    seconds.push_back(watch.lap().wall);
   }
   return median(seconds);
 }
@@ -75,13 +75,13 @@ class Bench {
       fits_cuda_grouping(copy, 0, 0);  // starts the device
       Stopwatch watch;
       group_votes_cuda(copy, Ties::kHalf, 0, 0);
-      add("group on device", watch.lap(), {});
+      add("group on device", watch.lap().wall, {});
     }
     Stopwatch watch;
     const Groups groups = group_votes(votes, Ties::kHalf);
-    add("group on CPU", watch.lap(), {});
+    add("group on CPU", watch.lap().wall, {});
     const auto engine = make_cuda_engine(groups, 0, 0);
-    add("copy in", watch.lap(), {});
+    add("copy in", watch.lap().wall, {});
 
     const std::vector<std::uint32_t> votes_by = count_votes(groups);
     fit_model(*engine, votes_by, {}, [](int, double) {});  // warms up
@@ -106,7 +106,7 @@ class Bench {
       const auto fresh = make_cuda_engine(groups, 0, 0);
       watch.lap();
       whole(*fresh);
-      seconds.push_back(watch.lap());
+      seconds.push_back(watch.lap().wall);
     }
     const double device = median(seconds);
     add("whole fit", device, {});
@@ -114,7 +114,7 @@ class Bench {
     const auto cpu = make_cpu_engine(groups, *choose_kernels());
     watch.lap();
     whole(*cpu);
-    const double on_cpu = watch.lap();
+    const double on_cpu = watch.lap().wall;
     add(fmt::format("whole fit, CPU, {} cores", available_cores()).c_str(), on_cpu, {});
     results_.back()["device_is_faster"] = on_cpu / device;
     // Each engine has its own sample to start from, and ends elsewhere within what counts as settled: so they are

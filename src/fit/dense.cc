@@ -175,8 +175,8 @@ void solve_dense(const FitView& view, std::uint32_t c, float* slot_mean, float* 
         [&](const Seen& seen) {
           evidence += seen.evidence;
           if (views == nullptr) return;
-          views->score += seen.totals.score;
-          views->information += seen.totals.information;
+          add_fixed(views->score, seen.totals.score);
+          add_fixed(views->information, seen.totals.information);
         });
   }
   const double along = 1 / (count * (1 + ridge * count));

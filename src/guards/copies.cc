@@ -148,24 +148,31 @@ struct Tally {
 
 /// [annotators]
 std::vector<Tally> tally(const Ballots& ballots, std::size_t annotators) {
-  oneapi::tbb::enumerable_thread_specific<std::vector<Tally>> threads(annotators);
+  std::vector<Tally> out(annotators);
+  const bool shared = annotators > kPrivateAnnotators;
+  oneapi::tbb::enumerable_thread_specific<std::vector<Tally>> threads(shared ? 0 : annotators);
+  const auto add = [&](auto& sum, auto more) {
+    if (shared)
+      std::atomic_ref(sum).fetch_add(more, std::memory_order_relaxed);
+    else
+      sum += more;
+  };
   in_ranges(ballots.count.size(), [&](const Range& range) {
-    std::vector<Tally>& mine = threads.local();
+    std::vector<Tally>& mine = shared ? out : threads.local();
     for (std::size_t p = range.begin(); p < range.end(); ++p) {
       const double voters = ballots.count[p], firsts = ballots.firsts[p];
       for (const std::uint32_t bits : ballots.on(p)) {
         const Voter voter{bits};
         const double with = (voter.first() ? firsts : voters - firsts) - 1;
         Tally& own = mine[voter.annotator()];
-        own.agreement += to_fixed(2 * with / (voters - 1) - 1);
-        own.print += mixed(std::uint64_t{p} << 1 | (bits & 1u));
-        ++own.answers;
+        add(own.agreement, to_fixed(2 * with / (voters - 1) - 1));
+        add(own.print, mixed(std::uint64_t{p} << 1 | (bits & 1u)));
+        add(own.answers, 1u);
       }
     }
   });
-  std::vector<Tally> out(annotators);
   for (const std::vector<Tally>& some : threads)
-    for (std::size_t a = 0; a < annotators; ++a) {
+    for (std::size_t a = 0; a < some.size(); ++a) {
       out[a].agreement += some[a].agreement;
       out[a].print += some[a].print;
       out[a].answers += some[a].answers;

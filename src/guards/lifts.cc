@@ -6,6 +6,7 @@
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <numbers>
@@ -67,6 +68,17 @@ Frequent find_frequent(const Groups& groups) {
     std::uint64_t votes = 0;
   };
   Frequent out{Column<std::uint8_t>(groups.votes.size()), std::vector<std::uint64_t>(groups.annotators, 0)};
+  if (groups.annotators > kPrivateAnnotators) {  // a table per thread would be too large: all votes are kept
+    const auto votes = static_cast<std::uint32_t>(groups.votes.size());
+    oneapi::tbb::parallel_for(Range(0, votes, kAtOnce), [&](const Range& part) {
+      for (std::uint32_t v = part.begin(); v < part.end(); ++v) {
+        out.kept[v] = 1;
+        if (groups.is_voted(v))
+          std::atomic_ref(out.voted[groups.votes[v].annotator()]).fetch_add(1, std::memory_order_relaxed);
+      }
+    });
+    return out;
+  }
   oneapi::tbb::enumerable_thread_specific<std::vector<Met>> threads(groups.annotators);
   const auto meet = [&](std::vector<Met>& met, std::uint32_t v) -> Met& { return met[groups.votes[v].annotator()]; };
   oneapi::tbb::parallel_for(Range(0, static_cast<std::uint32_t>(groups.components()), 64), [&](const Range& range) {

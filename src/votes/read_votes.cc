@@ -87,8 +87,9 @@ void check_unique(const Strings& ids, const std::string& path, const std::string
         if (const std::uint64_t hash = hash_of(row); taken_again[word(hash)] & bit(hash))
           found[block].push_back({hash, static_cast<std::uint32_t>(row)});
     });
+    const bool compared = hashed.size() >= kMany;
     for (const auto& part : found) hashed.insert(hashed.end(), part.begin(), part.end());
-    if (hashed.size() >= kMany) compare();  // compare early: if all ids are equal, the rest would only use memory
+    if (!compared && hashed.size() >= kMany) compare();  // early: if all ids are equal, the rest would only use memory
   }
   compare();
 }
