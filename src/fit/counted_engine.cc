@@ -8,6 +8,7 @@
 
 #include "formulas/fixed_point.h"
 #include "formulas/label.h"
+#include "group/by_annotator.h"
 #include "group/weights.h"
 
 namespace voxpop {
@@ -84,7 +85,6 @@ class CountedEngine : public Engine {
               Habit<float>{0, 0, 0}, pair, cavity_without(pair.mean, pair.variance, site, part, least), site, part);
         }
     });
-    constexpr std::size_t kPrivateAnnotators = 1 << 16;
     const bool shared = groups_.annotators > kPrivateAnnotators;
     std::vector<ReportSums> total(groups_.annotators);
     oneapi::tbb::enumerable_thread_specific<std::vector<ReportSums>> parts;

@@ -16,15 +16,13 @@
 #include "fit/tbb_backend.h"
 #include "formulas/fixed_point.h"
 #include "formulas/views.h"
+#include "group/by_annotator.h"
 
 namespace voxpop {
 namespace {
 
 static_assert(kMostItemsWithViews == kDenseItems);
 
-/// Up to this many annotators, each thread has its own sums; above, all threads add atomically to one array. Both ways
-/// give bit-identical results, because integer addition is associative.
-constexpr std::size_t kPrivateAnnotators = 1 << 16;
 constexpr std::uint32_t kVotesPerTask = 4096;
 
 /// Limits of a dense component that one thread solves alone. Larger ones are shared by all threads.

@@ -1,10 +1,16 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "group/group.h"
 
 namespace voxpop {
+
+/// With up to this many annotators, each thread has its own table of sums by annotator. With more, all threads add
+/// atomically to one table, because tables would take too much memory. Both ways give bit-identical results, because
+/// integer addition is associative.
+inline constexpr std::size_t kPrivateAnnotators = 1 << 16;
 
 /// Decided votes by annotator, without known answers.
 struct VotesByAnnotator {

@@ -21,6 +21,7 @@
 #include "formulas/elementary.h"
 #include "formulas/fixed_point.h"
 #include "formulas/hash.h"
+#include "group/by_annotator.h"
 #include "group/weights.h"
 
 namespace voxpop {
