@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,42 @@ def test_pairs_without_votes(table):
     assert chance[1, 0] == pytest.approx(1 - chance[0, 0]) and (chance[2:] == 0.5).all()
 
 
+@pytest.mark.parametrize("model", ["bt", "crowd-bt", "rater"])
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_the_formula_for_pairs_without_votes_fits_pairs_with_votes(table, model, calibrate):
+    """Half of the annotators answer by chance, so that crowd-bt's share and the calibration matter."""
+    random = np.random.default_rng(7)
+    clicks = np.where(random.random(len(table)) < 0.5, "left", "right")
+    blind = table["annotator"].isin(sorted(table["annotator"].unique())[::2])
+    made = voxpop.Estimator(model, calibrate=calibrate).fit(table[SIDES], np.where(blind, clicks, table["preference"]))
+    ids, fit = made.scores_.index, made.fit_
+    left, right = (ids.get_indexer(fit.pairs[side]) for side in ("left", "right"))
+    error = fit.items["std_error"].to_numpy(float)
+    alone = 1 / (1 + np.exp(-(fit.items["score"].to_numpy()[left] - fit.items["score"].to_numpy()[right]) /
+                            np.sqrt(1 + np.pi / 8 * (error[left] ** 2 + error[right] ** 2))))
+    np.testing.assert_allclose(made._typical(alone), fit.pairs["probability"], atol=0.05)  # errors of two items go together
+
+
+def test_share_and_calibration_by_hand():
+    made = voxpop.Estimator("crowd-bt")
+    made.fit_ = types.SimpleNamespace(provenance={"hyperparameters": {"reference_eta": 0.8}, "calibration": {"applied": True, "slope": 0.5}})
+    chance = 0.5 + (0.9 - 0.5) * 0.6  # 0.74
+    assert made._typical(np.array([0.9, 0.5])) == pytest.approx([1 / (1 + (0.26 / chance) ** 0.5), 0.5])
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[ns]", "float32", "int64", "category", "S8"])
+def test_ids_of_any_type(table, dtype):
+    numbers = pd.Series(pd.factorize(pd.concat([table["left"], table["right"]], ignore_index=True))[0])
+    if dtype == "S8":
+        ids = pd.Series([f"i{n}".encode() for n in numbers])
+    else:
+        ids = (numbers * 0.1 if dtype == "float32" else numbers * 86_400_000_000_000 if dtype.startswith("d") else numbers).astype(dtype)
+    votes = pd.DataFrame({"left": ids[: len(table)].array, "right": ids[len(table) :].array, "annotator": table["annotator"].array})
+    made = voxpop.Estimator("bt").fit(votes, table["preference"])
+    assert np.mean(made.predict_proba(votes)[:, 0] == 0.5) < 0.01
+    assert made.score(votes, table["preference"]) > 0.6
+
+
 def test_score_by_hand(table, estimator):
     votes = table.assign(preference=np.where(np.arange(len(table)) % 9 == 0, "tie", table["preference"]))
     better = {(row.left, row.right): row.probability for row in estimator.fit_.pairs.itertuples()}
@@ -58,6 +95,15 @@ def test_score_by_hand(table, estimator):
     numbers = votes["preference"].map({"left": 3, "right": -1, "tie": 0})
     assert estimator.score(votes[SIDES].to_numpy(), numbers) == pytest.approx(expected, abs=1e-12)
     assert np.isnan(estimator.score(votes[:9], ["tie"] * 9))
+    signs = voxpop.Estimator().fit(votes[SIDES], numbers)
+    assert signs.classes_.tolist() == [-1, 1]
+    assert signs.score(votes[SIDES], numbers) == pytest.approx(np.mean((signs.predict(votes) > 0)[decided] == (numbers > 0)[decided]), abs=1e-12)
+    assert signs.score(votes[SIDES], numbers.astype(object)) == signs.score(votes[SIDES], votes["preference"]) == pytest.approx(expected, abs=0.01)
+    ones = numbers > 0
+    assert signs.score(votes[SIDES][ones], np.ones(ones.sum(), int)) == np.mean(signs.predict(votes[ones]) == 1)
+    for wrong in ones, numbers.astype(float).where(ones), numbers + 10, numbers[:5]:
+        with pytest.raises(voxpop.BadInputError):
+            signs.score(votes[SIDES], wrong)
     log_loss = -np.mean([np.log(one[0 if side == "left" else 1]) for one, side in zip(estimator.predict_proba(table), table["preference"])])
     metrics = pytest.importorskip("sklearn.metrics")
     assert metrics.log_loss(table["preference"], estimator.predict_proba(table)) == pytest.approx(log_loss, abs=1e-12)
@@ -80,6 +126,8 @@ def test_every_shape_of_votes(table, estimator):
     crowd_kit = pd.DataFrame({"worker": table["annotator"], "left": table["left"], "right": table["right"],
                               "label": np.where(sign > 0, table["left"], table["right"])})
     pd.testing.assert_series_equal(voxpop.Estimator().fit_predict(crowd_kit), estimator.scores_)
+    categories = crowd_kit.astype({"left": "category", "right": "category", "label": "category"})
+    pd.testing.assert_series_equal(voxpop.Estimator().fit_predict(categories), estimator.scores_)
     with pytest.raises(voxpop.BadInputError, match="'label' row 1 is 'other'"):
         voxpop.Estimator().fit(crowd_kit.assign(label=[crowd_kit["label"][0], "other", *crowd_kit["label"][2:]]))
 
@@ -89,6 +137,12 @@ def test_errors(table):
             (table[SIDES], [0, 1] * 900, "none of them negative|1=left"), (table[["left"]], table["preference"], "no column 'right'"):
         with pytest.raises(voxpop.BadInputError, match=message):
             voxpop.Estimator().fit(X, y)
+    for X, y, options in (table[SIDES], table["preference"][:9], None), (pd.concat([table[SIDES], table[["left"]]], axis=1), table["preference"], None), \
+            (table[SIDES], table["preference"], {"map": {"left": "left", "right": "right"}}), (table[SIDES], table["preference"], {"progress": True}):
+        with pytest.raises(ValueError, match="y has 9 rows|2 columns 'left'|is not an option"):
+            voxpop.Estimator(options=options).fit(X, y)
+    with pytest.raises(voxpop.BadInputError, match="no column 'right'"):
+        voxpop.Estimator("bt").fit(table[SIDES], table["preference"]).predict(table[["left"]])
     for act in lambda one: one.predict(table), lambda one: one.predict_proba(table), lambda one: one.set_params(modle=1):
         with pytest.raises(ValueError):
             act(voxpop.Estimator())
@@ -111,7 +165,13 @@ def test_scikit_learn(table, estimator):
                   "check_set_params", "check_estimator_repr", "check_estimator_cloneable"):
         getattr(checks, check)("Estimator", voxpop.Estimator())
     X, y = table[SIDES], table["preference"]
-    scores = cross_val_score(voxpop.Estimator(), X, y, cv=3)
+    from sklearn.model_selection import StratifiedKFold
+
+    signs = y.map({"left": 1, "right": -1})
+    scores = cross_val_score(voxpop.Estimator(), X, signs, cv=3)
+    for found, (fitted, held) in zip(scores, StratifiedKFold(3).split(X, signs)):
+        made_here = voxpop.Estimator().fit(X.iloc[fitted], signs.iloc[fitted])
+        assert found == pytest.approx(np.mean(made_here.predict(X.iloc[held]) == signs.iloc[held]))
     shuffled = np.random.default_rng(1).permutation(len(X))[: len(X) // 2]
     held_out = voxpop.Estimator().fit(X.drop(X.index[shuffled]), y.drop(y.index[shuffled]))
     assert 0.6 < held_out.score(X.iloc[shuffled], y.iloc[shuffled]) < 0.9 and len(scores) == 3

@@ -167,3 +167,23 @@ def test_pandas_needs_no_other_library():
             "fit = voxpop.fit(votes, progress=False); assert len(fit.pairs) == 1 and fit.suspicious_votes().empty; fit._repr_html_()")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_dict_with_a_shuffled_series_goes_by_position(table):
+    """Arrays beside a Series whose index is not 0, 1, ...: row i of each column is vote i."""
+    shuffled = table.sample(frac=1, random_state=3)
+    votes = {"left": shuffled["left"].to_numpy(object), "right": shuffled["right"].to_numpy(object), "annotator": shuffled["annotator"],
+             "preference": shuffled["preference"]}
+    fit = voxpop.fit(votes, progress=False)
+    pd.testing.assert_frame_equal(fit.items, voxpop.fit(shuffled[list(votes)], progress=False).items)
+    with pytest.raises(voxpop.BadInputError, match="do not make a table"):
+        voxpop.fit({**votes, "left": votes["left"][:9]}, progress=False)
+
+
+def test_what_is_no_kind_of_frame(table):
+    fit = voxpop.fit(table, progress=False)
+    with pytest.raises(voxpop.UsageError, match="frames is 'numpy'"):
+        fit.to("numpy")
+    twice = pd.concat([table, table[["left"]]], axis=1)
+    with pytest.raises(voxpop.BadInputError, match="2 columns 'left'"):
+        voxpop.fit(twice, progress=False)

@@ -87,7 +87,7 @@ void add_fit_findings(const Agreement& agreement, Labels& labels, const Fit& fit
                      "votes, each predicted from the others; 3 would be significant). So these votes do not show how "
                      "often votes are right, who is reliable, or which items are better. p_chosen, margins and "
                      "label_smoothing come from the prior, not from the data.",
-                     agreement.votes, agreement.z),
+                     agreement.votes, std::min(agreement.z, agreement.z_of_voters)),
          kWhatWouldTell});
     sort_by_level(findings);
   }

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -127,7 +127,9 @@ class Fit:
         return _unpickled_fit, (content, self.summary, self._index, votes, self._frames)
 
     def to(self, frames: Kind) -> Fit:
-        """This fit with frames of another kind: "pandas", "polars" or "pyarrow"."""
+        """This fit with frames of another kind: "pandas", "polars" or "pyarrow". Raises UsageError."""
+        if frames not in get_args(Kind):
+            raise UsageError(f"frames is '{frames}'; it must be pandas, polars or pyarrow")
         if frames == self._frames:
             return self
         other = Fit(self._path, summary=self._summary, index=self._index, folder=self._folder, votes=self._votes, native=self._native,
@@ -393,7 +395,7 @@ class Fit:
             if self._native is not None and format != "votes" and more.keys() <= _ROWS:
                 request = {name: [os.fspath(path)] for name, given in {"texts": texts, "prompt_texts": prompt_texts}.items()
                            if (path := _text_file(given, folder, name)) is not None}
-                lines = self._native.rows({"format": format, **request, **more})
+                lines = self._native.rows({"format": format, **request, **{name: value for name, value in more.items() if value is not None}})
             else:
                 path = os.path.join(folder, "rows.jsonl")
                 self.export(path, format, texts=texts, prompt_texts=prompt_texts, **more)

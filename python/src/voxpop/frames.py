@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+
+from voxpop.errors import BadInputError
 
 Kind = Literal["pandas", "polars", "pyarrow"]
 
@@ -35,9 +38,14 @@ def as_table(votes: Any) -> Any:
             import pyarrow
 
             return pyarrow.concat_tables([as_table(split) for split in votes.values()], promote_options="default")
-        # Arrays of Python strings as they are: making Arrow's of them takes as long as all the rest.
-        return pd.DataFrame({name: pd.Series(one, dtype=object) if getattr(one, "dtype", None) == object and
-                             pd.api.types.infer_dtype(one) == "string" else one for name, one in votes.items()})
+        # Arrays of Python strings as they are: making Arrow's of them takes as long as all the rest. They go by position, with
+        # the index that a Series among the columns has.
+        index = next((one.index for one in votes.values() if isinstance(one, pd.Series)), None)
+        try:
+            return pd.DataFrame({name: pd.Series(one, index=index, dtype=object) if isinstance(one, np.ndarray) and one.dtype == object and
+                                 pd.api.types.infer_dtype(one) == "string" else one for name, one in votes.items()})
+        except ValueError as error:
+            raise BadInputError(f"the columns do not make a table: {error}") from error
     if hasattr(votes, "with_format"):  # a Dataset
         return votes.with_format("arrow")[:]
     if not hasattr(votes, "__arrow_c_stream__") and hasattr(votes, "collect"):  # a LazyFrame of polars
@@ -57,7 +65,9 @@ def names_of(table: Any) -> list[Any]:
 
 
 def column_of(table: Any, name: str) -> pd.Series[Any]:
-    """A column of what as_table() gave. Texts of Arrow stay in its memory."""
+    """A column of what as_table() gave. Texts of Arrow stay in its memory. Raises BadInputError where several have the name."""
+    if names_of(table).count(name) > 1:
+        raise BadInputError(f"the table has {names_of(table).count(name)} columns '{name}'; give each its own name")
     if isinstance(table, pd.DataFrame):
         return table[name]
     import pyarrow

@@ -28,14 +28,14 @@ def _column(votes: Any, name: str) -> pd.Series[Any]:
     return column_of(votes, name)
 
 
-def _require(good: npt.NDArray[np.bool_], column: pd.Series[Any], problem: str) -> None:
+def require_rows(good: npt.NDArray[np.bool_], column: pd.Series[Any], problem: str) -> None:
     """`good`: of each row. Rows are counted from 0, whatever the index."""
     if not good.all():
         row = int(np.argmin(good))
         raise BadInputError(f"column '{column.name}' row {row} is {column.iloc[row]!r}; {problem}")
 
 
-def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.object_]]:
+def ids_of(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.object_]]:
     """Rows of the ids in each column, and the ids as strings, in order of first appearance."""
     # As objects where dtypes differ: pandas would make floats of uint64 with int64, and one id of several.
     alike = len({str(column.dtype) for column in columns}) == 1 and not isinstance(columns[0].dtype, pd.CategoricalDtype)
@@ -43,7 +43,7 @@ def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.o
     codes, unique = pd.factorize(pd.concat(objects, ignore_index=True) if len(objects) > 1 else objects[0])
     rows = np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
     for part, column in zip(rows, columns):
-        _require(part >= 0, column, "an id must not be missing")
+        require_rows(part >= 0, column, "an id must not be missing")
     texts = np.asarray(unique, dtype=object)
     if pd.api.types.infer_dtype(texts, skipna=False) == "string":
         return rows, texts
@@ -51,7 +51,7 @@ def _ids(columns: list[pd.Series[Any]]) -> tuple[list[Indices], npt.NDArray[np.o
     return [again[part] for part in rows], np.asarray(texts, dtype=object)
 
 
-def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None) -> npt.NDArray[np.int8]:
+def preferences_of(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None) -> npt.NDArray[np.int8]:
     codes, unique = pd.factorize(column)
     values = np.zeros(len(unique) + 1, np.int8)
     known = np.ones(len(unique) + 1, bool)
@@ -69,7 +69,7 @@ def _preferences(column: pd.Series[Any], meaning: Mapping[Any, str | int] | None
         if meaning is None and not (isinstance(meant, str) and meant.strip().lower() in _words):
             numbers.append(number)
     problem = "it must be left, right or tie, or from -9 (right) to 9 (left)"
-    _require(known[codes], column, problem + " (say what other values mean: map={...})" if meaning is None else
+    require_rows(known[codes], column, problem + " (say what other values mean: map={...})" if meaning is None else
              f"map does not say what it means, or not one of these: {problem}")
     if numbers and min(numbers) >= 0:
         raise BadInputError(_why_unknown(column))
@@ -92,7 +92,7 @@ def _why_unknown(column: pd.Series[Any]) -> str:
 
 
 def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    _require(column.notna().to_numpy(), column, "a time must not be missing; leave the column out if some are")
+    require_rows(column.notna().to_numpy(), column, "a time must not be missing; leave the column out if some are")
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
@@ -100,7 +100,7 @@ def _seconds(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise BadInputError(f"column '{column.name}' is {column.dtype}; times are datetimes or seconds since 1970")
     seconds = np.floor(column.to_numpy(float))
-    _require(np.abs(seconds) < 253402300800, column, "seconds since 1970 are below 253402300800 (year 10000); is this another unit?")
+    require_rows(np.abs(seconds) < 253402300800, column, "seconds since 1970 are below 253402300800 (year 10000); is this another unit?")
     return np.asarray(seconds.astype(np.int64))
 
 
@@ -109,7 +109,7 @@ def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, co
     of_item[left] = prompt
     of_item[right] = prompt
     same = (of_item[left] == prompt) & (of_item[right] == prompt)
-    _require(same, column, "but an item of this row comes with another prompt elsewhere")
+    require_rows(same, column, "but an item of this row comes with another prompt elsewhere")
     return of_item
 
 
@@ -123,12 +123,12 @@ def _item_sources(votes: Any, source_left: str | None, source_right: str | None,
     if not named and not (set(names) <= set(names_of(votes)) and all(_column(votes, name).notna().all() for name in names)):
         return of_item, np.array([], dtype=object)
     columns = [_column(votes, name) for name in names]
-    (left_source, right_source), ids = _ids(columns)
+    (left_source, right_source), ids = ids_of(columns)
     of_item[left], of_item[right] = left_source, right_source
     for column, rows, source in zip(columns, (left, right), (left_source, right_source)):
         same = of_item[rows] == source
         if named:
-            _require(same, column, "but the item of this row comes with another source elsewhere")
+            require_rows(same, column, "but the item of this row comes with another source elsewhere")
         of_item[rows[~same]] = -1
     return of_item, ids
 
@@ -168,9 +168,9 @@ def comparisons(
         if name is not None or role in names_of(votes):
             optional[role] = _column(votes, name or role)
     sides = [_column(votes, left), _column(votes, right)]
-    (left_row, right_row), items = _ids(sides)
-    _require(left_row != right_row, sides[1], "the same item as on the left; drop the row")
-    preferences = _preferences(_column(votes, preference), map)
+    (left_row, right_row), items = ids_of(sides)
+    require_rows(left_row != right_row, sides[1], "the same item as on the left; drop the row")
+    preferences = preferences_of(_column(votes, preference), map)
     columns: dict[str, Any] = {
         "comparisons/left": left_row.astype(np.uint32),
         "comparisons/right": right_row.astype(np.uint32),
@@ -178,11 +178,11 @@ def comparisons(
         "items/id": items,
     }
     if "annotator" in optional:
-        (rows,), ids = _ids([optional["annotator"]])
+        (rows,), ids = ids_of([optional["annotator"]])
         columns["comparisons/annotator"] = rows.astype(np.uint32)
         columns["annotators/id"] = ids
     if "prompt" in optional:
-        (rows,), ids = _ids([optional["prompt"]])
+        (rows,), ids = ids_of([optional["prompt"]])
         columns["items/prompt"] = _item_prompts(left_row, right_row, rows, len(items), optional["prompt"]).astype(np.uint32)
         columns["prompts/id"] = ids
     of_item, ids = _item_sources(votes, source_left, source_right, left_row, right_row, len(items))
