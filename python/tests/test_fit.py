@@ -177,9 +177,8 @@ def test_report_export_next(fitted, tmp_path):
     better = fitted.pairs["probability_better"]
     assert counts["exported"] == len(rows) == (np.maximum(better, 1 - better) >= 0.6).sum()
     assert rows[0]["chosen"].startswith("text of q")
-    asked = fitted.next(10, assign=True)
-    assert len(asked) == 10
-    assert set(asked["annotator"]) <= {f"person {i}" for i in range(5)}
+    assert len(fitted.next(10)) == 10
+    assert fitted.next(10, assign=True).empty  # all have judged all pairs
 
 
 def test_ids_that_look_like_nothing(tmp_path):
@@ -297,3 +296,31 @@ def test_sources_are_a_leaderboard(table):
     assert set(fit.sources["id"]) == {"m", "n", "o"}
     assert fit.sources["score"].is_monotonic_decreasing
     assert (fit.sources["std_error"] > 0).all()
+
+
+def test_next_knows_the_votes_of_the_fit(table):
+    table = table.sample(frac=0.5, random_state=1)
+    fit = voxpop.fit(table, progress=False)
+    asked = fit.next(budget=20, assign=True)
+    judged = set(zip(table["left"], table["right"], table["annotator"])) | set(zip(table["right"], table["left"], table["annotator"]))
+    assert len(asked) == 20 and not judged & set(zip(asked["left"], asked["right"], asked["annotator"]))
+    pd.testing.assert_frame_equal(fit.next(budget=20, assign=True, votes=table), asked)
+
+
+def test_a_report_in_a_folder_that_is_missing(table, tmp_path):
+    with pytest.raises(voxpop.FileError, match="nowhere/page.html: cannot write here"):
+        voxpop.fit(table, progress=False).report(tmp_path / "nowhere" / "page.html")
+
+
+def test_rows_without_texts_warn(table):
+    pytest.importorskip("datasets")
+    fit = voxpop.fit(table, progress=False)
+    with pytest.warns(voxpop.VotesWarning, match="ids of items and prompts take their place in the rows for trl"):
+        fit.rows("trl")
+
+
+def test_the_verdict_names_flagged_annotators(table):
+    clicks = table.assign(annotator="clicker", preference="left")
+    fit = voxpop.fit(pd.concat([table, clicks.sample(200, random_state=1)]), progress=False)
+    assert "clicker" in fit.annotators["id"][fit.annotators["flag"] == "side_clicker"].tolist()
+    assert "flagged: see fit.annotators" in fit._repr_html_()

@@ -108,7 +108,7 @@ def test_bad_tables(tmp_path, columns, message):
 
 def test_bad_maps_and_scores(tmp_path):
     table = pd.DataFrame({"left": ["a"], "right": ["b"], "preference": ["A"]})
-    with pytest.raises(voxpop.BadInputError, match="row 0 is 'A'; map does not say"):
+    with pytest.raises(voxpop.BadInputError, match="row 0 is 'A'; map must say"):
         voxpop.write_comparisons(table, tmp_path / "v.h5", map={"B": "left"})
     with pytest.raises(voxpop.BadInputError, match="prior_score: no value for item 'b'"):
         voxpop.write_comparisons(table, tmp_path / "v.h5", map={"A": "left"}, prior_score={"a": 1})

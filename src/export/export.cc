@@ -19,6 +19,9 @@
 namespace voxpop {
 namespace {
 
+/// How errors name the fit. A fit in memory has no path.
+std::string place(const FitResult& fit) { return fit.path.empty() ? "the fit" : fit.path; }
+
 constexpr std::size_t kRowsPerBlock = 1 << 11;
 
 /// A hash of the bytes as a number in [0, 1).
@@ -156,7 +159,7 @@ class RowWriter {
         throw bad_input(
             "{}: of the texts of items '{}' and '{}', one is a list of messages and one a string; give both in the "
             "same form",
-            fit_.path, shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
+            place(fit_), shown(fit_.item_ids[chosen]), shown(fit_.item_ids[rejected]));
       row.prompt = texts_.items->prompt(chosen);
       const std::string_view other = texts_.items->prompt(rejected);
       if (row.prompt.empty()) row.prompt = other;
@@ -182,7 +185,7 @@ class RowWriter {
           "{}: prompt '{}' of item '{}' has no text, and trainers need the prompt; give prompt_texts (--prompt-texts "
           "FILE with lines {{\"id\": prompt, \"text\": ...}}) or a \"prompt\" in each line of texts (--texts), leave "
           "such pairs out (--drop-missing), or write rows without prompts (--no-prompts)",
-          fit_.path, shown(fit_.prompt_ids[fit_.prompt[chosen]]), shown(fit_.item_ids[chosen]));
+          place(fit_), shown(fit_.prompt_ids[fit_.prompt[chosen]]), shown(fit_.item_ids[chosen]));
     }
     marked_ = false;
     if (is_for_trainers(options_.format)) {
@@ -208,13 +211,13 @@ class RowWriter {
     if (text.empty() && options_.drop_missing) return false;
     if (text.empty())
       throw bad_input("{}: {} '{}' has no text in {}; add the text, or leave such pairs out (--drop-missing)",
-                      fit_.path, what, shown(id), option);
+                      place(fit_), what, shown(id), option);
     require_kind(text, what, id);
     return true;
   }
   void require_kind(std::string_view text, const char* what, std::string_view id) const {
     if (needs_strings(options_.format) && text.front() == '[')
-      throw bad_input("{}: the text of {} '{}' is a list of messages, but this format needs strings", fit_.path, what,
+      throw bad_input("{}: the text of {} '{}' is a list of messages, but this format needs strings", place(fit_), what,
                       shown(id));
   }
 
@@ -228,7 +231,7 @@ class RowWriter {
       throw bad_input(
           "{}: the text of {} '{}' contains '{}', which marks a turn in this format, so the text could fake a turn; "
           "remove the marks, or set format to 'nemo-rl' (--format nemo-rl), which separates turns",
-          fit_.path, what, shown(id), mark);
+          place(fit_), what, shown(id), mark);
     marked_ = true;
   }
 

@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Union
 
+from voxpop.errors import FileError
+
 Path = Union[str, "os.PathLike[str]"]
 
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[str]:
     """The name of a new file beside `path`, which takes its place and its permissions at the end: never a name that
-    others could guess, a link is replaced and not followed. Where anything is raised, `path` stays as it was."""
+    others could guess, a link is replaced and not followed. Where anything is raised, `path` stays as it was. Raises FileError."""
     folder, name = os.path.split(os.fspath(path))
-    handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder or ".")
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder or ".")
+    except OSError as error:
+        raise FileError(f"{os.fspath(path)}: cannot write here: {error.strerror}") from error
     os.close(handle)
     try:
         yield beside

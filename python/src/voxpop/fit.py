@@ -299,9 +299,11 @@ class Fit:
             return "#b3261e", "Do not train on these labels yet."
         if not self.provenance["converged"]:
             return "#b3261e", "The fit has not converged: its labels are not final."
+        flagged = int(self.to("pandas").annotators["flag"].isin(SUSPICIOUS).sum())
+        talk = f" {flagged} annotator{' is' if flagged == 1 else 's are'} flagged: see fit.annotators." if flagged else ""
         if "care" in levels or self.provenance.get("warnings"):
-            return "#9a6700", "Usable with care: see below."
-        return "#1a7f37", "Nothing suspicious was found."
+            return "#9a6700", "Usable with care: see below." + talk
+        return ("#9a6700", "No findings." + talk) if talk else ("#1a7f37", "Nothing suspicious was found.")
 
     def _repr_html_(self) -> str:
         made, say = self.provenance, html.escape
@@ -389,6 +391,9 @@ class Fit:
         import pyarrow
         import pyarrow.json
 
+        if texts is None and format not in ("csv", "jsonl", "votes"):
+            warnings.warn(f"no texts: ids of items and prompts take their place in the rows for {format}; give texts={{id: text}}, or a file",
+                          VotesWarning, stacklevel=2)
         if format == "csv" or "split" in more:
             raise UsageError("rows() gives one Dataset: format 'jsonl' has the columns of 'csv', and split is for export()")
         with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
@@ -427,11 +432,22 @@ class Fit:
         return path
 
     def next(self, budget: int, **more: Any) -> Any:
-        """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True."""
+        """The pairs whose next vote is worth most ('voxpop next'). more: options of the verb, such as assign=True.
+
+        votes: which pairs annotators have judged already: files, or what fit() takes; None: the votes of this fit, if it has them.
+        """
         for option in {"output", "json"} & more.keys():
             raise UsageError(f"{option} is not for Python: next() returns a frame")
-        return self._given(pd.read_csv(io.StringIO(run("next", self.path, "--budget", str(budget), *options(more))),
-                                       dtype={"left": str, "right": str, "prompt": str, "annotator": str}, keep_default_na=False))
+        own = more.get("assign") and more.get("votes") is None and self._votes is not None
+        given = self._votes if own else more.get("votes")
+        if given is not None and not isinstance(given, (str, os.PathLike)):
+            read = votes_of(given, {})
+            more["votes"] = read if isinstance(read, list) else read.path
+        with tempfile.TemporaryDirectory(prefix="voxpop-") as folder:
+            path = self._path_with_votes(folder) if own else self.path
+            found = run("next", path, "--budget", str(budget), *options(more))
+        texts = {"left": str, "right": str, "prompt": str, "annotator": str}
+        return self._given(pd.read_csv(io.StringIO(found), dtype=texts, keep_default_na=False))
 
 
 #: Options of rows that the library takes.

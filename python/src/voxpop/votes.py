@@ -68,9 +68,13 @@ def preferences_of(column: pd.Series[Any], meaning: Mapping[Any, str | int] | No
         values[i] = number if known[i] else 0
         if meaning is None and not (isinstance(meant, str) and meant.strip().lower() in _words):
             numbers.append(number)
-    problem = "it must be left, right or tie, or from -9 (right) to 9 (left)"
-    require_rows(known[codes], column, problem + " (say what other values mean: map={...})" if meaning is None else
-             f"map does not say what it means, or not one of these: {problem}")
+    require_rows(codes >= 0, column, "a preference must not be missing; leave the row out")
+    if meaning is None:
+        named = ", ".join(f"{value!r}: ..." for value in unique[:4])
+        problem = "it must be left, right or tie, or from -9 (right) to 9 (left); say what other values mean: map={" + named + "}"
+    else:
+        problem = "map must say what it means: left, right or tie, or from -9 (right) to 9 (left)"
+    require_rows(known[codes], column, problem)
     if numbers and min(numbers) >= 0:
         raise BadInputError(_why_unknown(column))
     return values[codes]
@@ -109,7 +113,8 @@ def _item_prompts(left: Indices, right: Indices, prompt: Indices, items: int, co
     of_item[left] = prompt
     of_item[right] = prompt
     same = (of_item[left] == prompt) & (of_item[right] == prompt)
-    require_rows(same, column, "but an item of this row comes with another prompt elsewhere")
+    require_rows(same, column, "but an item of this row comes with another prompt elsewhere; where an id means another item in each prompt: "
+                 f"voxpop.read(votes, within='{column.name}')")
     return of_item
 
 
