@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 from program import h5py, main, path, unittest, voxpop
 
@@ -113,6 +114,18 @@ class Formats(unittest.TestCase):
                 self.assertIn(f"--preset {options[1]} -o ", told)
         votes, _ = imported("shp.jsonl", "--preset", "auto")
         self.assertEqual(votes, ["qt3/a > qt3/b by -"])
+
+    def test_detection_names_annotators_and_prompts(self):
+        table = path("answers.csv")
+        with open(table, "w") as file:
+            file.write("prompt_id,response_a,response_b,rater,winner\nq1,x,y,olga,left\nq1,x,y,tom,right\n")
+        told = voxpop("import", "--detect", table).stdout
+        self.assertIn("--left response_a --right response_b --winner winner --annotator rater --prompt prompt_id -o ", told)
+        self.assertIn("'rater' seems to say who voted", told)
+        command = shlex.split(told.splitlines()[0])
+        self.assertEqual(command[:2], ["voxpop", "import"])
+        result = voxpop(*command[1:-1], path("answers.h5"), "--json")
+        self.assertEqual((result.returncode, json.loads(result.stdout)["annotators"]), (0, 2), result.stderr)
 
     def test_texts_are_items(self):
         for name, preset, count in (("hh.jsonl", "hh", 2), ("trl.jsonl", "trl", 1), ("ufb.jsonl", "ultrafeedback-binarized", 1)):

@@ -32,7 +32,37 @@ constexpr std::pair<const char*, const char*> kItems[] = {{"left", "right"},
                                                           {"option_a", "option_b"},
                                                           {"a", "b"}};
 
+constexpr const char* kAnnotators[] = {
+    "judge",    "judge_id", "worker",      "worker_id",     "workerid",     "user",         "user_id",
+    "userid",   "rater",    "rater_id",    "evaluator",     "evaluator_id", "annotator_id", "annotators",
+    "assessor", "labeler",  "labeller",    "labeler_id",    "completed_by", "performer",    "_annotator_id",
+    "reviewer", "expert",   "participant", "participant_id"};
+constexpr const char* kPrompts[] = {"prompt_id", "question_id"};
+
+/// Adds the columns of annotators and prompts to what reads the votes; `has`: whether there is a column of this name.
+template <class Has>
+Detected with_annotators_and_prompts(Detected out, const std::vector<std::string>& names, const Has& has) {
+  if (const std::string* column = has("annotator") ? nullptr : likely_annotator(names)) {
+    out.arguments.insert(out.arguments.end(), {"--annotator", *column});
+    out.why += fmt::format("; '{}' seems to say who voted", shown(*column));
+  }
+  const auto* prompt = std::ranges::find_if(kPrompts, has);
+  if (prompt != std::end(kPrompts) && !has("prompt")) {
+    out.arguments.insert(out.arguments.end(), {"--prompt", *prompt});
+    out.why += fmt::format("; '{}' seems to be the prompt", *prompt);
+  }
+  return out;
+}
+
 }  // namespace
+
+const std::string* likely_annotator(const std::vector<std::string>& columns) {
+  const auto found = std::ranges::find_if(columns, [](const std::string& column) {
+    const std::string name = lower(column.substr(column.find_last_of(".:") + 1));
+    return std::ranges::any_of(kAnnotators, [&](const char* known) { return name == known; });
+  });
+  return found == columns.end() ? nullptr : &*found;
+}
 
 Detected detect(const std::string& path, std::optional<TableFormat> format, const Context& context) {
   const std::vector<std::string> names = columns_of(path, format, context);
@@ -60,14 +90,16 @@ Detected detect(const std::string& path, std::optional<TableFormat> format, cons
   if (fitting.size() == 1)
     return {{"--preset", std::string(fitting[0]->name)},
             fmt::format("its columns {} are those of {}", fmt::join(fitting[0]->columns(), ", "), fitting[0]->about)};
-  if (plain) return {{}, "it has columns left, right and preference"};
+  if (plain) return with_annotators_and_prompts({{}, "it has columns left, right and preference"}, names, has);
   for (const auto& [left, right] : kItems)
     for (const char* vote : {"winner", "preference"})
       if (has(left) && has(right) && has(vote))
-        return {{"--left", left, "--right", right, std::string("--") + vote, vote},
-                fmt::format("it has columns {}, {} and {}", left, right, vote)};
+        return with_annotators_and_prompts({{"--left", left, "--right", right, std::string("--") + vote, vote},
+                                            fmt::format("it has columns {}, {} and {}", left, right, vote)},
+                                           names, has);
   if (has("winner") && has("loser"))
-    return {{"--winner", "winner", "--loser", "loser"}, "it has columns winner and loser"};
+    return with_annotators_and_prompts({{"--winner", "winner", "--loser", "loser"}, "it has columns winner and loser"},
+                                       names, has);
   std::vector<std::string> shown_names;
   for (const std::string& name : names) shown_names.push_back(shown(name));
   throw bad_input(

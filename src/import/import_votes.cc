@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/strings.h"
+#include "import/detect.h"
 #include "import/shapes.h"
 
 namespace voxpop {
@@ -29,11 +30,7 @@ void note_likely_columns(const ImportOptions& options, const Votes& votes, Impor
     return nullptr;
   };
   if (!votes.anonymous.empty() && !options.annotator)
-    if (const auto* column = likely(
-            {"judge",    "judge_id", "worker",      "worker_id",     "workerid",     "user",         "user_id",
-             "userid",   "rater",    "rater_id",    "evaluator",     "evaluator_id", "annotator_id", "annotators",
-             "assessor", "labeler",  "labeller",    "labeler_id",    "completed_by", "performer",    "_annotator_id",
-             "reviewer", "expert",   "participant", "participant_id"}))
+    if (const std::string* column = likely_annotator(report.unused_columns))
       report.notes.push_back(fmt::format(
           "the votes have no annotators, but there is a column '{0}'; if it says who voted, add --annotator '{0}'",
           shown(*column)));
