@@ -136,8 +136,10 @@ int next_command(const Arguments& arguments) {
         return std::ranges::find(judges[i], annotator) == judges[i].end();
       });
       if (wanted.size() < pairs)
-        context.tell(fmt::format("{} of {} votes could not be assigned: {} annotators, at most {} votes each",
-                                 pairs - wanted.size(), pairs, annotators.size(), most_each));
+        context.tell(
+            fmt::format("{} of {} votes could not be assigned: each of the {} annotators has judged the pair already, "
+                        "or already has {} votes (--max-each)",
+                        pairs - wanted.size(), pairs, annotators.size(), most_each));
     }
     const double bits = std::accumulate(wanted.begin(), wanted.end(), 0.0,
                                         [](double sum, const WantedVote& vote) { return sum + vote.bits; });

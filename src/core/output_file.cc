@@ -110,7 +110,9 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   if (open_nameless()) return;
   temporary_ = path_ + ".XXXXXX";
   const int descriptor = mkstemp(temporary_.data());
-  if (descriptor < 0) throw file_error("{}: cannot write here: {}", path_, std::strerror(errno));
+  if (descriptor < 0)
+    throw file_error("{}: cannot write here: {}", path_,
+                     errno == ENOENT ? "the folder does not exist; create it first" : std::strerror(errno));
   remember_unfinished(temporary_);
   std::error_code problem;
   if (!std::filesystem::exists(path_, problem) && !problem) {

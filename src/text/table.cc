@@ -285,6 +285,8 @@ TableFormat table_format_of(const std::string& path) {
     throw bad_input(
         "{}: Parquet is not read; convert it with pandas: pd.read_parquet('{}').to_csv('votes.csv', index=False)", path,
         path);
+  if (extension == ".h5" || extension == ".hdf5")
+    throw usage_error("{}: is HDF5, not a table; 'fit' and 'check' read such files without 'import'", path);
   throw usage_error(
       "{}: its name does not show its format; name it .csv, .tsv, .jsonl or .json, or add --format to 'import'", path);
 }

@@ -23,7 +23,8 @@ def written_beside(path: Path) -> Iterator[str]:
     try:
         handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder or ".")
     except OSError as error:
-        raise FileError(f"{os.fspath(path)}: cannot write here: {error.strerror}") from error
+        why = "the folder does not exist; create it first" if isinstance(error, FileNotFoundError) else error.strerror
+        raise FileError(f"{os.fspath(path)}: cannot write here: {why}") from error
     os.close(handle)
     try:
         yield beside
