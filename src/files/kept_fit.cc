@@ -43,8 +43,10 @@ bool same_work(const FitState& a, const FitState& b) {
 bool is_course(const FitState& start, const FitState& kept) {
   const bool is_phase = kept.phase == Phase::kNewton || kept.phase == Phase::kQuadrature ||
                         kept.phase == Phase::kSweeps || kept.phase == Phase::kDone;
+  // Annotators move in these phases only while iterations are left.
   const bool moves = kept.phase == Phase::kNewton || kept.phase == Phase::kQuadrature;
-  return is_phase && kept.iterations >= 0 && kept.iterations <= kept.max_iterations - moves && kept.last_sweeps >= 0 &&
+  const int most = moves ? kept.max_iterations - 1 : kept.max_iterations;
+  return is_phase && kept.iterations >= 0 && kept.iterations <= most && kept.last_sweeps >= 0 &&
          kept.last_sweeps <= kMostLastSweeps && kept.sweeps >= 1 && kept.sweeps <= 4 &&
          (kept.stride == 1 || kept.stride == start.stride) && kept.swings >= 0 && kept.swings <= 3 &&
          kept.change >= 0 && is_positive(kept.stretch) && kept.damping > 0 && kept.damping <= 1 &&

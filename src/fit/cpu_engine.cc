@@ -139,37 +139,31 @@ class CpuEngine : public Engine {
         if (last && moves_prompts(options)) move_prompt(large.component, options, result.prompts);
       }
     }
-    const auto prepare_sources = [&](Partial& part) {
+    // All sweeps over `count` components from `first` on, in this thread. `solve(votes, part, outputs...)`: solves
+    // them.
+    const auto all_sweeps = [&](std::uint32_t first, std::uint32_t count, const auto& solve) {
+      Partial& part = threads.local();
       if (wants_sources && part.sources.empty()) part.sources.assign(groups_.sources, SourceSums{});
+      for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+        const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
+        const bool last = sweep + 1 == options.sweeps;
+        SolveSums earlier;
+        solve(votes, part, last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr,
+              last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
+        component_votes(votes, first, count, prepare(part, last));
+      }
+      for (std::uint32_t c = first; moves_prompts(options) && c < first + count; ++c)
+        move_prompt(c, options, part.prompts);
     };
     over_tasks([&](std::uint32_t c) {
-      Partial& part = threads.local();
-      prepare_sources(part);
-      for (int sweep = 0; sweep < options.sweeps; ++sweep) {
-        const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
-        const bool last = sweep + 1 == options.sweeps;
-        SolveSums earlier;
-        solve_dense(votes, c, nullptr, nullptr, last ? part.solved : earlier,
-                    last && wants_covariates ? &part.covariates : nullptr,
-                    last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
-        component_votes(votes, c, 1, prepare(part, last));
-      }
-      if (moves_prompts(options)) move_prompt(c, options, part.prompts);
+      all_sweeps(c, 1, [&](const FitView& votes, Partial&, SolveSums& sums, auto*... outputs) {
+        solve_dense(votes, c, nullptr, nullptr, sums, outputs...);
+      });
     });
     over_batches(options.stride, [&](const Batch& batch) {
-      Partial& part = threads.local();
-      prepare_sources(part);
-      for (int sweep = 0; sweep < options.sweeps; ++sweep) {
-        const FitView votes = view(raters, options, sweep == 0 ? options.stretch : 1);
-        const bool last = sweep + 1 == options.sweeps;
-        SolveSums earlier;
-        kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr,
-                       last ? part.solved : earlier, last && wants_covariates ? &part.covariates : nullptr,
-                       last && wants_sources ? part.sources.data() : nullptr, last ? &part.views : nullptr);
-        component_votes(votes, batch.begin, batch.count, prepare(part, last));
-      }
-      for (std::uint32_t c = batch.begin; moves_prompts(options) && c < batch.begin + batch.count; ++c)
-        move_prompt(c, options, part.prompts);
+      all_sweeps(batch.begin, batch.count, [&](const FitView& votes, Partial& part, SolveSums& sums, auto*... outputs) {
+        kernels_.solve(votes, batch.begin, batch.count, part.scratch->floats, nullptr, nullptr, sums, outputs...);
+      });
     });
     for (const Partial& part : threads) {
       add_sums(result.annotators, part.annotators);

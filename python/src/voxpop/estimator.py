@@ -87,7 +87,7 @@ class Estimator:
         at = np.searchsorted(pairs, low * len(ids) + high).clip(max=len(pairs) - 1)
         chance = np.where((low >= 0) & (pairs[at] == low * len(ids) + high), made._column("pairs/probability")[at], chance)
         of_left = np.where(left <= right, chance, 1 - chance)
-        return np.column_stack([of_left, 1 - of_left] if self._first_is_left() else [1 - of_left, of_left])
+        return np.column_stack([of_left, 1 - of_left] if self._left == 0 else [1 - of_left, of_left])
 
     def _typical(self, chance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Of a vote of a typical annotator, and calibrated, as pairs/probability is; `chance`: from the scores alone."""
@@ -99,14 +99,15 @@ class Estimator:
         odds = np.log(chance.clip(1e-12)) - np.log((1 - chance).clip(1e-12))
         return np.asarray(1 / (1 + np.exp(-calibration["slope"] * odds)))
 
-    def _first_is_left(self) -> bool:
-        return bool(self.classes_[0] == "left") if self.classes_.dtype.kind == "U" else False
+    @property
+    def _left(self) -> int:
+        """Which of classes_ is the left side."""
+        return 0 if self.classes_.dtype.kind == "U" else 1
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """[rows]: of classes_ the one that is more probable; left where both are alike."""
         chance = self.predict_proba(X)  # first: it says where there is no fit yet
-        left = int(not self._first_is_left())
-        return np.asarray(np.where(chance[:, left] >= 0.5, self.classes_[left], self.classes_[1 - left]))
+        return np.asarray(np.where(chance[:, self._left] >= 0.5, self.classes_[self._left], self.classes_[1 - self._left]))
 
     def score(self, X: Any, y: Any) -> float:
         """Accuracy, 0 to 1: the share of decided votes whose side is predicted; NaN where all are ties. y: as in fit(); here
@@ -119,7 +120,7 @@ class Estimator:
             require_rows(np.isin(sign, range(-9, 10)), given, "it must be from -9 (right) to 9 (left)")
         else:
             sign = preferences_of(given, None).astype(float)
-        left = self.predict(columns) == self.classes_[int(not self._first_is_left())]
+        left = self.predict(columns) == self.classes_[self._left]
         decided = sign != 0
         return float(np.mean((sign > 0)[decided] == left[decided])) if decided.any() else np.nan
 
